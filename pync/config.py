@@ -1,0 +1,142 @@
+"""What a run of pync is asked to do, as frozen facts: a face writes them, the engine reads them.
+
+Theory: `dataclasses` and `typing` each cost about as much as starting Python does, and a netcat is
+started in every round of a shell loop. So `Frozen` is a dozen lines that do what is needed at run
+time, and tells the type checker that it is a dataclass. Nothing here imports, opens or computes.
+
+All times are seconds, all sizes bytes. None means "not asked for" unless a field says otherwise.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal, dataclass_transform
+
+    Family = Literal["any", "ipv4", "ipv6", "unix"]
+    Mode = Literal["connect", "listen", "scan"]
+else:
+
+    def dataclass_transform(**_: object) -> object:
+        return lambda cls: cls
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class Frozen:
+    """A record: its annotations are the fields, its class attributes their defaults."""
+
+    def __init__(self, **facts: Any) -> None:
+        unknown = facts.keys() - type(self).__annotations__.keys()
+        missing = [name for name in type(self).__annotations__ if name not in facts and not hasattr(type(self), name)]
+        if unknown or missing:
+            raise TypeError(f"{type(self).__name__}: unknown {sorted(unknown)}, missing {missing}")
+        self.__dict__.update(facts)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__}.{name} is frozen")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.facts() == other.facts()
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.facts().values()))
+
+    def __repr__(self) -> str:
+        changed = ", ".join(f"{name}={value!r}" for name, value in self.__dict__.items())
+        return f"{type(self).__name__}({changed})"
+
+    def facts(self) -> dict[str, Any]:
+        """Every field and its value, in the order of declaration."""
+        return {name: getattr(self, name) for name in type(self).__annotations__}
+
+    def but(self, **changes: Any) -> Any:
+        """A copy with some fields changed."""
+        return type(self)(**{**self.__dict__, **changes})
+
+
+class SocketOptions(Frozen):
+    """What is set on each socket before it is bound or connected (see socket(7), ip(7), ipv6(7))."""
+
+    broadcast: bool = False
+    debug: bool = False
+    keepalive: bool = False
+    receive_buffer: int | None = None
+    send_buffer: int | None = None
+    tos: int | None = None
+    ttl: int | None = None
+    min_ttl: int | None = None
+
+
+class Program(Frozen):
+    """The program put on the connection.
+
+    `filters` is false for one that serves (--exec, --sh-exec) and is given the socket itself where that can be,
+    true for one that filters (--filter), whose output must come through line by line.
+    """
+
+    argv: tuple[str, ...]
+    filters: bool = False
+
+
+class Ending(Frozen):
+    """When a conversation ends and how its ends of file are passed on."""
+
+    half_close: bool = True  # pass stdin's end-of-file on to the peer
+    at_once: bool = False  # -N: even if stdin ended without a single byte
+    quit_after: float | None = None  # leave so long after stdin's end, whatever the peer does
+    idle_timeout: float | None = None  # fail when nothing has moved either way for so long
+    receive_limit: int | None = None  # leave after so many reads from the peer
+
+
+class Access(Frozen):
+    """Whose connections are served: specifications as typed, and files that hold more of them."""
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    allow_files: tuple[str, ...] = ()
+    deny_files: tuple[str, ...] = ()
+
+
+class Logs(Frozen):
+    """Copies of what passes, both directions."""
+
+    raw: str | None = None  # a file's path
+    hexadecimal: str | None = None  # a file's path
+    append: bool = False
+
+
+class Config(Frozen):
+    """One run of pync."""
+
+    mode: Mode
+    family: Family = "any"
+    datagram: bool = False  # UDP, or unix datagrams
+    host: str | None = None  # the peer, or the address to listen on; a path (or @name) when family is "unix"
+    ports: tuple[int, ...] = ()  # numbers, in the order to be tried; exactly one for a listener; none for unix
+    source_host: str | None = None  # our own end of a connection; a path for unix datagrams
+    source_port: int | None = None
+    numeric: bool = False  # never ask a name server
+    shuffle: bool = False  # try ports in random order
+
+    keep_open: bool = False
+    max_conns: int | None = None  # None: as many as descriptors allow
+    access: Access = Access()
+    user: str | None = None  # NAME or NAME:GROUP to become once bound
+
+    program: Program | None = None
+    http: bool = False  # put an HTTP response in front of what is sent
+
+    send: bool = True  # read stdin and send it
+    receive: bool = True  # what the peer sends goes to stdout; otherwise it is thrown away
+    pace: float | None = None  # wait so long after each line sent
+    delay: float | None = None  # wait so long before passing each read on, either way
+    crlf: bool = False
+    telnet: bool = False
+    logs: Logs = Logs()
+
+    connect_timeout: float | None = None  # for each connection: name, every address, until connected
+    retry: float | None = None  # go on trying for so long
+    ending: Ending = Ending()
+    socket: SocketOptions = SocketOptions()
+
+    verbosity: int = 0

@@ -1,0 +1,100 @@
+"""What happens during a run, as frozen facts: the engine reports them, a face words them (or stays silent).
+
+An event is never an instruction, and nothing waits for one to be printed.
+"""
+
+from __future__ import annotations
+
+from pync.config import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pync.errors import PyncError
+
+
+class Address(Frozen):
+    """One end of a connection: a numeric address and a port, or a unix path (`@name` if abstract) and no port."""
+
+    host: str
+    port: int | None = None
+
+    def __str__(self) -> str:
+        if self.port is None:
+            return self.host or "a unix socket without a name"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Outcome(Frozen):
+    """What came of a run that no error ended."""
+
+    opened: bool = True  # a connection was made; when scanning: a port was open
+    child_status: int | None = None  # the program's exit status, 128 + n for signal n; None: many, or none
+
+
+class Event(Frozen):
+    """The base of all events."""
+
+
+class Listening(Event):
+    """A socket is bound, and takes connections or datagrams from now on."""
+
+    address: Address
+    transport: str  # "tcp", "udp" or "unix"
+
+
+class Accepted(Event):
+    """A client's connection, or the first datagram of a peer."""
+
+    peer: Address
+    transport: str
+
+
+class Denied(Event):
+    """A client was turned away."""
+
+    peer: Address
+    why: str
+
+
+class Connected(Event):
+    """A connection was made (or, while scanning, a port found open)."""
+
+    host: str  # as the user typed it
+    address: Address
+    transport: str
+
+
+class ConnectFailed(Event):
+    """One address could not be connected to; others may follow."""
+
+    host: str
+    address: Address
+    transport: str
+    why: str
+    timed_out: bool = False
+
+
+class SessionFailed(Event):
+    """One client's conversation broke; the server goes on."""
+
+    peer: Address
+    error: PyncError
+
+
+class OutOfDescriptors(Event):
+    """No descriptor is left for the next client: accepting pauses for a moment."""
+
+    why: str
+
+
+class Retrying(Event):
+    """No connection yet; the next attempt follows after `pause` seconds."""
+
+    error: PyncError
+    pause: float
+
+
+if TYPE_CHECKING:
+    Report = Callable[[Event], None]
