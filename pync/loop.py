@@ -1,0 +1,266 @@
+"""A small kernel over `selectors`: it runs tasks, and a task can only do two things to it, wait and signal.
+
+Connecting, a handshake and a relay are sequences, so they are written as sequences (`async def`), not as flags
+in a callback. The kernel must never know what it is waiting for: no sockets, no protocols, no policy here.
+
+Theory
+1. A task runs until it waits. `_park` is the one entry point to the kernel: the only place that yields.
+2. A task waits for a descriptor, a `Signal`, a moment, or whichever comes first. It gets True, or False when the
+   moment came first. Being cancelled is an exception at that same place, so `finally` cleans up everywhere.
+3. One task waits for one (descriptor, event) at a time; a second one is an error, raised.
+4. Interest in a descriptor outlives the wait: it is dropped only when an event arrives that nobody waits for.
+   A steady flow pays no epoll_ctl for each chunk. So whoever closes a descriptor calls `forget` first.
+5. A signal has no memory: who waits now is told. Check the condition, wait, check again.
+6. A task that somebody waits for hands its failure to that one. A task nobody waits for fails the whole run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from contextlib import suppress
+from heapq import heappop, heappush
+from itertools import count
+from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
+from time import monotonic
+from types import coroutine
+
+from pync.interrupts import delivered
+from pync.tasks import Cancelled, Signal, Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from selectors import BaseSelector
+    from typing import Any, TypeVar
+
+    from pync.tasks import Work
+
+    T = TypeVar("T")
+
+
+class Loop:
+    """Runs tasks until the main one is done. Clock (seconds) and selector are injected."""
+
+    def __init__(self, selector: BaseSelector | None = None, clock: Callable[[], float] = monotonic) -> None:
+        self.clock = clock
+        self._selector = selector or DefaultSelector()
+        self._ready: deque[tuple[Task, bool | None]] = deque()
+        self._timers: list[tuple[float, int, list[Task]]] = []
+        self._numbers = count()
+        self._interest: dict[int, int] = {}
+        self._waiting: dict[tuple[int, int], Task] = {}
+        self._tasks: dict[Task, None] = {}
+        self._current: Task | None = None
+        self.child_ended = Signal()
+
+    # -- what a task may say: wait ---------------------------------------------------------------------------
+
+    async def readable(self, fd: int, until: float | None = None) -> bool:
+        """Wait until `fd` can be read (or has an end or an error to tell); False if `until` came first."""
+        return await self._descriptor(fd, EVENT_READ, until)
+
+    async def writable(self, fd: int, until: float | None = None) -> bool:
+        """Wait until `fd` can be written (or has an error to tell); False if `until` came first."""
+        return await self._descriptor(fd, EVENT_WRITE, until)
+
+    async def wait(self, signal: Signal, until: float | None = None) -> bool:
+        """Wait for the next time `signal` fires; False if `until` came first."""
+        task = self._running()
+        signal.waiting[task] = None
+        try:
+            return await self._park(task, until)
+        finally:
+            signal.waiting.pop(task, None)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for so many seconds."""
+        await self._park(self._running(), self.clock() + seconds)
+
+    async def _descriptor(self, fd: int, event: int, until: float | None) -> bool:
+        task = self._running()
+        if (fd, event) in self._waiting:
+            raise RuntimeError(f"two tasks wait for the same event of descriptor {fd}")
+        if not self._watch(fd, event):
+            until = self.clock()  # always ready: yield to the others, then go on
+            return await self._park(task, until) or True
+        self._waiting[fd, event] = task
+        try:
+            return await self._park(task, until)
+        finally:
+            if self._waiting.get((fd, event)) is task:
+                del self._waiting[fd, event]
+
+    @coroutine
+    def _park(self, task: Task, until: float | None) -> Generator[None, bool, bool]:
+        """The one entry point to the kernel."""
+        if until is None:
+            return (yield)
+        alarm = [task]
+        heappush(self._timers, (until, next(self._numbers), alarm))
+        try:
+            return (yield)
+        finally:
+            alarm.clear()
+
+    # -- tasks ---------------------------------------------------------------------------------------------------
+
+    def spawn(self, work: Work[Any], ended: Signal | None = None) -> Task:
+        """Start a task. Pass `ended` to wait for it and to take its failure; without, a failure fails the run."""
+        task = Task(work, self._ready, ended)
+        self._tasks[task] = None
+        return task
+
+    async def join(self, tasks: list[Task]) -> None:
+        """Wait until all are done, whatever became of them. They were spawned with the same signal."""
+        while any(not task.done for task in tasks):
+            await self.wait(tasks[0].ended)
+
+    async def together(self, *works: Work[Any]) -> list[Any]:
+        """Run all, and return their results; the first failure cancels the rest, waits for them, then is raised."""
+        ended = Signal()
+        tasks = [self.spawn(work, ended) for work in works]
+        try:
+            while not (all(task.done for task in tasks) or any(task.error for task in tasks)):
+                await self.wait(ended)
+            failed = [task for task in tasks if task.error]
+        finally:
+            await self.dismiss(*tasks)
+        for task in failed:
+            task.result()
+        return [task.value for task in tasks]
+
+    async def first(self, *works: Work[Any]) -> Any:
+        """The result (or failure) of whichever ends first; the others are cancelled and waited for."""
+        ended = Signal()
+        tasks = [self.spawn(work, ended) for work in works]
+        try:
+            while not (done := [task for task in tasks if task.done]):
+                await self.wait(ended)
+            winner = done[0]
+        finally:
+            await self.dismiss(*tasks)
+        return winner.result()
+
+    async def within(self, seconds: float | None, work: Work[T]) -> T:
+        """Await `work`; TimeoutError once so many seconds have passed (None: however long it takes)."""
+        if seconds is None:
+            return await work
+        return await self.first(work, self._alarm(seconds))  # type: ignore[no-any-return]
+
+    async def _alarm(self, seconds: float) -> None:
+        await self.sleep(seconds)
+        raise TimeoutError
+
+    async def dismiss(self, *tasks: Task) -> None:
+        """Cancel what still runs, and wait until it has cleaned up."""
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            while not task.done:
+                await self.wait(task.ended)
+
+    # -- descriptors and children --------------------------------------------------------------------------------
+
+    def forget(self, fd: int) -> None:
+        """Drop all interest in a descriptor. Called before it is closed: its number may be another one's next."""
+        if self._interest.pop(fd, 0):
+            self._selector.unregister(fd)
+
+    async def child(self, pid: int) -> int:
+        """Wait for a child's end and reap it: its exit status, or minus the signal that ended it."""
+        with suppress(AttributeError, OSError):  # no pidfd on this system, or no descriptor left for one
+            fd = os.pidfd_open(pid)
+            try:
+                await self.readable(fd)
+            finally:
+                self.forget(fd)
+                os.close(fd)
+        while (end := os.waitpid(pid, os.WNOHANG)) == (0, 0):
+            await self.wait(self.child_ended)
+        return os.waitstatus_to_exitcode(end[1])
+
+    def _watch(self, fd: int, event: int) -> bool:
+        """See that the selector reports `event`; False for what is always ready: regular files, /dev/null."""
+        interest = self._interest.get(fd, 0)
+        if interest & event:
+            return True
+        try:
+            if interest:
+                self._selector.modify(fd, interest | event)
+            else:
+                self._selector.register(fd, event)
+        except PermissionError:  # epoll's way to say "always ready"
+            return False
+        self._interest[fd] = interest | event
+        return True
+
+    def _unwatch(self, fd: int, event: int) -> None:
+        interest = self._interest[fd] & ~event
+        if interest:
+            self._selector.modify(fd, interest)
+            self._interest[fd] = interest
+        else:
+            self.forget(fd)
+
+    # -- the kernel itself ---------------------------------------------------------------------------------------
+
+    def run(self, main: Work[T]) -> T:
+        """Run `main` and all it spawns; return its result or raise its failure, `Interrupted` if a signal came.
+
+        At the end no task is left: what still runs is cancelled, and cleans up.
+        """
+        task = self.spawn(main, Signal())
+        with delivered(self, task, self.child_ended):
+            try:
+                self._until(lambda: task.done)
+            finally:
+                for other in self._tasks:
+                    other.cancel()
+                self._until(lambda: not self._tasks)
+                self._selector.close()
+        return task.result()  # type: ignore[no-any-return]
+
+    def _until(self, over: Callable[[], bool]) -> None:
+        while not over():
+            for _ in range(len(self._ready)):
+                self._step(*self._ready.popleft())
+            if not over():
+                self._poll()
+
+    def _step(self, task: Task, value: bool | None) -> None:
+        self._current = task
+        task.step(value)
+        if task.done:
+            del self._tasks[task]
+            if task.error is not None and not task.owned and not isinstance(task.error, Cancelled):
+                raise task.error
+
+    def _poll(self) -> None:
+        timeout = None
+        if self._ready:
+            timeout = 0.0
+        elif self._timers:
+            timeout = max(0.0, self._timers[0][0] - self.clock())
+        for key, events in self._selector.select(timeout):
+            for event in (EVENT_READ, EVENT_WRITE):
+                if events & event:
+                    self._happened(key.fd, event)
+        self._ring()
+
+    def _happened(self, fd: int, event: int) -> None:
+        task = self._waiting.pop((fd, event), None)
+        if task is not None:
+            task.wake(True)
+        elif fd in self._interest:
+            self._unwatch(fd, event)
+
+    def _ring(self) -> None:
+        """Wake whose moment has come; alarms of waits that are over are empty."""
+        while self._timers and (not self._timers[0][2] or self._timers[0][0] <= self.clock()):
+            for task in heappop(self._timers)[2]:
+                task.wake(False)
+
+    def _running(self) -> Task:
+        assert self._current is not None, "only a task can wait"
+        return self._current
