@@ -1,0 +1,205 @@
+"""Just enough HTTP to hand out what is on stdin: `pync -l --http 8080 < page.html`.
+
+Theory: one request, one answer, and the connection ends. h11 does the parsing and the wording; this module only
+listens in until the request's head is known, and then makes the head of an answer. The body needs no framing:
+after `Connection: close` it ends where the connection does (RFC 9112, section 6.3), so the relay can send it as fast
+as the kernel copies.
+
+Every method is answered with the page, for people also use a netcat to catch what a webhook posts. The two
+exceptions: HEAD gets no body, and CONNECT is refused, because a 200 to it would say that a tunnel is open.
+A request with `Expect: 100-continue` simply gets its final answer (RFC 9110, section 10.1.1).
+
+Must never consume a request's body (the relay shows it), and must never need h11 to be imported: most runs of
+pync speak no HTTP. The date is given by the caller, for there is no clock here.
+"""
+
+from __future__ import annotations
+
+from pync.config import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import h11
+
+HEAD_LIMIT = 64 * 1024  # bytes of a request's head
+
+_SIGNATURES = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"%PDF-", "application/pdf"),
+    (b"\x1f\x8b", "application/gzip"),
+    (b"PK\x03\x04", "application/zip"),
+)
+# The tags a page is likely to begin with, and the bytes no text contains (WHATWG MIME Sniffing, sections 7.1 and 3).
+_HTML_TAGS = b"<html <head <body <title <script <style <h1 <p <div <table <a <b <br".split()
+_NOT_TEXT = bytes((*range(0x00, 0x09), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20)))
+
+
+class BadRequest(ValueError):
+    """What came is not a request we answer: why, in words, and the status to refuse it with."""
+
+    def __init__(self, why: str, status: int = 400) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+class Head(Frozen):
+    """What a request asks for."""
+
+    method: str
+    target: str
+    version: str  # "1.0" or "1.1"
+
+
+class Request:
+    """Listens in on what the client sends, until `head` is known."""
+
+    def __init__(self) -> None:
+        import h11
+
+        self.head: Head | None = None
+        self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
+        self._room = HEAD_LIMIT
+
+    def feed(self, data: bytes) -> None:
+        """Take what came; all that follows the head is ignored. Raises BadRequest, and is not to be fed after that."""
+        if self.head or not (data := self._without_blank_lines(data)):
+            return
+        import h11
+
+        taken = data[: self._room]
+        self._room -= len(taken)
+        try:
+            self._parser.receive_data(taken)
+            event = self._parser.next_event()
+        except h11.RemoteProtocolError as error:
+            # h11 quotes the offending line as Python writes it: not for people.
+            raise BadRequest(str(error).partition(": bytearray")[0], error.error_status_hint) from None
+        if isinstance(event, h11.Request):
+            self.head = _accepted(event)
+        elif not self._room:
+            raise BadRequest(f"the request's head is longer than {HEAD_LIMIT} bytes", 431)
+
+    def end(self) -> None:
+        """End-of-file. Raises BadRequest if a request broke off; if nothing came at all, `head` just stays None."""
+        if not self.head and self._room < HEAD_LIMIT:
+            raise BadRequest("the request broke off")
+
+    def _without_blank_lines(self, data: bytes) -> bytes:
+        """RFC 9112, section 2.2: empty lines before the request are ignored."""
+        return data.lstrip(b"\r\n") if self._room == HEAD_LIMIT else data
+
+
+def _accepted(request: h11.Request) -> Head:
+    head = Head(method=request.method.decode(), target=request.target.decode(), version=request.http_version.decode())
+    if not head.version.startswith("1."):
+        raise BadRequest(f"HTTP/{head.version} is not spoken here", 505)
+    if head.method == "CONNECT":
+        raise BadRequest("this is not a proxy", 405)
+    return head
+
+
+def answers_body(method: str) -> bool:
+    """Whether the answer to this method has a body (RFC 9110, section 9.3.2)."""
+    return method != "HEAD"
+
+
+def response_head(*, status: int = 200, content_type: str, length: int | None, now: float | None = None) -> bytes:
+    """The status line and the headers; `length` in bytes if it is known, `now` in seconds since the epoch."""
+    from http import HTTPStatus
+
+    import h11
+
+    headers = [("Content-Type", content_type), ("Connection", "close")]
+    if length is not None:
+        headers.append(("Content-Length", str(length)))
+    if now is not None:
+        from email.utils import formatdate
+
+        headers.append(("Date", formatdate(now, usegmt=True)))
+    if status == 405:  # must say what is allowed instead (RFC 9110, section 15.5.6)
+        headers.append(("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
+    response = h11.Response(status_code=status, reason=HTTPStatus(status).phrase, headers=headers)
+    # A connection that has seen no request: h11 then never adds chunks, whoever asked.
+    return h11.Connection(h11.SERVER).send(response) or b""
+
+
+def error_page(status: int, why: str, now: float | None = None) -> bytes:
+    """A whole small answer that refuses a request, with a BadRequest's status and words."""
+    from http import HTTPStatus
+
+    body = f"{status} {HTTPStatus(status).phrase}: {why}\n".encode()
+    return response_head(status=status, content_type="text/plain; charset=utf-8", length=len(body), now=now) + body
+
+
+def content_type(name: str | None, start: bytes) -> str:
+    """The media type of a file, by its `name` if that says it, else by the `start` of its content."""
+    kind = (name and _by_name(name)) or _by_content(start)
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") and _is_utf8(start) else kind
+
+
+def _by_name(name: str) -> str | None:
+    # Only the tables: mimetypes' functions read files of the system first, and see an encoding of text where we,
+    # who send no Content-Encoding, have a compressed file.
+    import mimetypes
+    from posixpath import splitext
+
+    ending = splitext(name)[1].lower()
+    ending = splitext(mimetypes.suffix_map.get(ending, ending))[1] or ending
+    packing = mimetypes.encodings_map.get(ending)
+    if packing:
+        return f"application/{packing}" if packing in ("gzip", "zstd") else f"application/x-{packing}"
+    return mimetypes.types_map.get(ending)
+
+
+def _by_content(start: bytes) -> str:
+    for signature, kind in _SIGNATURES:
+        if start.startswith(signature):
+            return kind
+    if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
+        return "image/webp"
+    if markup := _markup(start):
+        return markup
+    if _is_json(start):
+        return "application/json"
+    text = _is_utf8(start) and start.translate(None, _NOT_TEXT) == start
+    return "text/plain" if text else "application/octet-stream"
+
+
+def _markup(start: bytes) -> str | None:
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    is_xml = text.startswith(b"<?xml")
+    while text.startswith((b"<?xml", b"<!--")):
+        text = text.partition(b"?>" if text.startswith(b"<?") else b"-->")[2].lstrip()
+    if text.startswith((b"<svg", b"<!doctype svg")):
+        return "image/svg+xml"
+    if is_xml:
+        return "application/xml"
+    tag = text.partition(b">")[0].split(maxsplit=1)
+    return "text/html" if text.startswith(b"<!doctype html") or tag and tag[0] in _HTML_TAGS else None
+
+
+def _is_json(start: bytes) -> bool:
+    """Whether it is an object or a list, all of it: the mere beginning of one could as well be an INI file."""
+    if not start.lstrip().startswith((b"{", b"[")):
+        return False
+    import json
+
+    try:
+        json.loads(start.decode())
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _is_utf8(start: bytes) -> bool:
+    """Whether it is UTF-8; a character cut at the end does not count against it."""
+    import codecs
+
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return False
+    return True

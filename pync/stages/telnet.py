@@ -1,0 +1,96 @@
+"""Enough TELNET (RFC 854, RFC 855) to talk to a telnet server: no option is agreed to, and the data comes out clean.
+
+Theory: a command is IAC and one byte; WILL, WONT, DO and DONT are followed by an option; SB opens a subnegotiation
+that ends with IAC SE. A command may be cut at any byte, so its beginning is kept until the rest has come: three
+bytes at most, because of a subnegotiation nothing is kept but the fact that one is open.
+
+Must never agree to anything, and must never pass a byte of a command on as data.
+"""
+
+from __future__ import annotations
+
+IAC = b"\xff"
+SE, SB, WILL, WONT, DO, DONT = 240, 250, 251, 252, 253, 254
+
+# RFC 854: a request to begin something may be refused. A WONT or DONT only states what is so already: answering
+# those too, as nc.openbsd does, lets two such programs answer each other for ever (RFC 1143, section 2).
+_REFUSALS = {WILL: DONT, DO: WONT}
+
+
+class Telnet:
+    """What the peer sends: commands are taken out, requests are refused."""
+
+    def __init__(self) -> None:
+        self._begun = b""  # of a command whose end has not come
+        self._after_cr = False
+        self._answers = bytearray()
+
+    def feed(self, data: bytes) -> bytes:
+        """The data alone: IAC IAC is one byte 255, CR NUL is a carriage return."""
+        if self._begun or IAC in data:
+            data = self._without_commands(self._begun + data)
+        return self._without_padding(data)
+
+    def flush(self) -> bytes:
+        """Nothing: a command that broke off is not data."""
+        return b""
+
+    def take_answers(self) -> bytes:
+        """What must be sent to the peer since this was last asked for; as it is, not escaped."""
+        answers = bytes(self._answers)
+        self._answers.clear()
+        return answers
+
+    def _without_commands(self, data: bytes) -> bytes:
+        plain = bytearray()
+        self._begun, start = b"", 0
+        while (at := data.find(IAC, start)) >= 0:
+            plain += data[start:at]
+            start = self._command(data, at, plain)
+        plain += data[start:]
+        return bytes(plain)
+
+    def _command(self, data: bytes, at: int, plain: bytearray) -> int:
+        """Obey the command whose IAC is at `at`; the place where what follows it begins."""
+        verb = data[at + 1 : at + 2]
+        length = 3 if verb and WILL <= verb[0] <= DONT else 2
+        if len(data) < at + length:
+            self._begun = data[at:]
+            return len(data)
+        if verb[0] == SB:
+            return self._skip_subnegotiation(data, at + 2)
+        if verb == IAC:
+            plain += IAC
+        elif verb[0] in _REFUSALS:
+            self._answers += bytes((IAC[0], _REFUSALS[verb[0]], data[at + 2]))
+        return at + length
+
+    def _skip_subnegotiation(self, data: bytes, start: int) -> int:
+        """The place after IAC SE. Within the parameters IAC is doubled, so bytes after an IAC are read in pairs."""
+        while (at := data.find(IAC, start)) >= 0 and len(data) > at + 1:
+            start = at + 2
+            if data[at + 1] == SE:
+                return start
+        self._begun = bytes((IAC[0], SB)) + (IAC if at >= 0 else b"")
+        return len(data)
+
+    def _without_padding(self, data: bytes) -> bytes:
+        """RFC 854: a carriage return that is not part of a line end is sent as CR NUL."""
+        if not data:
+            return data
+        if self._after_cr and data.startswith(b"\0"):
+            data = data[1:]
+        self._after_cr = data.endswith(b"\r")
+        return data.replace(b"\r\0", b"\r")
+
+
+class TelnetEscape:
+    """What we send: a data byte 255 is doubled (RFC 854). Line ends are left to `-C`."""
+
+    def feed(self, data: bytes) -> bytes:
+        """The same data, fit to be sent to a TELNET peer."""
+        return data.replace(IAC, IAC + IAC)
+
+    def flush(self) -> bytes:
+        """Nothing: no byte is ever held."""
+        return b""
