@@ -1,0 +1,191 @@
+"""A child process as an endpoint: its stdin is our sink, its stdout our source.
+
+Theory. A program that filters must answer line by line, and C programs do so only on a terminal: so the stdout of a
+filter is a pseudo-terminal in raw mode, which changes no byte. Where coreutils' libstdbuf is found it is preloaded
+too, and makes stdio unbuffered: then even a client that sends no newline and waits gets its answer. stdin is a pipe:
+closing it is the half-close. The end of the output is end-of-file on a pipe, EIO on a pseudo-terminal.
+
+A child gets no descriptor of ours, the default signal dispositions (Python ignores SIGPIPE), the peer's addresses in
+its environment, and a process group of its own, so that it can be ended with all that it started. It is always
+reaped. A program that does not read its input does not hurt: what it does not take is thrown away once it is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+
+from pync.endpoints import CHUNK
+from pync.errors import ProgramError, reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping
+
+    from pync.config import Program
+    from pync.endpoints import Bytes
+    from pync.events import Address
+    from pync.loop import Loop
+
+# When its client is gone a child gets end-of-file, then these, with so many seconds after each to act on it.
+ENDING = ((0, 0.1), (signal.SIGHUP, 0.2), (signal.SIGTERM, 2.0), (signal.SIGKILL, None))
+LIBSTDBUF = ("/usr/libexec/coreutils/libstdbuf.so", "/usr/lib/coreutils/libstdbuf.so")
+PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)
+
+
+class Child:
+    """A running program. `into` and `out` are our ends of its stdin and stdout; None where it has the socket itself."""
+
+    def __init__(self, loop: Loop, pid: int, into: int | None = None, out: int | None = None) -> None:
+        self.loop = loop
+        self.pid = pid
+        self.status: int | None = None
+        self.into = into
+        self.out = out
+
+    async def read(self) -> bytes | None:
+        """What the program wrote; None when its output has ended."""
+        while self.out is not None:
+            await self.loop.readable(self.out)
+            try:
+                return os.read(self.out, CHUNK) or None
+            except BlockingIOError:
+                continue
+            except OSError:  # EIO: nobody has the pseudo-terminal open any more
+                break
+        return None
+
+    async def write(self, data: Bytes) -> int:
+        """Write to the program's stdin; what it will not read because it has closed it or ended is dropped."""
+        while self.into is not None:
+            try:
+                return os.write(self.into, data)
+            except BlockingIOError:
+                await self.loop.writable(self.into)
+            except OSError:
+                break
+        return len(data)
+
+    async def send_eof(self) -> None:
+        """Close the program's stdin."""
+        into, self.into = self.into, None
+        self._release(into)
+
+    def raw(self) -> int | None:
+        """None: what is written after the program's end has to be dropped, and its output may end with EIO."""
+        return None
+
+    def close(self) -> None:
+        """Close both our ends."""
+        ends, self.into, self.out = (self.into, self.out), None, None
+        for fd in ends:
+            self._release(fd)
+
+    async def ended(self) -> int:
+        """Wait for the program's end; its exit status in the shell's way, 128 + n for signal n."""
+        if self.status is None:
+            status = await self.loop.child(self.pid)
+            self.status = status if status >= 0 else 128 - status
+        return self.status
+
+    async def dismiss(self) -> None:
+        """See that the program is gone: end-of-file, then signals of rising force to its group; reap it."""
+        self.close()
+        for signum, grace in ENDING:
+            if self.status is None:
+                os.killpg(self.pid, signum)
+                with suppress(TimeoutError):
+                    await self.loop.within(grace, self.ended())
+
+    def _release(self, fd: int | None) -> None:
+        if fd is not None:
+            self.loop.forget(fd)
+            os.close(fd)
+
+
+def hand_over(loop: Loop, program: Program, sock: socket.socket, environment: Mapping[str, str]) -> Child:
+    """Start the program with the connected socket itself as stdin and stdout, as inetd does. Raises ProgramError.
+
+    The socket is made blocking, which is what programs expect of their stdin.
+    """
+    sock.setblocking(True)
+    return Child(loop, _spawn(program.argv, sock.fileno(), sock.fileno(), environment))
+
+
+def start(loop: Loop, program: Program, environment: Mapping[str, str]) -> Child:
+    """Start the program between a pipe and a pipe, or a pseudo-terminal if it filters. Raises ProgramError."""
+    ours: list[int] = []
+    theirs: list[int] = []
+    try:
+        reading, into = os.pipe()
+        theirs.append(reading)
+        ours.append(into)
+        out, writing = _terminal() if program.filters else os.pipe()
+        theirs.append(writing)
+        ours.append(out)
+        if program.filters:
+            environment = {**environment, **_unbuffered(environment)}
+        pid = _spawn(program.argv, reading, writing, environment)
+    except BaseException as error:
+        for fd in ours:
+            os.close(fd)
+        if isinstance(error, OSError):  # no descriptor left
+            raise ProgramError(program.argv[0], reason(error), found=True) from None
+        raise
+    finally:
+        for fd in theirs:
+            os.close(fd)
+    for fd in ours:
+        os.set_blocking(fd, False)
+    return Child(loop, pid, into, out)
+
+
+def _spawn(argv: tuple[str, ...], stdin: int, stdout: int, environment: Mapping[str, str]) -> int:
+    actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, stdout, 1)]
+    try:
+        return os.posix_spawnp(argv[0], argv, environment, file_actions=actions, setpgroup=0, setsigdef=PYTHON_IGNORES)
+    except OSError as error:
+        raise ProgramError(argv[0], reason(error), found=not isinstance(error, FileNotFoundError)) from None
+
+
+def _terminal() -> tuple[int, int]:
+    """A pseudo-terminal that changes nothing, or a pipe where the system has no more of them."""
+    import tty
+
+    try:
+        master, slave = os.openpty()
+    except OSError:
+        return os.pipe()
+    tty.setraw(slave)
+    return master, slave
+
+
+def _unbuffered(environment: Mapping[str, str]) -> dict[str, str]:
+    """What makes stdio write at once (stdbuf(1) does the same)."""
+    library = next(filter(os.path.exists, LIBSTDBUF), None)
+    if library is None:
+        return {}
+    preloaded = environment.get("LD_PRELOAD", "")
+    return {"LD_PRELOAD": f"{preloaded}:{library}".lstrip(":"), "_STDBUF_O": "0"}
+
+
+def environment(protocol: str, local: Address, remote: Address) -> dict[str, str]:
+    """Our environment with the connection's facts, under our names and Ncat's (ncat(1), "NCAT_REMOTE_ADDR")."""
+    facts = {
+        "REMOTE_ADDR": remote.host,
+        "REMOTE_PORT": "" if remote.port is None else str(remote.port),
+        "LOCAL_ADDR": local.host,
+        "LOCAL_PORT": "" if local.port is None else str(local.port),
+        "PROTO": protocol.upper(),
+    }
+    return {**os.environ, **{f"{prefix}_{name}": value for prefix in ("PYNC", "NCAT") for name, value in facts.items()}}
+
+
+def seal() -> None:
+    """Keep the descriptors that we inherited ourselves from our children: a program gets 0, 1 and 2."""
+    for name in os.listdir("/dev/fd"):
+        if int(name) > 2:
+            with suppress(OSError):  # the descriptor of the listing itself
+                os.set_inheritable(int(name), False)

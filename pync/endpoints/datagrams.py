@@ -1,0 +1,200 @@
+"""Datagram sockets as endpoints: UDP, unix datagrams.
+
+Theory: a read is one datagram and a write is one datagram, whole or an error. An empty datagram is data, never an
+end. There is no end-of-file, and so no half-close. Each peer address is an endpoint of its own: `DatagramSocket` has
+one socket and one peer, `Peer` shares the socket of a `Mailroom` that sorts what arrives by its sender.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import OrderedDict, deque
+
+from pync.errors import PeerLost, reason
+from pync.events import Address, Denied
+from pync.tasks import Signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pync.endpoints import Bytes
+    from pync.events import Report
+    from pync.loop import Loop
+
+LARGEST = 65507  # bytes: 65,535 less the headers of IPv4 and UDP
+WHOLE = 65536  # bytes: a receive of this size never cuts a datagram
+QUEUE = 1 << 20  # bytes that may wait for one peer's session
+BATCH = 64  # datagrams received for each wake-up
+PEERS = 16384  # sessions at a time; then the one silent for longest ends
+
+
+def address(name: Any) -> Address:
+    """A socket's address as the system gives it: a tuple for IP, a path for unix (abstract ones begin with NUL)."""
+    if isinstance(name, tuple):
+        return Address(host=name[0], port=name[1])
+    text = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name or ""
+    return Address(host="@" + text[1:] if text.startswith("\0") else text)
+
+
+class DatagramSocket:
+    """A socket connected to its one peer: what others send, or had sent before we connected, is left out."""
+
+    def __init__(self, loop: Loop, sock: socket.socket, name: Any, first: list[bytes] | None = None) -> None:
+        """`name` is the peer's address as the system gives it; `first`: datagrams of it received already."""
+        sock.setblocking(False)
+        self.loop = loop
+        self.sock = sock
+        self.name = name
+        self.peer = address(name)
+        self.arrived = deque(first or ())
+
+    async def read(self) -> bytes | None:
+        """One datagram of the peer's. Raises PeerLost (nobody listens there)."""
+        while True:
+            if self.arrived:
+                return self.arrived.popleft()
+            await self.loop.readable(self.sock.fileno())
+            try:
+                data, name = self.sock.recvfrom(WHOLE)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise self.lost(error) from None
+            if name == self.name or not name:
+                return data
+
+    async def write(self, data: Bytes) -> int:
+        """Send one datagram. Raises PeerLost (too long, nobody listens there)."""
+        while True:
+            try:
+                return self.sock.send(data)
+            except BlockingIOError:
+                await self.loop.writable(self.sock.fileno())
+            except OSError as error:
+                raise self.lost(error) from None
+
+    async def send_eof(self) -> None:
+        """Nothing: datagrams have no end-of-file."""
+
+    def raw(self) -> int | None:
+        """None: the kernel's copying would not keep datagrams apart."""
+        return None
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self.sock.fileno() >= 0:
+            self.loop.forget(self.sock.fileno())
+            self.sock.close()
+
+    def lost(self, error: OSError) -> PeerLost:
+        """What went wrong with this peer."""
+        return PeerLost(f"datagrams to {self.peer}", reason(error))
+
+
+class Peer:
+    """One peer of a socket that serves many. Its queue is bounded: what does not fit is dropped, as UDP does."""
+
+    def __init__(self, mailroom: Mailroom, sock: socket.socket, name: Any) -> None:
+        self.mailroom = mailroom
+        self.loop = mailroom.loop
+        self.sock = sock
+        self.name = name
+        self.peer = address(name)
+        self.queue: deque[bytes] = deque()
+        self.size = 0
+        self.arrived = Signal()
+        self.closed = False
+
+    def deliver(self, data: bytes) -> bool:
+        """Queue a datagram that came from this peer; False if there is no room."""
+        if self.size + len(data) > QUEUE:
+            return False
+        self.queue.append(data)
+        self.size += len(data) + 64  # an empty one takes room as well
+        self.arrived.fire()
+        return True
+
+    async def read(self) -> bytes | None:
+        """One datagram of the peer's; None once the session was closed to make room."""
+        while not self.queue and not self.closed:
+            await self.loop.wait(self.arrived)
+        if not self.queue:
+            return None
+        data = self.queue.popleft()
+        self.size -= len(data) + 64
+        return data
+
+    async def write(self, data: Bytes) -> int:
+        """Send one datagram to the peer. Raises PeerLost."""
+        while True:
+            try:
+                return self.sock.sendto(data, self.name)
+            except BlockingIOError:
+                await self.mailroom.room(self.sock)
+            except OSError as error:
+                raise PeerLost(f"datagrams to {self.peer}", reason(error)) from None
+
+    async def send_eof(self) -> None:
+        """Nothing: datagrams have no end-of-file."""
+
+    def raw(self) -> int | None:
+        """None: the socket is shared."""
+        return None
+
+    def close(self) -> None:
+        """End the session: the next datagram of this peer begins a new one."""
+        self.closed = True
+        self.mailroom.sessions.pop((self.sock, self.name), None)
+        self.arrived.fire()
+
+
+class Mailroom:
+    """Sorts the datagrams of one or more bound sockets into sessions, one for each peer."""
+
+    def __init__(self, loop: Loop, report: Report, welcome: Callable[[Peer], bool]) -> None:
+        """`welcome` is asked for each new peer, and starts its session or says no."""
+        self.loop = loop
+        self.report = report
+        self.welcome = welcome
+        self.sessions: OrderedDict[tuple[socket.socket, Any], Peer] = OrderedDict()
+        self._room: dict[socket.socket, Signal] = {}
+
+    async def receive(self, sock: socket.socket) -> None:
+        """Receive for ever."""
+        while True:
+            await self.loop.readable(sock.fileno())
+            for _ in range(BATCH):
+                try:
+                    data, name = sock.recvfrom(WHOLE)
+                except BlockingIOError:
+                    break
+                except OSError:
+                    continue  # what another peer's host answered to a datagram of ours
+                self._sort(sock, name, data)
+
+    def _sort(self, sock: socket.socket, name: Any, data: bytes) -> None:
+        key = (sock, name)
+        peer = self.sessions.get(key)
+        if peer is None:
+            peer = Peer(self, sock, name)
+            if not self.welcome(peer):
+                return
+            self.sessions[key] = peer
+            if len(self.sessions) > PEERS:
+                next(iter(self.sessions.values())).close()
+        self.sessions.move_to_end(key)
+        if not peer.deliver(data):
+            self.report(Denied(peer=peer.peer, why="its queue is full, a datagram was dropped"))
+
+    async def room(self, sock: socket.socket) -> None:
+        """Wait until the socket takes a datagram again: one task waits for all the sessions on it."""
+        if sock in self._room:
+            await self.loop.wait(self._room[sock])
+            return
+        self._room[sock] = Signal()
+        try:
+            await self.loop.writable(sock.fileno())
+        finally:
+            self._room.pop(sock).fire()

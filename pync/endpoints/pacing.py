@@ -1,0 +1,60 @@
+"""Halves that wait: pacing by lines, and a delay before each read is passed on.
+
+They wrap a source and slow down only that one: the other direction does not notice.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pync.endpoints import Source
+    from pync.loop import Loop
+
+
+class Paced:
+    """One line at a time, with so many seconds between one and the next."""
+
+    def __init__(self, loop: Loop, source: Source, seconds: float) -> None:
+        self.loop = loop
+        self.source = source
+        self.seconds = seconds
+        self.lines: list[bytes] = []  # read already, the next one last
+        self.begun = False
+
+    async def read(self) -> bytes | None:
+        """The next line, after the pause; None at the end."""
+        if not self.lines:
+            data = await self.source.read()
+            if not data:
+                return data
+            *whole, rest = data.split(b"\n")
+            self.lines = [part for part in (rest, *(line + b"\n" for line in reversed(whole))) if part]
+        if self.begun:
+            await self.loop.sleep(self.seconds)
+        line = self.lines.pop()
+        self.begun = line.endswith(b"\n")  # the rest of a line follows its beginning without a pause
+        return line
+
+    def raw(self) -> int | None:
+        """None: it must see the lines."""
+        return None
+
+
+class Delayed:
+    """Everything so many seconds after it was read."""
+
+    def __init__(self, loop: Loop, source: Source, seconds: float) -> None:
+        self.loop = loop
+        self.source = source
+        self.seconds = seconds
+
+    async def read(self) -> bytes | None:
+        """What the source gives, later; its end comes at once."""
+        data = await self.source.read()
+        if data is not None:
+            await self.loop.sleep(self.seconds)
+        return data
+
+    def raw(self) -> int | None:
+        """None: it must see what comes."""
+        return None

@@ -1,0 +1,185 @@
+"""stdin and stdout shared by many clients.
+
+Theory. A regular file is read by each client for itself, from where it stood when we started. Anything else is read
+once, while somebody is there to get it, and each chunk goes to all who are connected then. Each client has a bounded
+queue. A client that is slow but moving slows the reading down, and nobody loses anything; one that takes nothing for
+two seconds while its queue is full is cut off, so that it cannot stop the others.
+
+On stdout what clients send is not mixed within a line: while there are several, the unfinished last line of a read is
+held until its end comes, the client leaves, or it is longer than a line may be expected to be.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+
+from pync.endpoints.stdio import STDIN, FileSource, is_regular
+from pync.tasks import Signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pync.endpoints import Bytes, Sink, Source
+    from pync.loop import Loop
+
+QUEUE = 1 << 20  # bytes that may wait for one client
+PATIENCE = 2.0  # seconds after which a client with a full queue that takes nothing is cut off
+LONGEST_LINE = 1 << 16  # bytes of an unfinished line that are held back
+
+
+class SharedStdin:
+    """Gives each client a source of its own."""
+
+    def __init__(self, loop: Loop, stdin: Source) -> None:
+        self.loop = loop
+        self.stdin = stdin
+        self.start = os.lseek(STDIN, 0, os.SEEK_CUR) if is_regular(STDIN) else None
+        self.readers: dict[Reader, None] = {}
+        self.changed = Signal()  # a reader came, left or took something
+        self.over = False
+
+    def join(self) -> Source:
+        """A source for a new client."""
+        if self.start is not None:
+            return FileSource(self.loop, STDIN, self.start)
+        reader = Reader(self)
+        self.readers[reader] = None
+        self.changed.fire()
+        return reader
+
+    def leave(self, source: Source | None) -> None:
+        """The client has gone."""
+        self.readers.pop(source, None)  # type: ignore[call-overload]
+        self.changed.fire()
+
+    async def run(self) -> None:
+        """Read stdin for all, as long as it lasts (a regular file needs no such help). Raises InputError."""
+        while self.start is None:
+            await self._somebody()
+            data = await self.stdin.read()
+            if data is None:
+                break
+            await self._somebody()  # all may have left meanwhile: it is for the next who comes
+            for reader in self.readers:
+                reader.put(data)
+            await self._room()
+        self.over = True
+        for reader in self.readers:
+            reader.arrived.fire()
+
+    async def _somebody(self) -> None:
+        while not self.readers:
+            await self.loop.wait(self.changed)
+
+    async def _room(self) -> None:
+        """Wait until no queue is full; cut off who stands still."""
+        while full := [reader for reader in self.readers if reader.size > QUEUE]:
+            patience = min(reader.moved_at for reader in full) + PATIENCE
+            await self.loop.wait(self.changed, patience)
+            for reader in full:
+                if reader.size > QUEUE and self.loop.clock() >= reader.moved_at + PATIENCE:
+                    self.readers.pop(reader, None)
+                    reader.given_up.fire()
+
+
+class Reader:
+    """One client's view of a stdin that all share."""
+
+    def __init__(self, shared: SharedStdin) -> None:
+        self.shared = shared
+        self.queue: deque[bytes] = deque()
+        self.size = 0
+        self.moved_at = shared.loop.clock()
+        self.arrived = Signal()
+        self.given_up = Signal()  # the client blocks the others
+
+    def put(self, data: bytes) -> None:
+        """Queue what was read."""
+        if self.size <= QUEUE < self.size + len(data):
+            self.moved_at = self.shared.loop.clock()  # full from now on: patience begins
+        self.queue.append(data)
+        self.size += len(data)
+        self.arrived.fire()
+
+    async def read(self) -> bytes | None:
+        """The next chunk; None when stdin is over."""
+        while not self.queue:
+            if self.shared.over:
+                return None
+            await self.shared.loop.wait(self.arrived)
+        data = self.queue.popleft()
+        self.size -= len(data)
+        self.moved_at = self.shared.loop.clock()
+        self.shared.changed.fire()
+        return data
+
+    def raw(self) -> int | None:
+        """None: the descriptor is everybody's."""
+        return None
+
+    def unread(self) -> int:
+        """Bytes that wait for this client."""
+        return self.size
+
+
+class SharedStdout:
+    """Gives each client a sink of its own on one stdout."""
+
+    def __init__(self, loop: Loop, sink: Sink, *, lines: bool) -> None:
+        """`lines`: what clients send are lines, not datagrams."""
+        self.loop = loop
+        self.sink = sink
+        self.lines = lines
+        self.shares = 0
+        self.busy = False
+        self.free = Signal()
+
+    def join(self) -> Share:
+        """A sink for a new client; its `send_eof` leaves stdout open."""
+        self.shares += 1
+        return Share(self)
+
+    async def write(self, data: Bytes) -> None:
+        """Write all of `data` without anything of another client in between."""
+        while self.busy:
+            await self.loop.wait(self.free)
+        self.busy = True
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[await self.sink.write(rest) :]
+        finally:
+            self.busy = False
+            self.free.fire()
+
+
+class Share:
+    """One client's part of stdout."""
+
+    def __init__(self, shared: SharedStdout) -> None:
+        self.shared = shared
+        self.unfinished = b""
+        self.left = False
+
+    async def write(self, data: Bytes) -> int:
+        """Write whole lines; the rest is held while other clients are there."""
+        text = self.unfinished + data
+        end = len(text)
+        if self.shared.lines and self.shared.shares > 1:
+            end = text.rfind(b"\n") + 1
+            if end == 0 and len(text) > LONGEST_LINE:
+                end = len(text)
+        self.unfinished = text[end:]
+        await self.shared.write(text[:end])
+        return len(data)
+
+    async def send_eof(self) -> None:
+        """This client will write no more; what it left unfinished is written."""
+        if not self.left:
+            self.left = True
+            self.shared.shares -= 1
+            await self.shared.write(self.unfinished)
+
+    def raw(self) -> int | None:
+        """None: it must see the lines."""
+        return None

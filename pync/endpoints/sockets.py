@@ -1,0 +1,134 @@
+"""A connected stream socket as an endpoint: TCP, unix.
+
+Theory: the socket is non-blocking. Reading waits first; writing is tried first and waits when refused. A reset is
+`PeerLost`, never an end-of-file. Closing a TCP socket while input is unread sends a reset, which can destroy what
+we sent last (RFC 2525 §2.17): `linger` ends a conversation that the other side has not ended.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+from contextlib import suppress
+
+from pync.endpoints import CHUNK
+from pync.errors import PeerLost, reason
+from pync.tasks import Signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pync.endpoints import Bytes
+    from pync.events import Address
+    from pync.loop import Loop
+
+LINGER = 2.0  # seconds given to the peer to read the end of what it was sent
+SHORTEST_LOOK, LONGEST_LOOK = 0.01, 1.0  # seconds between two looks at what the peer has acknowledged
+
+
+class StreamSocket:
+    """A connected stream socket. It owns the socket and closes it."""
+
+    def __init__(self, loop: Loop, sock: socket.socket, peer: Address) -> None:
+        sock.setblocking(False)
+        self.loop = loop
+        self.sock = sock
+        self.peer = peer
+        self.half_closed = False
+
+    async def read(self) -> bytes | None:
+        """What has arrived; None at the peer's end-of-file. Raises PeerLost."""
+        while True:
+            await self.loop.readable(self.sock.fileno())
+            try:
+                return self.sock.recv(CHUNK) or None
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise self.lost(error) from None
+
+    async def write(self, data: Bytes) -> int:
+        """Send what the kernel takes; waits while it takes nothing. Raises PeerLost."""
+        while True:
+            try:
+                return self.sock.send(data)
+            except BlockingIOError:
+                await self.loop.writable(self.sock.fileno())
+            except OSError as error:
+                raise self.lost(error) from None
+
+    async def send_eof(self) -> None:
+        """Half-close: the peer reads an end-of-file after all that was written."""
+        if not self.half_closed:
+            self.half_closed = True
+            with suppress(OSError):  # the connection is gone: reading tells how
+                self.sock.shutdown(socket.SHUT_WR)
+
+    def raw(self) -> int | None:
+        """The socket's descriptor."""
+        return self.sock.fileno()
+
+    def close(self) -> None:
+        """Close the socket; what the kernel still holds for the peer goes on its way."""
+        if self.sock.fileno() >= 0:
+            self.loop.forget(self.sock.fileno())
+            self.sock.close()
+
+    def lost(self, error: OSError) -> PeerLost:
+        """How the connection broke, with what the kernel had accepted and the peer never acknowledged."""
+        return PeerLost(f"connection to {self.peer}", reason(error), unsent=self.unacknowledged())
+
+    def unacknowledged(self) -> int:
+        """Bytes that the kernel accepted and the peer has not acknowledged (SIOCOUTQ, tcp(7)), a reset included."""
+        import fcntl
+        import termios
+
+        if self.sock.family == socket.AF_UNIX:  # where it counts something else
+            return 0
+        try:
+            waiting = fcntl.ioctl(self.sock.fileno(), termios.TIOCOUTQ, bytes(4))
+        except OSError:
+            return 0
+        return max(0, int.from_bytes(waiting, sys.byteorder) - self.half_closed)  # a FIN counts as one
+
+    async def gone(self) -> None:
+        """Wait until the connection is gone in both directions; raises PeerLost if it was reset.
+
+        For a time when nobody reads the socket: an end-of-file that was read already would make it "readable" for
+        ever. An epoll of its own that asks for nothing is told of nothing but hang-ups and errors (epoll_ctl(2)),
+        and is itself a descriptor to wait for. Where none is to be had this waits for ever.
+        """
+        try:
+            hangups = select.epoll(1)
+        except (AttributeError, OSError):
+            await self.loop.wait(Signal())
+            return
+        with hangups:
+            hangups.register(self.sock.fileno(), 0)
+            try:
+                await self.loop.readable(hangups.fileno())
+            finally:
+                self.loop.forget(hangups.fileno())
+        if code := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise self.lost(OSError(code, os.strerror(code)))
+
+    async def linger(self, limit: float | None = LINGER) -> None:
+        """Half-close; read and drop what still comes until the peer's end, or until it has taken all we sent.
+
+        Gives up after `limit` seconds. Raises PeerLost.
+        """
+        await self.send_eof()
+        with suppress(TimeoutError):
+            await self.loop.within(limit, self._drain())
+
+    async def _drain(self) -> None:
+        pause = SHORTEST_LOOK
+        while True:
+            if await self.loop.readable(self.sock.fileno(), self.loop.clock() + pause):
+                if await self.read() is None:
+                    return
+            elif self.unacknowledged():
+                pause = min(2 * pause, LONGEST_LOOK)
+            else:
+                return
