@@ -1,0 +1,95 @@
+"""A flow: one direction of a conversation. Source → stages → sink, one chunk in flight.
+
+So memory is bounded, backpressure needs no watermarks, datagram boundaries survive, and one stalled direction never
+stops the other. The flow counts what it moves and knows what it is doing (reading, or writing); the idle limit, the
+silence that ends a conversation and the number of bytes that were not sent all come from that alone. It must never
+know what its ends are, nor decide when a conversation is over: `relay.py` does.
+"""
+
+from __future__ import annotations
+
+from pync.tasks import Signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pync.endpoints import Sink, Source
+    from pync.loop import Loop
+    from pync.stages import Stage
+
+
+class Flow:
+    """One direction. `moved` counts bytes written, `reads` the reads."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        source: Source,
+        sink: Sink,
+        stages: Sequence[Stage] = (),
+        read_limit: int | None = None,
+    ) -> None:
+        self.loop = loop
+        self.source = source
+        self.sink = sink
+        self.stages = stages
+        self.read_limit = read_limit
+        self.reads = 0
+        self.moved = 0
+        self.ended = False  # the source has, and all of it is written
+        self.waiting_since: float | None = None  # when the present wait for the source began
+        self.happened = Signal()  # something was read or written, or the source ended
+        self._rest = memoryview(b"")  # what is being written and was not taken yet
+
+    async def run(self) -> None:
+        """Copy until the source ends, then pass the end-of-file on."""
+        await self.copy()
+        await self.sink.send_eof()
+
+    async def copy(self) -> None:
+        """Copy until the source ends (or the read limit is reached), and flush what the stages hold."""
+        while self.reads != self.read_limit and (data := await self._read()) is not None:
+            self.reads += 1
+            fed = data
+            for stage in self.stages:
+                fed = stage.feed(fed)
+            if fed or not data:  # an empty datagram is data; what a stage swallowed is not
+                await self.send(fed)
+        await self._flush()
+        self.ended = True
+        self.happened.fire()
+
+    async def send(self, data: bytes) -> None:
+        """Write all of `data`. Also for those who put in a word of their own: one after the other, never mixed."""
+        while self._rest:
+            await self.loop.wait(self.happened)
+        self._rest = memoryview(data)
+        while True:  # at least once: an empty datagram is written too
+            written = await self.sink.write(self._rest)
+            self.moved += written
+            self._rest = self._rest[written:]
+            if not self._rest:
+                break
+        self.happened.fire()
+
+    def unsent(self) -> int:
+        """Bytes that are known to be left: read and not written, or in the regular file that is the source."""
+        unread: Callable[[], int] = getattr(self.source, "unread", int)
+        return len(self._rest) + unread()
+
+    async def _read(self) -> bytes | None:
+        self.waiting_since = self.loop.clock()
+        try:
+            return await self.source.read()
+        finally:
+            self.waiting_since = None
+            self.happened.fire()
+
+    async def _flush(self) -> None:
+        for position, stage in enumerate(self.stages):
+            tail = stage.flush()
+            for later in self.stages[position + 1 :]:
+                tail = later.feed(tail)
+            if tail:
+                await self.send(tail)
