@@ -1,0 +1,1 @@
+"""Getting a connected or a listening socket, and deciding who is served and as whom."""

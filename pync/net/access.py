@@ -1,0 +1,179 @@
+"""Whose connections are served: the lists of --allow, --deny and their files, in Ncat's grammar.
+
+Theory: every address is one 128-bit number, an IPv4 address the number of its IPv4-mapped form ::ffff:a.b.c.d
+(RFC 4291, 2.5.5.2), under which it also appears on a dual-stack socket. So both forms are equal, and `::/0` is
+everybody. Addresses and networks are sets of numbers, one for each length of prefix: asking about a client costs
+as many look-ups as there are different lengths, however many rules there are.
+
+A rule is an address, `addr/bits`, a name (all its addresses, as they are when pync starts), `name/bits`, or four
+octets that may be ranges and wildcards: `127.0-1.*.1-5`, open at either end as in `-5` and `200-`. Zones
+(`fe80::1%eth0`) are dropped on both sides. Files divide rules by any white space, and `#` starts a comment.
+
+The decision (Ncat's, not that of its manual): deny wins; where there is any list of the allowed, even an empty
+one, everybody else is denied. A unix peer has a path or nothing for an address; the rules are about the
+network, and who may use a path is for its permissions to say: it is always allowed.
+
+A rule that cannot be understood is an error at the start, never a rule that is left out.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from pync.errors import AddressError, InputError, UsageError, reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pync.config import Access
+
+    Resolve = Callable[[str], Iterable[str]]  # a name to its numeric addresses; raises AddressError
+
+_MAPPED = 0xFFFF  # the upper 96 bits of an IPv4-mapped address
+_BYTES = {str(value): value for value in range(256)}  # no "010": to inet_aton(3) it means 8
+
+
+def rules(access: Access, resolve: Resolve) -> Rules:
+    """The rules asked for, read from the files and resolved.
+
+    Raises InputError for a file that cannot be read, UsageError for a malformed rule, AddressError for a name
+    without an address; each names the option, or the file and line.
+    """
+    allow = _collect(_listed("--allow", access.allow, access.allow_files), resolve)
+    deny = _collect(_listed("--deny", access.deny, access.deny_files), resolve)
+    return Rules(allow if access.allow or access.allow_files else None, deny)
+
+
+class Rules:
+    """The decision about each client. `allow` is None where everybody may come."""
+
+    def __init__(self, allow: Addresses | None, deny: Addresses) -> None:
+        self._allow = allow
+        self._deny = deny
+
+    def verdict(self, host: str) -> str | None:
+        """Why the peer at this numeric address (or unix path) is not served; None if it is."""
+        number = _number(host)
+        if number is None:
+            return None
+        if number in self._deny or (self._allow is not None and number not in self._allow):
+            return "not allowed"
+        return None
+
+
+class Addresses:
+    """A set of addresses, built of networks and of patterns of IPv4 octets."""
+
+    def __init__(self) -> None:
+        self._networks: dict[int, set[int]] = {}  # by how many of an address's last bits do not count
+        self._patterns: list[tuple[frozenset[int], ...]] = []
+
+    def add(self, rule: str, resolve: Resolve) -> None:
+        """Add what the rule stands for. Raises UsageError or AddressError."""
+        host = rule.partition("/")[0]
+        if not host or not rule.isprintable():
+            raise UsageError(rule, "not a host")
+        if _number(host) is None and (pattern := _pattern(host)):
+            self._patterns.append(_widened(pattern, _ignored(rule, 32)))
+            return
+        found = [host] if _number(host) is not None else list(resolve(host))
+        if not found:
+            raise AddressError(rule, "no address")
+        for address in found:
+            ignored = _ignored(rule, 128 if ":" in address else 32)
+            self._networks.setdefault(ignored, set()).add(_parse(address) >> ignored)
+
+    def __contains__(self, number: int) -> bool:
+        if any(number >> ignored in members for ignored, members in self._networks.items()):
+            return True
+        if number >> 32 != _MAPPED:
+            return False
+        octets = number.to_bytes(16)[12:]
+        return any(all(map(frozenset.__contains__, pattern, octets)) for pattern in self._patterns)
+
+
+def _listed(option: str, given: Iterable[str], files: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Each rule, after where it stands."""
+    for rule in given:
+        yield option, rule
+    for path in files:
+        for number, line in enumerate(_lines(path), 1):
+            for rule in line.partition("#")[0].split():
+                yield f"{path}:{number}:", rule
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.readlines()
+    except OSError as error:
+        raise InputError(path, reason(error)) from error
+    except UnicodeDecodeError as error:
+        raise InputError(path, "not a text file") from error
+
+
+def _collect(listed: Iterable[tuple[str, str]], resolve: Resolve) -> Addresses:
+    addresses = Addresses()
+    for where, rule in listed:
+        try:
+            addresses.add(rule, resolve)
+        except (UsageError, AddressError) as error:
+            raise type(error)(f"{where} {rule}", error.why) from error
+    return addresses
+
+
+def _number(host: str) -> int | None:
+    try:
+        return _parse(host)
+    except (OSError, ValueError):  # ValueError: not even a C string
+        return None
+
+
+def _parse(host: str) -> int:
+    # inet_pton is as strict as the ipaddress module, but is here already, and quicker by far
+    if ":" in host:
+        return int.from_bytes(socket.inet_pton(socket.AF_INET6, host.partition("%")[0]))
+    return _MAPPED << 32 | int.from_bytes(socket.inet_pton(socket.AF_INET, host))
+
+
+def _ignored(rule: str, width: int) -> int:
+    """How many of the last bits of an address of `width` bits do not count under this rule."""
+    _, slash, bits = rule.partition("/")
+    if not slash:
+        return 0
+    if not (bits.isascii() and bits.isdigit()):
+        raise UsageError(rule, "not a number of bits after the slash")
+    if len(bits) > 3 or int(bits) > width:
+        raise UsageError(rule, f"an IPv{4 if width == 32 else 6} address has only {width} bits")
+    return width - int(bits)
+
+
+def _pattern(host: str) -> tuple[frozenset[int], ...] | None:
+    """Four octets with ranges and wildcards, as the values that each may have; None for anything else."""
+    octets = tuple(map(_octet, host.split(".")))
+    return octets if len(octets) == 4 and all(octets) else None
+
+
+def _octet(text: str) -> frozenset[int]:
+    """The values of one octet: ranges with commas between them (only a file can hold those); empty if malformed."""
+    values: set[int] = set()
+    for part in text.split(","):
+        low, hyphen, high = part.partition("-") if part != "*" else ("", "-", "")
+        first = _BYTES.get(low or ("0" if hyphen else ""))
+        last = _BYTES.get(high or "255") if hyphen else first
+        if first is None or last is None or first > last:
+            return frozenset()
+        values.update(range(first, last + 1))
+    return frozenset(values)
+
+
+def _widened(pattern: tuple[frozenset[int], ...], ignored: int) -> tuple[frozenset[int], ...]:
+    """The pattern where the last `ignored` bits of an address do not count."""
+    masks = (0xFFFFFFFF >> ignored << ignored).to_bytes(4)
+    return tuple(_widened_octet(octet, mask) for octet, mask in zip(pattern, masks, strict=True))
+
+
+def _widened_octet(octet: frozenset[int], mask: int) -> frozenset[int]:
+    kept = {value & mask for value in octet}
+    return frozenset(value for value in range(256) if value & mask in kept)

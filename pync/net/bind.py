@@ -1,0 +1,151 @@
+"""Getting bound sockets: every address of what was asked for, both families, one port.
+
+Theory: SO_REUSEADDR for TCP, so that a server can be started again at once; never SO_REUSEPORT, with which a second
+server would silently take half of the clients. A path of a unix socket is taken over only if nobody answers there,
+and removed at the end only if it is still ours.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from contextlib import suppress
+
+from pync.endpoints.datagrams import address
+from pync.errors import BindError, reason
+from pync.net.dial import unix_name
+from pync.net.options import new_socket
+from pync.net.resolve import resolve
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pync.config import Config
+    from pync.loop import Loop
+
+BACKLOG = 4096  # connections that may wait to be accepted; the system caps it
+EPHEMERAL_TRIES = 16  # how often a port is looked for that is free in both families
+NOT_HERE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)  # this machine has no such address
+
+
+class Bound:
+    """The bound sockets of a listener. Closing them removes a unix path, if it is still ours."""
+
+    def __init__(self, loop: Loop, sockets: list[socket.socket], path: str | None = None) -> None:
+        self.loop = loop
+        self.sockets = sockets
+        self.path = path
+        self.identity = _identity(path) if path else None
+
+    def close(self) -> None:
+        """Close all. Doing it again changes nothing."""
+        for sock in self.sockets:
+            if sock.fileno() >= 0:
+                self.loop.forget(sock.fileno())
+                sock.close()
+        self.remove()
+
+    def keep(self, sock: socket.socket) -> None:
+        """Close all the others."""
+        self.sockets.remove(sock)
+        self.close()
+        self.sockets = [sock]
+
+    def remove(self) -> None:
+        """Remove our path."""
+        path, self.path = self.path, None
+        if path and _identity(path) == self.identity:
+            with suppress(OSError):  # a privilege that we dropped may be missing
+                os.unlink(path)
+
+
+async def bind(loop: Loop, config: Config) -> Bound:
+    """Sockets bound (TCP and unix streams listening) as the config asks. Raises BindError, AddressError."""
+    if config.family == "unix":
+        return _bind_unix(loop, config)
+    port = config.ports[0]
+    found = await resolve(loop, config.host, port, config.family, datagram=config.datagram, numeric=config.numeric)
+    found.sort(key=lambda item: item[0] != socket.AF_INET6)  # the wider family first: its ephemeral port decides
+    for _ in range(EPHEMERAL_TRIES):
+        sockets = _bind_all(config, found)
+        if sockets is not None:
+            return Bound(loop, sockets)
+    raise BindError("listen on an ephemeral port", os.strerror(errno.EADDRINUSE))
+
+
+def _bind_all(config: Config, found: list[tuple[int, Any]]) -> list[socket.socket] | None:
+    """A socket for each address, all on one port; None if an ephemeral port is taken in the other family."""
+    port = config.ports[0]
+    sockets: list[socket.socket] = []
+    missing: BindError | None = None
+    for family, name in found:
+        try:
+            sockets.append(_bind_one(config, family, (name[0], port, *name[2:])))
+        except OSError as error:
+            failure = BindError(f"listen on {address((name[0], port))}", reason(error))
+            if error.errno in NOT_HERE:
+                missing = failure
+                continue
+            for sock in sockets:
+                sock.close()
+            if config.ports[0] == 0 and error.errno == errno.EADDRINUSE:
+                return None
+            raise failure from None
+        port = sockets[0].getsockname()[1]
+    if missing and not sockets:
+        raise missing
+    return sockets
+
+
+def _bind_one(config: Config, family: int, name: Any) -> socket.socket:
+    sock = new_socket(family, config.socket, datagram=config.datagram)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if family != socket.AF_UNIX and not config.datagram:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(name)
+        if not config.datagram:
+            sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind_unix(loop: Loop, config: Config) -> Bound:
+    path = config.host or ""
+    name = unix_name(path)
+    try:
+        if isinstance(name, bytes):
+            return Bound(loop, [_bind_one(config, socket.AF_UNIX, name)])
+        try:
+            sock = _bind_one(config, socket.AF_UNIX, name)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not _is_dead(path, datagram=config.datagram):
+                raise
+            os.unlink(path)
+            sock = _bind_one(config, socket.AF_UNIX, name)
+        return Bound(loop, [sock], path)
+    except OSError as error:
+        raise BindError(f"listen on {path}", reason(error)) from None
+
+
+def _is_dead(path: str, *, datagram: bool) -> bool:
+    """Whether the path is a socket at which nobody answers."""
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(path) == errno.ECONNREFUSED
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
