@@ -1,0 +1,134 @@
+"""Serving any number of clients at once, each in a session of its own.
+
+Theory: a session that breaks is reported and ends alone; what concerns all of them (stdout, stdin, a log) ends the
+server. Clients are accepted in batches. An HTTP server without `keep_open` is here too: a browser opens connections
+that it may never use, so who gets the one answer is decided when a request is read, not when a client comes.
+"""
+
+from __future__ import annotations
+
+from pync.endpoints.datagrams import Mailroom
+from pync.endpoints.shared import Reader, SharedStdin, SharedStdout
+from pync.errors import PeerLost, ProgramError, ProtocolError, TimedOut
+from pync.events import Denied, SessionFailed
+from pync.modes.listen import accept, let_in
+from pync.modes.session import Local, converse, serve
+from pync.tasks import Signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+
+    from pync.endpoints import Sink, Source
+    from pync.endpoints.datagrams import Peer
+    from pync.events import Address
+    from pync.modes.session import Far, Run
+    from pync.net.access import Rules
+
+BATCH = 64  # clients accepted before the others have their turn
+ITS_OWN = (PeerLost, TimedOut, ProgramError, ProtocolError)  # failures that end one session
+
+
+class Server:
+    """The sessions of one listener."""
+
+    def __init__(self, work: Run, sockets: list[socket.socket], allowed: Rules, local: Local) -> None:
+        self.work = work
+        self.loop = work.loop
+        self.config = work.config
+        self.sockets = sockets
+        self.allowed = allowed
+        self.terminal = local.terminal
+        self.stdin = SharedStdin(work.loop, local.stdin) if local.stdin else None
+        self.stdout = SharedStdout(work.loop, local.stdout, lines=not work.config.datagram)
+        self.sessions = 0
+        self.over = Signal()
+
+    async def run(self) -> None:
+        """Serve for ever; without `keep_open`, until one HTTP request was answered."""
+        if self.config.datagram:
+            mailroom = Mailroom(self.loop, self.work.report, self._welcome)
+            works = [mailroom.receive(sock) for sock in self.sockets]
+        else:
+            works = [self._accept(sock) for sock in self.sockets]
+        if self.stdin:
+            works.append(self.stdin.run())
+        for work in works:
+            self.loop.spawn(work)
+        await self.loop.wait(self.over)
+
+    async def _accept(self, sock: socket.socket) -> None:
+        while True:
+            await self.loop.readable(sock.fileno())
+            for _ in range(BATCH):
+                client = await accept(self.work, sock)
+                if client is None:
+                    break
+                if self._refused(client.peer):
+                    client.close()
+                else:
+                    self.loop.spawn(self._session(client))
+
+    def _welcome(self, peer: Peer) -> bool:
+        if self._refused(peer.peer):
+            return False
+        self.loop.spawn(self._session(peer))
+        return True
+
+    def _refused(self, peer: Address) -> bool:
+        limit = self.config.max_conns
+        if limit is not None and self.sessions >= limit:
+            self.work.report(Denied(peer=peer, why=f"connection limit reached ({limit})"))
+            return True
+        if not let_in(self.work, self.allowed, peer):
+            return True
+        self.sessions += 1
+        return False
+
+    async def _session(self, far: Far) -> None:
+        try:
+            if self.config.program:
+                await serve(self.work, far, self.config.program)
+            else:
+                await self._talk(far)
+        except ITS_OWN as error:
+            self.work.report(SessionFailed(peer=far.peer, error=error))
+        finally:
+            far.close()
+            self.sessions -= 1
+
+    async def _talk(self, far: Far) -> None:
+        stdout = self.stdout.join()
+        source: Source | None = None
+        try:
+            head = None
+            if self.config.http:
+                from pync.modes.http import read_request
+
+                head = await read_request(far, stdout)  # type: ignore[arg-type]
+                if head is None:
+                    return
+            said = source = self.stdin.join() if self.stdin else None
+            if head:
+                from pync.modes.http import response
+
+                said = await response(head, source)
+            await self._converse(far, said, stdout, source)
+            if not self.config.keep_open:
+                self.over.fire()
+        finally:
+            if self.stdin:
+                self.stdin.leave(source)
+            await stdout.send_eof()
+
+    async def _converse(self, far: Far, said: Source | None, stdout: Sink, source: Source | None) -> None:
+        talk = converse(self.work, far, Local(said, stdout, terminal=self.terminal), client=False)
+        if isinstance(source, Reader):
+            await self.loop.first(talk, self._cut_off(far, source))
+        else:
+            await talk
+
+    async def _cut_off(self, far: Far, reader: Reader) -> None:
+        """Raises PeerLost when the client stops the others who share stdin with it."""
+        await self.loop.wait(reader.given_up)
+        raise PeerLost(f"connection to {far.peer}", "cut off: it takes nothing, and others wait", unsent=reader.size)

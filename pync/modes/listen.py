@@ -1,0 +1,169 @@
+"""Listening: bind, drop privileges, then serve one client, or with `keep_open` any number (`keep_open.py`).
+
+Theory: the access rules are asked before anything else is done about a client, and the listening sockets stay open
+until one is let in: so a stranger never ends a listener. stdin and stdout are opened before privileges are dropped,
+and stdin is read when a client is there. A stdin that is /dev/null has nothing to say, not even an end-of-file.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from pync.endpoints import CHUNK
+from pync.endpoints.datagrams import LARGEST, WHOLE, DatagramSocket, address
+from pync.endpoints.sockets import StreamSocket
+from pync.endpoints.stdio import STDIN, Stdin, Stdout, is_null, is_terminal
+from pync.errors import AddressError, BindError, reason
+from pync.events import Accepted, Denied, Listening, Outcome, OutOfDescriptors
+from pync.modes.session import Local, converse, serve
+from pync.net.access import rules
+from pync.net.bind import bind
+from pync.net.dial import transport
+from pync.net.options import tune
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pync.events import Address
+    from pync.modes.session import Far, Run
+    from pync.net.access import Rules
+    from pync.net.bind import Bound
+    from pync.net.privileges import Identity
+
+NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+PAUSE = 0.5  # seconds without accepting when descriptors have run out
+
+
+async def listen(run: Run) -> Outcome:
+    """Serve. Raises BindError, PrivilegeError, and what ends the one conversation."""
+    identity = _identity(run.config.user)
+    allowed = rules(run.config.access, lambda name: _addresses(name, numeric=run.config.numeric))
+    bound = await bind(run.loop, run.config)
+    try:
+        local = _local(run)
+        if identity:
+            _become(identity, bound)
+        for sock in bound.sockets:
+            run.report(Listening(address=address(sock.getsockname()), transport=kind(run)))
+        if run.config.keep_open or run.config.http:
+            from pync.modes.keep_open import Server
+
+            await Server(run, bound.sockets, allowed, local).run()
+            return Outcome()
+        far = await (_first_peer if run.config.datagram else _first_client)(run, bound, allowed)
+        return await _one(run, far, local)
+    finally:
+        bound.close()
+
+
+def kind(run: Run) -> str:
+    """How a listener's transport is told of: unix datagrams are bound, not listening, as UDP is."""
+    return transport(run.config)
+
+
+def _identity(user: str | None) -> Identity | None:
+    if user is None:
+        return None
+    from pync.net.privileges import lookup
+
+    return lookup(user)
+
+
+def _become(identity: Identity, bound: Bound) -> None:
+    """Drop privileges. What is imported late is imported now: its files may be out of reach afterwards."""
+    import fcntl  # noqa: F401
+    import termios  # noqa: F401
+    import tty  # noqa: F401
+
+    from pync.net.privileges import drop
+
+    if bound.path:
+        import os
+
+        os.chown(bound.path, identity.uid, identity.gid)
+    drop(identity)
+
+
+def _addresses(name: str, *, numeric: bool) -> list[str]:
+    """The addresses of a name in an access rule: asked for once, at the start. Raises AddressError."""
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST if numeric else 0)
+    except (OSError, UnicodeError) as error:
+        raise AddressError(f"host {name}", reason(error) if isinstance(error, OSError) else str(error)) from None
+    return [str(item[4][0]) for item in found]
+
+
+def _local(run: Run) -> Local:
+    speaks = run.config.send and not is_null(STDIN) and not run.config.program
+    size = LARGEST if run.config.datagram else CHUNK
+    stdin = Stdin(run.loop, size=size) if speaks else None
+    return Local(stdin, Stdout(run.loop), terminal=is_terminal(STDIN))
+
+
+async def _one(run: Run, far: Far, local: Local) -> Outcome:
+    if run.config.program:
+        return Outcome(child_status=await serve(run, far, run.config.program))
+    await converse(run, far, local, client=False)
+    return Outcome()
+
+
+async def _first_client(run: Run, bound: Bound, allowed: Rules) -> StreamSocket:
+    """The first client that is let in; nobody else is listened to from then on."""
+    while True:
+        await run.loop.first(*(run.loop.readable(sock.fileno()) for sock in bound.sockets))
+        for sock in bound.sockets:
+            client = await accept(run, sock)
+            if client and let_in(run, allowed, client.peer):
+                bound.close()
+                return client
+            if client:
+                client.close()
+
+
+async def accept(run: Run, sock: socket.socket) -> StreamSocket | None:
+    """A client that waits at the socket, or None. Waits a moment if there is no descriptor for it."""
+    try:
+        client, name = sock.accept()
+    except OSError as error:
+        if error.errno in NO_DESCRIPTORS:
+            run.report(OutOfDescriptors(why=reason(error)))
+            await run.loop.sleep(PAUSE)
+        return None  # nobody is there, or who was there has left again
+    tune(client)
+    return StreamSocket(run.loop, client, address(name))
+
+
+def let_in(run: Run, allowed: Rules, peer: Address) -> bool:
+    """Whether the rules allow the peer; what was decided is reported."""
+    why = allowed.verdict(peer.host)
+    if why:
+        run.report(Denied(peer=peer, why=why))
+    else:
+        run.report(Accepted(peer=peer, transport=kind(run)))
+    return not why
+
+
+async def _first_peer(run: Run, bound: Bound, allowed: Rules) -> DatagramSocket:
+    """The sender of the first datagram that is let in; the socket is connected to it from then on."""
+    while True:
+        await run.loop.first(*(run.loop.readable(sock.fileno()) for sock in bound.sockets))
+        for sock in bound.sockets:
+            try:
+                data, name = sock.recvfrom(WHOLE)
+            except OSError:  # nothing on this one
+                continue
+            if let_in(run, allowed, address(name)):
+                _connect(sock, name)
+                bound.keep(sock)
+                return DatagramSocket(run.loop, sock, name, [data])
+
+
+def _connect(sock: socket.socket, name: Any) -> None:
+    if not name:
+        return  # a unix sender without a name can be listened to, not answered
+    try:
+        sock.connect(name)
+    except OSError as error:
+        raise BindError(f"answer {address(name)}", reason(error)) from None

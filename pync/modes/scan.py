@@ -1,0 +1,126 @@
+"""Scanning: which ports are open, many at once, told in the order that was asked for.
+
+Theory: a window of attempts runs at a time, so a host that drops everything costs the timeout once for each window,
+not once for each port. What is found out of order waits for its turn to be told. UDP answers nothing when a port is
+open; a port is closed when the host says so (ICMP), and taken for open when it stays silent.
+"""
+
+from __future__ import annotations
+
+import resource
+import socket
+
+from pync.endpoints.datagrams import address
+from pync.errors import ConnectError, TimedOut, reason
+from pync.events import Connected, ConnectFailed, Outcome, Retrying
+from pync.modes.connect import FIRST_PAUSE, LONGEST_PAUSE, in_order
+from pync.net.dial import attempt, own_names, transport, unix_name
+from pync.net.resolve import resolve
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pync.events import Event
+    from pync.modes.session import Run
+
+WINDOW = 512  # attempts at a time, if there are descriptors for so many
+SPARE = 32  # descriptors left for everything else
+LIMIT = 5.0  # seconds for each port, unless asked otherwise: the system's own limit is minutes
+UDP_SILENCE = 2.0  # seconds without a refusal after which a UDP port is taken for open
+PROBE = b"\0"  # not an empty datagram: to several netcats that means the end
+
+
+async def scan(run: Run) -> Outcome:
+    """Try each port, report each in order; `opened` if any is open. With `retry`, until one is, or TimedOut."""
+    retry = run.config.retry
+    if retry is None:
+        return Outcome(opened=await _round(run))
+    try:
+        await run.loop.within(retry, _until_open(run))
+    except TimeoutError:
+        raise TimedOut(f"connect to {run.config.host}", f"no port was open (tried for {retry:g} s)") from None
+    return Outcome(opened=True)
+
+
+async def _until_open(run: Run) -> None:
+    pause = FIRST_PAUSE
+    while not await _round(run):
+        run.report(Retrying(error=ConnectError(f"connect to {run.config.host}", "no port is open"), pause=pause))
+        await run.loop.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+async def _round(run: Run) -> bool:
+    """Every port once, through the window; whether any is open."""
+    config, loop = run.config, run.loop
+    ports = in_order(run) or (None,)
+    own = await own_names(loop, config)
+    probes = iter([(number, port) for number, port in enumerate(ports)])
+    finished: dict[int, list[Event]] = {}
+    told = 0
+    opened = False
+
+    async def work() -> None:
+        nonlocal told, opened
+        for number, port in probes:
+            finished[number] = await _probe(run, port, own)
+            while told in finished:
+                for event in finished.pop(told):
+                    opened = opened or isinstance(event, Connected)
+                    run.report(event)
+                told += 1
+
+    await loop.together(*(work() for _ in range(min(len(ports), _window()))))
+    return opened
+
+
+def _window() -> int:
+    """How many attempts the descriptors allow at a time."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, min(WINDOW, soft - SPARE))
+
+
+async def _probe(run: Run, port: int | None, own: Any) -> list[Event]:
+    """What is to be told of one port: each address that failed, and the one that is open."""
+    config = run.config
+    events: list[Event] = []
+    kind, host = transport(config), config.host or ""
+    for family, name in await _names(run, port):
+        where = address(name)
+        try:
+            await run.loop.within(config.connect_timeout or LIMIT, _touch(run, family, name, own))
+        except TimeoutError:
+            events.append(ConnectFailed(host=host, address=where, transport=kind, why="timed out", timed_out=True))
+        except OSError as error:
+            events.append(ConnectFailed(host=host, address=where, transport=kind, why=reason(error)))
+        else:
+            return [*events, Connected(host=host, address=where, transport=kind)]
+    return events
+
+
+async def _names(run: Run, port: int | None) -> list[tuple[int, Any]]:
+    config = run.config
+    if port is None:
+        return [(socket.AF_UNIX, unix_name(config.host or ""))]
+    return await resolve(run.loop, config.host, port, config.family, datagram=config.datagram, numeric=config.numeric)
+
+
+async def _touch(run: Run, family: int, name: Any, own: Any) -> None:
+    """Connect and close. A datagram socket sends two probes and waits to be refused. Raises OSError."""
+    sock = await attempt(run.loop, run.config, family, name, own)
+    try:
+        if run.config.datagram and family != socket.AF_UNIX:
+            await _knock(run, sock)
+    finally:
+        run.loop.forget(sock.fileno())
+        sock.close()
+
+
+async def _knock(run: Run, sock: socket.socket) -> None:
+    wait = min(run.config.connect_timeout or UDP_SILENCE, UDP_SILENCE) / 2
+    for _ in range(2):
+        sock.send(PROBE)
+        if await run.loop.readable(sock.fileno(), run.loop.clock() + wait):
+            sock.recv(1)  # an answer means open; a refusal is raised here
+            return
