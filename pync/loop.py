@@ -54,8 +54,6 @@ class Loop:
         self._current: Task | None = None
         self.child_ended = Signal()
 
-    # -- what a task may say: wait ---------------------------------------------------------------------------
-
     async def readable(self, fd: int, until: float | None = None) -> bool:
         """Wait until `fd` can be read (or has an end or an error to tell); False if `until` came first."""
         return await self._descriptor(fd, EVENT_READ, until)
@@ -103,18 +101,11 @@ class Loop:
         finally:
             alarm.clear()
 
-    # -- tasks ---------------------------------------------------------------------------------------------------
-
     def spawn(self, work: Work[Any], ended: Signal | None = None) -> Task:
         """Start a task. Pass `ended` to wait for it and to take its failure; without, a failure fails the run."""
         task = Task(work, self._ready, ended)
         self._tasks[task] = None
         return task
-
-    async def join(self, tasks: list[Task]) -> None:
-        """Wait until all are done, whatever became of them. They were spawned with the same signal."""
-        while any(not task.done for task in tasks):
-            await self.wait(tasks[0].ended)
 
     async def together(self, *works: Work[Any]) -> list[Any]:
         """Run all, and return their results; the first failure cancels the rest, waits for them, then is raised."""
@@ -126,9 +117,7 @@ class Loop:
             failed = [task for task in tasks if task.error]
         finally:
             await self.dismiss(*tasks)
-        for task in failed:
-            task.result()
-        return [task.value for task in tasks]
+        return [task.result() for task in failed or tasks]
 
     async def first(self, *works: Work[Any]) -> Any:
         """The result (or failure) of whichever ends first; the others are cancelled and waited for."""
@@ -137,10 +126,9 @@ class Loop:
         try:
             while not (done := [task for task in tasks if task.done]):
                 await self.wait(ended)
-            winner = done[0]
         finally:
             await self.dismiss(*tasks)
-        return winner.result()
+        return done[0].result()
 
     async def within(self, seconds: float | None, work: Work[T]) -> T:
         """Await `work`; TimeoutError once so many seconds have passed (None: however long it takes)."""
@@ -159,8 +147,6 @@ class Loop:
         for task in tasks:
             while not task.done:
                 await self.wait(task.ended)
-
-    # -- descriptors and children --------------------------------------------------------------------------------
 
     def forget(self, fd: int) -> None:
         """Drop all interest in a descriptor. Called before it is closed: its number may be another one's next."""
@@ -202,8 +188,6 @@ class Loop:
             self._interest[fd] = interest
         else:
             self.forget(fd)
-
-    # -- the kernel itself ---------------------------------------------------------------------------------------
 
     def run(self, main: Work[T]) -> T:
         """Run `main` and all it spawns; return its result or raise its failure, `Interrupted` if a signal came.
