@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 from collections import OrderedDict, deque
 
+from pync.endpoints.sockets import ConnectedSocket
 from pync.errors import PeerLost, reason
 from pync.events import Address, Denied
 from pync.tasks import Signal
@@ -38,16 +39,13 @@ def address(name: Any) -> Address:
     return Address(host="@" + text[1:] if text.startswith("\0") else text)
 
 
-class DatagramSocket:
+class DatagramSocket(ConnectedSocket):
     """A socket connected to its one peer: what others send, or had sent before we connected, is left out."""
 
     def __init__(self, loop: Loop, sock: socket.socket, name: Any, first: list[bytes] | None = None) -> None:
         """`name` is the peer's address as the system gives it; `first`: datagrams of it received already."""
-        sock.setblocking(False)
-        self.loop = loop
-        self.sock = sock
+        super().__init__(loop, sock, address(name))
         self.name = name
-        self.peer = address(name)
         self.arrived = deque(first or ())
 
     async def read(self) -> bytes | None:
@@ -65,28 +63,12 @@ class DatagramSocket:
             if name == self.name or not name:
                 return data
 
-    async def write(self, data: Bytes) -> int:
-        """Send one datagram. Raises PeerLost (too long, nobody listens there)."""
-        while True:
-            try:
-                return self.sock.send(data)
-            except BlockingIOError:
-                await self.loop.writable(self.sock.fileno())
-            except OSError as error:
-                raise self.lost(error) from None
-
     async def send_eof(self) -> None:
         """Nothing: datagrams have no end-of-file."""
 
     def raw(self) -> int | None:
         """None: the kernel's copying would not keep datagrams apart."""
         return None
-
-    def close(self) -> None:
-        """Close the socket."""
-        if self.sock.fileno() >= 0:
-            self.loop.forget(self.sock.fileno())
-            self.sock.close()
 
     def lost(self, error: OSError) -> PeerLost:
         """What went wrong with this peer."""

@@ -27,14 +27,41 @@ LINGER = 2.0  # seconds given to the peer to read the end of what it was sent
 SHORTEST_LOOK, LONGEST_LOOK = 0.01, 1.0  # seconds between two looks at what the peer has acknowledged
 
 
-class StreamSocket:
-    """A connected stream socket. It owns the socket and closes it."""
+class ConnectedSocket:
+    """What connected sockets of every kind have in common. It owns the socket and closes it."""
 
     def __init__(self, loop: Loop, sock: socket.socket, peer: Address) -> None:
         sock.setblocking(False)
         self.loop = loop
         self.sock = sock
         self.peer = peer
+
+    async def write(self, data: Bytes) -> int:
+        """Send what the kernel takes (a datagram whole); waits while it takes nothing. Raises PeerLost."""
+        while True:
+            try:
+                return self.sock.send(data)
+            except BlockingIOError:
+                await self.loop.writable(self.sock.fileno())
+            except OSError as error:
+                raise self.lost(error) from None
+
+    def close(self) -> None:
+        """Close the socket; what the kernel still holds for the peer goes on its way."""
+        if self.sock.fileno() >= 0:
+            self.loop.forget(self.sock.fileno())
+            self.sock.close()
+
+    def lost(self, error: OSError) -> PeerLost:
+        """How the connection broke."""
+        return PeerLost(f"connection to {self.peer}", reason(error))
+
+
+class StreamSocket(ConnectedSocket):
+    """A connected stream socket."""
+
+    def __init__(self, loop: Loop, sock: socket.socket, peer: Address) -> None:
+        super().__init__(loop, sock, peer)
         self.half_closed = False
 
     async def read(self) -> bytes | None:
@@ -48,16 +75,6 @@ class StreamSocket:
             except OSError as error:
                 raise self.lost(error) from None
 
-    async def write(self, data: Bytes) -> int:
-        """Send what the kernel takes; waits while it takes nothing. Raises PeerLost."""
-        while True:
-            try:
-                return self.sock.send(data)
-            except BlockingIOError:
-                await self.loop.writable(self.sock.fileno())
-            except OSError as error:
-                raise self.lost(error) from None
-
     async def send_eof(self) -> None:
         """Half-close: the peer reads an end-of-file after all that was written."""
         if not self.half_closed:
@@ -68,12 +85,6 @@ class StreamSocket:
     def raw(self) -> int | None:
         """The socket's descriptor."""
         return self.sock.fileno()
-
-    def close(self) -> None:
-        """Close the socket; what the kernel still holds for the peer goes on its way."""
-        if self.sock.fileno() >= 0:
-            self.loop.forget(self.sock.fileno())
-            self.sock.close()
 
     def lost(self, error: OSError) -> PeerLost:
         """How the connection broke, with what the kernel had accepted and the peer never acknowledged."""

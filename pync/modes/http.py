@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from pync.endpoints.sockets import StreamSocket
 
 
+def prepare() -> None:
+    """Import all that an answer needs, by making one."""
+    Request()
+    content_type("page.html", b"")
+    error_page(400, "", time.time())
+
+
 async def read_request(far: StreamSocket, stdout: Sink) -> Head | None:
     """The head of the client's request, which is shown on stdout; None if the client left without a word.
 

@@ -8,6 +8,7 @@ and stdin is read when a client is there. A stdin that is /dev/null has nothing 
 from __future__ import annotations
 
 import errno
+import os
 import socket
 
 from pync.endpoints import CHUNK
@@ -44,7 +45,7 @@ async def listen(run: Run) -> Outcome:
     try:
         local = _local(run)
         if identity:
-            _become(identity, bound)
+            _become(run, identity, bound)
         for sock in bound.sockets:
             run.report(Listening(address=address(sock.getsockname()), transport=kind(run)))
         if run.config.keep_open or run.config.http:
@@ -71,17 +72,20 @@ def _identity(user: str | None) -> Identity | None:
     return lookup(user)
 
 
-def _become(identity: Identity, bound: Bound) -> None:
-    """Drop privileges. What is imported late is imported now: its files may be out of reach afterwards."""
+def _become(run: Run, identity: Identity, bound: Bound) -> None:
+    """Drop privileges. What would be imported later is imported now: its files may be out of reach afterwards."""
     import fcntl  # noqa: F401
     import termios  # noqa: F401
     import tty  # noqa: F401
 
+    from pync.modes import keep_open  # noqa: F401
     from pync.net.privileges import drop
 
-    if bound.path:
-        import os
+    if run.config.http:
+        from pync.modes.http import prepare
 
+        prepare()
+    if bound.path:
         os.chown(bound.path, identity.uid, identity.gid)
     drop(identity)
 

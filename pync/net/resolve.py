@@ -32,7 +32,9 @@ async def resolve(
     `numeric`: never ask a name server. Raises AddressError.
     """
     kind = socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM
-    query = (host, port, FAMILIES[family], kind, 0)
+    # As bytes, a plain name is not put through the IDNA codec, whose import takes as long as the look-up.
+    asked = host.encode() if host and host.isascii() else host
+    query = (asked, port, FAMILIES[family], kind, 0)
     try:
         try:
             found = socket.getaddrinfo(*query, socket.AI_NUMERICHOST | socket.AI_PASSIVE)

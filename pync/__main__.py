@@ -1,0 +1,7 @@
+"""`python -m pync`."""
+
+from __future__ import annotations
+
+from pync.cli import main
+
+main()

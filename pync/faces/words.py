@@ -1,0 +1,120 @@
+"""pync's own words for what happens: events become lines on stderr, the most of them only with -v.
+
+Theory: stdout carries nothing but what the peer sends, so all that is said goes to descriptor 2, one write for
+each line. It never fails: a stderr that is closed, full or gone must not end a transfer. What is said can hold
+what strangers chose (a unix path, say), so whatever cannot be printed is written as an escape.
+
+The wording of connections and listeners is that of nc.openbsd, which scripts look for.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+
+from pync.errors import ConnectError, OutputError, OutputGone, reason
+from pync.events import (
+    Accepted,
+    Connected,
+    ConnectFailed,
+    Denied,
+    Listening,
+    OutOfDescriptors,
+    Retrying,
+    SessionFailed,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pync.config import Config
+    from pync.errors import PyncError
+    from pync.events import Address, Event
+
+# What an event needs to be said, if not one -v.
+VERBOSITY: dict[type[Event], int] = {SessionFailed: 0, OutOfDescriptors: 0, Retrying: 2}
+
+
+def say(line: str) -> None:
+    """Write a line on stderr, if that takes it."""
+    printable = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+    with suppress(OSError):
+        os.write(2, f"{printable}\n".encode(sys.getfilesystemencoding(), "backslashreplace"))
+
+
+def show(text: str) -> int:
+    """Write on stdout what was asked for, and answer exit status 0. Raises OutputError."""
+    data = text.encode()
+    try:
+        while data:
+            data = data[os.write(1, data) :]
+    except BrokenPipeError as error:
+        raise OutputGone("writing stdout", reason(error)) from None
+    except OSError as error:
+        raise OutputError("writing stdout", reason(error)) from None
+    return 0
+
+
+class Words:
+    """Says the events of one run, and remembers what was said."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._told = ""  # why the last attempt to connect failed, if that was said
+
+    def report(self, event: Event) -> None:
+        """Say an event, if it is to be said at this verbosity."""
+        if self._config.verbosity < VERBOSITY.get(type(event), 1):
+            return
+        if isinstance(event, ConnectFailed):
+            self._told = event.why
+        say(self._line(event))
+
+    def has_told(self, error: PyncError) -> bool:
+        """Whether the error that ended the run is the failure of an attempt that was said already."""
+        return isinstance(error, ConnectError) and error.why == self._told
+
+    def _line(self, event: Event) -> str:
+        match event:
+            case Listening():
+                return f"{'Bound' if self._config.datagram else 'Listening'} on {_spaced(event.address)}"
+            case Accepted():
+                return f"Connection received on {_spaced(event.peer) or self._config.host}"  # unix clients: unnamed
+            case Connected():
+                return f"Connection to {self._target(event)} succeeded!"
+            case ConnectFailed():
+                failed = "timed out" if event.timed_out else f"failed: {event.why}"
+                return f"pync: connect to {self._target(event)} {failed}"
+            case Denied():
+                return f"pync: connection from {_spaced(event.peer)} denied: {event.why}"
+            case SessionFailed():
+                return f"pync: {event.error}"
+            case OutOfDescriptors():
+                return f"pync: accepting clients pauses: {event.why}"
+            case Retrying():
+                return f"pync: {event.error}; the next attempt is in {event.pause:g} s"
+        raise TypeError(f"no words for {event!r}")
+
+    def _target(self, event: Connected | ConnectFailed) -> str:
+        host, port = event.address.host, event.address.port
+        if port is None:
+            return host
+        name = host if event.host == host else f"{event.host} ({host})"
+        if isinstance(event, ConnectFailed):
+            return f"{name} port {port} ({event.transport})"
+        return f"{name} {port} port [{event.transport}/{self._service(port, event.transport)}]"
+
+    def _service(self, port: int, transport: str) -> str:
+        if self._config.numeric:
+            return "*"
+        from socket import getservbyport
+
+        try:
+            return getservbyport(port, transport)
+        except OSError:
+            return "*"
+
+
+def _spaced(address: Address) -> str:
+    """Host and port with a blank between, as nc.openbsd has them."""
+    return address.host if address.port is None else f"{address.host} {address.port}"
