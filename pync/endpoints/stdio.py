@@ -30,14 +30,16 @@ STDIN, STDOUT = 0, 1
 
 def reserve() -> None:
     """Open /dev/null on those of the descriptors 0 to 2 that are closed, so that no socket ever lands there."""
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(fd, True)
-    os.close(fd)
+    with suppress(FileNotFoundError):  # a root directory without /dev: nothing is there to open
+        while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+            os.set_inheritable(fd, True)
+        os.close(fd)
 
 
 def is_null(fd: int) -> bool:
     """Whether the descriptor is /dev/null (a closed one is, after `reserve`)."""
-    return stat.S_ISCHR(os.fstat(fd).st_mode) and os.fstat(fd).st_rdev == os.stat(os.devnull).st_rdev
+    device = os.fstat(fd)
+    return stat.S_ISCHR(device.st_mode) and os.path.exists(os.devnull) and device.st_rdev == os.stat(os.devnull).st_rdev
 
 
 def is_terminal(fd: int) -> bool:

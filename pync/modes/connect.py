@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pync.endpoints import CHUNK
 from pync.endpoints.datagrams import LARGEST, DatagramSocket, address
+from pync.endpoints.shared import SharedStdout
 from pync.endpoints.sockets import StreamSocket
 from pync.endpoints.stdio import STDIN, Stdin, Stdout, is_terminal
-from pync.errors import AddressError, ConnectError, PyncError, TimedOut
-from pync.events import Outcome, Retrying
+from pync.errors import ConnectError, TimedOut
+from pync.events import Outcome
+from pync.modes.attempts import in_order, patiently
 from pync.modes.session import Local, converse, serve
 from pync.net.dial import dial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Coroutine
-    from typing import Any
 
+    from pync.endpoints import Sink
+    from pync.errors import PyncError
     from pync.modes.session import Far, Run
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0  # seconds between two attempts with --retry
-NOT_YET = (AddressError, ConnectError, TimedOut)  # what may be otherwise in a moment
 
 
 async def connect(run: Run) -> Outcome:
@@ -29,60 +30,29 @@ async def connect(run: Run) -> Outcome:
     status: int | None = None
     failure: PyncError | None = None
     opened = False
+    stdout: Sink = Stdout(run.loop)
+    if len(ports) > 1:  # the end of one conversation must not close it for the next
+        stdout = SharedStdout(run.loop, stdout, lines=False).join()
     for port in ports:
         try:
-            sock = await patiently(run, lambda port=port: dial(run.loop, run.config, port, run.report))  # type: ignore[misc]
+            sock = await patiently(run, partial(dial, run.loop, run.config, port, run.report))
         except (ConnectError, TimedOut) as error:
             failure = error
             continue
         opened = True
-        status = await _session(run, sock)
+        status = await _session(run, sock, stdout)
     if failure and not opened:
         raise failure
     return Outcome(opened=True, child_status=status)
 
 
-def in_order(run: Run) -> tuple[int, ...]:
-    """The ports in the order to be tried."""
-    if not run.config.shuffle:
-        return run.config.ports
-    import random
-
-    return tuple(random.sample(run.config.ports, len(run.config.ports)))
-
-
-async def patiently(run: Run, attempt: Callable[[], Coroutine[Any, Any, socket.socket]]) -> socket.socket:
-    """What the attempt gives, trying again for as long as `retry` says. Raises TimedOut when that is over."""
-    retry = run.config.retry
-    if retry is None:
-        return await attempt()
-    failures: list[PyncError] = []
-
-    async def keep_trying() -> socket.socket:
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                return await attempt()
-            except NOT_YET as error:
-                failures[:] = [error]
-            run.report(Retrying(error=failures[0], pause=pause))
-            await run.loop.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
-
-    try:
-        return await run.loop.within(retry, keep_trying())
-    except TimeoutError:
-        last = failures[0] if failures else TimedOut(f"connect to {run.config.host}", "no answer")
-        raise TimedOut(last.what, f"{last.why} (tried for {retry:g} s)") from None
-
-
-async def _session(run: Run, sock: socket.socket) -> int | None:
+async def _session(run: Run, sock: socket.socket, stdout: Sink) -> int | None:
     far = _endpoint(run, sock)
     if run.config.program:
         return await serve(run, far, run.config.program)
     size = LARGEST if run.config.datagram else CHUNK
     stdin = Stdin(run.loop, size=size) if run.config.send else None
-    await converse(run, far, Local(stdin, Stdout(run.loop), terminal=is_terminal(STDIN)), client=True)
+    await converse(run, far, Local(stdin, stdout, terminal=is_terminal(STDIN)), client=True)
     return None
 
 

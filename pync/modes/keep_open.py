@@ -11,7 +11,7 @@ from pync.endpoints.datagrams import Mailroom
 from pync.endpoints.shared import Reader, SharedStdin, SharedStdout
 from pync.errors import PeerLost, ProgramError, ProtocolError, TimedOut
 from pync.events import Denied, SessionFailed
-from pync.modes.listen import accept, let_in
+from pync.modes.clients import accept, let_in
 from pync.modes.session import Local, converse, serve
 from pync.tasks import Signal
 

@@ -7,34 +7,29 @@ and stdin is read when a client is there. A stdin that is /dev/null has nothing 
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 
 from pync.endpoints import CHUNK
 from pync.endpoints.datagrams import LARGEST, WHOLE, DatagramSocket, address
-from pync.endpoints.sockets import StreamSocket
 from pync.endpoints.stdio import STDIN, Stdin, Stdout, is_null, is_terminal
 from pync.errors import AddressError, BindError, reason
-from pync.events import Accepted, Denied, Listening, Outcome, OutOfDescriptors
+from pync.events import Listening, Outcome
+from pync.modes.clients import accept, let_in
 from pync.modes.session import Local, converse, serve
 from pync.net.access import rules
 from pync.net.bind import bind
 from pync.net.dial import transport
-from pync.net.options import tune
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pync.events import Address
+    from pync.endpoints.sockets import StreamSocket
     from pync.modes.session import Far, Run
     from pync.net.access import Rules
     from pync.net.bind import Bound
     from pync.net.privileges import Identity
-
-NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-PAUSE = 0.5  # seconds without accepting when descriptors have run out
 
 
 async def listen(run: Run) -> Outcome:
@@ -47,7 +42,7 @@ async def listen(run: Run) -> Outcome:
         if identity:
             _become(run, identity, bound)
         for sock in bound.sockets:
-            run.report(Listening(address=address(sock.getsockname()), transport=kind(run)))
+            run.report(Listening(address=address(sock.getsockname()), transport=transport(run.config)))
         if run.config.keep_open or run.config.http:
             from pync.modes.keep_open import Server
 
@@ -57,11 +52,6 @@ async def listen(run: Run) -> Outcome:
         return await _one(run, far, local)
     finally:
         bound.close()
-
-
-def kind(run: Run) -> str:
-    """How a listener's transport is told of: unix datagrams are bound, not listening, as UDP is."""
-    return transport(run.config)
 
 
 def _identity(user: str | None) -> Identity | None:
@@ -126,29 +116,6 @@ async def _first_client(run: Run, bound: Bound, allowed: Rules) -> StreamSocket:
                 client.close()
 
 
-async def accept(run: Run, sock: socket.socket) -> StreamSocket | None:
-    """A client that waits at the socket, or None. Waits a moment if there is no descriptor for it."""
-    try:
-        client, name = sock.accept()
-    except OSError as error:
-        if error.errno in NO_DESCRIPTORS:
-            run.report(OutOfDescriptors(why=reason(error)))
-            await run.loop.sleep(PAUSE)
-        return None  # nobody is there, or who was there has left again
-    tune(client)
-    return StreamSocket(run.loop, client, address(name))
-
-
-def let_in(run: Run, allowed: Rules, peer: Address) -> bool:
-    """Whether the rules allow the peer; what was decided is reported."""
-    why = allowed.verdict(peer.host)
-    if why:
-        run.report(Denied(peer=peer, why=why))
-    else:
-        run.report(Accepted(peer=peer, transport=kind(run)))
-    return not why
-
-
 async def _first_peer(run: Run, bound: Bound, allowed: Rules) -> DatagramSocket:
     """The sender of the first datagram that is let in; the socket is connected to it from then on."""
     while True:
@@ -169,5 +136,7 @@ def _connect(sock: socket.socket, name: Any) -> None:
         return  # a unix sender without a name can be listened to, not answered
     try:
         sock.connect(name)
+    except (ConnectionRefusedError, FileNotFoundError):
+        return  # a unix sender that has left again: what it sent is still to be read
     except OSError as error:
         raise BindError(f"answer {address(name)}", reason(error)) from None

@@ -11,9 +11,9 @@ import resource
 import socket
 
 from pync.endpoints.datagrams import address
-from pync.errors import ConnectError, TimedOut, reason
-from pync.events import Connected, ConnectFailed, Outcome, Retrying
-from pync.modes.connect import FIRST_PAUSE, LONGEST_PAUSE, in_order
+from pync.errors import ConnectError, reason
+from pync.events import Connected, ConnectFailed, Outcome
+from pync.modes.attempts import in_order, patiently
 from pync.net.dial import attempt, own_names, transport, unix_name
 from pync.net.resolve import resolve
 
@@ -33,22 +33,15 @@ PROBE = b"\0"  # not an empty datagram: to several netcats that means the end
 
 async def scan(run: Run) -> Outcome:
     """Try each port, report each in order; `opened` if any is open. With `retry`, until one is, or TimedOut."""
-    retry = run.config.retry
-    if retry is None:
+    if run.config.retry is None:
         return Outcome(opened=await _round(run))
-    try:
-        await run.loop.within(retry, _until_open(run))
-    except TimeoutError:
-        raise TimedOut(f"connect to {run.config.host}", f"no port was open (tried for {retry:g} s)") from None
+
+    async def insist() -> None:
+        if not await _round(run):
+            raise ConnectError(f"connect to {run.config.host}", "no port was open")
+
+    await patiently(run, insist)
     return Outcome(opened=True)
-
-
-async def _until_open(run: Run) -> None:
-    pause = FIRST_PAUSE
-    while not await _round(run):
-        run.report(Retrying(error=ConnectError(f"connect to {run.config.host}", "no port is open"), pause=pause))
-        await run.loop.sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE)
 
 
 async def _round(run: Run) -> bool:

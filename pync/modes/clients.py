@@ -1,0 +1,46 @@
+"""Letting clients in: accepting them one by one, and asking the access rules."""
+
+from __future__ import annotations
+
+import errno
+
+from pync.endpoints.datagrams import address
+from pync.endpoints.sockets import StreamSocket
+from pync.errors import reason
+from pync.events import Accepted, Denied, OutOfDescriptors
+from pync.net.dial import transport
+from pync.net.options import tune
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+
+    from pync.events import Address
+    from pync.modes.session import Run
+    from pync.net.access import Rules
+
+NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+PAUSE = 0.5  # seconds without accepting when descriptors have run out
+
+
+async def accept(run: Run, sock: socket.socket) -> StreamSocket | None:
+    """A client that waits at the socket, or None. Waits a moment if there is no descriptor for it."""
+    try:
+        client, name = sock.accept()
+    except OSError as error:
+        if error.errno in NO_DESCRIPTORS:
+            run.report(OutOfDescriptors(why=reason(error)))
+            await run.loop.sleep(PAUSE)
+        return None  # nobody is there, or who was there has left again
+    tune(client)
+    return StreamSocket(run.loop, client, address(name))
+
+
+def let_in(run: Run, allowed: Rules, peer: Address) -> bool:
+    """Whether the rules allow the peer; what was decided is reported."""
+    why = allowed.verdict(peer.host)
+    if why:
+        run.report(Denied(peer=peer, why=why))
+    else:
+        run.report(Accepted(peer=peer, transport=transport(run.config)))
+    return not why
