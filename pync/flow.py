@@ -40,12 +40,13 @@ class Flow:
         self.ended = False  # the source has, and all of it is written
         self.waiting_since: float | None = None  # when the present wait for the source began
         self.happened = Signal()  # something was read or written, or the source ended
-        self._rest = memoryview(b"")  # what is being written and was not taken yet
+        self._eof_sent = False
+        self._rest: memoryview | None = None  # what is being written and was not taken yet
 
     async def run(self) -> None:
         """Copy until the source ends, then pass the end-of-file on."""
         await self.copy()
-        await self.sink.send_eof()
+        await self.send_eof()
 
     async def copy(self) -> None:
         """Copy until the source ends (or the read limit is reached), and flush what the stages hold."""
@@ -61,22 +62,34 @@ class Flow:
         self.happened.fire()
 
     async def send(self, data: bytes) -> None:
-        """Write all of `data`. Also for those who put in a word of their own: one after the other, never mixed."""
-        while self._rest:
-            await self.loop.wait(self.happened)
+        """Write all of `data`. Also for those who put in a word of their own: one after the other, never mixed.
+
+        After the end-of-file nothing can be said any more, and nothing is.
+        """
+        await self._turn()
+        if self._eof_sent:
+            return
         self._rest = memoryview(data)
-        while True:  # at least once: an empty datagram is written too
+        while self._rest is not None:  # at least once: an empty datagram is written too
             written = await self.sink.write(self._rest)
             self.moved += written
-            self._rest = self._rest[written:]
-            if not self._rest:
-                break
+            self._rest = self._rest[written:] or None
         self.happened.fire()
+
+    async def send_eof(self) -> None:
+        """Pass the end-of-file on, after what is being written."""
+        await self._turn()
+        self._eof_sent = True
+        await self.sink.send_eof()
 
     def unsent(self) -> int:
         """Bytes that are known to be left: read and not written, or in the regular file that is the source."""
         unread: Callable[[], int] = getattr(self.source, "unread", int)
-        return len(self._rest) + unread()
+        return len(self._rest or b"") + unread()
+
+    async def _turn(self) -> None:
+        while self._rest is not None:
+            await self.loop.wait(self.happened)
 
     async def _read(self) -> bytes | None:
         self.waiting_since = self.loop.clock()

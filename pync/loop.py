@@ -52,6 +52,7 @@ class Loop:
         self._waiting: dict[tuple[int, int], Task] = {}
         self._tasks: dict[Task, None] = {}
         self._current: Task | None = None
+        self._failure: Task | None = None  # the first that nobody waits for
         self.child_ended = Signal()
 
     async def readable(self, fd: int, until: float | None = None) -> bool:
@@ -80,8 +81,7 @@ class Loop:
         if (fd, event) in self._waiting:
             raise RuntimeError(f"two tasks wait for the same event of descriptor {fd}")
         if not self._watch(fd, event):
-            until = self.clock()  # always ready: yield to the others, then go on
-            return await self._park(task, until) or True
+            return await self._park(task, self.clock()) or True  # always ready: the others have their turn
         self._waiting[fd, event] = task
         try:
             return await self._park(task, until)
@@ -194,16 +194,16 @@ class Loop:
 
         At the end no task is left: what still runs is cancelled, and cleans up.
         """
-        task = self.spawn(main, Signal())
+        task = self.spawn(main)
         with delivered(self, task, self.child_ended):
             try:
-                self._until(lambda: task.done)
+                self._until(lambda: task.done or self._failure is not None)
             finally:
                 for other in self._tasks:
                     other.cancel()
                 self._until(lambda: not self._tasks)
                 self._selector.close()
-        return task.result()  # type: ignore[no-any-return]
+        return (self._failure or task).result()  # type: ignore[no-any-return]
 
     def _until(self, over: Callable[[], bool]) -> None:
         while not over():
@@ -218,7 +218,7 @@ class Loop:
         if task.done:
             del self._tasks[task]
             if task.error is not None and not task.owned and not isinstance(task.error, Cancelled):
-                raise task.error
+                self._failure = self._failure or task
 
     def _poll(self) -> None:
         timeout = None

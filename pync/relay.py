@@ -77,8 +77,8 @@ class Relay:
         """Wait until the flow has ended, or has had nothing to read for half a second from now on."""
         start = self.loop.clock()
         while not flow.ended:
-            until = None  # while it is writing, its source is not silent
-            if flow.waiting_since is not None:
+            until = None  # while it is writing, or its source holds bytes back (pacing), it is not silent
+            if flow.waiting_since is not None and not flow.unsent():
                 until = max(flow.waiting_since, start) + SILENCE
                 if self.loop.clock() >= until:
                     return
@@ -95,7 +95,7 @@ class Relay:
 
     async def _answer(self, telnet: Telnet) -> None:
         while True:
-            if answers := telnet.take_answers():
+            while answers := telnet.take_answers():
                 await self.outward.send(answers)
             await self.loop.wait(self.inward.happened)
 
@@ -149,9 +149,9 @@ class Conversation(Relay):
         if not self.ending.half_close:
             return
         patient = self.listens and not self.ending.at_once and self.ending.quit_after is None
-        if patient and not self.outward.moved and self.gone is not None:
+        if patient and not self.outward.reads and self.gone is not None:
             await self.silence(self.inward)
-        await self.outward.sink.send_eof()
+        await self.outward.send_eof()
 
     async def _stdin_ended(self, listening: Task) -> None:
         """Rules 1 and 4: go on receiving, with what limits were asked for."""
@@ -167,7 +167,7 @@ class Conversation(Relay):
         limited = self.inward.reads == self.inward.read_limit
         if speaking is None or speaking.done or self.terminal or limited or self.gone is None:
             return
-        await self._and(self.silence(self.outward) if self.inward.moved else self.gone(), speaking)
+        await self._and(self.silence(self.outward) if self.inward.reads else self.gone(), speaking)
 
     async def _and(self, work: Awaitable[None] | None, task: Task, until: float | None = None) -> None:
         if work is None:
@@ -196,12 +196,18 @@ class Service(Relay):
         telnet: Telnet | None = None,
         *,
         program_ended: Callable[[], Coroutine[Any, Any, object]],
+        lost: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
+        """`lost` raises PeerLost at a reset, even while nobody reads the connection; datagrams know none (None)."""
         super().__init__(loop, outward, inward, ending, telnet)
         self.program_ended = program_ended
+        self.lost = lost
 
     async def conduct(self) -> None:
-        """Rule 5."""
+        """Rule 5, unless the connection is lost: a program that does not read would not notice."""
+        await (self.loop.first(self._serve(), self.lost()) if self.lost else self._serve())
+
+    async def _serve(self) -> None:
         feeding = self.loop.spawn(self.inward.run(), self.ended)
         answering = self.loop.spawn(self.outward.run(), self.ended)
         living = self.loop.spawn(self.program_ended(), self.ended)

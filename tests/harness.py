@@ -34,10 +34,12 @@ if TYPE_CHECKING:
 PYNC: list[str] = [str(Path(sys.executable).with_name("pync"))]
 PIPE = subprocess.PIPE
 DEVNULL = subprocess.DEVNULL
+# The environment for a process that coverage must not look into, because it is asked what it imports, say.
+UNMEASURED = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 IN_CI = os.environ.get("CI") == "true"
 
 DEADLINE = 10.0  # seconds for one wait on a live process
-GRACE = 2.0  # seconds a process has to end by SIGTERM before SIGKILL
+GRACE = 5.0  # seconds a process has to end by SIGTERM before SIGKILL
 
 
 # -- Programs ----------------------------------------------------------------------------------------------------
@@ -288,8 +290,11 @@ class Running:
 
     def descriptors(self) -> list[str]:
         """What its descriptors lead to, in their order: `pipe:[…]`, `socket:[…]`, a path."""
-        directory = f"/proc/{self.pid}/fd"
-        return [os.readlink(f"{directory}/{fd}") for fd in sorted(os.listdir(directory), key=int)]
+        directory, links = f"/proc/{self.pid}/fd", []
+        for fd in sorted(os.listdir(directory), key=int):
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                links.append(os.readlink(f"{directory}/{fd}"))
+        return links
 
     def children(self) -> list[int]:
         """The process ids of its children."""

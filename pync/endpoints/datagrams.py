@@ -29,6 +29,7 @@ WHOLE = 65536  # bytes: a receive of this size never cuts a datagram
 QUEUE = 1 << 20  # bytes that may wait for one peer's session
 BATCH = 64  # datagrams received for each wake-up
 PEERS = 16384  # sessions at a time; then the one silent for longest ends
+AGAIN = 0.01  # seconds between two tries to send to a unix peer whose queue is full
 
 
 def address(name: Any) -> Address:
@@ -127,9 +128,10 @@ class Peer:
 
     def close(self) -> None:
         """End the session: the next datagram of this peer begins a new one."""
-        self.closed = True
-        self.mailroom.sessions.pop((self.sock, self.name), None)
-        self.arrived.fire()
+        if not self.closed:  # else it would end that new one
+            self.closed = True
+            self.mailroom.sessions.pop((self.sock, self.name), None)
+            self.arrived.fire()
 
 
 class Mailroom:
@@ -178,5 +180,7 @@ class Mailroom:
         self._room[sock] = Signal()
         try:
             await self.loop.writable(sock.fileno())
+            if sock.family == socket.AF_UNIX:  # it is the peer's queue that is full, and nothing tells when it is not
+                await self.loop.sleep(AGAIN)
         finally:
             self._room.pop(sock).fire()

@@ -39,6 +39,10 @@ class Paced:
         """None: it must see the lines."""
         return None
 
+    def unread(self) -> int:
+        """Bytes known to be left: lines whose turn has not come, and what the source knows of."""
+        return sum(map(len, self.lines)) + getattr(self.source, "unread", int)()
+
 
 class Delayed:
     """Everything so many seconds after it was read."""
@@ -47,14 +51,21 @@ class Delayed:
         self.loop = loop
         self.source = source
         self.seconds = seconds
+        self.held: bytes | None = None  # read already, but its moment has not come
 
     async def read(self) -> bytes | None:
-        """What the source gives, later; its end comes at once."""
-        data = await self.source.read()
-        if data is not None:
+        """What the source gives, later; its end comes at once. What a cancelled read held is the next one's."""
+        if self.held is None:
+            self.held = await self.source.read()
+        if self.held is not None:
             await self.loop.sleep(self.seconds)
+        data, self.held = self.held, None
         return data
 
     def raw(self) -> int | None:
         """None: it must see what comes."""
         return None
+
+    def unread(self) -> int:
+        """Bytes known to be left: what is held back, and what the source knows of."""
+        return len(self.held or b"") + getattr(self.source, "unread", int)()

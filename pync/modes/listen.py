@@ -39,8 +39,10 @@ async def listen(run: Run) -> Outcome:
     bound = await bind(run.loop, run.config)
     try:
         local = _local(run)
+        if identity or run.config.keep_open or run.config.http:
+            _load(run)
         if identity:
-            _become(run, identity, bound)
+            _become(identity, bound)
         for sock in bound.sockets:
             run.report(Listening(address=address(sock.getsockname()), transport=transport(run.config)))
         if run.config.keep_open or run.config.http:
@@ -62,19 +64,24 @@ def _identity(user: str | None) -> Identity | None:
     return lookup(user)
 
 
-def _become(run: Run, identity: Identity, bound: Bound) -> None:
-    """Drop privileges. What would be imported later is imported now: its files may be out of reach afterwards."""
+def _load(run: Run) -> None:
+    """Import what would be imported later: then its files may be out of reach, or no descriptor left to read them."""
     import fcntl  # noqa: F401
     import termios  # noqa: F401
     import tty  # noqa: F401
 
     from pync.modes import keep_open  # noqa: F401
-    from pync.net.privileges import drop
 
     if run.config.http:
         from pync.modes.http import prepare
 
         prepare()
+
+
+def _become(identity: Identity, bound: Bound) -> None:
+    """Drop privileges."""
+    from pync.net.privileges import drop
+
     if bound.path:
         os.chown(bound.path, identity.uid, identity.gid)
     drop(identity)

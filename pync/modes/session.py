@@ -92,7 +92,8 @@ async def _pump(run: Run, far: Far, program: Program, environment: dict[str, str
     process = child.start(run.loop, program, environment)
     try:
         outward, inward, telnet = _flows(run, process, far, process)
-        relay = Service(run.loop, outward, inward, run.config.ending, telnet, program_ended=process.ended)
+        lost = (lambda: _lost(far)) if isinstance(far, StreamSocket) else None
+        relay = Service(run.loop, outward, inward, run.config.ending, telnet, program_ended=process.ended, lost=lost)
         await relay.run()
         status = await process.ended()
     finally:
