@@ -236,7 +236,7 @@ class Loop:
         task = self._waiting.pop((fd, event), None)
         if task is not None:
             task.wake(True)
-        elif fd in self._interest:
+        else:
             self._unwatch(fd, event)
 
     def _ring(self) -> None:

@@ -14,7 +14,8 @@ The rules
 4. Datagrams have no end. A client whose stdin has ended leaves when it was answered and then left alone for half a
    second; a listener stays. `quit_after` and `idle_timeout` end both.
 5. A program's session is over when its output has ended and it is gone, or the peer's half has ended too.
-6. An error on one side ends the conversation: it is raised, and the caller closes everything.
+6. An error on one side ends the conversation: it is raised, and the caller closes everything. But what a peer said
+   before it was lost is received first.
 """
 
 from __future__ import annotations
@@ -85,13 +86,15 @@ class Relay:
             await self.loop.wait(flow.happened, until)
 
     async def _idle(self, limit: float) -> None:
-        seen, since = -1, self.loop.clock()
+        seen, since = self._progress(), self.loop.clock()
         while self.loop.clock() - since < limit:
-            moved = self.outward.moved + self.outward.reads + self.inward.moved + self.inward.reads
-            if moved != seen:
-                seen, since = moved, self.loop.clock()
             await self.loop.sleep(limit / IDLE_STEPS)
+            if (progress := self._progress()) != seen:
+                seen, since = progress, self.loop.clock()
         raise TimedOut("idle connection", f"nothing came or went for {limit:g} s")
+
+    def _progress(self) -> int:
+        return self.outward.moved + self.outward.reads + self.inward.moved + self.inward.reads
 
     async def _answer(self, telnet: Telnet) -> None:
         while True:
@@ -145,7 +148,12 @@ class Conversation(Relay):
             await self.loop.dismiss(*tasks)
 
     async def _speak(self) -> None:
-        await self.outward.copy()
+        try:
+            await self.outward.copy()
+        except PeerLost:  # a server may answer early and leave: what it said is heard before that is told
+            if self.listens and self.gone is not None:
+                await self.silence(self.inward)
+            raise
         if not self.ending.half_close:
             return
         patient = self.listens and not self.ending.at_once and self.ending.quit_after is None

@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
-    from typing import Any
+    from typing import Any, TypeVar
 
     from pync.endpoints import Endpoint, Sink, Source
     from pync.errors import PyncError
     from pync.tasks import Task, Work
+
+    T = TypeVar("T")
 
 STREAM = [PAYLOAD(300_000)]
 DATAGRAMS = [PAYLOAD(size) for size in (1, 2, 1000, 0, 1472, 1473, 9000, 0, 3)]
@@ -60,6 +62,7 @@ class Can(Flag):
     SWALLOW = auto()  # it takes everything, and nobody sees it again
     DATAGRAMS = auto()  # a read is a datagram and a write is a datagram
     INHERITED = auto()  # its descriptor is somebody else's, too
+    TRY = auto()  # to read when nothing is there does not block
     FAIL_READ = auto()  # reading fails once the other side has left
     FAIL_WRITE = auto()  # writing does
 
@@ -214,9 +217,7 @@ class Rig:
 
     async def join(self, task: Task) -> Any:
         """Its result, or its failure."""
-        while not task.done:
-            await self.loop.wait(task.ended)
-        return task.result()
+        return await join(self.loop, task)
 
     async def waiting(self, work: Work[Any]) -> Task:
         """Start what has to wait for the other side; the others run meanwhile."""
@@ -343,26 +344,16 @@ def descriptors() -> set[str]:
     return {fd for fd in os.listdir("/dev/fd") if os.path.exists(f"/dev/fd/{fd}")}
 
 
-def check_endpoint(kind: Kind, law: Law, scratch: Path) -> None:
-    """Hold a new endpoint of the kind to the law, and see that nothing is left of it."""
-    before = descriptors()
-    selector = Counting()
-    loop = Loop(selector)
+class Bench(Loop):
+    """A loop that can be asked what it watches and how often it has looked."""
 
-    async def check() -> None:
-        await turns(loop, 2)  # the loop watches a descriptor of its own
-        watched = set(selector.get_map())
-        async with kind.open(loop, scratch) as rig:
-            rig.kind, rig.selector = kind, selector
-            await law(rig)
-        assert set(selector.get_map()) == watched, "a registration is left"
-
-    loop.run(check())
-    assert descriptors() == before, "a descriptor is left"
+    def __init__(self) -> None:
+        self.selector = Counting()
+        super().__init__(self.selector)
 
 
 class Counting(DefaultSelector):
-    """Knows how often the loop has looked."""
+    """Knows how often it was asked."""
 
     polls = 0
 
@@ -371,10 +362,45 @@ class Counting(DefaultSelector):
         return super().select(timeout)
 
 
+def bench(main: Callable[[Bench], Work[T]]) -> T:
+    """Run `main(loop)`, and see that it leaves nothing behind."""
+    before = descriptors()
+    loop = Bench()
+
+    async def check() -> T:
+        await turns(loop, 2)  # the loop watches a descriptor of its own
+        watched = set(loop.selector.get_map())
+        result = await main(loop)
+        assert set(loop.selector.get_map()) == watched, "a registration is left"
+        return result
+
+    result = loop.run(check())
+    assert not descriptors() - before, "a descriptor is left"
+    return result
+
+
+def check_endpoint(kind: Kind, law: Law, scratch: Path) -> None:
+    """Hold a new endpoint of the kind to the law, and see that nothing is left of it."""
+
+    async def main(loop: Bench) -> None:
+        async with kind.open(loop, scratch) as rig:
+            rig.kind, rig.selector = kind, loop.selector
+            await law(rig)
+
+    bench(main)
+
+
 async def turns(loop: Loop, count: int) -> None:
     """Let the other tasks run so many times."""
     for _ in range(count):
         await loop.sleep(0)
+
+
+async def join(loop: Loop, task: Task) -> Any:
+    """Wait for the task's end; its result, or its failure."""
+    while not task.done:
+        await loop.wait(task.ended)
+    return task.result()
 
 
 async def gather(read: Callable[[], Awaitable[bytes | None]], size: int) -> list[bytes]:
@@ -465,6 +491,21 @@ async def a_cancelled_read_loses_nothing(rig: Rig) -> None:
         await turns(rig.loop, patience)
         await rig.loop.dismiss(reading)
         assert (reading.value or await rig.source.read()) == word
+
+
+@law(Can.READ | Can.WAIT | Can.TRY)
+async def a_false_alarm_is_neither_data_nor_an_end(rig: Rig) -> None:
+    alarms = [True]  # select(2): what was said to be ready may have nothing to read after all
+    really = rig.loop.readable
+
+    async def readable(fd: int, until: float | None = None) -> bool:
+        return alarms.pop() if alarms else await really(fd, until)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rig.loop, "readable", readable)
+        reading = await rig.waiting(rig.source.read())
+        await rig.far.give(TAIL)
+        assert await rig.join(reading) == TAIL
 
 
 @law(Can.WRITE)
@@ -632,6 +673,7 @@ async def writing_fails_in_words_for_people_once_the_other_side_has_left(rig: Ri
 async def it_takes_everything(rig: Rig) -> None:
     for chunk in (*DATAGRAMS, *rig.much):
         await rig.write([chunk])
+    _descriptor_or_none(rig.sink.raw())
     await rig.sink.send_eof()
 
 

@@ -7,18 +7,18 @@ start of every process; in one that is not measured it does nothing.
 from __future__ import annotations
 
 import os
+import signal
 
 
-def saving_first() -> None:
-    """Make os.kill, sent to the process itself, save what was measured."""
+def save_before_dying() -> None:
+    """Make os.kill save what was measured if the process sends itself a signal that has its default action."""
     kill = os.kill
 
     def save_and_kill(pid: int, signum: int) -> None:
         import coverage
 
         measured = coverage.Coverage.current()
-        if pid == os.getpid() and measured:
-            measured.stop()
+        if measured and pid == os.getpid() and signal.getsignal(signum) == signal.SIG_DFL:
             measured.save()
         kill(pid, signum)
 
@@ -26,4 +26,4 @@ def saving_first() -> None:
 
 
 if "COVERAGE_PROCESS_CONFIG" in os.environ:
-    saving_first()
+    save_before_dying()

@@ -86,10 +86,10 @@ def reset(peer: socket.socket) -> None:
 
 
 def exchange(process: Running, peer: socket.socket) -> None:
-    """Three bytes, each waited for: what happened to pync before has been acted on by then."""
-    for byte in b"a", b"b", b"c":
-        peer.sendall(byte)
-        assert process.read(1) == byte
+    """Three lines, each waited for: what happened to pync before has been acted on by then."""
+    for line in b"1\n", b"2\n", b"3\n":
+        peer.sendall(line)
+        assert process.read(2) == line
 
 
 def nothing_from(peer: socket.socket, seconds: float = 0) -> bool:

@@ -27,6 +27,7 @@ from pync.faces.table import every, read
 ROOT = Path(__file__).parent.parent
 SPELLINGS = {spelling for option in every(TABLE) for spelling in option.spellings}
 BEFORE_A_COMMAND = ("$", "do", "then", "else", "!", "time", "sudo", "exec")
+REDIRECT = ("<", ">", ">>")
 OPTION = re.compile(r"(?<![\w-])--?[A-Za-z0-9][\w-]*")
 
 
@@ -56,6 +57,12 @@ def shell_words(code: str) -> list[str]:
     return list(lexer)
 
 
+def without_redirections(words: list[str]) -> list[str]:
+    """The words but for `<`, `>`, `>>` and the file that follows each."""
+    before = ["", *words]
+    return [word for last, word in zip(before, words, strict=False) if word not in REDIRECT and last not in REDIRECT]
+
+
 def command_lines(blocks: list[str]) -> list[list[str]]:
     """The arguments of each pync in blocks of shell code, whatever else they hold."""
     lines = []
@@ -66,8 +73,8 @@ def command_lines(blocks: list[str]) -> list[list[str]]:
                 words += [*shell_words(part), "\n"]
         for at, word in enumerate(words):
             if word == "pync" and (at == 0 or words[at - 1] in BEFORE_A_COMMAND or not words[at - 1].strip("();|&\n")):
-                rest = itertools.takewhile(lambda word: word.strip("();<>|&\n") or not word, words[at + 1 :])
-                lines.append(list(rest))
+                rest = itertools.takewhile(lambda word: word.strip("();|&\n") or not word, words[at + 1 :])
+                lines.append(without_redirections(list(rest)))
     return [argv for argv in lines if "[OPTION]..." not in argv]
 
 
@@ -106,11 +113,13 @@ def test_examples_are_found_in_shell_code() -> None:
     pync: it's no command
     while true; do pync -l 8080 <page; done; (pync -e 'cat x' "" 1)
     man pync
+    pync < in host 7 > out
     """
     assert command_lines([block, "pync -z h 1"]) == [
         ["-v", "host", "80"],
         ["-l", "8080"],
         ["-e", "cat x", "", "1"],
+        ["host", "7"],
         ["-z", "h", "1"],
     ]
 

@@ -47,10 +47,10 @@ from pairs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
-    from typing import Any
+    from typing import IO, Any
 
     from pairs import Pair
 
@@ -344,23 +344,41 @@ def test_a_peer_that_leaves_during_an_upload_fails_it_and_the_rest_is_counted(
 
 
 @over_tcp
+def test_an_answer_that_came_before_the_reset_is_not_lost(connected: Connected, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(MEGABYTES * 5)
+    with (tmp_path / "file").open("rb") as file, connected(stdin=file) as (process, peer):
+        peer.recv(1000)
+        peer.sendall(b"too large")
+        peer.close()
+        assert process.finish()[:2] == (1, b"too large")
+        assert len(complaints(process)) == 1
+
+
+@over_tcp
 def test_bytes_of_a_pipe_that_were_not_sent_are_counted_too(connected: Connected) -> None:
-    with connected() as (process, peer):
-        process.send(bytes(100_000))
-        assert len(take(peer, 100_000)) == 100_000
-        writing = threading.Thread(target=write_until_refused, args=(process,))
-        writing.start()
-        peer.recv(1)
+    with stuffed_pipe() as (stdin, fill), connected(stdin=stdin) as (process, peer):
+        accepted = fill()
         peer.close()
         assert process.wait() == 1
-        assert re.search(r", \d+ bytes were not sent$", process.stderr)
-        writing.join()
+        unsent = re.search(r": Connection reset by peer, (\d+) bytes were not sent$", process.stderr)
+    assert unsent
+    assert 0 < int(unsent[1]) < accepted
 
 
-def write_until_refused(process: Running) -> None:
-    with contextlib.suppress(BrokenPipeError):
-        while True:
-            process.send(bytes(1_000_000))
+@contextlib.contextmanager
+def stuffed_pipe() -> Iterator[tuple[IO[bytes], Callable[[], int]]]:
+    """A pipe, and what fills it until nobody takes anything any more, and says how much that was."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+
+    def fill() -> int:
+        size = 0
+        while select.select([], [writing], [], 0.3)[1]:
+            size += os.write(writing, bytes(1 << 16))
+        return size
+
+    with os.fdopen(reading, "rb") as stdin, os.fdopen(writing, "wb"):
+        yield stdin, fill
 
 
 @pytest.mark.parametrize("connected", UNIX, indirect=True)
@@ -468,11 +486,19 @@ def test_silence_in_both_directions_times_out(connected: Connected, option: str)
 
 
 def test_a_stalled_upload_times_out(connected: Connected) -> None:
-    with connected("--idle-timeout", "0.4") as (process, _):
-        writing = threading.Thread(target=write_until_refused, args=(process,))
-        writing.start()
+    with stuffed_pipe() as (stdin, fill), connected("--idle-timeout", "0.6", stdin=stdin) as (process, _):
+        fill()
         assert process.wait() == 124
-        writing.join()
+
+
+@pytest.mark.parametrize(("options", "status"), [(("-q", "0"), 0), (("-w", "0.5"), 124)], ids=["-q", "-w"])
+def test_who_only_sends_does_not_wait_for_ever_for_a_peer_that_does_not_read(
+    options: tuple[str, str], status: int, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(MEGABYTES)
+    with (tmp_path / "file").open("rb") as file, client("--send-only", *options, stdin=file) as (process, _):
+        assert process.wait() == status
+        assert len(complaints(process)) == (status != 0)
 
 
 @pytest.mark.parametrize("direction", ["in", "out"])
@@ -574,6 +600,14 @@ def test_a_signal_ends_the_child_too(connected: Connected, program: str, signum:
         assert process.wait() == 128 + signum
         assert select.select([pidfd], [], [], DEADLINE)[0], "the child lives"
         os.close(pidfd)
+
+
+def test_a_child_that_ignores_signals_is_ended_too() -> None:
+    with listener("--sh-exec", "trap '' HUP TERM; echo $$; while :; do sleep 60; done") as (process, peer):
+        pid = int(peer.recv(100))
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 128 + signal.SIGTERM
+        assert not lives_on(pid, 0)
 
 
 def test_a_signal_that_was_ignored_at_the_start_stays_ignored() -> None:

@@ -9,10 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-
-pytest.register_assert_rewrite("conformance")
-
-from conformance import (  # noqa: E402 (after the line above)
+from conformance import (
     Can,
     Far,
     FarFile,
@@ -28,16 +25,16 @@ from conformance import (  # noqa: E402 (after the line above)
     unix_pair,
 )
 
-from pync.config import Program  # noqa: E402
-from pync.endpoints import child, shared  # noqa: E402
-from pync.endpoints.datagrams import DatagramSocket, Mailroom, Peer, address  # noqa: E402
-from pync.endpoints.memory import Chain  # noqa: E402
-from pync.endpoints.pacing import Delayed, Paced  # noqa: E402
-from pync.endpoints.shared import SharedStdin, SharedStdout  # noqa: E402
-from pync.endpoints.sockets import StreamSocket  # noqa: E402
-from pync.endpoints.stdio import Discard, FileSource, Stdin, Stdout  # noqa: E402
-from pync.errors import OutputError, OutputGone, PeerLost, PyncError  # noqa: E402
-from pync.tasks import Signal  # noqa: E402
+from pync.config import Program
+from pync.endpoints import child, shared
+from pync.endpoints.datagrams import DatagramSocket, Mailroom, Peer, address
+from pync.endpoints.memory import Chain
+from pync.endpoints.pacing import Delayed, Paced
+from pync.endpoints.shared import SharedStdin, SharedStdout
+from pync.endpoints.sockets import StreamSocket
+from pync.endpoints.stdio import Discard, FileSource, Stdin, Stdout
+from pync.errors import OutputError, OutputGone, PeerLost, PyncError
+from pync.tasks import Signal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -48,10 +45,10 @@ if TYPE_CHECKING:
 
     from pync.loop import Loop
 
-SOURCE = Can.READ | Can.WAIT | Can.END
+SOURCE = Can.READ | Can.WAIT | Can.END | Can.TRY
 SINK = Can.WRITE | Can.PUSH_BACK | Can.HALF_CLOSE | Can.COUNT
 STREAM = SOURCE | SINK | Can.CLOSE
-DATAGRAMS = Can.READ | Can.WAIT | Can.WRITE | Can.COUNT | Can.ENDLESS | Can.CLOSE | Can.DATAGRAMS
+DATAGRAMS = Can.READ | Can.WAIT | Can.TRY | Can.WRITE | Can.COUNT | Can.ENDLESS | Can.CLOSE | Can.DATAGRAMS
 
 KINDS: list[Kind] = []
 
@@ -204,8 +201,16 @@ async def stdin(ends: Callable[[Path], tuple[int, int]], loop: Loop, scratch: Pa
         release(loop, source, given)
 
 
-@kind("stdin, another user's pipe", INHERITED, input_pipe)
-@kind("stdin, another user's terminal", INHERITED & ~Can.END, input_terminal)
+def unblocked(ends: Callable[[Path], tuple[int, int]], scratch: Path) -> tuple[int, int]:
+    """With O_NONBLOCK, which somebody else has set."""
+    given, other = ends(scratch)
+    os.set_blocking(given, False)
+    return given, other
+
+
+@kind("stdin, another user's pipe", INHERITED & ~Can.TRY, input_pipe)
+@kind("stdin, another user's terminal", INHERITED & ~Can.TRY & ~Can.END, input_terminal)
+@kind("stdin, another user's pipe that does not block", INHERITED, partial(unblocked, input_pipe))
 async def shared_stdin(ends: Callable[[Path], tuple[int, int]], loop: Loop, scratch: Path) -> AsyncIterator[Rig]:
     with nothing_opens_again():
         async with asynccontextmanager(stdin)(ends, loop, scratch) as rig:
@@ -257,6 +262,7 @@ async def stdout(
 
 
 @kind("stdout, another user's pipe", OUT, output_pipe, write_error=OutputGone)
+@kind("stdout, another user's pipe that does not block", OUT, partial(unblocked, output_pipe), write_error=OutputGone)
 @kind("stdout, another user's terminal", Can.INHERITED, input_terminal, write_error=OutputError)
 async def shared_stdout(ends: Callable[[Path], tuple[int, int]], loop: Loop, scratch: Path) -> AsyncIterator[Rig]:
     with nothing_opens_again():

@@ -45,6 +45,14 @@ async def after(loop: Loop, seconds: float, result: int = 0, error: BaseExceptio
     return result
 
 
+def fill(sock: socket.socket) -> None:
+    """Send until nothing is taken any more."""
+    sock.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            sock.send(bytes(65536))
+
+
 def descriptors() -> set[str]:
     return set(os.listdir("/proc/self/fd"))
 
@@ -213,10 +221,7 @@ def test_a_second_task_at_the_same_event_of_a_descriptor_is_an_error(event: str)
     async def main(loop: Loop) -> None:
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            ours.setblocking(False)
-            with suppress(BlockingIOError):
-                while True:
-                    ours.send(bytes(65536))
+            fill(ours)
             wait = getattr(loop, event)
             first = loop.spawn(wait(ours.fileno()), Signal())
             await loop.sleep(0)
@@ -262,6 +267,21 @@ def test_interest_in_a_second_event_modifies_the_first() -> None:
         ("register", fd, EVENT_READ),
         ("modify", fd, EVENT_READ | EVENT_WRITE),
     ]
+
+
+def test_interest_in_two_events_costs_nothing_more() -> None:
+    clock = Clock()
+
+    async def main(loop: Loop) -> int:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            fill(ours)
+            for _ in range(10):
+                assert not await loop.readable(ours.fileno(), loop.clock() + 1)
+                assert not await loop.writable(ours.fileno(), loop.clock() + 1)
+            return ours.fileno()
+
+    assert clock.asked(play(main, clock)) == ["register", "modify"]
 
 
 def test_interest_is_dropped_when_an_event_comes_that_nobody_waits_for() -> None:
@@ -680,6 +700,13 @@ def test_within_raises_timeout_error_when_the_time_has_passed() -> None:
     assert clock.now == 1002
 
 
+def test_what_ends_at_the_last_moment_is_in_time() -> None:
+    async def main(loop: Loop) -> int:
+        return await loop.within(2, after(loop, 2, 5))
+
+    assert play(main) == 5
+
+
 def test_dismissing_waits_for_the_clean_up_even_of_those_who_fail_in_it() -> None:
     async def stubborn(loop: Loop) -> None:
         try:
@@ -695,6 +722,25 @@ def test_dismissing_waits_for_the_clean_up_even_of_those_who_fail_in_it() -> Non
         assert isinstance(task.error, KeyError)
 
     play(main)
+
+
+def test_tasks_that_keep_each_other_awake_do_not_keep_the_others_waiting() -> None:
+    async def echo(loop: Loop, heard: Signal, said: Signal) -> None:
+        while True:
+            await loop.wait(heard)
+            said.fire()
+
+    async def main(loop: Loop) -> bool:
+        ping, pong = Signal(), Signal()
+        loop.spawn(echo(loop, ping, pong))
+        loop.spawn(echo(loop, pong, ping))
+        await loop.sleep(0)
+        ping.fire()
+        with pipe() as (reading, writing):
+            os.write(writing, b"x")
+            return await loop.readable(reading)
+
+    assert play(main) is True
 
 
 # 6. A task that nobody waits for fails the whole run.

@@ -159,6 +159,19 @@ def test_a_client_receives_a_whole_file(peer: Peer, host: str, size: int, file: 
     assert (result.status, digest(result.out)) == (0, digest(PAYLOAD(size)))
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_two_pyncs_exchange_files(host: str, file: Callable[[int], Path]) -> None:
+    with (
+        file(300_000).open("rb") as small,
+        listen(host, "0", stdin=small) as listener,
+        file(5_000_000).open("rb") as large,
+    ):
+        result = run([*PYNC, host, str(listener.port)], large)
+        received = listener.finish()
+    assert (result.status, digest(result.out)) == (0, digest(PAYLOAD(300_000)))
+    assert (received.status, digest(received.out)) == (0, digest(PAYLOAD(5_000_000)))
+
+
 # -- A conversation ----------------------------------------------------------------------------------------------
 
 TALKERS = ("nc.openbsd", "ncat", "nc.traditional -n", "socat", "busybox nc")

@@ -483,9 +483,17 @@ def test_an_answer_survives_a_client_that_still_sends() -> None:
                 assert line(conn) == b"hi\n"
 
 
-@pytest.mark.parametrize("option", ["--exec", "--filter"])
-def test_an_answer_is_whole_for_a_client_that_sent_much_before_it_reads(option: str) -> None:
-    with listen(option, "seq 100000", "0") as server:
+@pytest.mark.parametrize(("option", "rest"), [("--sh-exec", 32 << 10), ("--filter", 512 << 10)])
+def test_an_answer_arrives_whole_though_the_rest_of_the_question_was_not_read(option: str, rest: int) -> None:
+    with listen(option, "read -r word; seq 100000", "0") as server, connect(server.port) as conn:
+        conn.sendall(b"word\n" + bytes(rest))
+        assert everything(conn) == b"".join(b"%d\n" % number for number in range(1, 100001))
+        conn.close()
+        assert server.wait() == 0
+
+
+def test_an_answer_is_whole_for_a_client_that_sends_much_meanwhile() -> None:
+    with listen("--exec", "seq 100000", "0") as server:
         result = run([*PYNC, "127.0.0.1", str(server.port)], bytes(MEGABYTE))
         assert result.out == b"".join(b"%d\n" % number for number in range(1, 100001))
         assert server.wait() == 0

@@ -243,6 +243,8 @@ def test_a_listener_hears_its_first_peer_only() -> None:
         stranger.sendto(b"FORGED ", ("127.0.0.1", server.port))
         peer.send(b"three")
         assert server.read(5) == b"three"
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 143
         assert len(server.stderr.splitlines()) == 2  # where it listens, and who came
 
 
@@ -277,6 +279,8 @@ def test_of_the_peers_in_both_families_only_one_is_heard() -> None:
                 peer.send(word)
         server.signal(signal.SIGCONT)
         assert server.read(3) == b"123"
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 143
         assert len(re.findall("^Connection received", server.stderr, re.MULTILINE)) == 1
 
 

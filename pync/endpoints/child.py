@@ -38,19 +38,22 @@ PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)
 class Child:
     """A running program. `into` and `out` are our ends of its stdin and stdout; None where it has the socket itself."""
 
-    def __init__(self, loop: Loop, pid: int, into: int | None = None, out: int | None = None) -> None:
+    def __init__(
+        self, loop: Loop, pid: int, into: int | None = None, out: int | None = None, size: int = CHUNK
+    ) -> None:
         self.loop = loop
         self.pid = pid
         self.status: int | None = None
         self.into = into
         self.out = out
+        self.size = size
 
     async def read(self) -> bytes | None:
         """What the program wrote; None when its output has ended."""
         while self.out is not None:
             await self.loop.readable(self.out)
             try:
-                return os.read(self.out, CHUNK) or None
+                return os.read(self.out, self.size) or None
             except BlockingIOError:
                 continue
             except OSError:  # EIO: nobody has the pseudo-terminal open any more
@@ -95,7 +98,8 @@ class Child:
         self.close()
         for signum, grace in ENDING:
             if self.status is None:
-                os.killpg(self.pid, signum)
+                with suppress(PermissionError, ProcessLookupError):  # it became somebody else, as sudo does
+                    os.killpg(self.pid, signum)
                 with suppress(TimeoutError):
                     await self.loop.within(grace, self.ended())
 
@@ -114,8 +118,11 @@ def hand_over(loop: Loop, program: Program, sock: socket.socket, environment: Ma
     return Child(loop, _spawn(program.argv, sock.fileno(), sock.fileno(), environment))
 
 
-def start(loop: Loop, program: Program, environment: Mapping[str, str]) -> Child:
-    """Start the program between a pipe and a pipe, or a pseudo-terminal if it filters. Raises ProgramError."""
+def start(loop: Loop, program: Program, environment: Mapping[str, str], size: int = CHUNK) -> Child:
+    """Start the program between a pipe and a pipe, or a pseudo-terminal if it filters. Raises ProgramError.
+
+    Its output is read in chunks of at most `size` bytes.
+    """
     ours: list[int] = []
     theirs: list[int] = []
     try:
@@ -139,7 +146,7 @@ def start(loop: Loop, program: Program, environment: Mapping[str, str]) -> Child
             os.close(fd)
     for fd in ours:
         os.set_blocking(fd, False)
-    return Child(loop, pid, into, out)
+    return Child(loop, pid, into, out, size)
 
 
 def _spawn(argv: tuple[str, ...], stdin: int, stdout: int, environment: Mapping[str, str]) -> int:

@@ -7,8 +7,10 @@ one socket and one peer, `Peer` shares the socket of a `Mailroom` that sorts wha
 
 from __future__ import annotations
 
+import os
 import socket
 from collections import OrderedDict, deque
+from contextlib import suppress
 
 from pync.endpoints.sockets import ConnectedSocket
 from pync.errors import PeerLost, reason
@@ -25,11 +27,14 @@ if TYPE_CHECKING:
     from pync.loop import Loop
 
 LARGEST = 65507  # bytes: 65,535 less the headers of IPv4 and UDP
-WHOLE = 65536  # bytes: a receive of this size never cuts a datagram
+WHOLE, WHOLE_UNIX = (
+    1 << 16,
+    1 << 18,
+)  # bytes: a receive of this size never cuts a datagram (unix: net.core.wmem_default)
 QUEUE = 1 << 20  # bytes that may wait for one peer's session
 BATCH = 64  # datagrams received for each wake-up
 PEERS = 16384  # sessions at a time; then the one silent for longest ends
-AGAIN = 0.01  # seconds between two tries to send to a unix peer whose queue is full
+AGAIN = 0.002  # seconds between two tries to send to a unix peer whose queue is full
 
 
 def address(name: Any) -> Address:
@@ -38,6 +43,19 @@ def address(name: Any) -> Address:
         return Address(host=name[0], port=name[1])
     text = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name or ""
     return Address(host="@" + text[1:] if text.startswith("\0") else text)
+
+
+def receive(sock: socket.socket) -> tuple[bytes, Any]:
+    """A whole datagram, and its sender's name. Raises OSError."""
+    return sock.recvfrom(WHOLE_UNIX if sock.family == socket.AF_UNIX else WHOLE)
+
+
+def remove_own_path(sock: socket.socket) -> None:
+    """Remove the path that a unix datagram socket is bound to: nobody can be answered there any more."""
+    name = sock.getsockname() if sock.family == socket.AF_UNIX else None
+    if name and isinstance(name, str):  # an abstract one is bytes, and goes with the socket
+        with suppress(OSError):  # a privilege that we dropped may be missing
+            os.unlink(name)
 
 
 class DatagramSocket(ConnectedSocket):
@@ -56,7 +74,7 @@ class DatagramSocket(ConnectedSocket):
                 return self.arrived.popleft()
             await self.loop.readable(self.sock.fileno())
             try:
-                data, name = self.sock.recvfrom(WHOLE)
+                data, name = receive(self.sock)
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -70,6 +88,12 @@ class DatagramSocket(ConnectedSocket):
     def raw(self) -> int | None:
         """None: the kernel's copying would not keep datagrams apart."""
         return None
+
+    def close(self) -> None:
+        """Close the socket, and remove the unix path of our own end."""
+        if self.sock.fileno() >= 0:
+            remove_own_path(self.sock)
+        super().close()
 
     def lost(self, error: OSError) -> PeerLost:
         """What went wrong with this peer."""
@@ -111,6 +135,8 @@ class Peer:
 
     async def write(self, data: Bytes) -> int:
         """Send one datagram to the peer. Raises PeerLost."""
+        if not self.name:
+            raise PeerLost(f"datagrams to {self.peer}", "it cannot be answered")
         while True:
             try:
                 return self.sock.sendto(data, self.name)
@@ -151,7 +177,7 @@ class Mailroom:
             await self.loop.readable(sock.fileno())
             for _ in range(BATCH):
                 try:
-                    data, name = sock.recvfrom(WHOLE)
+                    data, name = receive(sock)
                 except BlockingIOError:
                     break
                 except OSError:

@@ -130,14 +130,23 @@ class SharedStdout:
         self.loop = loop
         self.sink = sink
         self.lines = lines
-        self.shares = 0
+        self.shares: dict[Share, None] = {}
         self.busy = False
         self.free = Signal()
 
     def join(self) -> Share:
         """A sink for a new client; its `send_eof` leaves stdout open."""
-        self.shares += 1
-        return Share(self)
+        share = Share(self)
+        self.shares[share] = None
+        return share
+
+    async def leave(self, share: Share) -> None:
+        """The client is gone: what it left unfinished is written, and what another held back because of it."""
+        if share in self.shares:
+            del self.shares[share]
+            await share.flush()
+            if len(self.shares) == 1:
+                await next(iter(self.shares)).flush()
 
     async def write(self, data: Bytes) -> None:
         """Write all of `data` without anything of another client in between."""
@@ -159,13 +168,12 @@ class Share:
     def __init__(self, shared: SharedStdout) -> None:
         self.shared = shared
         self.unfinished = b""
-        self.left = False
 
     async def write(self, data: Bytes) -> int:
         """Write whole lines; the rest is held while other clients are there."""
         text = self.unfinished + data
         end = len(text)
-        if self.shared.lines and self.shared.shares > 1:
+        if self.shared.lines and len(self.shared.shares) > 1:
             end = text.rfind(b"\n") + 1
             if end == 0 and len(text) > LONGEST_LINE:
                 end = len(text)
@@ -173,12 +181,14 @@ class Share:
         await self.shared.write(text[:end])
         return len(data)
 
+    async def flush(self) -> None:
+        """Write what is held back."""
+        held, self.unfinished = self.unfinished, b""
+        await self.shared.write(held)
+
     async def send_eof(self) -> None:
-        """This client will write no more; what it left unfinished is written."""
-        if not self.left:
-            self.left = True
-            self.shared.shares -= 1
-            await self.shared.write(self.unfinished)
+        """This client will write no more."""
+        await self.shared.leave(self)
 
     def raw(self) -> int | None:
         """None: it must see the lines."""

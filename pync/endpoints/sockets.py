@@ -124,14 +124,17 @@ class StreamSocket(ConnectedSocket):
         if code := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise self.lost(OSError(code, os.strerror(code)))
 
-    async def linger(self, limit: float | None = LINGER) -> None:
+    async def linger(self, limit: float | None = LINGER) -> bool:
         """Half-close; read and drop what still comes until the peer's end, or until it has taken all we sent.
 
-        Gives up after `limit` seconds. Raises PeerLost.
+        Gives up after `limit` seconds, and answers False then. Raises PeerLost.
         """
         await self.send_eof()
-        with suppress(TimeoutError):
+        try:
             await self.loop.within(limit, self._drain())
+        except TimeoutError:
+            return False
+        return True
 
     async def _drain(self) -> None:
         pause = SHORTEST_LOOK

@@ -18,6 +18,7 @@ from pync.net.dial import dial
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from typing import Any
 
     from pync.endpoints import Sink
     from pync.errors import PyncError
@@ -35,19 +36,18 @@ async def connect(run: Run) -> Outcome:
         stdout = SharedStdout(run.loop, stdout, lines=False).join()
     for port in ports:
         try:
-            sock = await patiently(run, partial(dial, run.loop, run.config, port, run.report))
+            sock, name = await patiently(run, partial(dial, run.loop, run.config, port, run.report))
         except (ConnectError, TimedOut) as error:
             failure = error
             continue
         opened = True
-        status = await _session(run, sock, stdout)
+        status = await _session(run, _endpoint(run, sock, name), stdout)
     if failure and not opened:
         raise failure
     return Outcome(opened=True, child_status=status)
 
 
-async def _session(run: Run, sock: socket.socket, stdout: Sink) -> int | None:
-    far = _endpoint(run, sock)
+async def _session(run: Run, far: Far, stdout: Sink) -> int | None:
     if run.config.program:
         return await serve(run, far, run.config.program)
     size = LARGEST if run.config.datagram else CHUNK
@@ -56,7 +56,7 @@ async def _session(run: Run, sock: socket.socket, stdout: Sink) -> int | None:
     return None
 
 
-def _endpoint(run: Run, sock: socket.socket) -> Far:
+def _endpoint(run: Run, sock: socket.socket, name: Any) -> Far:
     if run.config.datagram:
-        return DatagramSocket(run.loop, sock, sock.getpeername())
-    return StreamSocket(run.loop, sock, address(sock.getpeername()))
+        return DatagramSocket(run.loop, sock, name)
+    return StreamSocket(run.loop, sock, address(name))

@@ -11,7 +11,7 @@ import os
 import socket
 
 from pync.endpoints import CHUNK
-from pync.endpoints.datagrams import LARGEST, WHOLE, DatagramSocket, address
+from pync.endpoints.datagrams import LARGEST, DatagramSocket, address, receive
 from pync.endpoints.stdio import STDIN, Stdin, Stdout, is_null, is_terminal
 from pync.errors import AddressError, BindError, reason
 from pync.events import Listening, Outcome
@@ -129,7 +129,7 @@ async def _first_peer(run: Run, bound: Bound, allowed: Rules) -> DatagramSocket:
         await run.loop.first(*(run.loop.readable(sock.fileno()) for sock in bound.sockets))
         for sock in bound.sockets:
             try:
-                data, name = sock.recvfrom(WHOLE)
+                data, name = receive(sock)
             except OSError:  # nothing on this one
                 continue
             if let_in(run, allowed, address(name)):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pync.events import Event
+    from pync.loop import Loop
     from pync.modes.session import Run
 
 WINDOW = 512  # attempts at a time, if there are descriptors for so many
@@ -46,9 +47,9 @@ async def scan(run: Run) -> Outcome:
 
 async def _round(run: Run) -> bool:
     """Every port once, through the window; whether any is open."""
-    config, loop = run.config, run.loop
-    ports = in_order(run) or (None,)
-    own = await own_names(loop, config)
+    ports: tuple[int | None, ...] = in_order(run) or (None,)
+    found = await _addresses(run)
+    own = await own_names(run.loop, run.config)
     probes = iter([(number, port) for number, port in enumerate(ports)])
     finished: dict[int, list[Event]] = {}
     told = 0
@@ -57,15 +58,27 @@ async def _round(run: Run) -> bool:
     async def work() -> None:
         nonlocal told, opened
         for number, port in probes:
-            finished[number] = await _probe(run, port, own)
+            finished[number] = await _probe(run, [(family, _name(name, port)) for family, name in found], own)
             while told in finished:
                 for event in finished.pop(told):
                     opened = opened or isinstance(event, Connected)
                     run.report(event)
                 told += 1
 
-    await loop.together(*(work() for _ in range(min(len(ports), _window()))))
+    await run.loop.together(*(work() for _ in range(min(len(ports), _window()))))
     return opened
+
+
+async def _addresses(run: Run) -> list[tuple[int, Any]]:
+    """Every address of the host, asked for once for all ports."""
+    config = run.config
+    if config.family == "unix":
+        return [(socket.AF_UNIX, unix_name(config.host or ""))]
+    return await resolve(run.loop, config.host, 0, config.family, datagram=config.datagram, numeric=config.numeric)
+
+
+def _name(name: Any, port: int | None) -> Any:
+    return name if port is None else (name[0], port, *name[2:])
 
 
 def _window() -> int:
@@ -74,15 +87,14 @@ def _window() -> int:
     return max(1, min(WINDOW, soft - SPARE))
 
 
-async def _probe(run: Run, port: int | None, own: Any) -> list[Event]:
+async def _probe(run: Run, names: list[tuple[int, Any]], own: Any) -> list[Event]:
     """What is to be told of one port: each address that failed, and the one that is open."""
-    config = run.config
     events: list[Event] = []
-    kind, host = transport(config), config.host or ""
-    for family, name in await _names(run, port):
+    kind, host = transport(run.config), run.config.host or ""
+    for family, name in names:
         where = address(name)
         try:
-            await run.loop.within(config.connect_timeout or LIMIT, _touch(run, family, name, own))
+            await _touch(run, family, name, own)
         except TimeoutError:
             events.append(ConnectFailed(host=host, address=where, transport=kind, why="timed out", timed_out=True))
         except OSError as error:
@@ -92,28 +104,21 @@ async def _probe(run: Run, port: int | None, own: Any) -> list[Event]:
     return events
 
 
-async def _names(run: Run, port: int | None) -> list[tuple[int, Any]]:
-    config = run.config
-    if port is None:
-        return [(socket.AF_UNIX, unix_name(config.host or ""))]
-    return await resolve(run.loop, config.host, port, config.family, datagram=config.datagram, numeric=config.numeric)
-
-
 async def _touch(run: Run, family: int, name: Any, own: Any) -> None:
     """Connect and close. A datagram socket sends two probes and waits to be refused. Raises OSError."""
-    sock = await attempt(run.loop, run.config, family, name, own)
+    limit = run.config.connect_timeout or LIMIT
+    sock, _ = await run.loop.within(limit, attempt(run.loop, run.config, family, name, own))
     try:
         if run.config.datagram and family != socket.AF_UNIX:
-            await _knock(run, sock)
+            await _knock(run.loop, sock, min(limit, UDP_SILENCE) / 2)
     finally:
         run.loop.forget(sock.fileno())
         sock.close()
 
 
-async def _knock(run: Run, sock: socket.socket) -> None:
-    wait = min(run.config.connect_timeout or UDP_SILENCE, UDP_SILENCE) / 2
+async def _knock(loop: Loop, sock: socket.socket, wait: float) -> None:
     for _ in range(2):
         sock.send(PROBE)
-        if await run.loop.readable(sock.fileno(), run.loop.clock() + wait):
+        if await loop.readable(sock.fileno(), loop.clock() + wait):
             sock.recv(1)  # an answer means open; a refusal is raised here
             return

@@ -6,13 +6,14 @@ the connection. A program gets the socket itself where nothing has to see the by
 
 from __future__ import annotations
 
-from pync.endpoints import child
-from pync.endpoints.datagrams import address
+from pync.endpoints import CHUNK, child
+from pync.endpoints.datagrams import LARGEST, address
 from pync.endpoints.logs import RECEIVED, SENT
 from pync.endpoints.memory import Chain
 from pync.endpoints.pacing import Delayed, Paced
 from pync.endpoints.sockets import LINGER, StreamSocket
 from pync.endpoints.stdio import Discard
+from pync.errors import TimedOut
 from pync.flow import Flow
 from pync.net.dial import transport
 from pync.relay import Conversation, Service
@@ -89,7 +90,8 @@ async def _lost(far: StreamSocket) -> None:
 
 
 async def _pump(run: Run, far: Far, program: Program, environment: dict[str, str]) -> int:
-    process = child.start(run.loop, program, environment)
+    size = LARGEST if run.config.datagram else CHUNK
+    process = child.start(run.loop, program, environment, size)
     try:
         outward, inward, telnet = _flows(run, process, far, process)
         lost = (lambda: _lost(far)) if isinstance(far, StreamSocket) else None
@@ -126,9 +128,22 @@ async def converse(run: Run, far: Far, local: Local, *, client: bool) -> None:
         )
         await relay.run()
         if isinstance(far, StreamSocket) and outward.moved and not inward.ended:
-            await far.linger(None if not config.receive else LINGER)
+            await _leave(far, config)
     finally:
         far.close()
+
+
+async def _leave(far: StreamSocket, config: Config) -> None:
+    """Give the peer time to take the end of what it was sent: who only sends has nothing else to wait for."""
+    patient = not config.receive and config.ending.quit_after is None
+    limit = config.ending.idle_timeout
+    step = min(LINGER, limit or LINGER)
+    left, idle = 0, 0.0
+    while not await far.linger(step) and patient and (unsent := far.unacknowledged()):
+        idle = idle + step if unsent == left else 0.0
+        left = unsent
+        if limit is not None and idle >= limit:
+            raise TimedOut("idle connection", f"nothing was taken for {limit:g} s")
 
 
 def _flows(run: Run, near: Source, far: Far, back: Sink) -> tuple[Flow, Flow, Telnet | None]:

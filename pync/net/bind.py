@@ -50,8 +50,10 @@ class Bound:
 
     def keep(self, sock: socket.socket) -> None:
         """Close all the others."""
-        self.sockets.remove(sock)
-        self.close()
+        for other in self.sockets:
+            if other is not sock:
+                self.loop.forget(other.fileno())
+                other.close()
         self.sockets = [sock]
 
     def remove(self) -> None:

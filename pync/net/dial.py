@@ -11,7 +11,7 @@ import os
 import socket
 from itertools import zip_longest
 
-from pync.endpoints.datagrams import address
+from pync.endpoints.datagrams import address, remove_own_path
 from pync.errors import AddressError, BindError, ConnectError, TimedOut, reason
 from pync.events import Connected, ConnectFailed
 from pync.net.options import new_socket, tune
@@ -37,24 +37,24 @@ def transport(config: Config) -> str:
     return "unix" if config.family == "unix" else "udp" if config.datagram else "tcp"
 
 
-async def dial(loop: Loop, config: Config, port: int | None, report: Report) -> socket.socket:
-    """A connected socket to the config's host, on this port (None: a unix path).
+async def dial(loop: Loop, config: Config, port: int | None, report: Report) -> tuple[socket.socket, Any]:
+    """A connected socket to the config's host, on this port (None: a unix path), and the name of its peer.
 
     Raises AddressError, ConnectError, BindError, or TimedOut after `connect_timeout` seconds.
     """
     goal = f"connect to {config.host}" + (f" port {port} ({transport(config)})" if port is not None else "")
     try:
-        sock = await loop.within(config.connect_timeout, _reach(loop, config, port, report))
+        sock, name = await loop.within(config.connect_timeout, _reach(loop, config, port, report))
     except TimeoutError:
         raise TimedOut(goal, "timed out") from None
     except OSError as error:
         raise ConnectError(f"{goal} failed", reason(error)) from None
     tune(sock)
-    report(Connected(host=config.host or "", address=address(sock.getpeername()), transport=transport(config)))
-    return sock
+    report(Connected(host=config.host or "", address=address(name), transport=transport(config)))
+    return sock, name
 
 
-async def _reach(loop: Loop, config: Config, port: int | None, report: Report) -> socket.socket:
+async def _reach(loop: Loop, config: Config, port: int | None, report: Report) -> tuple[socket.socket, Any]:
     if port is None:
         name = unix_name(config.host or "")
         return await attempt(loop, config, socket.AF_UNIX, name, _own_unix_name(config))
@@ -76,7 +76,9 @@ def take_turns(found: Iterable[tuple[int, Any]]) -> list[tuple[int, Any]]:
     return [item for pair in zip_longest(first, other) for item in pair if item]
 
 
-async def _race(loop: Loop, config: Config, waiting: list[tuple[int, Any, Any]], report: Report) -> socket.socket:
+async def _race(
+    loop: Loop, config: Config, waiting: list[tuple[int, Any, Any]], report: Report
+) -> tuple[socket.socket, Any]:
     ended = Signal()
     running: dict[Task, Any] = {}
     failure: OSError = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
@@ -107,11 +109,14 @@ async def _abandon(loop: Loop, running: dict[Task, Any]) -> None:
     await loop.dismiss(*running)
     for task in running:
         if task.error is None:
-            task.result().close()
+            task.result()[0].close()
 
 
-async def attempt(loop: Loop, config: Config, family: int, name: Any, own: Any) -> socket.socket:
-    """One connection to one address, from `own` if that is not None. Raises OSError, BindError, ConnectError."""
+async def attempt(loop: Loop, config: Config, family: int, name: Any, own: Any) -> tuple[socket.socket, Any]:
+    """One connection to one address, from `own` if that is not None, and the name of its other end.
+
+    Raises OSError, BindError, ConnectError.
+    """
     sock = new_socket(family, config.socket, datagram=config.datagram)
     try:
         _bind(sock, own)
@@ -120,15 +125,26 @@ async def attempt(loop: Loop, config: Config, family: int, name: Any, own: Any) 
         if code == errno.EINPROGRESS:
             await loop.writable(sock.fileno())
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code == 0 and family != socket.AF_UNIX and sock.getsockname() == sock.getpeername():
+        peer = _peer_name(sock, name)
+        if code == 0 and family != socket.AF_UNIX and sock.getsockname() == peer:
             code = errno.ECONNREFUSED  # nobody was there: we met ourselves on an ephemeral port
         if code:
             raise OSError(code, os.strerror(code))
     except BaseException:
         loop.forget(sock.fileno())
+        if config.datagram:
+            remove_own_path(sock)
         sock.close()
         raise
-    return sock
+    return sock, peer
+
+
+def _peer_name(sock: socket.socket, name: Any) -> Any:
+    """What the other end is bound to; `name`, by which it was reached, if the connection is lost again already."""
+    try:
+        return sock.getpeername()
+    except OSError:
+        return name
 
 
 def _bind(sock: socket.socket, own: Any) -> None:
@@ -138,6 +154,8 @@ def _bind(sock: socket.socket, own: Any) -> None:
         own = own[sock.family]
     if own is None:
         return
+    if sock.type == socket.SOCK_STREAM:  # two addresses may be tried at a time, both from one port
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind(own)
     except OSError as error:

@@ -5,6 +5,7 @@ The order is nc.openbsd's; an option that the system refuses is an error, never 
 
 from __future__ import annotations
 
+import errno
 import socket
 from contextlib import suppress
 
@@ -20,11 +21,16 @@ KEEPALIVE_IDLE = 60  # seconds without traffic after which a vanished peer is lo
 
 
 def new_socket(family: int, options: SocketOptions, *, datagram: bool) -> socket.socket:
-    """A non-blocking socket with the options set. Raises ConnectError naming the option that failed."""
+    """A non-blocking socket with the options set. Raises ConnectError naming the option that failed.
+
+    Raises OSError (EAFNOSUPPORT) if this system lacks the family: it may have the one of the next address.
+    """
     kind = socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM
     try:
         sock = socket.socket(family, kind)
     except OSError as error:
+        if error.errno == errno.EAFNOSUPPORT:
+            raise
         raise ConnectError("open a socket", reason(error)) from None
     sock.setblocking(False)
     try:
