@@ -136,9 +136,21 @@ def test_what_a_program_does_not_read_is_dropped(way: str) -> None:
 @both_ways
 def test_what_is_written_to_a_closed_input_is_dropped(way: str) -> None:
     async def main(loop: Bench) -> None:
-        async with started(loop, "sh", "-c", "exec <&-; echo closed; exec sleep 1000", way=way) as process:
+        async with started(loop, "sh", "-c", "exec <&-; echo closed; exec sleep 60", way=way) as process:
             assert await process.read() == b"closed\n"
             assert await process.write(PAYLOAD(MIB)) == MIB
+
+    bench(main)
+
+
+@both_ways
+def test_its_output_is_read_in_pieces_of_a_size(way: str) -> None:
+    async def main(loop: Bench) -> None:
+        program = Program(argv=("printf", "123456789"), filters=way == FILTERS)
+        process = child.start(loop, program, os.environ, size=4)
+        assert await process.ended() == 0
+        assert [await process.read() for _ in range(4)] == [b"1234", b"5678", b"9", None]
+        await process.dismiss()
 
     bench(main)
 
@@ -401,60 +413,64 @@ def test_the_status_can_be_asked_for_again() -> None:
 
 
 @pytest.fixture
-def signals(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Those that programs were sent."""
-    sent: list[int] = []
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The signals that programs are sent."""
+    signals: list[int] = []
     really = os.killpg
 
     def killpg(group: int, signum: int) -> None:
         really(group, signum)
         if signum:
-            sent.append(signum)
+            signals.append(signum)
 
     monkeypatch.setattr(os, "killpg", killpg)
-    return sent
+    return signals
 
 
-def dismissed(script: str, way: str = FILTERS) -> int | None:
-    """The status of a program that is dismissed once it has said that it is ready."""
+def dismissed(monkeypatch: pytest.MonkeyPatch, script: str, obeys: int = 0, way: str = FILTERS) -> int | None:
+    """The status of a program that is dismissed once it says that it is ready, and gets the time to obey a signal."""
+    patient = tuple((signum, 30.0 if signum == obeys else grace) for signum, grace in child.ENDING)
+    monkeypatch.setattr(child, "ENDING", patient)
 
     async def main(loop: Bench) -> int | None:
-        async with started(loop, "sh", "-c", f"echo ready; {script}", way=way) as process:
-            assert await process.read() == b"ready\n"
+        async with started(loop, "sh", "-c", script, way=way) as process:
+            assert (await process.read() or b"").startswith(b"ready\n")
         return process.status
 
     return bench(main)
 
 
 @both_ways
-def test_a_polite_program_ends_at_its_end_of_file(way: str, signals: list[int]) -> None:
-    assert dismissed("cat >/dev/null; exit 7", way) == 7
-    assert signals == []
+def test_a_polite_program_ends_at_its_end_of_file(way: str, sent: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert dismissed(monkeypatch, "echo ready; cat >/dev/null; exit 7", way=way) == 7
+    assert sent == []
 
 
 @both_ways
-def test_a_program_that_writes_to_nobody_ends_by_itself(way: str, signals: list[int]) -> None:
-    dismissed("yes", way)
-    assert signals == []
+def test_a_program_that_writes_to_nobody_ends_by_itself(
+    way: str, sent: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dismissed(monkeypatch, "echo ready; exec yes 2>/dev/null", way=way)
+    assert sent == []
 
 
-def test_a_program_that_does_not_read_is_hung_up_on(signals: list[int]) -> None:
-    assert dismissed("exec sleep 1000") == 129
-    assert signals == [signal.SIGHUP]
+def test_a_program_that_does_not_read_is_hung_up_on(sent: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert dismissed(monkeypatch, "echo ready; exec sleep 60", signal.SIGHUP) == 129
+    assert sent == [signal.SIGHUP]
 
 
-def test_a_program_that_is_deaf_to_that_is_terminated(signals: list[int]) -> None:
-    assert dismissed("trap '' HUP; exec sleep 1000") == 143
-    assert signals == [signal.SIGHUP, signal.SIGTERM]
+def test_a_program_that_is_deaf_to_that_is_terminated(sent: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert dismissed(monkeypatch, "trap '' HUP; echo ready; exec sleep 60", signal.SIGTERM) == 143
+    assert sent == [signal.SIGHUP, signal.SIGTERM]
 
 
-def test_a_stubborn_program_is_killed_with_all_that_it_has_started(signals: list[int]) -> None:
+def test_a_stubborn_program_is_killed_with_all_that_it_has_started(sent: list[int]) -> None:
     async def main(loop: Bench) -> None:
-        async with started(loop, "sh", "-c", "trap '' HUP TERM; sleep 1000 & echo $!; wait") as process:
+        async with started(loop, "sh", "-c", "trap '' HUP TERM; sleep 60 & echo $!; wait") as process:
             offspring = os.pidfd_open(int(await process.read() or b""))
             begun = loop.clock()
         assert process.status == 137
-        assert signals == [signal.SIGHUP, signal.SIGTERM, signal.SIGKILL]
+        assert sent == [signal.SIGHUP, signal.SIGTERM, signal.SIGKILL]
         assert 2.3 <= loop.clock() - begun < 10
         assert await loop.readable(offspring, loop.clock() + 10), "it lives on"
         loop.forget(offspring)
@@ -480,7 +496,7 @@ def test_a_program_that_may_not_be_signalled_is_waited_for(monkeypatch: pytest.M
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
     monkeypatch.setattr(os, "killpg", refuse)  # as for sudo(8)
-    assert dismissed("cat >/dev/null; exit 7") == 7
+    assert dismissed(monkeypatch, "echo ready; cat >/dev/null; exit 7") == 7
 
 
 def test_after_the_closing_reading_ends_and_writing_goes_nowhere() -> None:

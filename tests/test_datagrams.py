@@ -8,7 +8,8 @@ from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from conformance import LARGEST, Bench, bench, human, turns
+from conformance import LARGEST, Bench, bench, human, same, turns
+from harness import PAYLOAD
 
 from pync.endpoints import datagrams
 from pync.endpoints.datagrams import DatagramSocket, Mailroom, Peer, address, remove_own_path
@@ -98,6 +99,21 @@ def test_a_unix_sender_without_a_name_is_heard(tmp_path: Path) -> None:
             far.sendto(b"one", str(tmp_path / "near"))
             assert await endpoint.read() == b"one"
             assert str(endpoint.peer) == "a unix socket without a name"
+
+    bench(main)
+
+
+def test_a_unix_datagram_may_be_larger_than_any_of_udp(tmp_path: Path) -> None:
+    async def main(loop: Bench) -> None:
+        data = PAYLOAD(150_000)
+        with unix(tmp_path / "far") as far:
+            near = unix(tmp_path / "near")
+            near.connect(str(tmp_path / "far"))
+            with closing(DatagramSocket(loop, near, str(tmp_path / "far"))) as endpoint:
+                far.sendto(data, str(tmp_path / "near"))
+                same([await endpoint.read() or b""], [data])
+                assert await endpoint.write(data) == len(data)
+                same([far.recv(1 << 20)], [data])
 
     bench(main)
 

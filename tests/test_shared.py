@@ -180,7 +180,7 @@ def test_a_client_that_takes_nothing_is_given_up_and_the_others_get_every_byte()
         same(await to_the_end(fast), chunks)
         assert running.done
         # Its two seconds begin when its queue is full, not when it took something for the last time.
-        assert given_up == [pytest.approx(start + 100 + PATIENCE)]
+        assert given_up == [pytest.approx(start + 100 + 2.0)]
         assert stuck.unread() == QUEUE + CHUNK
 
     play(main)
@@ -294,7 +294,6 @@ def test_what_a_client_left_unfinished_comes_when_it_leaves_and_once() -> None:
         await other.write(b"alone now")
         assert sink.data == b"unfinishedalone now"
         await other.send_eof()
-        assert not stdout.shares
 
     play(main)
 
@@ -312,15 +311,18 @@ def test_what_is_held_back_for_another_comes_when_that_one_has_left() -> None:
     play(main)
 
 
-def test_who_is_left_alone_is_heard_with_what_was_held() -> None:
+def test_who_is_left_alone_is_heard_at_once_with_what_was_held() -> None:
     async def main(loop: Loop) -> None:
         sink = MemorySink(loop)
         stdout = SharedStdout(loop, sink, lines=True)
         one, other = stdout.join(), stdout.join()
-        await one.write(b"held ")
+        await one.write(b"login: ")
+        await other.write(b"bye")
+        assert sink.data == b""
         await other.send_eof()
-        await one.write(b"back")
-        assert sink.data == b"held back"
+        assert sink.data == b"byelogin: "
+        await one.write(b"more")
+        assert sink.data == b"byelogin: more"
 
     play(main)
 

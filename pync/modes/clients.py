@@ -20,20 +20,25 @@ if TYPE_CHECKING:
     from pync.net.access import Rules
 
 NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-PAUSE = 0.5  # seconds without accepting when descriptors have run out
+PAUSE = 0.5  # seconds until the next look whether there is a descriptor again
 
 
 async def accept(run: Run, sock: socket.socket) -> StreamSocket | None:
-    """A client that waits at the socket, or None. Waits a moment if there is no descriptor for it."""
-    try:
-        client, name = sock.accept()
-    except OSError as error:
-        if error.errno in NO_DESCRIPTORS:
-            run.report(OutOfDescriptors(why=reason(error)))
+    """A client that waits at the socket, or None. If there is no descriptor for it, says so and waits for one."""
+    told = False
+    while True:
+        try:
+            client, name = sock.accept()
+        except OSError as error:
+            if error.errno not in NO_DESCRIPTORS:
+                return None  # nobody is there, or who was there has left again
+            if not told:
+                run.report(OutOfDescriptors(why=reason(error)))
+            told = True
             await run.loop.sleep(PAUSE)
-        return None  # nobody is there, or who was there has left again
-    tune(client)
-    return StreamSocket(run.loop, client, address(name))
+        else:
+            tune(client)
+            return StreamSocket(run.loop, client, address(name))
 
 
 def let_in(run: Run, allowed: Rules, peer: Address) -> bool:

@@ -7,7 +7,7 @@ import time
 
 from pync.endpoints.memory import Chain
 from pync.endpoints.stdio import STDIN, is_regular
-from pync.errors import ProtocolError
+from pync.errors import ProtocolError, TimedOut
 from pync.protocols.http import BadRequest, Head, Request, answers_body, content_type, error_page, response_head
 
 TYPE_CHECKING = False
@@ -23,20 +23,23 @@ def prepare() -> None:
     error_page(400, "", time.time())
 
 
-async def read_request(far: StreamSocket, stdout: Sink) -> Head | None:
+async def read_request(far: StreamSocket, stdout: Sink, limit: float | None) -> Head | None:
     """The head of the client's request, which is shown on stdout; None if the client left without a word.
 
-    Raises ProtocolError for what is no request, after telling the client, and PeerLost.
+    Raises ProtocolError for what is no request, after telling the client, PeerLost, and TimedOut after `limit` seconds
+    of silence.
     """
     request = Request()
     try:
         while request.head is None:
-            data = await far.read()
+            data = await far.loop.within(limit, far.read())
             if data is None:
                 request.end()
                 return None
             await write_all(stdout, data)
             request.feed(data)
+    except TimeoutError:
+        raise TimedOut(f"request from {far.peer}", f"nothing came for {limit:g} s") from None
     except BadRequest as error:
         await write_all(far, error_page(error.status, str(error), time.time()))
         await far.linger()

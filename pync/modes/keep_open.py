@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pync.endpoints.datagrams import Mailroom
 from pync.endpoints.shared import Reader, SharedStdin, SharedStdout
+from pync.endpoints.stdio import Discard
 from pync.errors import PeerLost, ProgramError, ProtocolError, TimedOut
 from pync.events import Denied, SessionFailed
 from pync.modes.clients import accept, let_in
@@ -40,8 +41,10 @@ class Server:
         self.allowed = allowed
         self.terminal = local.terminal
         self.stdin = SharedStdin(work.loop, local.stdin) if local.stdin else None
-        self.stdout = SharedStdout(work.loop, local.stdout, lines=not work.config.datagram)
+        stdout = local.stdout if work.config.receive else Discard()
+        self.stdout = SharedStdout(work.loop, stdout, lines=not work.config.datagram)
         self.sessions = 0
+        self.chosen: Far | None = None  # who gets the one HTTP answer
         self.over = Signal()
 
     async def run(self) -> None:
@@ -96,6 +99,8 @@ class Server:
         finally:
             far.close()
             self.sessions -= 1
+            if self.chosen is far:
+                self.chosen = None
 
     async def _talk(self, far: Far) -> None:
         stdout = self.stdout.join()
@@ -105,9 +110,11 @@ class Server:
             if self.config.http:
                 from pync.modes.http import read_request
 
-                head = await read_request(far, stdout)  # type: ignore[arg-type]
-                if head is None:
+                head = await read_request(far, stdout, self.config.ending.idle_timeout)  # type: ignore[arg-type]
+                if head is None or self.chosen:
                     return
+                if not self.config.keep_open:
+                    self.chosen = far
             said = source = self.stdin.join() if self.stdin else None
             if head:
                 from pync.modes.http import response

@@ -1,0 +1,376 @@
+"""`pync --http`: a page on stdin for plain curl, a browser and whoever else asks, and what becomes of those who do not.
+
+How a request is parsed and an answer is worded is tested in test_http.py, without a socket.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+from harness import DEVNULL, PAYLOAD, PIPE, PYNC, Running, connect, listen, require, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import IO, Any
+
+PAGE = b"""<!doctype html>
+<title>A page</title>
+<p id="text">not yet</p>
+<script>document.getElementById("text").textContent = "written " + "by a script"</script>
+"""
+GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
+BIG = 5 << 20  # more than the buffers between two processes hold
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def parsed(raw: bytes) -> Answer:
+    """An HTTP answer as its parts."""
+    head, blank, body = raw.partition(b"\r\n\r\n")
+    assert blank, raw
+    first, *lines = head.decode().split("\r\n")
+    version, status, _ = first.split(" ", 2)
+    assert version == "HTTP/1.1"
+    return Answer(int(status), {key.lower(): value for key, value in (line.split(": ", 1) for line in lines)}, body)
+
+
+def curl(server: Running, *words: str, path: str = "/") -> bytes:
+    """What curl prints, once it has ended well."""
+    argv = [require("curl"), "-sS", "--noproxy", "*", "-m", "20", *words, f"http://127.0.0.1:{server.port}{path}"]
+    result = run(argv)
+    assert (result.status, result.err) == (0, "")
+    return result.out
+
+
+def ask(server: Running, request: bytes) -> bytes:
+    """Everything that is answered to these bytes and an end-of-file."""
+    with connect(server.port) as client:
+        client.sendall(request)
+        client.shutdown(socket.SHUT_WR)
+        return everything(client)
+
+
+def everything(client: socket.socket) -> bytes:
+    data = b""
+    while chunk := client.recv(1 << 16):
+        data += chunk
+    return data
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[IO[bytes]]:
+    """page.html, open as stdin."""
+    (tmp_path / "page.html").write_bytes(PAGE)
+    with (tmp_path / "page.html").open("rb") as file:
+        yield file
+
+
+def http(stdin: IO[bytes] | int, *options: str, **kw: Any) -> Running:
+    return listen("--http", *options, "127.0.0.1", "0", stdin=stdin, **kw)
+
+
+# -- One answer ------------------------------------------------------------------------------------------------------
+
+
+def test_curl_gets_the_page_and_the_server_ends(page: IO[bytes]) -> None:
+    with http(page) as server:
+        assert curl(server) == PAGE
+        assert server.wait() == 0
+
+
+def test_the_request_is_shown(page: IO[bytes]) -> None:
+    with http(page) as server:
+        curl(server, "-A", "tester", path="/some/where?x=1")
+        shown = server.finish().out
+    assert shown.startswith(b"GET /some/where?x=1 HTTP/1.1\r\n")
+    assert b"\r\nUser-Agent: tester\r\n" in shown and shown.endswith(b"\r\n\r\n")
+
+
+def test_a_head_request_gets_the_head_alone(page: IO[bytes]) -> None:
+    with http(page) as server:
+        answer = parsed(curl(server, "-I"))
+        assert (answer.status, answer.body) == (200, b"")
+        assert answer.headers["content-length"] == str(len(PAGE))
+        assert server.finish().out.startswith(b"HEAD / HTTP/1.1\r\n")
+
+
+def test_what_is_posted_is_shown_and_answered(page: IO[bytes]) -> None:
+    with http(page) as server:
+        assert curl(server, "-d", "name=value") == PAGE
+        shown = server.finish().out
+    assert shown.startswith(b"POST / HTTP/1.1\r\n") and shown.endswith(b"\r\n\r\nname=value")
+
+
+def test_a_large_upload_is_answered(page: IO[bytes], tmp_path: Path) -> None:
+    (tmp_path / "upload").write_bytes(PAYLOAD(BIG))
+    with http(page) as server:
+        assert curl(server, "--data-binary", f"@{tmp_path / 'upload'}") == PAGE
+        assert server.finish().status == 0
+
+
+def test_a_large_page_is_whole(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(data := PAYLOAD(BIG))
+    with (tmp_path / "data").open("rb") as file, http(file) as server:
+        assert curl(server) == data
+        assert server.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("a.html", b"no tag at all", "text/html; charset=utf-8"),
+        ("a.png", b"\x89PNG\r\n\x1a\n", "image/png"),
+        ("a.css", b"p {}", "text/css; charset=utf-8"),
+        ("a.tar.gz", b"\x1f\x8b", "application/gzip"),
+        ("a", b"<!DOCTYPE html><p>hello", "text/html; charset=utf-8"),
+        ("a", b'{"key": 1}', "application/json"),
+        ("a", "Grüße".encode(), "text/plain; charset=utf-8"),
+        ("a", bytes(range(256)), "application/octet-stream"),
+    ],
+)
+def test_a_file_is_named_by_its_name_and_its_content(name: str, content: bytes, kind: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with (tmp_path / name).open("rb") as file, http(file) as server:
+        answer = parsed(curl(server, "-i"))
+    assert (answer.status, answer.body) == (200, content)
+    assert (answer.headers["content-type"], answer.headers["content-length"]) == (kind, str(len(content)))
+    assert answer.headers["connection"] == "close"
+
+
+def test_a_file_is_answered_from_where_it_stands(page: IO[bytes]) -> None:
+    page.seek(len(PAGE) - 10)
+    with http(page, "-k") as server:
+        for _ in range(2):
+            answer = parsed(curl(server, "-i"))
+            assert (answer.headers["content-length"], answer.body) == ("10", PAGE[-10:])
+
+
+def test_a_pipe_has_no_length_and_is_passed_on_as_it_comes() -> None:
+    with http(PIPE) as server, connect(server.port) as client:
+        client.sendall(GET)
+        server.send(b"<p>one")
+        head = b""
+        while b"<p>one" not in head:
+            head += client.recv(1 << 16)
+        answer = parsed(head)
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert "content-length" not in answer.headers
+        server.send(b"two")
+        assert client.recv(100) == b"two"
+        server.close_stdin()
+        assert everything(client) == b""
+        client.close()
+        assert server.wait() == 0
+
+
+def test_curl_takes_a_pipes_page_as_whole() -> None:
+    with http(PIPE) as server:
+        server.send(b"as it is")
+        server.close_stdin()
+        assert curl(server) == b"as it is"
+        assert server.wait() == 0
+
+
+@pytest.mark.parametrize("stdin", [PIPE, DEVNULL], ids=["pipe", "null"])
+def test_nothing_on_stdin_is_an_empty_page(stdin: int) -> None:
+    with http(stdin) as server:
+        server.close_stdin()
+        answer = parsed(curl(server, "-i"))
+        assert (answer.status, answer.headers["content-length"], answer.body) == (200, "0", b"")
+        assert server.wait() == 0
+
+
+def test_an_empty_file_is_an_empty_page(tmp_path: Path) -> None:
+    (tmp_path / "empty.html").touch()
+    with (tmp_path / "empty.html").open("rb") as file, http(file) as server:
+        assert parsed(curl(server, "-i")).headers["content-length"] == "0"
+
+
+def test_requests_can_be_kept_off_stdout(page: IO[bytes]) -> None:
+    with http(page, "--send-only") as server:
+        assert curl(server, "-d", "secret") == PAGE
+        assert server.finish().out == b""
+
+
+def test_an_older_client_is_answered(page: IO[bytes]) -> None:
+    with http(page) as server:
+        assert parsed(ask(server, b"GET / HTTP/1.0\r\n\r\n")).body == PAGE
+
+
+@pytest.mark.parametrize("family", ["127.0.0.1", "::1"])
+def test_it_is_served_in_both_families(page: IO[bytes], family: str) -> None:
+    with listen("--http", "0", stdin=page) as server, connect(server.port, family) as client:
+        client.sendall(GET)
+        assert parsed(everything(client)).body == PAGE
+
+
+def test_it_is_served_on_a_unix_socket(page: IO[bytes], tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with listen("--http", "-U", path, stdin=page) as server:
+        assert run([require("curl"), "-sS", "--unix-socket", path, "http://test/"]).out == PAGE
+        assert server.wait() == 0
+
+
+# -- Many answers ----------------------------------------------------------------------------------------------------
+
+
+def test_everybody_gets_the_whole_page(page: IO[bytes]) -> None:
+    with http(page, "-k") as server:
+        for number in range(3):
+            assert curl(server, path=f"/{number}") == PAGE
+            assert server.read_until(b"\r\n\r\n").startswith(b"GET /%d HTTP/1.1\r\n" % number)
+
+
+def test_a_client_that_is_slow_or_silent_stops_nobody(page: IO[bytes]) -> None:
+    with http(page, "-k") as server, connect(server.port) as silent, connect(server.port) as slow:
+        slow.sendall(GET[:7])
+        assert curl(server) == PAGE
+        slow.sendall(GET[7:])
+        assert parsed(everything(slow)).body == PAGE
+        silent.sendall(GET)
+        assert parsed(everything(silent)).body == PAGE
+
+
+def test_an_idle_client_is_dropped_if_asked_for(page: IO[bytes]) -> None:
+    with http(page, "-k", "--idle-timeout", "0.3") as server, connect(server.port) as idle:
+        idle.sendall(GET[:7])
+        server.expect(r"^pync: request from 127\.0\.0\.1:\d+: nothing came for 0\.3 s$")
+        assert everything(idle) == b""
+        assert curl(server) == PAGE
+
+
+# -- Those who do not ask ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [(), ("-k",)])
+@pytest.mark.parametrize(
+    ("words", "status", "why"),
+    [
+        (b"EHLO test\r\n\r\n", 400, "illegal request line"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n", 400, "illegal request line"),
+        (b"GET / HTTP/1.1\r\n", 400, "the request broke off"),
+        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400, "illegal header line"),
+        (b"PRI * HTTP/2.0\r\n\r\n", 505, "HTTP/2.0 is not spoken here"),
+        (b"CONNECT test:443 HTTP/1.1\r\nHost: test\r\n\r\n", 405, "this is not a proxy"),
+        (b"GET / HTTP/1.1\r\nX: " + (1 << 17) * b"x", 431, "the request's head is longer than 65536 bytes"),
+    ],
+    ids=["smtp", "tls", "broken off", "no header", "http2", "connect", "too long"],
+)
+def test_what_is_no_request_is_refused_and_the_server_goes_on(
+    page: IO[bytes], options: tuple[str, ...], words: bytes, status: int, why: str
+) -> None:
+    with http(page, *options) as server:
+        answer = parsed(ask(server, words))
+        assert (answer.status, answer.headers["connection"]) == (status, "close")
+        assert answer.body.decode().rstrip().endswith(why)
+        server.expect(rf"^pync: request from 127\.0\.0\.1:\d+: {re.escape(why)}$")
+        assert curl(server) == PAGE
+        if not options:
+            assert server.wait() == 0
+
+
+def test_who_leaves_without_a_word_does_not_use_up_the_answer(page: IO[bytes]) -> None:
+    with http(page) as server:
+        for _ in range(3):
+            assert ask(server, b"") == b""
+        assert curl(server) == PAGE
+        assert server.wait() == 0
+        assert len(server.stderr.splitlines()) == 5  # where it listens, and who came
+
+
+def test_who_stays_without_a_word_does_not_keep_the_server(page: IO[bytes]) -> None:
+    with http(page) as server, connect(server.port) as silent:
+        assert curl(server) == PAGE
+        assert server.wait() == 0
+        assert everything(silent) == b""
+
+
+def test_who_is_reset_before_the_end_does_not_use_up_the_answer(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(data := PAYLOAD(BIG))
+    with (tmp_path / "data").open("rb") as file, http(file) as server:
+        with connect(server.port) as client:
+            client.sendall(GET)
+            assert client.recv(10)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # closing is a reset
+        server.expect("^pync: connection to .*(reset|Broken pipe)")
+        assert curl(server) == data
+        assert server.wait() == 0
+
+
+def test_the_answer_is_for_who_asks_first_and_is_never_cut_by_another(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(data := PAYLOAD(BIG))
+    with (tmp_path / "data").open("rb") as file, http(file) as server, connect(server.port) as first:
+        first.sendall(b"GET /first HTTP/1.1\r\n\r\n".replace(b"\r\n\r\n", b"\r\nHost: test\r\n\r\n"))
+        start = first.recv(10)
+        assert ask(server, b"HEAD /second HTTP/1.1\r\nHost: test\r\n\r\n") == b""
+        assert parsed(start + everything(first)).body == data
+        first.close()
+        assert server.wait() == 0
+
+
+def test_a_denied_client_is_not_answered(page: IO[bytes]) -> None:
+    with http(page, "--deny", "127.0.0.2") as server:
+        with socket.create_connection(("127.0.0.1", server.port), source_address=("127.0.0.2", 0)) as denied:
+            denied.settimeout(10)
+            assert denied.recv(1) == b""
+        assert curl(server) == PAGE
+
+
+def test_a_signal_ends_the_server(page: IO[bytes]) -> None:
+    with http(page, "-k") as server, connect(server.port):
+        assert curl(server) == PAGE
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 143
+
+
+# -- A browser, and curl without --http --------------------------------------------------------------------------------
+
+
+def browse(url: str, profile: Path) -> str:
+    """The page as a browser has made it of what it got."""
+    options = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+        --disable-component-update --disable-sync --no-proxy-server --dump-dom"""
+    argv = [require("chromium"), *options.split(), f"--user-data-dir={profile}", url]
+    result = run(argv, DEVNULL, timeout=50, stderr=subprocess.DEVNULL)
+    assert result.status == 0
+    return result.out.decode()
+
+
+@pytest.mark.parametrize("options", [(), ("-k",)])
+def test_a_browser_shows_the_page(page: IO[bytes], options: tuple[str, ...], tmp_path: Path) -> None:
+    with http(page, *options) as server:
+        shown = browse(f"http://127.0.0.1:{server.port}/", tmp_path / "profile")
+        assert '<p id="text">written by a script</p>' in shown
+        assert "<title>A page</title>" in shown
+        assert server.read_until(b"\r\n\r\n").startswith(b"GET / HTTP/1.1\r\n")
+        if not options:
+            assert server.wait() == 0
+
+
+def test_without_http_curl_has_to_be_told(page: IO[bytes]) -> None:
+    with listen("127.0.0.1", "0", stdin=page) as server:
+        assert curl(server, "--http0.9") == PAGE
+        assert server.finish().out.startswith(b"GET / HTTP/1.1\r\n")
+
+
+def test_many_requests_in_a_row_are_quick(page: IO[bytes]) -> None:
+    with http(page, "-k", stdout=DEVNULL) as server:
+        begun = time.monotonic()
+        for _ in range(100):
+            assert ask(server, GET).endswith(PAGE)
+        assert time.monotonic() - begun < 20
+
+
+def test_http_is_for_a_listener() -> None:
+    assert run([*PYNC, "--http", "127.0.0.1", "80"]).status == 2
