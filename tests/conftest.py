@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-pytest.register_assert_rewrite("harness")
+pytest.register_assert_rewrite("harness", "conformance")
 
 from harness import UPPER_C, UPPER_PY, Running, announced, require, run  # noqa: E402 (after the line above)
 

@@ -27,10 +27,8 @@ if TYPE_CHECKING:
     from pync.loop import Loop
 
 LARGEST = 65507  # bytes: 65,535 less the headers of IPv4 and UDP
-WHOLE, WHOLE_UNIX = (
-    1 << 16,
-    1 << 18,
-)  # bytes: a receive of this size never cuts a datagram (unix: net.core.wmem_default)
+WHOLE = 1 << 16  # bytes: a receive of this size never cuts a UDP datagram
+WHOLE_UNIX = 1 << 18  # bytes: nor this one a unix datagram (net.core.wmem_default is less)
 QUEUE = 1 << 20  # bytes that may wait for one peer's session
 BATCH = 64  # datagrams received for each wake-up
 PEERS = 16384  # sessions at a time; then the one silent for longest ends

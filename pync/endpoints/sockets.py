@@ -54,7 +54,7 @@ class ConnectedSocket:
 
     def lost(self, error: OSError) -> PeerLost:
         """How the connection broke."""
-        return PeerLost(f"connection to {self.peer}", reason(error))
+        raise NotImplementedError
 
 
 class StreamSocket(ConnectedSocket):
