@@ -73,10 +73,10 @@ def drain(peer: socket.socket) -> bytes:
 
 def take(peer: socket.socket, size: int) -> bytes:
     """So many bytes, or what comes until the end-of-file if that is less."""
-    data = b""
-    while len(data) < size and (chunk := peer.recv(size - len(data))):
+    data = bytearray()
+    while len(data) < size and (chunk := peer.recv(min(size - len(data), 1 << 20))):
         data += chunk
-    return data
+    return bytes(data)
 
 
 def reset(peer: socket.socket) -> None:
