@@ -261,7 +261,8 @@ class Running:
 
     def close(self) -> None:
         """End it and what it has started, and close the pipes."""
-        family = _descendants(self.pid)
+        reaped = self._process.returncode is not None  # its id may be somebody else's by now
+        family = [] if reaped else _descendants(self.pid)
         if self._process.poll() is None:
             self._process.terminate()
             self._process.send_signal(signal.SIGCONT)

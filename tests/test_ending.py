@@ -73,6 +73,14 @@ def connected(request: pytest.FixtureRequest, tmp_path: Path) -> Connected:
     return lambda *options, **kw: role(*options, path=tmp_path / "socket" if unix else None, **kw)
 
 
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[IO[bytes]]:
+    """A regular file."""
+    (tmp_path / "file").write_bytes(MEGABYTES)
+    with (tmp_path / "file").open("rb") as file:
+        yield file
+
+
 over_tcp = pytest.mark.parametrize("connected", TCP, indirect=True)
 listening = pytest.mark.parametrize("connected", [TCP[1], UNIX[1]], indirect=True)
 connecting = pytest.mark.parametrize("connected", [TCP[0], UNIX[0]], indirect=True)
@@ -92,9 +100,8 @@ def test_the_end_of_stdin_is_passed_on_and_receiving_goes_on(connected: Connecte
     assert (result.status, result.out == MEGABYTES, complaints(process)) == (0, True, [])
 
 
-def test_all_of_stdin_comes_before_its_end(connected: Connected, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(MEGABYTES)
-    with (tmp_path / "file").open("rb") as file, connected(stdin=file) as (process, peer):
+def test_all_of_stdin_comes_before_its_end(connected: Connected, file: IO[bytes]) -> None:
+    with connected(stdin=file) as (process, peer):
         assert drain(peer) == MEGABYTES
         peer.close()
         assert process.finish()[:2] == (0, b"")
@@ -144,22 +151,20 @@ def talk_until_it_ends(process: Running, peer: socket.socket, seconds: float) ->
     return None
 
 
-def test_leaving_at_once_after_stdin_delivers_all_of_it(connected: Connected, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(MEGABYTES)
-    with (tmp_path / "file").open("rb") as file, connected("-q", "0", stdin=file) as (process, peer):
+def test_leaving_at_once_after_stdin_delivers_all_of_it(connected: Connected, file: IO[bytes]) -> None:
+    with connected("-q", "0", stdin=file) as (process, peer):
         assert drain(peer) == MEGABYTES
         assert process.wait() == 0
 
 
 @over_tcp
-def test_leaving_at_once_delivers_even_to_a_peer_that_keeps_sending(connected: Connected, tmp_path: Path) -> None:
+def test_leaving_at_once_delivers_even_to_a_peer_that_keeps_sending(connected: Connected, file: IO[bytes]) -> None:
     def flood() -> None:
         with contextlib.suppress(OSError):
             while True:
                 peer.send(bytes(1000))
 
-    (tmp_path / "file").write_bytes(MEGABYTES)
-    with (tmp_path / "file").open("rb") as file, connected("-q", "0", stdin=file, stdout=DEVNULL) as (process, peer):
+    with connected("-q", "0", stdin=file, stdout=DEVNULL) as (process, peer):
         flooding = threading.Thread(target=flood)
         flooding.start()
         assert drain(peer) == MEGABYTES
@@ -216,33 +221,39 @@ def receives_without_half_close(process: Running, peer: socket.socket) -> bool:
     return process.finish()[:2] == (0, MEGABYTES)
 
 
-def test_a_stdin_that_is_not_read_is_left_to_others(connected: Connected, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"untouched")
-    with (tmp_path / "file").open("rb") as file, connected("-d", stdin=file) as (process, peer):
+def test_a_stdin_that_is_not_read_is_left_to_others(connected: Connected, file: IO[bytes]) -> None:
+    with connected("-d", stdin=file) as (process, peer):
         exchange(process, peer)
         peer.close()
         assert process.finish().status == 0
-        assert os.read(file.fileno(), 100) == b"untouched"
+        assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == 0
 
 
 # -- End-of-file from the peer -----------------------------------------------------------------------------------
 
 
 def test_the_peers_end_closes_stdout_and_what_stdin_yields_is_still_sent(connected: Connected) -> None:
-    with connected() as (process, peer):
+    with connected() as (process, peer), sending(process, MEGABYTES):
+        begun = take(peer, 1)
         peer.sendall(b"hello")
         peer.shutdown(socket.SHUT_WR)
         assert process.read_all() == b"hello"
-        for number in range(3):
-            process.send(b"%d\n" % number)
-            assert peer.recv(100) == b"%d\n" % number
+        assert begun + take(peer, len(MEGABYTES) - 1) == MEGABYTES
         assert process.wait() == 0, "stdin is open, but silent"
         assert peer.recv(1) == b""
 
 
-def test_a_peer_that_ended_gets_the_rest_of_a_large_stdin(connected: Connected, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(MEGABYTES)
-    with (tmp_path / "file").open("rb") as file, connected(stdin=file) as (process, peer):
+@contextlib.contextmanager
+def sending(process: Running, data: bytes) -> Iterator[None]:
+    """Meanwhile all of `data` is written to stdin."""
+    thread = threading.Thread(target=process.send, args=(data,))
+    thread.start()
+    yield
+    thread.join()
+
+
+def test_a_peer_that_ended_gets_the_rest_of_a_large_stdin(connected: Connected, file: IO[bytes]) -> None:
+    with connected(stdin=file) as (process, peer):
         peer.sendall(b"GET\n")
         peer.shutdown(socket.SHUT_WR)
         assert drain(peer) == MEGABYTES
@@ -250,16 +261,13 @@ def test_a_peer_that_ended_gets_the_rest_of_a_large_stdin(connected: Connected, 
 
 
 def test_a_peer_that_is_slow_to_read_does_not_count_as_a_silent_stdin(connected: Connected) -> None:
-    with connected() as (process, peer):
+    with connected() as (process, peer), sending(process, 5 * MEGABYTES):
+        begun = take(peer, 1)
         peer.sendall(b"hello")
         peer.shutdown(socket.SHUT_WR)
-        sending = threading.Thread(target=process.send, args=(8 * MEGABYTES,))
-        sending.start()
         assert lives_on(process.pid, LONG)
-        received = drain(peer)
-        sending.join()
+        assert begun + drain(peer) == 5 * MEGABYTES
         assert process.wait() == 0
-    assert received == 8 * MEGABYTES
 
 
 def test_a_peer_that_only_listens_is_sent_to_for_as_long_as_stdin_lasts(connected: Connected) -> None:
@@ -326,12 +334,11 @@ def test_a_reset_is_named(connected: Connected) -> None:
 
 @over_tcp
 def test_a_peer_that_leaves_during_an_upload_fails_it_and_the_rest_is_counted(
-    connected: Connected, tmp_path: Path
+    connected: Connected, file: IO[bytes]
 ) -> None:
     size = 50_000_000
-    (tmp_path / "file").write_bytes(b"")
-    os.truncate(tmp_path / "file", size)
-    with (tmp_path / "file").open("rb") as file, connected(stdin=file) as (process, peer):
+    os.truncate(file.name, size)
+    with connected(stdin=file) as (process, peer):
         received = len(take(peer, 100_000))
         peer.close()  # what is unread makes it a reset
         assert process.wait() == 1
@@ -344,9 +351,9 @@ def test_a_peer_that_leaves_during_an_upload_fails_it_and_the_rest_is_counted(
 
 
 @over_tcp
-def test_an_answer_that_came_before_the_reset_is_not_lost(connected: Connected, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(MEGABYTES * 5)
-    with (tmp_path / "file").open("rb") as file, connected(stdin=file) as (process, peer):
+def test_an_answer_that_came_before_the_reset_is_not_lost(connected: Connected, file: IO[bytes]) -> None:
+    os.truncate(file.name, 50_000_000)
+    with connected(stdin=file) as (process, peer):
         peer.recv(1000)
         peer.sendall(b"too large")
         peer.close()
@@ -382,9 +389,8 @@ def stuffed_pipe() -> Iterator[tuple[IO[bytes], Callable[[], int]]]:
 
 
 @pytest.mark.parametrize("connected", UNIX, indirect=True)
-def test_a_unix_peer_that_leaves_during_an_upload_fails_it(connected: Connected, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(MEGABYTES)
-    with (tmp_path / "file").open("rb") as file, connected(stdin=file) as (process, peer):
+def test_a_unix_peer_that_leaves_during_an_upload_fails_it(connected: Connected, file: IO[bytes]) -> None:
+    with connected(stdin=file) as (process, peer):
         peer.recv(1000)
         peer.close()
         assert process.wait() == 1
@@ -493,10 +499,9 @@ def test_a_stalled_upload_times_out(connected: Connected) -> None:
 
 @pytest.mark.parametrize(("options", "status"), [(("-q", "0"), 0), (("-w", "0.5"), 124)], ids=["-q", "-w"])
 def test_who_only_sends_does_not_wait_for_ever_for_a_peer_that_does_not_read(
-    options: tuple[str, str], status: int, tmp_path: Path
+    options: tuple[str, str], status: int, file: IO[bytes]
 ) -> None:
-    (tmp_path / "file").write_bytes(MEGABYTES)
-    with (tmp_path / "file").open("rb") as file, client("--send-only", *options, stdin=file) as (process, _):
+    with client("--send-only", *options, stdin=file) as (process, _):
         assert process.wait() == status
         assert len(complaints(process)) == (status != 0)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import DEADLINE, DEVNULL, PAYLOAD, PYNC, Running, announced, connect, free_port, listen, pync, run
+from harness import DEADLINE, DEVNULL, PAYLOAD, PYNC, Running, announced, connect, free_port, listen, pync, require, run
 from pairs import (
     client,
     complaints,
@@ -813,7 +813,7 @@ def test_a_reader_that_has_enough_ends_the_pipeline_quietly() -> None:
         server.settimeout(DEADLINE)
         script = '"$@" < /dev/null | head -n 1; echo ${PIPESTATUS[*]}'
         goal = ["127.0.0.1", str(server.getsockname()[1])]
-        with Running(["bash", "-c", script, "bash", *PYNC, *goal], stdin=DEVNULL) as pipeline:
+        with Running([require("bash"), "-c", script, "bash", *PYNC, *goal], stdin=DEVNULL) as pipeline:
             peer = server.accept()[0]
             with peer, contextlib.suppress(OSError):
                 while True:

@@ -64,6 +64,7 @@ class DatagramSocket(ConnectedSocket):
         super().__init__(loop, sock, address(name))
         self.name = name
         self.arrived = deque(first or ())
+        self.heard = False  # the peer has said something
 
     async def read(self) -> bytes | None:
         """One datagram of the peer's. Raises PeerLost (nobody listens there)."""
@@ -78,6 +79,7 @@ class DatagramSocket(ConnectedSocket):
             except OSError as error:
                 raise self.lost(error) from None
             if name == self.name or not name:
+                self.heard = True
                 return data
 
     async def send_eof(self) -> None:

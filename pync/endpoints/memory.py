@@ -1,10 +1,12 @@
-"""Bytes that are there already, as a source: what was read ahead, or is said before another source speaks."""
+"""Bytes that are there already, as a source: read ahead, said before another source speaks, or to be said again."""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.endpoints import Source
+
+MEMORY = 1 << 16  # bytes of a source's beginning that are remembered
 
 
 class Chain:
@@ -27,3 +29,32 @@ class Chain:
     def unread(self) -> int:
         """Bytes known to be left."""
         return sum(map(len, self.chunks)) + getattr(self.rest, "unread", int)()
+
+
+class Remembered:
+    """A source of which the beginning can be read again."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.said: list[bytes] = []
+        self.room = MEMORY
+
+    async def read(self) -> bytes | None:
+        """What the source gives."""
+        data = await self.source.read()
+        if data is not None and self.room >= 0:
+            self.said.append(data)
+            self.room -= len(data)
+        return data
+
+    def again(self) -> Remembered | None:
+        """All of it from the start; None if that was too much to remember."""
+        return Remembered(Chain(self.said, self.source)) if self.room >= 0 else None
+
+    def raw(self) -> int | None:
+        """None: it must see the bytes."""
+        return None
+
+    def unread(self) -> int:
+        """Bytes known to be left."""
+        return int(getattr(self.source, "unread", int)())

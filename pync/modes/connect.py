@@ -1,4 +1,9 @@
-"""Connecting: to one port, or to each of several one after the other, with a conversation or a program on each."""
+"""Connecting: to one port, or to each of several one after the other, with a conversation or a program on each.
+
+Theory: "connecting" a UDP socket asks nobody, so the first address of a name always seems to be the right one. If it
+turns out that nobody is there (`localhost` is often ::1 first, and the server on 127.0.0.1 only), the next address is
+told again all that was said.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +11,15 @@ from functools import partial
 
 from pync.endpoints import CHUNK
 from pync.endpoints.datagrams import LARGEST, DatagramSocket, address
+from pync.endpoints.memory import Remembered
 from pync.endpoints.shared import SharedStdout
 from pync.endpoints.sockets import StreamSocket
 from pync.endpoints.stdio import STDIN, Stdin, Stdout, is_terminal
-from pync.errors import ConnectError, TimedOut
-from pync.events import Outcome
+from pync.errors import ConnectError, PeerLost, TimedOut
+from pync.events import ConnectFailed, Outcome
 from pync.modes.attempts import in_order, patiently
 from pync.modes.session import Local, converse, serve
-from pync.net.dial import dial
+from pync.net.dial import dial, transport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +28,7 @@ if TYPE_CHECKING:
 
     from pync.endpoints import Sink
     from pync.errors import PyncError
+    from pync.events import Event
     from pync.modes.session import Far, Run
 
 
@@ -41,19 +48,53 @@ async def connect(run: Run) -> Outcome:
             failure = error
             continue
         opened = True
-        status = await _session(run, _endpoint(run, sock, name), stdout)
+        status = await _session(run, port, _endpoint(run, sock, name), stdout)
     if failure and not opened:
         raise failure
     return Outcome(opened=True, child_status=status)
 
 
-async def _session(run: Run, far: Far, stdout: Sink) -> int | None:
+async def _session(run: Run, port: int | None, far: Far, stdout: Sink) -> int | None:
     if run.config.program:
         return await serve(run, far, run.config.program)
     size = LARGEST if run.config.datagram else CHUNK
     stdin = Stdin(run.loop, size=size) if run.config.send else None
-    await converse(run, far, Local(stdin, stdout, terminal=is_terminal(STDIN)), client=True)
+    if stdin and port is not None and isinstance(far, DatagramSocket):
+        await _ask(run, port, far, Remembered(stdin), stdout)
+    else:
+        await converse(run, far, Local(stdin, stdout, terminal=is_terminal(STDIN)), client=True)
     return None
+
+
+async def _ask(run: Run, port: int, far: DatagramSocket, said: Remembered, stdout: Sink) -> None:
+    """Converse by UDP, with the next address if one is lost before it was heard. Raises how the last one was lost."""
+    lost: list[Any] = []
+    while True:
+        try:
+            return await converse(run, far, Local(said, stdout, terminal=is_terminal(STDIN)), client=True)
+        except PeerLost as error:
+            lost.append(far.name)
+            again = None if far.heard else said.again()
+            following = await _next(run, port, lost, error.cause) if again else None
+            if not again or not following:
+                raise
+            far, said = following, again
+
+
+async def _next(run: Run, port: int, lost: list[Any], why: str) -> DatagramSocket | None:
+    """The next address, and word of the one that was lost; None if that was the last."""
+    events: list[Event] = []
+    try:
+        sock, name = await dial(run.loop, run.config, port, events.append, lost)
+    except ConnectError:
+        return None
+    if name in lost:  # under another name: 0.0.0.0 is this host
+        sock.close()
+        return None
+    host, where, kind = run.config.host or "", address(lost[-1]), transport(run.config)
+    for event in ConnectFailed(host=host, address=where, transport=kind, why=why), *events:
+        run.report(event)
+    return DatagramSocket(run.loop, sock, name)
 
 
 def _endpoint(run: Run, sock: socket.socket, name: Any) -> Far:

@@ -20,7 +20,7 @@ from pync.tasks import Signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from pync.config import Config
@@ -37,14 +37,17 @@ def transport(config: Config) -> str:
     return "unix" if config.family == "unix" else "udp" if config.datagram else "tcp"
 
 
-async def dial(loop: Loop, config: Config, port: int | None, report: Report) -> tuple[socket.socket, Any]:
+async def dial(
+    loop: Loop, config: Config, port: int | None, report: Report, without: Sequence[Any] = ()
+) -> tuple[socket.socket, Any]:
     """A connected socket to the config's host, on this port (None: a unix path), and the name of its peer.
 
-    Raises AddressError, ConnectError, BindError, or TimedOut after `connect_timeout` seconds.
+    The names in `without` are passed over. Raises AddressError, ConnectError, BindError, or TimedOut after
+    `connect_timeout` seconds.
     """
     goal = f"connect to {config.host}" + (f" port {port} ({transport(config)})" if port is not None else "")
     try:
-        sock, name = await loop.within(config.connect_timeout, _reach(loop, config, port, report))
+        sock, name = await loop.within(config.connect_timeout, _reach(loop, config, port, report, without))
     except TimeoutError:
         raise TimedOut(goal, "timed out") from None
     except OSError as error:
@@ -54,13 +57,16 @@ async def dial(loop: Loop, config: Config, port: int | None, report: Report) -> 
     return sock, name
 
 
-async def _reach(loop: Loop, config: Config, port: int | None, report: Report) -> tuple[socket.socket, Any]:
+async def _reach(
+    loop: Loop, config: Config, port: int | None, report: Report, without: Sequence[Any]
+) -> tuple[socket.socket, Any]:
     if port is None:
         name = unix_name(config.host or "")
         return await attempt(loop, config, socket.AF_UNIX, name, _own_unix_name(config))
     found = await resolve(loop, config.host, port, config.family, datagram=config.datagram, numeric=config.numeric)
     own = await own_names(loop, config)
-    return await _race(loop, config, [(family, name, own) for family, name in take_turns(found)], report)
+    waiting = [(family, name, own) for family, name in take_turns(found) if name not in without]
+    return await _race(loop, config, waiting, report)
 
 
 def unix_name(path: str) -> str | bytes:
