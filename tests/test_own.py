@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from harness import Running, run
+from harness import UNMEASURED, Running, run
 
 from pync import cli
 from pync.config import Access, Config, Ending, Logs, Program, SocketOptions
@@ -426,7 +426,7 @@ def dying(end: str) -> str:
 def test_a_run_imports_nothing_costly() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         line = [sys.executable, "-X", "importtime", "-m", "pync", "127.0.0.1", str(server.getsockname()[1])]
-        with Running(line, env=ENVIRONMENT) as process:
+        with Running(line, env={**UNMEASURED, "PYTHONPATH": str(ROOT)}) as process:
             server.accept()[0].close()
             result = process.finish()
     imported = {line.split("|")[-1].strip() for line in result.err.splitlines()}

@@ -10,7 +10,7 @@ from unittest import mock
 
 import click
 import pytest
-from harness import run
+from harness import UNMEASURED, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -251,5 +251,5 @@ def test_reading_a_command_line_imports_nothing_costly() -> None:
         costly = {"click", "re", "gettext", "typing", "dataclasses", "inspect", "subprocess"}
         print(*costly & sys.modules.keys())
     """
-    result = run([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    result = run([sys.executable, "-c", script], env={**UNMEASURED, "PYTHONPATH": str(ROOT)})
     assert (result.status, result.out, result.err) == (0, b"\n", "")
