@@ -19,8 +19,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from doubles import Clock, play
 from clients import is_true
+from doubles import Clock, play
 from harness import DEADLINE, PYNC, free_port, require, run
 from hypothesis import given
 from hypothesis import strategies as st
