@@ -348,6 +348,23 @@ def test_an_attempt_that_was_overtaken_may_still_win(names: Names) -> None:
 
 
 @pytest.mark.usefixtures("no_leak")
+def test_of_two_connections_made_in_one_moment_one_is_closed(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    names["both.test"] = ["127.0.0.1", "::1"]
+    made: list[socket.socket] = []
+
+    async def attempt(loop: Loop, config: Config, family: int, name: Any, own: Any) -> tuple[socket.socket, Any]:
+        await loop.sleep(0.5 if family == FOUR else 0.25)  # the second begins a quarter of a second later
+        made.append(socket.socket(family))
+        return made[-1], name
+
+    monkeypatch.setattr(pync.net.dial, "attempt", attempt)
+    sock, events = dialled(peer("both.test", 80), Clock())
+    with sock:
+        assert [other.fileno() for other in made if other is not sock] == [-1]
+    assert told(events) == [(Connected, "127.0.0.1")]
+
+
+@pytest.mark.usefixtures("no_leak")
 def test_a_limit_is_for_all_addresses_together(names: Names) -> None:
     names["both.test"] = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
     with black_hole("0.0.0.0") as port:

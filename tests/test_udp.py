@@ -6,21 +6,27 @@ and looks at what came, or stops pync while the datagrams queue up: no test wait
 
 from __future__ import annotations
 
+import contextlib
 import re
 import select
 import signal
 import socket
 import struct
 import time
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from doubles import play
 from harness import DEADLINE, DEVNULL, PAYLOAD, PYNC, Running, free_port, listen, pync, require, run
+
+from pync.endpoints.datagrams import DatagramSocket
+from pync.errors import PeerLost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from pync.loop import Loop
 
 UDP = socket.SOCK_DGRAM
 LARGEST = 65507  # bytes: 65,535 less the headers of IPv4 and UDP
@@ -316,7 +322,7 @@ def test_keeping_open_shows_the_datagrams_of_all() -> None:
 @pytest.mark.parametrize("option", ["--sh-exec", "--filter"])
 def test_each_peer_has_a_program_of_its_own(option: str) -> None:
     program = 'while read -r word; do echo "$$ $PYNC_REMOTE_PORT $word"; done'
-    with ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         server = stack.enter_context(listen("-uk", option, program, "0"))
         peers = [stack.enter_context(to(server.port, host)) for host in ("127.0.0.1", "::1", "127.0.0.1")]
         pids: dict[str, set[bytes]] = {port_of(peer): set() for peer in peers}
@@ -511,6 +517,49 @@ def test_a_listener_whose_peer_has_gone_fails() -> None:
 
 def peer_port(server: Running) -> str:
     return server.expect(r"^Connection received on \S+ (\d+)$")[1]
+
+
+@pytest.fixture
+def last_words() -> Iterator[socket.socket]:
+    """A socket to which its peer has said two last words before it left, and which was refused since."""
+    with socket.socket(socket.AF_INET, UDP) as sock:
+        with udp() as peer:
+            sock.connect(peer.getsockname())
+            for word in (b"last", b"words"):
+                peer.sendto(word, sock.getsockname())
+        sock.send(b"anyone?")
+        yield sock
+
+
+def test_the_last_words_of_a_peer_are_heard_before_its_refusal(last_words: socket.socket) -> None:
+    async def main(loop: Loop) -> list[bytes | None]:
+        far = DatagramSocket(loop, last_words, last_words.getpeername())
+        heard = [await far.read(), await far.read()]
+        for _ in range(2):
+            with pytest.raises(PeerLost, match="Connection refused"):
+                await far.read()
+        return heard
+
+    assert play(main) == [b"last", b"words"]
+
+
+def test_the_last_words_of_a_peer_are_heard_when_writing_is_refused(last_words: socket.socket) -> None:
+    heard: list[bytes | None] = []
+
+    async def main(loop: Loop) -> None:
+        far = DatagramSocket(loop, last_words, last_words.getpeername())
+
+        async def listen() -> None:
+            with contextlib.suppress(PeerLost):
+                while True:
+                    heard.append(await far.read())
+
+        loop.spawn(listen())
+        await far.write(b"more")
+
+    with pytest.raises(PeerLost, match="Connection refused"):
+        play(main)
+    assert heard == [b"last", b"words"]
 
 
 # -- With the programs that people use it for --------------------------------------------------------------------------

@@ -7,6 +7,7 @@ one socket and one peer, `Peer` shares the socket of a `Mailroom` that sorts wha
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections import OrderedDict, deque
@@ -31,6 +32,7 @@ WHOLE = 1 << 16  # bytes: a receive of this size never cuts a UDP datagram
 WHOLE_UNIX = 1 << 18  # bytes: nor this one a unix datagram (net.core.wmem_default is less)
 QUEUE = 1 << 20  # bytes that may wait for one peer's session
 BATCH = 64  # datagrams received for each wake-up
+REFUSED = os.strerror(errno.ECONNREFUSED)
 PEERS = 16384  # sessions at a time; then the one silent for longest ends
 AGAIN = 0.002  # seconds between two tries to send to a unix peer whose queue is full
 
@@ -65,22 +67,40 @@ class DatagramSocket(ConnectedSocket):
         self.name = name
         self.arrived = deque(first or ())
         self.heard = False  # the peer has said something
+        self.refused: PeerLost | None = None
 
     async def read(self) -> bytes | None:
-        """One datagram of the peer's. Raises PeerLost (nobody listens there)."""
+        """One datagram of the peer's. Raises PeerLost (nobody listens there), once all that came before is read."""
+        if self.arrived:
+            return self.arrived.popleft()
         while True:
-            if self.arrived:
-                return self.arrived.popleft()
-            await self.loop.readable(self.sock.fileno())
+            if not self.refused:
+                await self.loop.readable(self.sock.fileno())
             try:
                 data, name = receive(self.sock)
             except BlockingIOError:
-                continue
-            except OSError as error:
-                raise self.lost(error) from None
-            if name == self.name or not name:
-                self.heard = True
-                return data
+                if self.refused:
+                    raise self.refused from None
+            except OSError as error:  # it is told first, before what still waits to be read
+                self.refused = self.lost(error)
+            else:
+                if self.refused and not name:  # no datagram: we have shut the socket
+                    raise self.refused
+                if name == self.name or not name:
+                    self.heard = True
+                    return data
+
+    async def write(self, data: Bytes) -> int:
+        """Send one datagram. Raises PeerLost: too long, or an earlier one was refused (told to who reads first)."""
+        try:
+            return await super().write(data)
+        except PeerLost as error:
+            if error.cause == REFUSED:
+                self.refused = error
+                with suppress(OSError):
+                    self.sock.shutdown(socket.SHUT_RD)  # wakes who reads
+                await self.loop.sleep(0)
+            raise
 
     async def send_eof(self) -> None:
         """Nothing: datagrams have no end-of-file."""
