@@ -846,6 +846,29 @@ def test_what_is_no_tcp_is_left_alone() -> None:
 
 
 @BOTH
+def test_source_address_and_port_are_those_the_server_sees(family: int) -> None:
+    host = "127.0.0.3" if family == FOUR else "::1"
+    with free_port() as own, server(LOCALHOST[family]) as listening:  # held on another address: free on this one
+        argv = ["-z", "-s", host, "-p", str(own), LOCALHOST[family], str(port_of(listening))]
+        assert run([*PYNC, *argv]) == (0, b"", "")
+        with listening.accept()[0] as conn:
+            assert conn.getpeername()[:2] == (host, own)
+
+
+@pytest.mark.parametrize("options", [(), ("-z",), ("-u",)])
+def test_a_source_that_cannot_be_had_is_one_line_and_nothing_is_sent(options: tuple[str, ...]) -> None:
+    with socket.socket(FOUR, DATAGRAM if "-u" in options else STREAM) as listening:
+        listening.bind(("127.0.0.1", 0))
+        if "-u" not in options:
+            listening.listen()
+        result = run([*PYNC, *options, "-s", "192.0.2.1", "127.0.0.1", str(port_of(listening))], b"hello")
+        assert result == (1, b"", "pync: bind to 192.0.2.1:0: Cannot assign requested address\n")
+        listening.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listening.recv(1) if "-u" in options else listening.accept()
+
+
+@BOTH
 def test_type_of_service_and_time_to_live_are_those_of_the_packets(family: int) -> None:
     level, wanted, told_by = (
         (IPV6, (socket.IPV6_RECVTCLASS, socket.IPV6_RECVHOPLIMIT), (socket.IPV6_TCLASS, socket.IPV6_HOPLIMIT))

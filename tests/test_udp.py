@@ -190,6 +190,16 @@ def test_a_file_is_sent_in_the_largest_datagrams_there_are(tmp_path: Path) -> No
         assert client.wait() == 0
 
 
+def test_nothing_is_sent_but_what_was_said() -> None:
+    with udp() as server:
+        result = run([*PYNC, "-vv", "-u", "-q", "0", "127.0.0.1", port_of(server)], b"hello")
+        assert result == (0, b"", f"Connection to 127.0.0.1 {port_of(server)} port [udp/*] succeeded!\n")
+        assert server.recv(100) == b"hello"  # nc.openbsd asks five times first whether anybody is there
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.recv(1)
+
+
 def test_each_write_of_a_pipe_is_a_datagram() -> None:
     with udp() as server, pync("-u", "127.0.0.1", port_of(server)) as client:
         for word in (b"one", b"two\nthree\n", b"four"):
