@@ -5,7 +5,7 @@ end of the flow. `raw()` is the only hook of a faster way to copy: a half whose 
 answers its descriptor, everything that wraps a half answers None.
 
 `write` takes what it can and says how much, as the system call does. So the loop that writes all of it stands
-once, in the flow, which then knows to the byte what was moved when something breaks or stalls.
+in the flow, not in every sink, and the flow knows to the byte what was moved when something breaks or stalls.
 """
 
 from __future__ import annotations
@@ -45,3 +45,10 @@ if TYPE_CHECKING:
 
 
 CHUNK = 256 * 1024  # bytes a stream is read in: large enough that the system calls do not show
+
+
+async def write_all(sink: Sink, data: Bytes) -> None:
+    """Write all of `data`, for those who have no flow to do it."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[await sink.write(rest) :]

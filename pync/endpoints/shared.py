@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections import deque
 
+from pync.endpoints import write_all
 from pync.endpoints.stdio import STDIN, FileSource, is_regular
 from pync.tasks import Signal
 
@@ -154,9 +155,7 @@ class SharedStdout:
             await self.loop.wait(self.free)
         self.busy = True
         try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[await self.sink.write(rest) :]
+            await write_all(self.sink, data)
         finally:
             self.busy = False
             self.free.fire()

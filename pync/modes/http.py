@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from pync.endpoints import write_all
 from pync.endpoints.memory import Chain
 from pync.endpoints.stdio import STDIN, is_regular
 from pync.errors import ProtocolError, TimedOut
@@ -68,10 +69,3 @@ def _file(stdin: Source | None, start: bytes) -> tuple[str | None, int | None]:
         return os.readlink(f"/proc/self/fd/{STDIN}"), length
     except OSError:
         return None, length
-
-
-async def write_all(sink: Sink, data: bytes) -> None:
-    """Write all of `data`."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[await sink.write(rest) :]
