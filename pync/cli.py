@@ -5,10 +5,13 @@ Here stands the only `except PyncError`. A bug is not caught: its traceback is w
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
+from pync.descriptors import reserve
 from pync.errors import PyncError
+from pync.system import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,12 +23,12 @@ def main(argv: list[str] | None = None) -> int:
 
     A signal that should end us (we were interrupted, or our reader is gone) ends the process in either case.
     """
+    if argv is None:
+        gc.disable()  # collecting would cost a tenth of the start; the engine goes on with it (`engine.py`)
     try:
         status = _run(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:  # before the engine took over the signals
-        from signal import SIGINT
-
-        status = -SIGINT
+        status = -signal.SIGINT
     if status < 0:
         _end_by(-status)
     if argv is None:
@@ -34,8 +37,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    from pync.endpoints.stdio import reserve
-
     reserve()
     from pync.faces.own import Own
 
@@ -48,8 +49,6 @@ def _run(argv: list[str]) -> int:
 
 def _end_by(signum: int) -> NoReturn:
     """End as if the signal had struck us: so a shell's loop stops at Ctrl-C, and the shell sees 128 + signum."""
-    import signal
-
     signal.signal(signum, signal.SIG_DFL)
     os.kill(os.getpid(), signum)
     os._exit(128 + signum)  # the first process of a container outlives a signal that it sends itself

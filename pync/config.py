@@ -11,7 +11,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Literal, dataclass_transform
+    from collections.abc import KeysView
+    from typing import Any, ClassVar, Literal, dataclass_transform
 
     Family = Literal["any", "ipv4", "ipv6", "unix"]
     Mode = Literal["connect", "listen", "scan"]
@@ -25,10 +26,16 @@ else:
 class Frozen:
     """A record: its annotations are the fields, its class attributes their defaults."""
 
+    _fields: ClassVar[KeysView[str]]
+    _required: ClassVar[KeysView[str]]
+
+    def __init_subclass__(cls) -> None:
+        cls._fields = cls.__annotations__.keys()
+        cls._required = {name: None for name in cls._fields if not hasattr(cls, name)}.keys()
+
     def __init__(self, **facts: Any) -> None:
-        unknown = facts.keys() - type(self).__annotations__.keys()
-        missing = [name for name in type(self).__annotations__ if name not in facts and not hasattr(type(self), name)]
-        if unknown or missing:
+        if not self._required <= facts.keys() <= self._fields:
+            unknown, missing = facts.keys() - self._fields, [name for name in self._required if name not in facts]
             raise TypeError(f"{type(self).__name__}: unknown {sorted(unknown)}, missing {missing}")
         self.__dict__.update(facts)
 

@@ -1,52 +1,65 @@
 """The engine: a config becomes a mode, the mode an outcome.
 
 It makes the loop and opens what all sessions share. It must never word a message or know of an option's spelling.
+
+Theory: most runs are over before garbage has piled up, so the command line starts with the collector off (`cli.py`).
+It is on while the loop runs, for a server may run for ever; but what was imported by then is never looked at again.
 """
 
 from __future__ import annotations
 
-import resource
-from contextlib import suppress
+import gc
 
-from pync.endpoints.child import seal
-from pync.endpoints.logs import LogFiles
+from pync.descriptors import raise_limit, seal
 from pync.loop import Loop
-from pync.modes.session import Run
+from pync.modes.run import Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
     from pync.config import Config
-    from pync.events import Outcome, Report
+    from pync.endpoints.logs import LogFiles
+    from pync.events import Outcome, Report, Wants
+
+    Mode = Callable[[Run], Coroutine[Any, Any, Outcome]]
 
 
-def run(config: Config, report: Report) -> Outcome:
-    """Do what the config asks; `report` is called with what happens meanwhile. Raises PyncError."""
-    loop = Loop()
-    work = Run(loop, config, report, LogFiles(config.logs))
-    if config.mode != "connect":
-        _raise_descriptor_limit()
+def run(config: Config, report: Report, wants: Wants = lambda kind: True) -> Outcome:
+    """Do what the config asks; `report` is called with what happens meanwhile. Raises PyncError.
+
+    `wants` tells whether events of a kind are of any use: where there are thousands, they need not be made.
+    """
+    mode = _mode(config)
+    work = Run(Loop(), config, report, wants, _logs(config))
+    if config.keep_open or config.http or (config.mode == "scan" and len(config.ports) > 1):
+        raise_limit()
     if config.program:
         seal()
-    return loop.run(_mode(work))
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+    return work.loop.run(mode(work))
 
 
-async def _mode(work: Run) -> Outcome:
-    if work.config.mode == "listen":
+def _mode(config: Config) -> Mode:
+    if config.mode == "listen":
         from pync.modes.listen import listen
 
-        return await listen(work)
-    if work.config.mode == "scan":
+        return listen
+    if config.mode == "scan":
         from pync.modes.scan import scan
 
-        return await scan(work)
+        return scan
     from pync.modes.connect import connect
 
-    return await connect(work)
+    return connect
 
 
-def _raise_descriptor_limit() -> None:
-    """Use all the descriptors that we may have: each client, and each port that is tried, is one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def _logs(config: Config) -> LogFiles | None:
+    if not (config.logs.raw or config.logs.hexadecimal):
+        return None
+    from pync.endpoints.logs import LogFiles
+
+    return LogFiles(config.logs)

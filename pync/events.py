@@ -10,6 +10,7 @@ from pync.config import Frozen
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from pync.errors import PyncError
 
@@ -24,6 +25,14 @@ class Address(Frozen):
         if self.port is None:
             return self.host or "a unix socket without a name"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def address(name: Any) -> Address:
+    """A socket's address as the system gives it: a tuple for IP, a path for unix (abstract ones begin with NUL)."""
+    if isinstance(name, tuple):
+        return Address(host=name[0], port=name[1])
+    text = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name or ""
+    return Address(host="@" + text[1:] if text.startswith("\0") else text)
 
 
 class Outcome(Frozen):
@@ -98,3 +107,4 @@ class Retrying(Event):
 
 if TYPE_CHECKING:
     Report = Callable[[Event], None]
+    Wants = Callable[[type[Event]], bool]

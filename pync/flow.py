@@ -4,23 +4,32 @@ So memory is bounded, backpressure needs no watermarks, datagram boundaries surv
 stops the other. The flow counts what it moves and knows what it is doing (reading, or writing); the idle limit, the
 silence that ends a conversation and the number of bytes that were not sent all come from that alone. It must never
 know what its ends are, nor decide when a conversation is over: `relay.py` does.
+
+Where no stage has to see the bytes and both ends have a descriptor for it, the kernel moves them (`zerocopy.py`).
 """
 
 from __future__ import annotations
 
 from pync.tasks import Signal
+from pync.zerocopy import Unsuitable, between
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from pync.endpoints import Sink, Source
     from pync.loop import Loop
     from pync.stages import Stage
+    from pync.zerocopy import Mover
 
 
 class Flow:
     """One direction. `moved` counts bytes written, `reads` the reads."""
+
+    __slots__ = (
+        *("loop", "source", "sink", "stages", "read_limit", "reads", "moved", "ended", "waiting_since", "happened"),
+        *("_eof_sent", "_rest"),
+    )
 
     def __init__(
         self,
@@ -50,7 +59,55 @@ class Flow:
 
     async def copy(self) -> None:
         """Copy until the source ends (or the read limit is reached), and flush what the stages hold."""
-        while self.reads != self.read_limit and (data := await self._read()) is not None:
+        if not await self._by_kernel():
+            await self._by_hand()
+        self.ended = True
+        self.happened.fire()
+
+    async def _by_kernel(self) -> bool:
+        """Have the kernel move all of it; False if the rest has to be copied."""
+        mover = None if self.stages or self.read_limit else between(self.loop, self.source, self.sink)
+        if mover is None:
+            return False
+        try:
+            while not self.ended:
+                self.waiting_since = self.loop.clock()
+                await mover.ready(lambda: self._step(mover))
+                self.waiting_since = None
+                if not self.ended:
+                    await mover.room()
+        except Unsuitable:
+            return False
+        finally:
+            self.waiting_since = None
+            mover.close()
+        return True
+
+    def _step(self, mover: Mover) -> bool:
+        """Move what is there; False if the mover has to wait for room, or the source has ended."""
+        try:
+            count = mover.step()
+        except BlockingIOError:
+            return False
+        if not count:
+            self.ended = True
+            return False
+        self.reads += 1
+        self.moved += count
+        self.waiting_since = self.loop.clock()
+        self.happened.fire()
+        return True
+
+    async def _by_hand(self) -> None:
+        while self.reads != self.read_limit:
+            self.waiting_since = self.loop.clock()
+            try:
+                data = await self.source.read()
+            finally:
+                self.waiting_since = None
+                self.happened.fire()
+            if data is None:
+                break
             self.reads += 1
             fed = data
             for stage in self.stages:
@@ -58,8 +115,6 @@ class Flow:
             if fed or not data:  # an empty datagram is data; what a stage swallowed is not
                 await self.send(fed)
         await self._flush()
-        self.ended = True
-        self.happened.fire()
 
     async def send(self, data: bytes) -> None:
         """Write all of `data`. Also for those who put in a word of their own: one after the other, never mixed.
@@ -84,20 +139,11 @@ class Flow:
 
     def unsent(self) -> int:
         """Bytes that are known to be left: read and not written, or in the regular file that is the source."""
-        unread: Callable[[], int] = getattr(self.source, "unread", int)
-        return len(self._rest or b"") + unread()
+        return len(self._rest or b"") + self.source.unread()
 
     async def _turn(self) -> None:
         while self._rest is not None:
             await self.loop.wait(self.happened)
-
-    async def _read(self) -> bytes | None:
-        self.waiting_since = self.loop.clock()
-        try:
-            return await self.source.read()
-        finally:
-            self.waiting_since = None
-            self.happened.fire()
 
     async def _flush(self) -> None:
         for position, stage in enumerate(self.stages):

@@ -4,9 +4,11 @@ Connecting, a handshake and a relay are sequences, so they are written as sequen
 in a callback. The kernel must never know what it is waiting for: no sockets, no protocols, no policy here.
 
 Theory
-1. A task runs until it waits. `_park` is the one entry point to the kernel: the only place that yields.
+1. A task runs until it waits. What yields is the entry to the kernel: `_park`, and `_descriptor`, which does without
+   it where it can, because a thousand clients wait there.
 2. A task waits for a descriptor, a `Signal`, a moment, or whichever comes first. It gets True, or False when the
    moment came first. Being cancelled is an exception at that same place, so `finally` cleans up everywhere.
+   What it would do at each event, a task can leave here to be repeated: that saves two switches for each.
 3. One task waits for one (descriptor, event) at a time; a second one is an error, raised.
 4. Interest in a descriptor outlives the wait: it is dropped only when an event arrives that nobody waits for.
    A steady flow pays no epoll_ctl for each chunk. So whoever closes a descriptor calls `forget` first.
@@ -16,16 +18,14 @@ Theory
 
 from __future__ import annotations
 
-import os
 from collections import deque
-from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from time import monotonic
 from types import coroutine
 
-from pync.interrupts import delivered
+from pync.interrupts import Delivery
 from pync.tasks import Cancelled, Signal, Task
 
 TYPE_CHECKING = False
@@ -49,49 +49,59 @@ class Loop:
         self._timers: list[tuple[float, int, list[Task]]] = []
         self._numbers = count()
         self._interest: dict[int, int] = {}
-        self._waiting: dict[tuple[int, int], Task] = {}
+        self._reading: dict[int, Task] = {}
+        self._writing: dict[int, Task] = {}
         self._tasks: dict[Task, None] = {}
         self._current: Task | None = None
         self._failure: Task | None = None  # the first that nobody waits for
         self.child_ended = Signal()
 
-    async def readable(self, fd: int, until: float | None = None) -> bool:
-        """Wait until `fd` can be read (or has an end or an error to tell); False if `until` came first."""
-        return await self._descriptor(fd, EVENT_READ, until)
+    def readable(self, fd: int, until: float | None = None, repeat: Callable[[], bool] | None = None) -> Work[bool]:
+        """Wait until `fd` can be read (or has an end or an error to tell); False if `until` came first.
 
-    async def writable(self, fd: int, until: float | None = None) -> bool:
-        """Wait until `fd` can be written (or has an error to tell); False if `until` came first."""
-        return await self._descriptor(fd, EVENT_WRITE, until)
+        With `repeat`, do that each time, and go on when it answers False; what it raises is raised here.
+        """
+        return self._descriptor(self._reading, fd, EVENT_READ, until, repeat)
+
+    def writable(self, fd: int, until: float | None = None, repeat: Callable[[], bool] | None = None) -> Work[bool]:
+        """Wait until `fd` can be written (or has an error to tell), or as `readable` does."""
+        return self._descriptor(self._writing, fd, EVENT_WRITE, until, repeat)
 
     async def wait(self, signal: Signal, until: float | None = None) -> bool:
         """Wait for the next time `signal` fires; False if `until` came first."""
         task = self._running()
-        signal.waiting[task] = None
+        signal.add(task)
         try:
             return await self._park(task, until)
         finally:
-            signal.waiting.pop(task, None)
+            signal.discard(task)
 
     async def sleep(self, seconds: float) -> None:
         """Wait for so many seconds."""
         await self._park(self._running(), self.clock() + seconds)
 
-    async def _descriptor(self, fd: int, event: int, until: float | None) -> bool:
-        task = self._running()
-        if (fd, event) in self._waiting:
+    @coroutine
+    def _descriptor(
+        self, waiting: dict[int, Task], fd: int, event: int, until: float | None, repeat: Callable[[], bool] | None
+    ) -> Generator[None, bool, bool]:
+        task = self._current
+        assert task is not None, "only a task can wait"
+        if fd in waiting:
             raise RuntimeError(f"two tasks wait for the same event of descriptor {fd}")
-        if not self._watch(fd, event):
-            return await self._park(task, self.clock()) or True  # always ready: the others have their turn
-        self._waiting[fd, event] = task
+        if not self._interest.get(fd, 0) & event and not self._watch(fd, event):
+            return (yield from self._park(task, self.clock())) or True  # always ready: the others have their turn
+        waiting[fd] = task
+        task.repeat = repeat
         try:
-            return await self._park(task, until)
+            return (yield) if until is None else (yield from self._park(task, until))
         finally:
-            if self._waiting.get((fd, event)) is task:
-                del self._waiting[fd, event]
+            task.repeat = None
+            if waiting.get(fd) is task:
+                del waiting[fd]
 
     @coroutine
     def _park(self, task: Task, until: float | None) -> Generator[None, bool, bool]:
-        """The one entry point to the kernel."""
+        """Stand still until somebody wakes the task, or until that moment."""
         if until is None:
             return (yield)
         alarm = [task]
@@ -153,24 +163,9 @@ class Loop:
         if self._interest.pop(fd, 0):
             self._selector.unregister(fd)
 
-    async def child(self, pid: int) -> int:
-        """Wait for a child's end and reap it: its exit status, or minus the signal that ended it."""
-        with suppress(AttributeError, OSError):  # no pidfd on this system, or no descriptor left for one
-            fd = os.pidfd_open(pid)
-            try:
-                await self.readable(fd)
-            finally:
-                self.forget(fd)
-                os.close(fd)
-        while (end := os.waitpid(pid, os.WNOHANG)) == (0, 0):
-            await self.wait(self.child_ended)
-        return os.waitstatus_to_exitcode(end[1])
-
     def _watch(self, fd: int, event: int) -> bool:
         """See that the selector reports `event`; False for what is always ready: regular files, /dev/null."""
         interest = self._interest.get(fd, 0)
-        if interest & event:
-            return True
         try:
             if interest:
                 self._selector.modify(fd, interest | event)
@@ -195,30 +190,32 @@ class Loop:
         At the end no task is left: what still runs is cancelled, and cleans up.
         """
         task = self.spawn(main)
-        with delivered(self, task, self.child_ended):
+        with Delivery(self, task, self.child_ended):
             try:
-                self._until(lambda: task.done or self._failure is not None)
+                while not task.done and self._failure is None:
+                    self._turn()
             finally:
                 for other in self._tasks:
                     other.cancel()
-                self._until(lambda: not self._tasks)
+                while self._tasks:
+                    self._turn()
                 self._selector.close()
         return (self._failure or task).result()  # type: ignore[no-any-return]
 
-    def _until(self, over: Callable[[], bool]) -> None:
-        while not over():
-            for _ in range(len(self._ready)):
-                self._step(*self._ready.popleft())
-            if not over():
-                self._poll()
+    def _turn(self) -> None:
+        """See who can go on, and let each run until its next wait."""
+        self._poll()
+        for _ in range(len(self._ready)):
+            task, value = self._ready.popleft()
+            self._current = task
+            task.step(value)
+            if task.done:
+                self._finished(task)
 
-    def _step(self, task: Task, value: bool | None) -> None:
-        self._current = task
-        task.step(value)
-        if task.done:
-            del self._tasks[task]
-            if task.error is not None and not task.owned and not isinstance(task.error, Cancelled):
-                self._failure = self._failure or task
+    def _finished(self, task: Task) -> None:
+        del self._tasks[task]
+        if task.error is not None and not task.owned and not isinstance(task.error, Cancelled):
+            self._failure = self._failure or task
 
     def _poll(self) -> None:
         timeout = None
@@ -227,17 +224,14 @@ class Loop:
         elif self._timers:
             timeout = max(0.0, self._timers[0][0] - self.clock())
         for key, events in self._selector.select(timeout):
-            for event in (EVENT_READ, EVENT_WRITE):
+            for waiting, event in ((self._reading, EVENT_READ), (self._writing, EVENT_WRITE)):
                 if events & event:
-                    self._happened(key.fd, event)
-        self._ring()
-
-    def _happened(self, fd: int, event: int) -> None:
-        task = self._waiting.pop((fd, event), None)
-        if task is not None:
-            task.wake(True)
-        else:
-            self._unwatch(fd, event)
+                    if key.fd not in waiting:
+                        self._unwatch(key.fd, event)
+                    elif not waiting[key.fd].due():
+                        del waiting[key.fd]
+        if self._timers:
+            self._ring()
 
     def _ring(self) -> None:
         """Wake whose moment has come; alarms of waits that are over are empty."""

@@ -57,7 +57,7 @@ class Relay:
         if self.telnet:
             works.append(self._answer(self.telnet))
         try:
-            await self.loop.first(*works)
+            await (self.loop.first(*works) if len(works) > 1 else works[0])
         except PeerLost as error:
             raise error.also_unsent(self.outward.unsent()) from None
 
@@ -134,18 +134,18 @@ class Conversation(Relay):
 
     async def conduct(self) -> None:
         """Rules 1 to 4."""
+        if not self.speaks:
+            return await self.inward.run()
         listening = self.loop.spawn(self.inward.run(), self.ended)
-        tasks = [listening]
+        speaking = self.loop.spawn(self._speak(), self.ended)
         try:
-            if self.speaks:
-                tasks.append(self.loop.spawn(self._speak(), self.ended))
-            await self.one_of(*tasks)
+            await self.one_of(listening, speaking)
             if listening.done:
-                await self._peer_ended(*tasks[1:])
+                await self._peer_ended(speaking)
             else:
                 await self._stdin_ended(listening)
         finally:
-            await self.loop.dismiss(*tasks)
+            await self.loop.dismiss(listening, speaking)
 
     async def _speak(self) -> None:
         try:
@@ -170,10 +170,10 @@ class Conversation(Relay):
         answered = self._answered() if self.client and self.gone is None else None
         await self._and(answered, listening, until)
 
-    async def _peer_ended(self, speaking: Task | None = None) -> None:
+    async def _peer_ended(self, speaking: Task) -> None:
         """Rules 2 and 3: how much longer stdin is read."""
         limited = self.inward.reads == self.inward.read_limit
-        if speaking is None or speaking.done or self.terminal or limited or self.gone is None:
+        if speaking.done or self.terminal or limited or self.gone is None:
             return
         await self._and(self.silence(self.outward) if self.inward.reads else self.gone(), speaking)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from typing import Any, TypeVar
 
     T = TypeVar("T")
@@ -26,19 +26,31 @@ class Signal:
     __slots__ = ("waiting",)
 
     def __init__(self) -> None:
-        self.waiting: dict[Task, None] = {}
+        self.waiting: dict[Task, None] | None = None  # most signals are never waited for: a client has many
 
     def fire(self) -> None:
         """Wake all who wait now; nobody later will know."""
-        waiting, self.waiting = self.waiting, {}
-        for task in waiting:
-            task.wake(True)
+        if self.waiting:
+            waiting, self.waiting = self.waiting, None
+            for task in waiting:
+                task.wake(True)
+
+    def add(self, task: Task) -> None:
+        """Wake this task, too."""
+        if self.waiting is None:
+            self.waiting = {}
+        self.waiting[task] = None
+
+    def discard(self, task: Task) -> None:
+        """Do not wake this task, if it was going to be."""
+        if self.waiting:
+            self.waiting.pop(task, None)
 
 
 class Task:
     """One coroutine on its way, and in the end its result or its failure."""
 
-    __slots__ = ("_doom", "_parked", "_ready", "coro", "done", "ended", "error", "owned", "value")
+    __slots__ = ("_doom", "_parked", "_ready", "coro", "done", "ended", "error", "owned", "repeat", "value")
 
     def __init__(self, coro: Work[Any], ready: deque[tuple[Task, bool | None]], ended: Signal | None) -> None:
         self.coro = coro
@@ -47,6 +59,7 @@ class Task:
         self.error: BaseException | None = None
         self.owned = ended is not None
         self.ended = ended or Signal()
+        self.repeat: Callable[[], bool] | None = None  # to be done at each event, until it answers False
         self._ready = ready
         self._parked = True
         self._doom: BaseException | None = None
@@ -57,6 +70,17 @@ class Task:
         if self._parked:
             self._parked = False
             self._ready.append((self, value))
+
+    def due(self) -> bool:
+        """The event that the task waits for is here: repeat what it repeats, or let it go on. True if it waits on."""
+        if self.repeat and self._parked:
+            try:
+                if self.repeat():
+                    return True
+            except BaseException as error:  # noqa: BLE001 - thrown into the task, which asked for it
+                self.cancel(error)
+        self.wake(True)
+        return False
 
     def cancel(self, doom: BaseException | None = None) -> None:
         """Throw `Cancelled` (or `doom`) at the place where the task waits. A task that is done stays as it is."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any, TypeVar
 
-    from pync.endpoints import Endpoint, Sink, Source
+    from pync.endpoints import Sink, Source
     from pync.errors import PyncError
     from pync.tasks import Task, Work
 
@@ -200,11 +200,10 @@ class Rig:
         assert self._source is not None
         return self._source
 
-    @property
-    def endpoint(self) -> Endpoint:
-        """Both halves in one."""
-        assert self._source is not None and id(self._source) == id(self._sink)
-        return self._source  # type: ignore[return-value]
+    def close(self) -> None:
+        """Close the endpoint: both halves, be they one or two."""
+        for half in (self._source, self._sink):
+            half.close()  # type: ignore[union-attr]
 
     @property
     def sink(self) -> Sink:
@@ -581,17 +580,17 @@ async def closing_again_closes_nobody_elses_descriptor(rig: Rig) -> None:
     tasks = [await rig.waiting(rig.source.read()), rig.start(rig.write(rig.much))]
     await turns(rig.loop, 10)
     await rig.loop.dismiss(*tasks)
-    rig.endpoint.close()
+    rig.close()
     with pipe() as others:  # has the numbers that have become free
-        rig.endpoint.close()
-        rig.endpoint.close()
+        rig.close()
+        rig.close()
         assert {str(fd) for fd in others} <= descriptors()
 
 
 @law(Can.CLOSE | Can.HALF_CLOSE)
 async def closing_is_an_end_of_file_after_the_last_byte(rig: Rig) -> None:
     await rig.write([TAIL])
-    rig.endpoint.close()
+    rig.close()
     same(await rig.take(len(TAIL)), [TAIL])
     assert await rig.far.take() is None
 

@@ -10,10 +10,19 @@ from hypothesis import settings
 
 pytest.register_assert_rewrite("harness", "conformance")
 
-from harness import UPPER_C, UPPER_PY, Running, announced, require, run  # noqa: E402 (after the line above)
+from harness import (  # noqa: E402 (after the line above)
+    COPYING,
+    PYNC,
+    UPPER_C,
+    UPPER_PY,
+    Running,
+    announced,
+    require,
+    run,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 # A busy machine is no counterexample: pytest's time limit is the only one.
 settings.register_profile("pync", deadline=None, print_blob=True)
@@ -35,3 +44,16 @@ def upper_c(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Running]:
 def upper_py() -> Callable[[], Running]:
     """Starts the upper-case server in Python on an ephemeral port."""
     return lambda: announced(Running([sys.executable, "-c", UPPER_PY]))
+
+
+@pytest.fixture(params=["moved by the kernel", "copied"])
+def either_way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The pync that a test starts moves the bytes either way, and the test must not see which: it runs twice.
+
+    The command line is changed in place, for every module that has imported it.
+    """
+    usual = PYNC[:]
+    if request.param == "copied":
+        PYNC[:] = COPYING
+    yield
+    PYNC[:] = usual

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from selectors import BaseSelector, DefaultSelector
 from typing import TYPE_CHECKING
 
+from pync.endpoints import Half
 from pync.loop import Loop
 from pync.tasks import Signal
 
@@ -89,7 +90,7 @@ def play(main: Callable[[Loop], Work[T]], clock: Clock | None = None) -> T:
     return loop.run(main(loop))
 
 
-class MemorySource:
+class MemorySource(Half):
     """Gives what its script says: bytes, END, pauses, errors; then waits for more to be `put`. END lasts.
 
     `history` holds what was given, with its moment.
@@ -120,9 +121,6 @@ class MemorySource:
                 raise item
             return item
 
-    def raw(self) -> int | None:
-        return None
-
 
 class MemoryFile(MemorySource):
     """A source that knows how much it still holds, as a regular file does."""
@@ -131,7 +129,7 @@ class MemoryFile(MemorySource):
         return sum(len(item) for item in self.script if isinstance(item, bytes))
 
 
-class MemorySink:
+class MemorySink(Half):
     """Takes what its script says: an int takes at most so many bytes, a float refuses for so many seconds.
 
     Then it takes everything, except between `refuse` and `accept`. `history` holds each write, each error and each
@@ -195,9 +193,6 @@ class MemorySink:
     async def send_eof(self) -> None:
         assert not self.writing, "an end-of-file in the middle of a write"
         self.history.append((self.loop.clock(), END))
-
-    def raw(self) -> int | None:
-        return None
 
 
 @contextmanager

@@ -32,6 +32,13 @@ if TYPE_CHECKING:
     from typing import IO, Any, Self
 
 PYNC: list[str] = [str(Path(sys.executable).with_name("pync"))]
+# The same pync, in which the kernel moves no bytes by itself (`pync/zerocopy.py`): every flow is copied.
+COPYING = [
+    sys.executable,
+    "-P",  # the installed pync, whatever stands in the working directory
+    "-c",
+    "import pync.flow; pync.flow.between = lambda *_: None; from pync.cli import main; main()",
+]
 PIPE = subprocess.PIPE
 DEVNULL = subprocess.DEVNULL
 # The environment for a process that coverage must not look into, because it is asked what it imports, say.

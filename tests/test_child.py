@@ -6,17 +6,16 @@ import errno
 import os
 import resource
 import signal
-import sys
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 from conformance import Bench, FarSocket, bench, descriptors, gather, same, unix_pair
 from doubles import pipe
-from harness import PAYLOAD, run
+from harness import PAYLOAD
 
 from pync.config import Program
-from pync.endpoints import child
+from pync.endpoints import Half, child
 from pync.endpoints.child import Child
 from pync.errors import ProgramError
 from pync.events import Address
@@ -46,7 +45,7 @@ async def started(loop: Loop, *argv: str, way: str = FILTERS, **environment: str
         os.waitpid(process.pid, os.WNOHANG)
 
 
-class Memory:
+class Memory(Half):
     """Says its data in one go, and keeps what it is given."""
 
     def __init__(self, data: bytes = b"") -> None:
@@ -62,9 +61,6 @@ class Memory:
 
     async def send_eof(self) -> None: ...
 
-    def raw(self) -> int | None:
-        return None
-
 
 def through(*argv: str, data: bytes = b"", way: str = FILTERS, **environment: str) -> tuple[bytes, int]:
     """What a program makes of the data, and its status."""
@@ -72,7 +68,7 @@ def through(*argv: str, data: bytes = b"", way: str = FILTERS, **environment: st
     async def main(loop: Bench) -> tuple[bytes, int]:
         memory = Memory(data)
         async with started(loop, *argv, way=way, **environment) as process:
-            await loop.together(Flow(loop, memory, process).run(), Flow(loop, process, memory).run())
+            await loop.together(Flow(loop, memory, process.input).run(), Flow(loop, process.output, memory).run())
             return memory.heard, await process.ended()
 
     return bench(main)
@@ -121,8 +117,8 @@ def test_a_filter_answers_at_once() -> None:
     async def main(loop: Bench) -> None:
         async with started(loop, "tr", "a-z", "A-Z") as process:
             for word in words:
-                await process.write(word)
-                assert b"".join(await gather(process.read, len(word))) == word.upper()
+                await process.input.write(word)
+                assert b"".join(await gather(process.output.read, len(word))) == word.upper()
 
     bench(main)
 
@@ -137,8 +133,8 @@ def test_what_a_program_does_not_read_is_dropped(way: str) -> None:
 def test_what_is_written_to_a_closed_input_is_dropped(way: str) -> None:
     async def main(loop: Bench) -> None:
         async with started(loop, "sh", "-c", "exec <&-; echo closed; exec sleep 60", way=way) as process:
-            assert await process.read() == b"closed\n"
-            assert await process.write(PAYLOAD(MIB)) == MIB
+            assert await process.output.read() == b"closed\n"
+            assert await process.input.write(PAYLOAD(MIB)) == MIB
 
     bench(main)
 
@@ -147,9 +143,9 @@ def test_what_is_written_to_a_closed_input_is_dropped(way: str) -> None:
 def test_its_output_is_read_in_pieces_of_a_size(way: str) -> None:
     async def main(loop: Bench) -> None:
         program = Program(argv=("printf", "123456789"), filters=way == FILTERS)
-        process = child.start(loop, program, os.environ, size=4)
+        process = child.start(loop, program, os.environ, most=4)
         assert await process.ended() == 0
-        assert [await process.read() for _ in range(4)] == [b"1234", b"5678", b"9", None]
+        assert [await process.output.read() for _ in range(4)] == [b"1234", b"5678", b"9", None]
         await process.dismiss()
 
     bench(main)
@@ -183,37 +179,11 @@ def test_a_program_has_its_three_descriptors_and_none_of_ours(way: str) -> None:
     async def main(loop: Bench) -> None:
         with pipe():
             async with started(loop, "cat", way=way) as process:
-                await process.write(b"ready")
-                assert await process.read() == b"ready"
+                await process.input.write(b"ready")
+                assert await process.output.read() == b"ready"
                 assert descriptors_of(process.pid) == {0, 1, 2}
 
     bench(main)
-
-
-# Seals what it was given itself, starts a program, and tells which descriptors that has.
-SEALED = """
-import os
-from pync.config import Program
-from pync.endpoints import child
-from pync.loop import Loop
-
-async def main(loop):
-    child.seal()
-    process = child.start(loop, Program(argv=("cat",)), os.environ)
-    await process.write(b"ready")
-    await process.read()
-    print(*sorted(os.listdir(f"/proc/{process.pid}/fd")))
-    await process.dismiss()
-
-loop = Loop()
-loop.run(main(loop))
-"""
-
-
-def test_a_program_has_none_of_the_descriptors_that_we_inherited() -> None:
-    with pipe() as (reading, writing):
-        result = run([sys.executable, "-c", SEALED], pass_fds=(reading, writing))
-    assert (result.out, result.err) == (b"0 1 2\n", "")
 
 
 def test_a_program_has_the_default_signal_dispositions() -> None:
@@ -305,8 +275,8 @@ def test_a_program_that_serves_can_have_the_socket_itself() -> None:
         assert near.getblocking()
         far.hang_up()
         assert await process.ended() == 0
-        assert await process.read() is None and await process.write(b"nobody") == 6
-        await process.send_eof()
+        assert await process.output.read() is None and await process.input.write(b"nobody") == 6
+        await process.input.send_eof()
         near.close()  # our copy was the last
         assert await far.take() is None
         far.close()
@@ -434,7 +404,7 @@ def dismissed(monkeypatch: pytest.MonkeyPatch, script: str, obeys: int = 0, way:
 
     async def main(loop: Bench) -> int | None:
         async with started(loop, "sh", "-c", script, way=way) as process:
-            assert (await process.read() or b"").startswith(b"ready\n")
+            assert (await process.output.read() or b"").startswith(b"ready\n")
         return process.status
 
     return bench(main)
@@ -467,7 +437,7 @@ def test_a_program_that_is_deaf_to_that_is_terminated(sent: list[int], monkeypat
 def test_a_stubborn_program_is_killed_with_all_that_it_has_started(sent: list[int]) -> None:
     async def main(loop: Bench) -> None:
         async with started(loop, "sh", "-c", "trap '' HUP TERM; sleep 60 & echo $!; wait") as process:
-            offspring = os.pidfd_open(int(await process.read() or b""))
+            offspring = os.pidfd_open(int(await process.output.read() or b""))
             begun = loop.clock()
         assert process.status == 137
         assert sent == [signal.SIGHUP, signal.SIGTERM, signal.SIGKILL]
@@ -503,8 +473,8 @@ def test_after_the_closing_reading_ends_and_writing_goes_nowhere() -> None:
     async def main(loop: Bench) -> None:
         async with started(loop, "cat") as process:
             process.close()
-            assert await process.read() is None
-            assert await process.write(b"nobody") == 6
-            await process.send_eof()
+            assert await process.output.read() is None
+            assert await process.input.write(b"nobody") == 6
+            await process.input.send_eof()
 
     bench(main)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
@@ -10,11 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 from conformance import LARGEST, Bench, bench, human, same, turns
 from harness import PAYLOAD
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pync.endpoints import datagrams
-from pync.endpoints.datagrams import DatagramSocket, Mailroom, Peer, address, remove_own_path
+from pync.endpoints import Half, mailroom, offload
+from pync.endpoints.datagrams import DatagramSocket, remove_own_path
+from pync.endpoints.mailroom import Mailroom, Peer
 from pync.errors import PeerLost
-from pync.events import Address, Denied
+from pync.events import Denied
+from pync.flow import Flow
 from pync.tasks import Signal
 
 if TYPE_CHECKING:
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
 
     from pync.events import Event
     from pync.loop import Loop
+    from pync.tasks import Work
 
 
 @contextmanager
@@ -44,25 +50,6 @@ def unix(path: Path | str | None = None) -> socket.socket:
         sock.bind(str(path))
     sock.setblocking(False)
     return sock
-
-
-# -- Names -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "known_as"),
-    [
-        (("127.0.0.1", 80), Address(host="127.0.0.1", port=80)),
-        (("::1", 80, 0, 0), Address(host="::1", port=80)),
-        ("/run/socket", Address(host="/run/socket")),
-        (b"\0abstract", Address(host="@abstract")),
-        (b"\0\xff", Address(host="@\udcff")),
-        ("", Address(host="")),
-        (None, Address(host="")),
-    ],
-)
-def test_a_name_is_an_address(name: object, known_as: Address) -> None:
-    assert address(name) == known_as
 
 
 # -- One peer ----------------------------------------------------------------------------------------------------
@@ -148,6 +135,213 @@ def test_closing_removes_the_path_of_our_own_end_and_nothing_else(tmp_path: Path
     bench(main)
 
 
+# -- Many datagrams at a time ------------------------------------------------------------------------------------
+
+OFFLOAD = (offload.SEGMENT, offload.GRO)
+SIZES = st.sampled_from([0, 1, 64, 1400, 9000, LARGEST])
+RUNS = st.lists(st.tuples(SIZES, st.integers(1, 70)), max_size=6)
+
+
+class OldKernel(socket.socket):
+    """Knows nothing of segmentation offload."""
+
+    def setsockopt(self, *args: Any) -> None:
+        if args[0] == socket.IPPROTO_UDP and args[1] in OFFLOAD:
+            raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
+        super().setsockopt(*args)
+
+    def getsockopt(self, *args: Any) -> Any:
+        if args[0] == socket.IPPROTO_UDP and args[1] in OFFLOAD:
+            raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
+        return super().getsockopt(*args)
+
+
+class NoWay(socket.socket):
+    """Knows of it, but the way to the peer does not allow it."""
+
+    asked = 0
+
+    def sendmsg(self, *args: Any) -> int:
+        self.asked += 1
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+EVERY_KERNEL = pytest.mark.parametrize("kind", [socket.socket, OldKernel, NoWay])
+
+
+@contextmanager
+def pair(loop: Loop, kind: type[socket.socket] = socket.socket) -> Iterator[tuple[DatagramSocket, socket.socket]]:
+    """An endpoint, and the socket that is its peer."""
+    with udp(1) as (far,):
+        near = kind(socket.AF_INET, socket.SOCK_DGRAM)
+        near.bind(("127.0.0.1", 0))
+        near.connect(far.getsockname())
+        far.connect(near.getsockname())
+        with closing(DatagramSocket(loop, near, far.getsockname())) as endpoint:
+            yield endpoint, far
+
+
+async def at_once(loop: Loop, reading: Work[bytes | None]) -> bytes:
+    """What is there already."""
+    data = await loop.within(1.0, reading)
+    assert data is not None
+    return data
+
+
+def runs(shape: list[tuple[int, int]]) -> list[list[bytes]]:
+    """Runs of datagrams of one size, each with a number where there is room; so much as two sockets can hold."""
+    made, room = [], 100_000
+    for size, count in shape:
+        run = [bytes([at % 251]) * size for at in range(min(count, max(1, room // (size + 1200))))]
+        room -= (size + 1200) * len(run)
+        if room < 0:
+            break
+        made.append(run)
+    return made
+
+
+def sent_in_pieces(sock: socket.socket, run: list[bytes]) -> None:
+    """Send them as the kernel sends one piece, if there is more than one in it."""
+    if len(run) > 1 and run[0] and len(run) * len(run[0]) <= LARGEST and len(run) <= 64:
+        offload.send_segments(sock, b"".join(run), len(run[0]))
+    else:
+        for data in run:
+            sock.send(data)
+
+
+@EVERY_KERNEL
+@given(shape=RUNS)
+def test_each_read_is_one_datagram_however_they_came(kind: type[socket.socket], shape: list[tuple[int, int]]) -> None:
+    said = runs(shape)
+
+    async def main(loop: Bench) -> None:
+        with pair(loop, kind) as (endpoint, far):
+            for run in said:
+                sent_in_pieces(far, run)
+            got = [await at_once(loop, endpoint.read()) for run in said for _ in run]
+            same(got, sum(said, []), whole=True)
+
+    bench(main)
+
+
+@EVERY_KERNEL
+@given(shape=RUNS)
+def test_reading_all_of_it_reads_the_same_bytes(kind: type[socket.socket], shape: list[tuple[int, int]]) -> None:
+    said = runs(shape)
+
+    async def main(loop: Bench) -> None:
+        with pair(loop, kind) as (endpoint, far):
+            got: list[bytes] = []
+            for at, run in enumerate(said):
+                sent_in_pieces(far, run)
+                if at % 2:
+                    got.append(await at_once(loop, endpoint.read_all()))
+            while sum(map(len, got)) < sum(map(len, sum(said, []))):
+                got.append(await at_once(loop, endpoint.read_all()))
+            same(got, sum(said, []))
+
+    bench(main)
+
+
+def test_the_last_of_a_piece_may_be_shorter() -> None:
+    async def main(loop: Bench) -> None:
+        with pair(loop) as (endpoint, far):
+            offload.send_segments(far, b"oneonetwotwoend"[:14], 3)
+            assert [await endpoint.read() for _ in range(5)] == [b"one", b"one", b"two", b"two", b"en"]
+
+    bench(main)
+
+
+def test_what_comes_in_many_pieces_is_received_by_few_calls() -> None:
+    async def main(loop: Bench) -> None:
+        with pair(loop) as (endpoint, far):
+            for _ in range(10):
+                offload.send_segments(far, bytes(64 * 64), 64)
+            before = loop.selector.polls
+            assert [await endpoint.read() for _ in range(640)] == [bytes(64)] * 640
+            assert loop.selector.polls - before < 5
+
+    bench(main)
+
+
+def test_reading_all_keeps_strangers_out_and_tells_a_refusal_last() -> None:
+    async def main(loop: Bench) -> None:
+        with udp(3) as (near, far, stranger):
+            stranger.sendto(b"FORGED", near.getsockname())
+            far.sendto(b"one", near.getsockname())
+            near.connect(far.getsockname())
+            with closing(DatagramSocket(loop, near, far.getsockname())) as endpoint:
+                assert await endpoint.read_all() == b"one"
+                stranger.sendto(b"FORGED", near.getsockname())
+                far.sendto(b"last ", near.getsockname())
+                far.sendto(b"words", near.getsockname())
+                far.close()
+                await endpoint.write(b"nobody hears this")
+                assert await endpoint.read_all() == b"last words"
+                with pytest.raises(PeerLost, match="Connection refused$"):
+                    await endpoint.read_all()
+
+    bench(main)
+
+
+class Stack(Half):
+    """A source that has all its datagrams at hand."""
+
+    def __init__(self, datagrams: list[bytes]) -> None:
+        self.left = datagrams[::-1]
+
+    async def read(self) -> bytes | None:
+        return self.more()
+
+    def more(self) -> bytes | None:
+        return self.left.pop() if self.left else None
+
+    def unread(self) -> int:
+        return sum(map(len, self.left))
+
+
+@EVERY_KERNEL
+@given(shape=RUNS)
+def test_what_is_sent_together_arrives_as_it_was_cut(kind: type[socket.socket], shape: list[tuple[int, int]]) -> None:
+    said = [data for run in runs(shape) for data in run if data]
+
+    async def main(loop: Bench) -> None:
+        with pair(loop, kind) as (endpoint, far):
+            burst = offload.Burst(Stack(said), endpoint)
+            flow = Flow(loop, burst, burst)
+            await flow.run()
+            assert flow.moved == sum(map(len, said)) and flow.unsent() == 0
+            same([far.recv(1 << 17) for _ in said], said, whole=True)
+            with pytest.raises(BlockingIOError):
+                far.recv(1)
+
+    bench(main)
+
+
+def test_a_way_that_allows_no_pieces_is_asked_once() -> None:
+    async def main(loop: Bench) -> None:
+        with pair(loop, NoWay) as (endpoint, far):
+            burst = offload.Burst(Stack([b"one"] * 100), endpoint)
+            await Flow(loop, burst, burst).run()
+            assert [far.recv(10) for _ in range(100)] == [b"one"] * 100
+            assert endpoint.sock.asked == 1  # type: ignore[attr-defined]
+
+    bench(main)
+
+
+def test_what_was_read_and_not_sent_when_the_peer_is_lost_is_counted() -> None:
+    async def main(loop: Bench) -> None:
+        with pair(loop) as (endpoint, far):
+            burst = offload.Burst(Stack([b"1234"] * 100), endpoint)
+            flow = Flow(loop, burst, burst)
+            far.close()
+            with pytest.raises(PeerLost, match="Connection refused$"):
+                await flow.run()
+            assert flow.moved == 4 * offload.BATCH and flow.unsent() == 4 * (100 - offload.BATCH)
+
+    bench(main)
+
+
 # -- Many peers --------------------------------------------------------------------------------------------------
 
 
@@ -210,8 +404,28 @@ def test_each_peer_gets_its_own_datagrams_and_is_answered() -> None:
     bench(main)
 
 
+def test_pieces_of_two_peers_are_sorted_datagram_by_datagram() -> None:
+    async def main(loop: Bench) -> None:
+        with udp(3) as (near, one, other):
+            async with office(loop, near) as mail:
+                one.connect(near.getsockname())
+                other.connect(near.getsockname())
+                for _ in range(3):
+                    offload.send_segments(one, b"1a1b1", 2)
+                    offload.send_segments(other, b"22aa22b", 4)
+                other.send(b"end")
+                await turns(loop, 5)
+                first, second = mail.peers
+                assert [await first.read() for _ in range(9)] == [b"1a", b"1b", b"1"] * 3
+                assert await second.read() == b"22aa"
+                assert await second.read_all() == b"22b" + b"22aa22b" * 2 + b"end"
+                assert second.size == 0 and not second.queue
+
+    bench(main)
+
+
 def test_a_burst_keeps_its_order() -> None:
-    words = [b"%d" % number for number in range(3 * datagrams.BATCH)]
+    words = [b"%d" % number for number in range(3 * offload.BATCH)]
 
     async def main(loop: Bench) -> None:
         with udp(2) as (near, far):
@@ -266,7 +480,7 @@ def test_who_is_not_welcome_is_asked_about_again() -> None:
 
 @pytest.mark.parametrize(("size", "fit"), [(1000, 10), (0, 167)])
 def test_a_full_queue_drops_what_comes_and_says_so(size: int, fit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datagrams, "QUEUE", 10 * 1064)
+    monkeypatch.setattr(mailroom, "QUEUE", 10 * 1064)
 
     async def main(loop: Bench) -> None:
         with udp(2) as (near, far):
@@ -286,7 +500,7 @@ def test_a_full_queue_drops_what_comes_and_says_so(size: int, fit: int, monkeypa
 
 
 def test_too_many_peers_end_the_session_that_is_silent_for_longest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datagrams, "PEERS", 2)
+    monkeypatch.setattr(mailroom, "PEERS", 2)
 
     async def main(loop: Bench) -> None:
         with udp(4) as (near, one, other, third):

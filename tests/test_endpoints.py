@@ -27,13 +27,15 @@ from conformance import (
 
 from pync.config import Program
 from pync.endpoints import child, shared
-from pync.endpoints.datagrams import DatagramSocket, Mailroom, Peer, address
+from pync.endpoints.datagrams import DatagramSocket
+from pync.endpoints.mailroom import Mailroom, Peer
 from pync.endpoints.memory import Chain
 from pync.endpoints.pacing import Delayed, Paced
 from pync.endpoints.shared import SharedStdin, SharedStdout
 from pync.endpoints.sockets import StreamSocket
 from pync.endpoints.stdio import Discard, FileSource, Stdin, Stdout
 from pync.errors import OutputError, OutputGone, PeerLost, PyncError
+from pync.events import address
 from pync.tasks import Signal
 
 if TYPE_CHECKING:
@@ -292,7 +294,7 @@ async def program(filters: bool, loop: Loop, scratch: Path) -> AsyncIterator[Rig
     writing = os.open(scratch / "give", os.O_WRONLY)
     try:
         with closing(process), closing(Far(loop, reading, writing)) as other:
-            yield Rig(loop, other, process, process)
+            yield Rig(loop, other, process.output, process.input)
     finally:
         await process.dismiss()
     with pytest.raises(ChildProcessError):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pync import config, errors, events
 from pync.config import Config, Ending, Frozen, Program
 from pync.errors import Interrupted, OutputError, OutputGone, PeerLost, ProgramError, PyncError, reason
-from pync.events import Address, Event
+from pync.events import Address, Event, address
 
 
 class Point(Frozen):
@@ -119,7 +119,7 @@ def test_a_default_config_asks_for_nothing_special() -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "text"),
+    ("where", "text"),
     [
         (Address(host="127.0.0.1", port=80), "127.0.0.1:80"),
         (Address(host="::1", port=80), "[::1]:80"),
@@ -130,8 +130,24 @@ def test_a_default_config_asks_for_nothing_special() -> None:
         (Address(host=""), "a unix socket without a name"),
     ],
 )
-def test_an_address_reads_as_people_write_it(address: Address, text: str) -> None:
-    assert str(address) == text
+def test_an_address_reads_as_people_write_it(where: Address, text: str) -> None:
+    assert str(where) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "known_as"),
+    [
+        (("127.0.0.1", 80), Address(host="127.0.0.1", port=80)),
+        (("::1", 80, 0, 0), Address(host="::1", port=80)),
+        ("/run/socket", Address(host="/run/socket")),
+        (b"\0abstract", Address(host="@abstract")),
+        (b"\0\xff", Address(host="@\udcff")),
+        ("", Address(host="")),
+        (None, Address(host="")),
+    ],
+)
+def test_a_name_is_an_address(name: object, known_as: Address) -> None:
+    assert address(name) == known_as
 
 
 # Errors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,11 +10,13 @@ from doubles import END, Clock, MemoryFile, MemorySink, MemorySource, play
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pync import flow as flow_module
 from pync.errors import InputError, PeerLost
 from pync.flow import Flow
 from pync.stages.crlf import Crlf
 from pync.stages.telnet import TelnetEscape
 from pync.tasks import Signal
+from pync.zerocopy import Unsuitable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -294,3 +297,126 @@ def test_an_empty_datagram_that_is_refused_keeps_its_place() -> None:
 
     assert play(main, clock) == [b"", b"word"]
     assert clock.now == 1003
+
+
+# Bytes that somebody else moves
+
+
+class ScriptedMover:
+    """Moves what its script says: an int is so many bytes of the source (0: its end), None is "not ready".
+
+    Then it is unsuitable. `rooms` counts the waits for room, `closed` the times it was closed.
+    """
+
+    def __init__(self, loop: Loop, source: MemoryFile, *script: int | BaseException | None) -> None:
+        self.loop = loop
+        self.source = source
+        self.script = deque(script)
+        self.data = b""
+        self.rooms = 0
+        self.closed = 0
+
+    async def ready(self, repeat: Callable[[], bool]) -> bool:
+        await self.loop.sleep(1)
+        while repeat():
+            await self.loop.sleep(1)
+        return True
+
+    async def room(self) -> bool:
+        self.rooms += 1
+        await self.loop.sleep(1)
+        return True
+
+    def step(self) -> int:
+        if not self.script:
+            raise Unsuitable
+        item = self.script.popleft()
+        if item is None:
+            raise BlockingIOError
+        if isinstance(item, BaseException):
+            raise item
+        moved = b""
+        while item and len(moved) < item and isinstance(chunk := self.source.script[0], bytes):
+            moved += chunk[: item - len(moved)]
+            self.source.script[0] = chunk[len(moved) :]
+            if not self.source.script[0]:
+                self.source.script.popleft()
+        self.data += moved
+        return len(moved)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def moved_by(script: Sequence[int | BaseException | None], whole: bytes) -> tuple[Flow, ScriptedMover, MemorySink]:
+    """A flow that a mover begins and that is copied to its end; a failure is raised when all is looked at."""
+
+    async def main(loop: Loop) -> tuple[Flow, ScriptedMover, MemorySink]:
+        source, sink = MemoryFile(loop, *([whole] if whole else []), END), MemorySink(loop)
+        mover = ScriptedMover(loop, source, *script)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(flow_module, "between", lambda *_: mover)
+            flow = Flow(loop, source, sink)
+            try:
+                await flow.run()
+            except PeerLost:
+                assert not flow.ended and not sink.ends
+        return flow, mover, sink
+
+    return play(main)
+
+
+@given(st.lists(st.none() | st.integers(1, 9), max_size=8), st.binary(max_size=40))
+def test_wherever_the_mover_gives_up_the_rest_is_copied(script: list[int | None], whole: bytes) -> None:
+    flow, mover, sink = moved_by(script, whole)
+    assert mover.data + sink.data == whole
+    assert (flow.moved, flow.ended, flow.unsent(), len(sink.ends)) == (len(whole), True, 0, 1)
+    assert flow.waiting_since is None
+    assert mover.closed == 1
+    assert mover.rooms == script[: len(script) - len(mover.script)].count(None)
+
+
+@given(st.lists(st.none() | st.integers(1, 9), max_size=8), st.binary(max_size=40))
+def test_what_breaks_the_mover_breaks_the_flow_and_the_rest_is_counted(script: list[int | None], whole: bytes) -> None:
+    flow, mover, sink = moved_by([*script, LOST], whole)
+    assert not sink.data and mover.closed == 1 and flow.waiting_since is None
+    assert whole.startswith(mover.data) and flow.moved == len(mover.data)
+    assert flow.moved + flow.unsent() == len(whole)
+    assert flow.ended or not mover.script
+
+
+def test_stages_and_a_read_limit_want_to_see_the_bytes() -> None:
+    asked: list[object] = []
+
+    async def main(loop: Loop) -> list[bytes]:
+        taken = []
+        for stages, limit in (([Crlf()], None), ([], 1), ([], None)):
+            sink = MemorySink(loop)
+            await Flow(loop, MemorySource(loop, b"x", END), sink, stages, limit).run()
+            taken += sink.taken
+        return taken
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flow_module, "between", lambda _, source, sink: asked.append(source))
+        assert play(main) == [b"x"] * 3
+    assert len(asked) == 1
+
+
+def test_happened_fires_at_each_step_of_a_mover_and_at_the_end() -> None:
+    moments: list[float] = []
+
+    async def watch(loop: Loop, flow: Flow) -> None:
+        while not flow.ended:
+            await loop.wait(flow.happened)
+            moments.append(loop.clock() - 1000)
+
+    async def main(loop: Loop) -> None:
+        source = MemoryFile(loop, b"abcdef", END)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(flow_module, "between", lambda *_: ScriptedMover(loop, source, 2, None, 2, 2, 0))
+            flow = Flow(loop, source, MemorySink(loop))
+            await loop.together(watch(loop, flow), flow.copy())
+            assert (flow.reads, flow.moved) == (3, 6)
+
+    play(main)
+    assert moments == [1, 4, 5, 6]  # at 2 it was not ready, at 3 there was room

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from doubles import pipe, play
 
+from pync.endpoints.child import exit_status
 from pync.errors import Interrupted
 from pync.interrupts import STOPPING
 from pync.loop import Loop
@@ -44,7 +45,7 @@ async def forever(loop: Loop) -> None:
     await loop.wait(Signal())
 
 
-every_stop = pytest.mark.parametrize("signum", STOPPING, ids=lambda signum: signum.name)
+every_stop = pytest.mark.parametrize("signum", STOPPING, ids=lambda signum: signal.Signals(signum).name)
 
 
 @every_stop
@@ -140,7 +141,7 @@ def test_the_end_of_a_child_is_told_even_when_it_was_ignored_before() -> None:
     loop = Loop()
 
     async def main() -> int:
-        return await loop.child(os.posix_spawn("/bin/sh", ["sh", "-c", "exit 4"], {}))
+        return await exit_status(loop, os.posix_spawn("/bin/sh", ["sh", "-c", "exit 4"], {}))
 
     assert loop.run(main()) == 4
     assert signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN

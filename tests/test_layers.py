@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent / "pync"
 
 ROWS: list[set[str]] = [
-    {"config", "events", "errors"},
-    {"loop", "tasks", "interrupts", "stages", "protocols"},
+    {"config", "events", "errors", "system"},
+    {"descriptors", "loop", "tasks", "interrupts", "stages", "protocols"},
     {"endpoints"},
     {"zerocopy", "tls", "net"},
     {"flow", "relay"},
@@ -37,9 +37,12 @@ SIDEWAYS = [
     ("endpoints", "endpoints"),
     ("net", "net"),
     ("relay", "flow"),
+    ("modes", "modes.run"),
     ("modes", "modes.session"),
+    ("modes", "modes.program"),
     ("modes", "modes.attempts"),
     ("modes", "modes.clients"),
+    ("modes.scan", "modes.probes"),
     ("modes.listen", "modes.keep_open"),
     ("modes.listen", "modes.http"),
     ("modes.keep_open", "modes.http"),
@@ -51,15 +54,20 @@ SIDEWAYS = [
     ("__main__", "cli"),
 ]
 
-# Each takes about as long to import as Python takes to start, or more.
+# Each takes a good part of the time that Python takes to start, or more than that. `pync/system.py` stands for two.
 COSTLY = {
     "argparse",
     "asyncio",
+    "contextlib",
     "dataclasses",
+    "enum",
+    "functools",
     "importlib.metadata",
     "inspect",
     "logging",
     "re",
+    "signal",
+    "socket",
     "subprocess",
     "typing",
 }

@@ -17,8 +17,9 @@ from doubles import Clock, Stuck, pipe, play
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pync.endpoints.child import exit_status
 from pync.loop import Loop
-from pync.tasks import Cancelled, Signal
+from pync.tasks import Cancelled, Signal, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -211,6 +212,239 @@ def test_a_wait_that_ended_leaves_no_alarm_behind() -> None:
 
     play(main, clock)
     assert clock.now == 1103
+
+
+# 2. What it would do at each event, a task can leave to be repeated.
+
+
+def taker(fd: int, taken: list[bytes], enough: int) -> Callable[[], bool]:
+    """A step that takes a byte, and answers False once it has enough."""
+
+    def step() -> bool:
+        taken.append(os.read(fd, 1))
+        return len(taken) < enough
+
+    return step
+
+
+def test_a_step_is_repeated_at_each_event_until_it_answers_false() -> None:
+    async def main(loop: Loop) -> tuple[list[bytes], bytes]:
+        taken: list[bytes] = []
+        with pipe() as (reading, writing):
+            os.write(writing, b"abcde")
+            assert await loop.readable(reading, repeat=taker(reading, taken, 3)) is True
+            return taken, os.read(reading, 9)
+
+    assert play(main) == ([b"a", b"b", b"c"], b"de")
+
+
+def test_a_step_is_repeated_for_as_long_as_something_can_be_written() -> None:
+    async def main(loop: Loop) -> tuple[int, bool]:
+        written = 0
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+
+            def step() -> bool:
+                nonlocal written
+                with suppress(BlockingIOError):
+                    written += ours.send(bytes(4096))
+                return True
+
+            in_time = await loop.writable(ours.fileno(), loop.clock() + 5, step)
+            taken = 0
+            while taken < written:
+                taken += len(theirs.recv(1 << 16))
+            return written, in_time
+
+    written, in_time = play(main)
+    assert written > 4096 and not in_time
+
+
+def test_a_step_waits_for_its_event() -> None:
+    clock = Clock()
+
+    async def main(loop: Loop) -> float:
+        with pipe() as (reading, writing):
+            task = loop.spawn(loop.readable(reading, repeat=taker(reading, [], 2)), Signal())
+            for _ in range(2):
+                await loop.sleep(3)
+                assert not task.done
+                os.write(writing, b"x")
+            await loop.wait(task.ended)
+            return loop.clock()
+
+    assert play(main, clock) == 1006
+
+
+def test_between_two_steps_the_others_have_their_turn() -> None:
+    steps: list[str] = []
+
+    async def main(loop: Loop) -> None:
+        with pipe() as (reading, writing):
+            os.write(writing, b"abc")
+
+            def step() -> bool:
+                steps.append("step")
+                os.read(reading, 1)
+                return len(steps) < 6
+
+            task = loop.spawn(loop.readable(reading, repeat=step), Signal())
+            for _ in range(4):
+                await loop.sleep(0)
+                steps.append("turn")
+            await loop.dismiss(task)
+
+    play(main)
+    assert steps == ["turn", "step", "turn", "step", "turn", "step", "turn"]
+
+
+def test_what_a_step_raises_is_raised_at_the_wait() -> None:
+    calls: list[None] = []
+
+    def step() -> bool:
+        calls.append(None)
+        raise ValueError("mine")
+
+    async def main(loop: Loop) -> bool:
+        with pipe() as (reading, writing):
+            os.write(writing, b"x")
+            with pytest.raises(ValueError, match="^mine$"):
+                await loop.readable(reading, repeat=step)
+            await loop.sleep(0)
+            await loop.sleep(0)
+            return await loop.readable(reading)  # the place is free, and the task can wait for other things
+
+    assert play(main) is True
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("writes_last", [False, True])
+def test_a_cancelled_task_s_step_is_never_called_again(turns: int, writes_last: bool) -> None:
+    async def main(loop: Loop) -> None:
+        taken: list[bytes] = []
+        with pipe() as (reading, writing):
+            task = loop.spawn(loop.readable(reading, repeat=taker(reading, taken, 99)), Signal())
+            await loop.sleep(0)
+            if not writes_last:
+                os.write(writing, b"abcdef")
+            for _ in range(turns):
+                await loop.sleep(0)
+            if writes_last:
+                os.write(writing, b"abcdef")  # in the same turn
+            task.cancel()
+            before = len(taken)
+            for _ in range(3):
+                await loop.sleep(0)
+            assert len(taken) == before == (0 if writes_last else turns)
+            assert task.done and isinstance(task.error, Cancelled)
+
+    play(main)
+
+
+@pytest.mark.parametrize("enough", [1, 99])
+def test_of_an_event_and_the_moment_in_one_turn_the_event_comes_first_and_the_step_once(enough: int) -> None:
+    async def main(loop: Loop) -> tuple[bool, list[bytes]]:
+        taken: list[bytes] = []
+        with pipe() as (reading, writing):
+            os.write(writing, b"abcdef")
+            in_time = await loop.readable(reading, loop.clock(), taker(reading, taken, enough))
+            for _ in range(3):
+                await loop.sleep(0)
+            return in_time, taken
+
+    assert play(main) == (enough == 1, [b"a"])
+
+
+def test_a_step_can_have_another_task_cancelled_whose_event_is_there_too() -> None:
+    calls: list[str] = []
+
+    async def main(loop: Loop) -> None:
+        with pipe() as (one, into_one), pipe() as (other, into_other):
+            tasks: dict[str, Task] = {}
+
+            def step(name: str, rival: str) -> bool:
+                calls.append(name)
+                tasks[rival].cancel()
+                return True
+
+            tasks["a"] = loop.spawn(loop.readable(one, repeat=lambda: step("a", "b")), Signal())
+            tasks["b"] = loop.spawn(loop.readable(other, repeat=lambda: step("b", "a")), Signal())
+            await loop.sleep(0)
+            os.write(into_one, b"x")
+            os.write(into_other, b"x")
+            await loop.sleep(0)
+            await loop.dismiss(*tasks.values())
+
+    play(main)
+    assert calls in (["a"], ["b"]), "whichever came first has silenced the other"
+
+
+def test_a_step_that_cancels_its_own_task_is_the_last() -> None:
+    async def main(loop: Loop) -> None:
+        calls: list[Task] = []
+        with pipe() as (reading, writing):
+            os.write(writing, b"x")
+
+            def step() -> bool:
+                calls.append(task)
+                task.cancel()
+                return True
+
+            task = loop.spawn(loop.readable(reading, repeat=step), Signal())
+            for _ in range(4):
+                await loop.sleep(0)
+            assert len(calls) == 1 and isinstance(task.error, Cancelled)
+
+    play(main)
+
+
+def test_a_task_that_waits_for_something_else_does_not_repeat_its_last_step() -> None:
+    async def main(loop: Loop) -> list[bytes]:
+        taken: list[bytes] = []
+        with pipe() as (reading, writing):
+            os.write(writing, b"abc")
+            assert await loop.readable(reading, repeat=taker(reading, taken, 1)) is True
+            assert await loop.readable(reading) is True
+            assert await loop.writable(writing) is True
+            return taken
+
+    assert play(main) == [b"a"]
+
+
+@pytest.mark.parametrize("second", [None, lambda: False], ids=["wait", "repeat"])
+def test_a_second_task_is_an_error_also_where_the_first_repeats(second: Callable[[], bool] | None) -> None:
+    async def main(loop: Loop) -> None:
+        taken: list[bytes] = []
+        with pipe() as (reading, writing):
+            first = loop.spawn(loop.readable(reading, repeat=taker(reading, taken, 1)), Signal())
+            await loop.sleep(0)
+            with pytest.raises(RuntimeError, match="two tasks wait for the same event"):
+                await loop.readable(reading, repeat=second)
+            os.write(writing, b"x")
+            await loop.wait(first.ended)
+            assert taken == [b"x"] and first.result() is True
+
+    play(main)
+
+
+def test_repeating_registers_once_and_the_interest_is_dropped_afterwards() -> None:
+    clock = Clock()
+
+    async def main(loop: Loop) -> int:
+        taken: list[bytes] = []
+        with pipe() as (reading, writing):
+            os.write(writing, bytes(60))
+            await loop.readable(reading, repeat=taker(reading, taken, 50))
+            assert clock.asked(reading) == ["register"]
+            await loop.sleep(0)  # the event that nobody waits for
+            polls = clock.polls
+            await loop.sleep(1)
+            assert clock.polls - polls <= 2, "it spins"
+            return reading
+
+    assert clock.asked(play(main, clock)) == ["register", "unregister"]
 
 
 # 3. One task waits for one (descriptor, event) at a time.
@@ -920,7 +1154,7 @@ def test_a_child_s_end_is_waited_for_and_its_status_told(
     before = descriptors()
     loop = Loop()
     pid = spawn(script)
-    assert loop.run(loop.child(pid)) == status
+    assert loop.run(exit_status(loop, pid)) == status
     with pytest.raises(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     assert descriptors() == before
@@ -933,7 +1167,7 @@ def test_children_that_end_together_are_all_reaped(
     path(monkeypatch)
     loop = Loop()
     children = [spawn(f"exit {status}") for status in range(8)]
-    assert loop.run(loop.together(*map(loop.child, children))) == list(range(8))
+    assert loop.run(loop.together(*(exit_status(loop, child) for child in children))) == list(range(8))
 
 
 @every_path
@@ -949,7 +1183,7 @@ def test_a_child_that_goes_on_is_waited_for(
         child = os.posix_spawn("/bin/sh", ["sh", "-c", "read line; exit $line"], {}, file_actions=actions)
 
         async def main() -> list[int]:
-            return await loop.together(loop.child(child), speak())
+            return await loop.together(exit_status(loop, child), speak())
 
         async def speak() -> int:
             await loop.sleep(0)
@@ -968,11 +1202,11 @@ def test_a_cancelled_wait_for_a_child_keeps_no_descriptor_and_can_be_repeated(
     child = spawn("kill -STOP $$")
 
     async def main() -> int:
-        waiting = loop.spawn(loop.child(child), Signal())
+        waiting = loop.spawn(exit_status(loop, child), Signal())
         await loop.sleep(0)
         await loop.dismiss(waiting)
         os.kill(child, signal.SIGKILL)
-        return await loop.child(child)
+        return await exit_status(loop, child)
 
     assert loop.run(main()) == -signal.SIGKILL
     assert descriptors() == before

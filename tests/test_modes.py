@@ -19,10 +19,12 @@ import pytest
 from harness import DEADLINE, PYNC, free_port, run
 
 import pync.engine
+from pync import system
 from pync.config import Access, Config, Ending, Program
 from pync.endpoints.memory import MEMORY
 from pync.errors import AddressError, BindError, ConnectError, PeerLost, PyncError, TimedOut
 from pync.events import Address, Connected, ConnectFailed, Listening, OutOfDescriptors, Retrying
+from pync.net.options import new_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,14 +109,14 @@ def behind(work: Callable[[], None]) -> Iterator[None]:
 @pytest.fixture
 def both(monkeypatch: pytest.MonkeyPatch) -> None:
     """The name both.test: ::1 first, then 127.0.0.1."""
-    real = socket.getaddrinfo
+    real = system.socket.getaddrinfo
 
     def getaddrinfo(host: Any, *query: Any) -> Any:
         if host not in ("both.test", b"both.test"):
             return real(host, *query)
         return real("::1", *query) + real("127.0.0.1", *query)
 
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(system.socket, "getaddrinfo", getaddrinfo)
 
 
 def peer(port: int, host: str = "127.0.0.1", **facts: Any) -> Config:
@@ -292,7 +294,7 @@ def test_a_program_gives_the_status() -> None:
 
 
 def test_a_name_that_is_known_only_later_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, known = socket.getaddrinfo, threading.Event()
+    real, known = system.socket.getaddrinfo, threading.Event()
 
     def getaddrinfo(host: Any, *query: Any) -> Any:
         if not known.is_set():
@@ -303,7 +305,7 @@ def test_a_name_that_is_known_only_later_is_waited_for(monkeypatch: pytest.Monke
         with server.accept()[0] as conn:
             conn.sendall(b"here")
 
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(system.socket, "getaddrinfo", getaddrinfo)
     with socket.create_server(("127.0.0.1", 0)) as server, behind(serve):
         config = peer(server.getsockname()[1], "soon.test", retry=30.0)
         ran = Ran(config, during=lambda event: known.set())
@@ -413,7 +415,7 @@ def test_a_listener_that_cannot_bind_says_where(datagram: bool) -> None:
 
 
 def test_a_lack_of_descriptors_is_told_and_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = socket.socket.accept
+    real = system.accept
     refusals = [errno.EMFILE, errno.EMFILE, errno.ECONNABORTED]
 
     def accept(sock: socket.socket) -> Any:
@@ -422,7 +424,7 @@ def test_a_lack_of_descriptors_is_told_and_waited_out(monkeypatch: pytest.Monkey
             raise OSError(code, os.strerror(code))
         return real(sock)
 
-    monkeypatch.setattr(socket.socket, "accept", accept)
+    monkeypatch.setattr(system, "accept", accept)
     monkeypatch.setattr("pync.modes.clients.PAUSE", 0.01)
     clients = Clients(b"hello")
     ran = Ran(listener(), during=clients)
@@ -445,15 +447,19 @@ def test_datagrams_that_are_denied_end_nothing() -> None:
 
 
 def test_a_peer_that_cannot_be_answered_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(sock: socket.socket, name: Any) -> None:
-        raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+    class Unreachable(socket.socket):
+        def connect(self, name: Any) -> None:
+            raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+
+    def unreachable(*facts: Any, **more: Any) -> socket.socket:
+        return Unreachable(fileno=new_socket(*facts, **more).detach())
 
     def during(event: Event) -> None:
         if isinstance(event, Listening):
             with udp("127.0.0.1") as sock:
                 sock.sendto(b"hello", ("127.0.0.1", event.address.port))
-            monkeypatch.setattr(socket.socket, "connect", refuse)
 
+    monkeypatch.setattr("pync.net.bind.new_socket", unreachable)
     ran = Ran(listener(datagram=True), during=during)
     assert isinstance(ran.error, BindError)
     assert str(ran.error).startswith("answer 127.0.0.1:") and str(ran.error).endswith(": Network is unreachable")
@@ -505,16 +511,18 @@ def limits() -> Iterator[tuple[int, int]]:
 def test_who_needs_many_descriptors_takes_what_there_are(limits: tuple[int, int], mode: str) -> None:
     with free_port() as port:
         if mode == "scan":
-            ran = Ran(Config(mode="scan", host="127.0.0.1", ports=(port,)))
+            ran = Ran(Config(mode="scan", host="127.0.0.1", ports=(port, port)))
             assert ran.outcome and not ran.outcome.opened
         else:
-            Ran(listener(host="192.0.2.1"))
+            Ran(listener(host="192.0.2.1", keep_open=True))
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (limits[1], limits[1])
 
 
-def test_a_client_leaves_the_limit_of_descriptors_alone(limits: tuple[int, int]) -> None:
+def test_who_needs_few_leaves_the_limit_of_descriptors_alone(limits: tuple[int, int]) -> None:
     with free_port() as port:
         assert isinstance(Ran(peer(port)).error, ConnectError)
+        assert Ran(Config(mode="scan", host="127.0.0.1", ports=(port,))).outcome
+        assert isinstance(Ran(listener(host="192.0.2.1")).error, BindError)
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == limits
 
 

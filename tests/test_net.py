@@ -16,6 +16,7 @@ import socket
 import stat
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +29,7 @@ from hypothesis import strategies as st
 import pync.net.bind
 import pync.net.dial
 import pync.net.options
+from pync import system
 from pync.config import Config, SocketOptions
 from pync.errors import AddressError, BindError, ConnectError, Interrupted, PyncError, TimedOut
 from pync.events import Connected, ConnectFailed
@@ -65,7 +67,7 @@ def now(main: Callable[[Loop], Work[T]]) -> T:
 def names(monkeypatch: pytest.MonkeyPatch) -> Names:
     """The addresses of names, for a test to fill: known at once, without a thread that would not see time jump."""
     table: Names = {}
-    real = socket.getaddrinfo
+    real = system.socket.getaddrinfo
 
     def getaddrinfo(host: str | bytes | None, port: int, family: int = 0, kind: int = 0, *rest: int) -> Any:
         name = host.decode() if isinstance(host, bytes) else host
@@ -74,7 +76,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
         found = [item for one in table[name] for item in real(one, port, 0, kind)]
         return [item for item in found if family in (ANY_FAMILY, item[0])]
 
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(system.socket, "getaddrinfo", getaddrinfo)
     return table
 
 
@@ -113,6 +115,11 @@ def peer(host: str = "127.0.0.1", port: int | None = None, **facts: Any) -> Conf
     return Config(mode="connect", host=host, ports=() if port is None else (port,), **facts)
 
 
+def whole(sock: socket.socket) -> socket.socket:
+    """A socket as the standard module has it, with what that adds in Python (`pync/system.py`)."""
+    return socket.socket(fileno=sock.detach())
+
+
 def dialled(config: Config, clock: Clock | None = None) -> tuple[socket.socket, list[Event]]:
     """The socket that `dial` gives, and what it reported."""
     events: list[Event] = []
@@ -121,7 +128,7 @@ def dialled(config: Config, clock: Clock | None = None) -> tuple[socket.socket, 
         sock, _ = await dial(loop, config, config.ports[0] if config.ports else None, events.append)
         return sock
 
-    return (play(main, clock) if clock else now(main)), events
+    return whole(play(main, clock) if clock else now(main)), events
 
 
 def failure(config: Config, clock: Clock | None = None) -> PyncError:
@@ -191,7 +198,7 @@ def test_what_cannot_be_a_name_is_an_error_for_people(host: str) -> None:
 
 @pytest.mark.usefixtures("no_leak")
 def test_a_silent_name_server_does_not_hold_up_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer, real = threading.Event(), socket.getaddrinfo
+    answer, real = threading.Event(), system.socket.getaddrinfo
 
     def slow(host: object, *query: Any) -> Any:
         if query[4:] and query[4] & socket.AI_NUMERICHOST:
@@ -208,7 +215,7 @@ def test_a_silent_name_server_does_not_hold_up_the_loop(monkeypatch: pytest.Monk
         loop.spawn(tick())
         return await resolve(loop, "slow.test", 80, "ipv4", datagram=False, numeric=False)
 
-    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    monkeypatch.setattr(system.socket, "getaddrinfo", slow)
     assert now(main) == [(FOUR, ("127.0.0.1", 80))]
 
 
@@ -231,7 +238,7 @@ def stuck_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         assert answer.wait(DEADLINE)
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
-    monkeypatch.setattr(socket, "getaddrinfo", stuck)
+    monkeypatch.setattr(system.socket, "getaddrinfo", stuck)
     yield
     answer.set()
     ended_threads(before)
@@ -341,7 +348,7 @@ def test_an_attempt_that_was_overtaken_may_still_win(names: Names) -> None:
     with (
         socket.create_server(("127.0.0.1", 0), backlog=0) as crowded,
         socket.create_connection(crowded.getsockname()),
-        now(main) as sock,
+        whole(now(main)) as sock,
     ):
         assert sock.getpeername() == crowded.getsockname()
     assert told(events) == [(ConnectFailed, "::1"), (Connected, "127.0.0.1")]
@@ -360,7 +367,7 @@ def test_of_two_connections_made_in_one_moment_one_is_closed(names: Names, monke
     monkeypatch.setattr(pync.net.dial, "attempt", attempt)
     sock, events = dialled(peer("both.test", 80), Clock())
     with sock:
-        assert [other.fileno() for other in made if other is not sock] == [-1]
+        assert [other.fileno() for other in made] == [-1, -1], "one is closed, and one has become `sock`"
     assert told(events) == [(Connected, "127.0.0.1")]
 
 
@@ -388,14 +395,14 @@ def test_a_system_without_a_family_uses_the_other(names: Names, monkeypatch: pyt
 
 def without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let sockets of IPv6 be refused as a kernel does that was built or booted without it."""
-    real = socket.socket
+    real = system.socket.socket
 
     def refusing(family: int = -1, kind: int = -1, *rest: Any, **more: Any) -> socket.socket:
         if family == SIX:
             raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
         return real(family, kind, *rest, **more)
 
-    monkeypatch.setattr(socket, "socket", refusing)
+    monkeypatch.setattr(pync.net.options, "socket", SimpleNamespace(**{**vars(system.socket), "socket": refusing}))
 
 
 def test_a_lack_of_descriptors_is_no_lack_of_an_address(monkeypatch: pytest.MonkeyPatch, names: Names) -> None:
@@ -409,7 +416,7 @@ def test_a_lack_of_descriptors_is_no_lack_of_an_address(monkeypatch: pytest.Monk
 
     events: list[Event] = []
     loop = Loop()
-    monkeypatch.setattr(socket, "socket", refusing)
+    monkeypatch.setattr(pync.net.options, "socket", SimpleNamespace(**{**vars(system.socket), "socket": refusing}))
     with pytest.raises(ConnectError, match="^open a socket: Too many open files$"):
         loop.run(main(loop))
     assert events == []
@@ -504,8 +511,7 @@ def test_a_connection_that_is_lost_at_once_was_a_connection(monkeypatch: pytest.
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
 
     def lost(family: int, options: SocketOptions, *, datagram: bool) -> socket.socket:
-        with new_socket(family, options, datagram=datagram) as sock:
-            return Lost(fileno=sock.detach())
+        return Lost(fileno=new_socket(family, options, datagram=datagram).detach())
 
     monkeypatch.setattr(pync.net.dial, "new_socket", lost)
     with server() as listener:
@@ -641,8 +647,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> type[Refusing]:
         pass
 
     def made(family: int, options: SocketOptions, *, datagram: bool) -> socket.socket:
-        with new_socket(family, options, datagram=datagram) as sock:
-            return Here(fileno=sock.detach())
+        return Here(fileno=new_socket(family, options, datagram=datagram).detach())
 
     monkeypatch.setattr(pync.net.bind, "new_socket", made)
     return Here
@@ -697,7 +702,7 @@ def test_a_server_can_start_again_at_once_and_never_beside_itself() -> None:
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
         assert not sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
         with socket.create_connection(("127.0.0.1", port)) as client:
-            sock.accept()[0].close()  # the server's end closes first, and waits
+            system.accept(sock)[0].close()  # the server's end closes first, and waits
             assert client.recv(1) == b""
         with pytest.raises(BindError):
             binding(listener("127.0.0.1", port))
@@ -799,10 +804,10 @@ def test_an_option_that_was_asked_for_is_set_and_no_other(
     facts: dict[str, Any], family: int, option: tuple[int, int], value: int
 ) -> None:
     for datagram in (False, True):
-        with new_socket(family, SocketOptions(**facts), datagram=datagram) as sock:
+        with contextlib.closing(new_socket(family, SocketOptions(**facts), datagram=datagram)) as sock:
             assert sock.getsockopt(*option) == value
             assert not sock.getblocking()
-        with new_socket(family, SocketOptions(), datagram=datagram) as sock:
+        with contextlib.closing(new_socket(family, SocketOptions(), datagram=datagram)) as sock:
             assert sock.getsockopt(*option) != value
 
 

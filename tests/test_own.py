@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from harness import UNMEASURED, Running, run
+from harness import run
 
 from pync import cli
 from pync.config import Access, Config, Ending, Logs, Program, SocketOptions
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
     from harness import Result
 
     from pync.errors import PyncError
-    from pync.events import Report
+    from pync.events import Report, Wants
 
     Face = Callable[..., tuple[int, str]]
 
@@ -318,7 +317,7 @@ def face(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
     """Runs the face with an engine that reports `events` and ends as told: its status and what was on stderr."""
 
     def go(argv: Sequence[str], *events: Event, error: PyncError | None = None, **outcome: object) -> tuple[int, str]:
-        def engine(config: Config, report: Report) -> object:
+        def engine(config: Config, report: Report, wants: Wants) -> object:
             for event in events:
                 report(event)
             if error:
@@ -416,23 +415,11 @@ def dying(end: str) -> str:
         from pync.cli import main
         from pync.errors import *
         engine = sys.modules["pync.engine"] = types.ModuleType("pync.engine")
-        def run(config, report):
+        def run(config, report, wants):
             {end}
         engine.run = run
         main(["h", "1"])
     """
-
-
-def test_a_run_imports_nothing_costly() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        line = [sys.executable, "-X", "importtime", "-m", "pync", "127.0.0.1", str(server.getsockname()[1])]
-        with Running(line, env={**UNMEASURED, "PYTHONPATH": str(ROOT)}) as process:
-            server.accept()[0].close()
-            result = process.finish()
-    imported = {line.split("|")[-1].strip() for line in result.err.splitlines()}
-    assert (result.status, result.out) == (0, b"")
-    assert "pync.engine" in imported
-    assert imported & {"click", "typing", "dataclasses", "inspect", "subprocess", "difflib"} == set()
 
 
 def test_help_is_on_stdout() -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+either_way = pytest.mark.usefixtures("either_way")
 BYTEWISE = {**os.environ, "LC_ALL": "C"}  # how sort is to compare
 
 
@@ -159,6 +160,7 @@ def test_a_client_receives_a_whole_file(peer: Peer, host: str, size: int, file: 
     assert (result.status, digest(result.out)) == (0, digest(PAYLOAD(size)))
 
 
+@either_way
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_two_pyncs_exchange_files(host: str, file: Callable[[int], Path]) -> None:
     with (
@@ -343,6 +345,7 @@ def test_a_client_has_its_lines_sorted_by(peer: Peer) -> None:
 # -- Unix streams --------------------------------------------------------------------------------------------------
 
 
+@either_way
 @pytest.mark.parametrize("line", ["nc.openbsd -NU {}", "ncat -U {}", "socat -t 10 STDIO UNIX-CONNECT:{}"])
 def test_a_unix_listener_and_a_client_exchange_files(line: str, tmp_path: Path, file: Callable[[int], Path]) -> None:
     path, payload = tmp_path / "socket", PAYLOAD(5_000_000)

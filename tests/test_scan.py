@@ -14,51 +14,67 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from doubles import Clock, play
 from harness import DEADLINE, PYNC, free_port, pync, require, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from pync import system
 from pync.config import Config
 from pync.engine import run as engine
 from pync.errors import TimedOut
-from pync.events import Connected, ConnectFailed, Event, Retrying
+from pync.events import Connected, ConnectFailed, Event, Outcome, Retrying
+from pync.loop import Loop
+from pync.modes import probes
+from pync.modes import scan as scanning
+from pync.modes.run import Run
+from pync.net import options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
 
 UDP = socket.SOCK_DGRAM
+BOTH = pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+
+
+def family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 @contextlib.contextmanager
 def open_port(host: str = "127.0.0.1") -> Iterator[int]:
     """A port that takes connections."""
-    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+    with socket.create_server((host, 0), family=family(host)) as sock:
         yield sock.getsockname()[1]
 
 
 @contextlib.contextmanager
-def filtered_port(count: int = 1) -> Iterator[list[int]]:
+def filtered_port(count: int = 1, host: str = "127.0.0.1") -> Iterator[list[int]]:
     """Ports at which the system answers nothing: their backlogs are full."""
     with contextlib.ExitStack() as stack:
         ports = []
         for _ in range(count):
-            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-            fill = stack.enter_context(socket.socket())
+            listener = stack.enter_context(socket.create_server((host, 0), family=family(host), backlog=0))
+            fill = stack.enter_context(socket.socket(family(host)))
             fill.connect(listener.getsockname())
             ports.append(listener.getsockname()[1])
         yield ports
 
 
 @contextlib.contextmanager
-def neighbours(count: int) -> Iterator[list[socket.socket]]:
+def neighbours(count: int, host: str = "127.0.0.1") -> Iterator[list[socket.socket]]:
     """Sockets held on so many ports in a row; who listens is for the test to say."""
     while True:
         with contextlib.ExitStack() as stack:
-            first = stack.enter_context(socket.socket())
-            first.bind(("127.0.0.1", 0))
+            first = stack.enter_context(socket.socket(family(host)))
+            first.bind((host, 0))
             held = [first]
             with contextlib.suppress(OSError, OverflowError):
                 for port in range(first.getsockname()[1] + 1, first.getsockname()[1] + count):
-                    held.append(stack.enter_context(socket.socket()))
-                    held[-1].bind(("127.0.0.1", port))
+                    held.append(stack.enter_context(socket.socket(family(host))))
+                    held[-1].bind((host, port))
                 yield held
                 return
 
@@ -74,6 +90,12 @@ def scan(*words: str | int) -> tuple[int, list[str]]:
     return result.status, result.err.splitlines()
 
 
+def found(events: Iterable[Event]) -> list[tuple[int | None, bool]]:
+    """Each port that was told of, and whether it is open."""
+    tried = [event for event in events if isinstance(event, Connected | ConnectFailed)]
+    return [(event.address.port, isinstance(event, Connected)) for event in tried]
+
+
 def told_ports(lines: list[str]) -> list[int]:
     return [int(re.findall(r"\d+", line.removeprefix("Connection to 127.0.0.1 "))[0]) for line in lines]
 
@@ -81,16 +103,16 @@ def told_ports(lines: list[str]) -> list[int]:
 # -- What is told ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@BOTH
 def test_an_open_port_is_success(host: str) -> None:
     with open_port(host) as port:
         assert scan(host, port) == (0, [])
         assert scan("-v", host, port) == (0, [f"Connection to {host} {port} port [tcp/*] succeeded!"])
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@BOTH
 def test_a_closed_port_is_failure(host: str) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as held:
+    with socket.socket(family(host)) as held:
         held.bind((host, 0))
         port = held.getsockname()[1]
         assert scan(host, port) == (1, [])
@@ -177,12 +199,60 @@ def test_nobody_is_told_of_a_name_that_does_not_exist_but_once() -> None:
     assert len(lines) == 1 and lines[0].startswith("pync: host no-such-host.invalid: ")
 
 
+# -- Many ports with few sockets ---------------------------------------------------------------------------------------
+
+
+@BOTH
+@pytest.mark.parametrize("shuffle", [False, True], ids=["in order", "shuffled"])
+@given(listening=st.sets(st.integers(0, 11)))
+@settings(max_examples=20, deadline=None)
+def test_exactly_the_open_ports_are_found(listening: set[int], shuffle: bool, host: str) -> None:
+    with neighbours(12, host) as held:
+        for number in listening:
+            held[number].listen()
+        expected = [(port, number in listening) for number, port in enumerate(numbers(held))]
+        events: list[Event] = []
+        config = Config(mode="scan", host=host, ports=tuple(numbers(held)), shuffle=shuffle)
+        assert engine(config, events.append).opened == bool(listening)
+        assert (sorted(found(events)) if shuffle else found(events)) == expected
+
+
+@BOTH
+def test_a_socket_that_was_refused_is_used_again(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    real = options.new_socket
+
+    def new_socket(*facts: Any, **more: Any) -> socket.socket:
+        opened.append(facts)
+        return real(*facts, **more)
+
+    monkeypatch.setattr(probes, "new_socket", new_socket)
+    with neighbours(1, host) as held:
+        engine(Config(mode="scan", host=host, ports=tuple(numbers(held)) * 500), lambda event: None)
+    assert 1 <= len(opened) < 50  # one, unless an answer took its time and another worker began
+
+
+def test_a_port_may_be_asked_for_twice() -> None:
+    events: list[Event] = []
+    with free_port() as closed, open_port() as port:
+        engine(Config(mode="scan", host="127.0.0.1", ports=(port, port, closed, port, closed, closed)), events.append)
+    assert [is_open for _, is_open in found(events)] == [True, True, False, True, False, False]
+
+
+def test_what_nobody_wants_to_hear_is_not_told() -> None:
+    events: list[Event] = []
+    with free_port() as closed, open_port() as port:
+        config = Config(mode="scan", host="127.0.0.1", ports=(closed, port, closed))
+        assert engine(config, events.append, lambda kind: kind is Connected).opened
+    assert found(events) == [(port, True)]
+
+
 # -- UDP -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@BOTH
 def test_a_udp_port_is_open_when_nothing_is_said(host: str) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, UDP) as sock:
+    with socket.socket(family(host), UDP) as sock:
         sock.bind((host, 0))
         port = sock.getsockname()[1]
         result = scan("-uv", "-w", "0.4", host, port)
@@ -229,6 +299,27 @@ def test_filtered_ports_cost_their_limit_once_and_not_each() -> None:
         assert (status, lines) == (0, [*told, f"Connection to 127.0.0.1 {last} port [tcp/*] succeeded!"])
 
 
+@BOTH
+@pytest.mark.parametrize(("window", "windows"), [(1, 10), (4, 3), (5, 2), (512, 1)])
+def test_a_host_that_drops_everything_costs_the_limit_for_each_window(
+    host: str, window: int, windows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scanning, "WINDOW", window)
+    events: list[Event] = []
+    clock = Clock()
+    begun = clock.now
+    with filtered_port(10, host) as ports:
+        config = Config(mode="scan", host=host, ports=tuple(ports), connect_timeout=1.5)
+
+        async def main(loop: Loop) -> Outcome:
+            return await scanning.scan(Run(loop, config, events.append, lambda kind: True))
+
+        assert not play(main, clock).opened
+    assert clock.now - begun == windows * 1.5
+    assert found(events) == [(port, False) for port in ports]
+    assert all(isinstance(event, ConnectFailed) and event.timed_out for event in events)
+
+
 def test_a_window_larger_than_the_descriptors_is_narrowed() -> None:
     limited = f"ulimit -n 40; exec {PYNC[0]} -zv 127.0.0.1 1-300"
     result = run(["sh", "-c", limited])
@@ -248,13 +339,13 @@ def test_thousands_of_ports_take_seconds() -> None:
 
 def test_a_name_is_asked_for_once_for_all_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    real = socket.getaddrinfo
+    real = system.socket.getaddrinfo
 
     def getaddrinfo(host: str, *query: object) -> object:
         asked.append(host)
         return real("127.0.0.1", *query)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(system.socket, "getaddrinfo", getaddrinfo)
     with open_port() as port:
         config = Config(mode="scan", host="many.test", ports=(*range(1, 50), port))
         assert engine(config, lambda event: None).opened
@@ -262,12 +353,12 @@ def test_a_name_is_asked_for_once_for_all_ports(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_second_address_is_tried_where_the_first_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = socket.getaddrinfo
+    real = system.socket.getaddrinfo
 
     def getaddrinfo(host: str, *query: object) -> object:
         return real("::1", *query) + real("127.0.0.1", *query)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(system.socket, "getaddrinfo", getaddrinfo)
     events: list[Event] = []
     with open_port() as port:
         config = Config(mode="scan", host="both.test", ports=(port,))
@@ -278,11 +369,29 @@ def test_a_second_address_is_tried_where_the_first_is_closed(monkeypatch: pytest
     ]
 
 
+def test_an_address_that_our_own_has_no_way_to_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = system.socket.getaddrinfo
+
+    def getaddrinfo(host: bytes, *query: object) -> object:
+        hosts = ["::1", "127.0.0.1"] if host == b"both.test" else [host]
+        return [item for name in hosts for item in real(name, *query)]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(system.socket, "getaddrinfo", getaddrinfo)
+    events: list[Event] = []
+    with open_port() as port, free_port() as closed:
+        config = Config(mode="scan", host="both.test", ports=(closed, port), source_host="127.0.0.1")
+        assert engine(config, events.append).opened
+    failed = [event.why for event in events if isinstance(event, ConnectFailed)]
+    other = "the source address is of the other family"
+    assert failed == [other, "Connection refused", other]
+    assert found(events) == [(closed, False), (closed, False), (port, False), (port, True)]
+
+
 # -- Oneself ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, UDP], ids=["tcp", "udp"])
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@BOTH
 def test_nobody_meets_himself(host: str, kind: socket.SocketKind) -> None:
     with free_port(kind) as held:
         port = str(held)
@@ -323,7 +432,7 @@ def test_retrying_has_its_limit(options: tuple[str, ...]) -> None:
 
 def test_a_name_that_does_not_resolve_yet_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     known = False
-    real = socket.getaddrinfo
+    real = system.socket.getaddrinfo
 
     def getaddrinfo(host: str, *query: object) -> object:
         if not known:
@@ -335,7 +444,7 @@ def test_a_name_that_does_not_resolve_yet_is_asked_for_again(monkeypatch: pytest
         events.append(event)
         known = True
 
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(system.socket, "getaddrinfo", getaddrinfo)
     events: list[Event] = []
     with open_port() as port:
         assert engine(Config(mode="scan", host="soon.test", ports=(port,), retry=30.0), report).opened
@@ -363,5 +472,35 @@ def test_a_signal_ends_a_scan() -> None:
         pync("-zv", "-w", "60", "127.0.0.1", str(port), str(filtered)) as scanner,
     ):
         scanner.expect("succeeded!$")  # so it is at work on the other one
+        scanner.signal(signal.SIGINT)
+        assert scanner.wait() == 130
+
+
+@pytest.mark.parametrize(("is_open", "count", "least"), [(True, 50, 50), (False, 5000, 10)], ids=["open", "refused"])
+def test_ports_that_answer_at_once_leave_others_their_turn(is_open: bool, count: int, least: int) -> None:
+    turns = 0
+
+    async def others(loop: Loop) -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await loop.sleep(0)
+
+    async def main(loop: Loop) -> Outcome:
+        loop.spawn(others(loop))
+        return await scanning.scan(Run(loop, config, lambda event: None, lambda kind: True))
+
+    with neighbours(1) as (held,):
+        if is_open:
+            held.listen(count)
+        config = Config(mode="scan", host="127.0.0.1", ports=(held.getsockname()[1],) * count)
+        loop = Loop()
+        assert loop.run(main(loop)).opened == is_open
+    assert turns >= least
+
+
+def test_a_signal_ends_a_scan_that_has_nothing_to_wait_for() -> None:
+    with pync("-zv", "127.0.0.1", *["1-65535"] * 3) as scanner:
+        scanner.expect("refused$")
         scanner.signal(signal.SIGINT)
         assert scanner.wait() == 130

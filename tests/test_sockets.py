@@ -15,9 +15,9 @@ from conformance import Bench, FarSocket, bench, join, tcp_pair, turns, unix_pai
 from doubles import play
 from harness import PAYLOAD
 
-from pync.endpoints.datagrams import address
 from pync.endpoints.sockets import StreamSocket
 from pync.errors import PeerLost
+from pync.events import address
 from pync.tasks import Signal
 
 if TYPE_CHECKING:

@@ -6,13 +6,12 @@ import errno
 import os
 import sys
 import termios
-from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
 from conformance import Bench, Far, bench, gather, human, join, nothing_opens_again, same, terminal, turns, unix_pair
 from doubles import pipe
-from harness import PAYLOAD, PIPE, Running, run
+from harness import PAYLOAD, PIPE, Running
 
 from pync.endpoints import stdio
 from pync.endpoints.stdio import FileSource, Stdin, Stdout, is_null, is_regular, is_terminal
@@ -75,40 +74,6 @@ def test_each_kind_of_descriptor_is_known(file: int, pty: tuple[int, int]) -> No
         assert kinds(pty[1]) == (False, False, True)
         for fd in (reading, near.fileno(), zero.fileno()):
             assert kinds(fd) == (False, False, False)
-
-
-# -- The descriptors 0 to 2 --------------------------------------------------------------------------------------
-
-# Tells for each of 0 to 2 whether it is /dev/null and whether children have it, and where the next one lands.
-RESERVE = """
-import os, sys
-from pync.endpoints.stdio import is_null, reserve
-reserve()
-told = [f"{is_null(fd):d}{os.get_inheritable(fd):d}" for fd in range(3)]
-with open(sys.argv[1], "w") as file:
-    file.write(f"{' '.join(told)} {file.fileno()}")
-"""
-
-
-@pytest.mark.parametrize("closed", [fds for fds in product((False, True), repeat=3) if any(fds)])
-def test_closed_descriptors_are_reserved_and_the_others_left(closed: tuple[bool, ...], tmp_path: Path) -> None:
-    redirections = " ".join(f"{fd}>&-" for fd in range(3) if closed[fd])
-    told = tmp_path / "told"
-    argv = ["sh", "-c", f'exec "$@" {redirections}', "sh", sys.executable, "-c", RESERVE, str(told)]
-    unmeasured = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    result = run(argv, env=unmeasured)  # what measures would take a free descriptor for itself
-    assert result.status == 0, result.err
-    *slots, landed = told.read_text().split()
-    assert slots == ["11" if gone else "01" for gone in closed]
-    assert int(landed) > 2
-
-
-def test_reserving_again_changes_nothing() -> None:
-    async def main(loop: Bench) -> None:
-        stdio.reserve()
-        stdio.reserve()
-
-    bench(main)
 
 
 # Says something, closes stdout, and tells what is in its place before it ends.
@@ -194,13 +159,16 @@ def test_a_read_is_as_large_as_was_asked_for(file: int) -> None:
     bench(main)
 
 
-def test_what_is_no_regular_file_does_not_tell_what_it_holds() -> None:
+def test_a_pipe_tells_what_it_holds_and_a_terminal_does_not() -> None:
     async def main(loop: Bench) -> None:
-        with pipe() as (reading, writing):
+        for make, held in ((os.pipe, 9), (terminal, 0)):
+            reading, writing = make()
             os.write(writing, b"something")
             stdin = Stdin(loop, reading)
-            assert stdin.unread() == 0
+            assert stdin.unread() == held
             release(stdin)
+            os.close(reading)
+            os.close(writing)
 
     bench(main)
 
@@ -253,7 +221,7 @@ def test_many_read_the_same_file_each_from_a_position_of_its_own(file: int) -> N
         first, second = FileSource(loop, file, 400), FileSource(loop, file, 990)
         assert (first.unread(), second.unread()) == (600, 10)
         same([await first.read() or b"", await second.read() or b""], [PAYLOAD(1000)[400:], PAYLOAD(1000)[990:]])
-        assert (first.unread(), second.unread(), first.raw()) == (0, 0, None)
+        assert (first.unread(), second.unread(), first.raw()) == (0, 0, file)
         assert os.lseek(file, 0, os.SEEK_CUR) == 400
 
     bench(main)
@@ -289,7 +257,7 @@ def test_what_cannot_be_opened_again_is_written_as_much_as_never_blocks(ends: Ca
         with nothing_opens_again():
             stdout = Stdout(loop, writing)
         assert await stdout.write(PAYLOAD(100_000)) == 4096
-        assert stdout.raw() == writing
+        assert stdout.raw() is None
         far = Far(loop, reading=reading)
         same(await gather(far.take, 4096), [PAYLOAD(4096)])
         await stdout.send_eof()

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 SMALL = PAYLOAD(300_000)
 LARGE = PAYLOAD(3_000_000)
+either_way = pytest.mark.usefixtures("either_way")
 in_both_roles = pytest.mark.parametrize("role", [client, listener])
 HUGE = PAYLOAD(12_000_000)  # more than a queue and the buffers of two sockets hold
 
@@ -87,6 +88,7 @@ def test_01_a_reset_by_the_peer_is_a_failure(role: Role) -> None:
         assert complaints(process)[0].endswith(": Connection reset by peer")
 
 
+@either_way
 @in_both_roles
 def test_02_a_peer_that_closes_during_an_upload_is_a_failure_that_says_what_was_unsent(
     role: Role, large: IO[bytes]
@@ -100,6 +102,7 @@ def test_02_a_peer_that_closes_during_an_upload_is_a_failure_that_says_what_was_
     assert re.search(r", \d{8} bytes were not sent$", line)
 
 
+@either_way
 @in_both_roles
 def test_03_a_full_stdout_is_told_and_the_net_is_not_read_on(role: Role) -> None:
     def send() -> None:
@@ -194,6 +197,7 @@ def test_13_the_answer_of_a_program_outlives_the_clients_half_close(program: str
         assert process.wait() == 0
 
 
+@either_way
 @in_both_roles
 def test_14_a_stdout_that_does_not_block_is_waited_for(role: Role) -> None:
     with pipe() as (reader, writer):
@@ -224,6 +228,7 @@ def test_15_who_only_sends_notices_that_the_peer_has_left(role: Role) -> None:
         assert len(complaints(process)) == 1
 
 
+@either_way
 @in_both_roles
 def test_15_who_only_sends_throws_away_what_comes(role: Role, large: IO[bytes]) -> None:
     def send() -> None:
@@ -335,6 +340,7 @@ def test_31_a_client_that_does_not_read_is_cut_off_and_the_others_get_all() -> N
         assert process.wait() == 128 + signal.SIGTERM
 
 
+@either_way
 @in_both_roles
 def test_32_a_slow_reader_of_stdout_does_not_stop_what_is_sent(role: Role) -> None:
     with pipe() as (reader, writer), role(stdout=writer) as (process, peer):
@@ -711,6 +717,7 @@ def test_the_flags_of_stdin_and_stdout_are_left_alone(
         assert fcntl.fcntl(theirs, fcntl.F_GETFL) == before
 
 
+@either_way
 @in_both_roles
 def test_the_flags_of_pipes_are_left_alone(role: Role) -> None:
     with pipe() as (stdin, feeding), pipe() as (reading, stdout):
@@ -762,6 +769,7 @@ def test_a_conversation_that_waits_uses_no_processor_time(
         assert cpu_while_waiting(process) < 0.1
 
 
+@either_way
 @in_both_roles
 def test_a_conversation_with_a_stalled_peer_or_reader_uses_no_processor_time(role: Role, large: IO[bytes]) -> None:
     os.truncate(large.name, 50_000_000)
@@ -808,6 +816,7 @@ def test_a_loop_of_listeners_has_its_port_again_at_once() -> None:
         assert server.finish() == (0, b"", "")
 
 
+@either_way
 def test_a_reader_that_has_enough_ends_the_pipeline_quietly() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(DEADLINE)

@@ -7,6 +7,7 @@ and looks at what came, or stops pync while the datagrams queue up: no test wait
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import select
 import signal
@@ -207,6 +208,18 @@ def test_each_write_of_a_pipe_is_a_datagram() -> None:
             assert server.recv(100) == word
 
 
+def test_each_write_of_a_pipe_in_packet_mode_is_a_datagram_however_many_there_are() -> None:
+    words = [bytes([at % 251]) * size for at, size in enumerate([64] * 150 + [10] + [64] * 20 + [1, 4096, 4096, 5] * 3)]
+    out, into = os.pipe2(os.O_DIRECT)
+    with udp() as server, pync("-u", "-q", "0", "127.0.0.1", port_of(server), stdin=out) as client:
+        os.close(out)
+        for word in words:
+            os.write(into, word)
+        os.close(into)
+        assert [server.recv(1 << 17) for _ in words] == words
+        assert client.wait() == 0
+
+
 @pytest.mark.parametrize("options", [(), ("-k",)])
 def test_an_empty_datagram_is_data_and_ends_no_listener(options: tuple[str, ...]) -> None:
     with listen("-u", *options, "127.0.0.1", "0") as server, to(server.port) as peer:
@@ -327,6 +340,26 @@ def test_keeping_open_shows_the_datagrams_of_all() -> None:
             assert server.read(1) == f"{number}".encode()
         server.send(b"to all")
         assert [peer.recv(100) for peer in (one, two, three)] == [b"to all"] * 3
+
+
+def test_ten_thousand_peers_are_heard_and_the_first_and_the_last_of_them_answered() -> None:
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(listen("-uk", "127.0.0.1", "0"))
+        kept = []
+        for block in range(100):  # in steps that fit into the socket's queue
+            with contextlib.ExitStack() as step:
+                for number in range(100):
+                    peer = socket.socket(socket.AF_INET, UDP)
+                    (stack if number == 0 else step).enter_context(peer)
+                    peer.bind((f"127.0.{block}.{number + 1}", 0))
+                    peer.sendto(b"%4d" % (100 * block + number), ("127.0.0.1", server.port))
+                    kept += [peer] if number == 0 else []
+                data = server.read(400)
+            assert [int(data[at : at + 4]) for at in range(0, 400, 4)] == [*range(100 * block, 100 * block + 100)]
+        server.send(b"to all")
+        for peer in kept:
+            peer.settimeout(DEADLINE)
+            assert peer.recv(100) == b"to all"
 
 
 @pytest.mark.parametrize("option", ["--sh-exec", "--filter"])

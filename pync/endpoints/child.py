@@ -1,23 +1,22 @@
-"""A child process as an endpoint: its stdin is our sink, its stdout our source.
+"""A child process: how it is started, and how it ends. The ends of its stdin and stdout are in `pipes.py`.
 
 Theory. A program that filters must answer line by line, and C programs do so only on a terminal: so the stdout of a
 filter is a pseudo-terminal in raw mode, which changes no byte. Where coreutils' libstdbuf is found it is preloaded
-too, and makes stdio unbuffered: then even a client that sends no newline and waits gets its answer. stdin is a pipe:
-closing it is the half-close. The end of the output is end-of-file on a pipe, EIO on a pseudo-terminal.
+too, and makes stdio unbuffered: then even a client that sends no newline and waits gets its answer.
 
 A child gets no descriptor of ours, the default signal dispositions (Python ignores SIGPIPE), the peer's addresses in
 its environment, and a process group of its own, so that it can be ended with all that it started. It is always
-reaped. A program that does not read its input does not hurt: what it does not take is thrown away once it is gone.
+reaped.
 """
 
 from __future__ import annotations
 
 import os
-import signal
-from contextlib import suppress
 
 from pync.endpoints import CHUNK
+from pync.endpoints.pipes import Input, Output
 from pync.errors import ProgramError, reason
+from pync.system import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pync.config import Program
-    from pync.endpoints import Bytes
     from pync.events import Address
     from pync.loop import Loop
 
@@ -36,60 +34,29 @@ PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 class Child:
-    """A running program. `into` and `out` are our ends of its stdin and stdout; None where it has the socket itself."""
+    """A running program, and our ends of its stdin and stdout (None where it has the socket itself).
+
+    Its output is read in chunks of at most `most` bytes.
+    """
 
     def __init__(
-        self, loop: Loop, pid: int, into: int | None = None, out: int | None = None, size: int = CHUNK
+        self, loop: Loop, pid: int, into: int | None = None, out: int | None = None, most: int = CHUNK
     ) -> None:
         self.loop = loop
         self.pid = pid
         self.status: int | None = None
-        self.into = into
-        self.out = out
-        self.size = size
-
-    async def read(self) -> bytes | None:
-        """What the program wrote; None when its output has ended."""
-        while self.out is not None:
-            await self.loop.readable(self.out)
-            try:
-                return os.read(self.out, self.size) or None
-            except BlockingIOError:
-                continue
-            except OSError:  # EIO: nobody has the pseudo-terminal open any more
-                break
-        return None
-
-    async def write(self, data: Bytes) -> int:
-        """Write to the program's stdin; what it will not read because it has closed it or ended is dropped."""
-        while self.into is not None:
-            try:
-                return os.write(self.into, data)
-            except BlockingIOError:
-                await self.loop.writable(self.into)
-            except OSError:
-                break
-        return len(data)
-
-    async def send_eof(self) -> None:
-        """Close the program's stdin."""
-        into, self.into = self.into, None
-        self._release(into)
-
-    def raw(self) -> int | None:
-        """None: what is written after the program's end has to be dropped, and its output may end with EIO."""
-        return None
+        self.input = Input(loop, into)
+        self.output = Output(loop, out, most)
 
     def close(self) -> None:
         """Close both our ends."""
-        ends, self.into, self.out = (self.into, self.out), None, None
-        for fd in ends:
-            self._release(fd)
+        self.input.close()
+        self.output.close()
 
     async def ended(self) -> int:
         """Wait for the program's end; its exit status in the shell's way, 128 + n for signal n."""
         if self.status is None:
-            status = await self.loop.child(self.pid)
+            status = await exit_status(self.loop, self.pid)
             self.status = status if status >= 0 else 128 - status
         return self.status
 
@@ -98,15 +65,31 @@ class Child:
         self.close()
         for signum, grace in ENDING:
             if self.status is None:
-                with suppress(PermissionError, ProcessLookupError):  # it became somebody else, as sudo does
+                try:
                     os.killpg(self.pid, signum)
-                with suppress(TimeoutError):
+                except (PermissionError, ProcessLookupError):  # it became somebody else, as sudo does
+                    pass
+                try:
                     await self.loop.within(grace, self.ended())
+                except TimeoutError:
+                    pass
 
-    def _release(self, fd: int | None) -> None:
-        if fd is not None:
-            self.loop.forget(fd)
+
+async def exit_status(loop: Loop, pid: int) -> int:
+    """Wait for a child's end and reap it: its exit status, or minus the signal that ended it."""
+    try:
+        fd = os.pidfd_open(pid)
+    except (AttributeError, OSError):  # no pidfd on this system, or no descriptor left for one
+        pass
+    else:
+        try:
+            await loop.readable(fd)
+        finally:
+            loop.forget(fd)
             os.close(fd)
+    while (end := os.waitpid(pid, os.WNOHANG)) == (0, 0):
+        await loop.wait(loop.child_ended)
+    return os.waitstatus_to_exitcode(end[1])
 
 
 def hand_over(loop: Loop, program: Program, sock: socket.socket, environment: Mapping[str, str]) -> Child:
@@ -118,10 +101,10 @@ def hand_over(loop: Loop, program: Program, sock: socket.socket, environment: Ma
     return Child(loop, _spawn(program.argv, sock.fileno(), sock.fileno(), environment))
 
 
-def start(loop: Loop, program: Program, environment: Mapping[str, str], size: int = CHUNK) -> Child:
+def start(loop: Loop, program: Program, environment: Mapping[str, str], most: int = CHUNK) -> Child:
     """Start the program between a pipe and a pipe, or a pseudo-terminal if it filters. Raises ProgramError.
 
-    Its output is read in chunks of at most `size` bytes.
+    Its output is read in chunks of at most `most` bytes.
     """
     ours: list[int] = []
     theirs: list[int] = []
@@ -146,7 +129,7 @@ def start(loop: Loop, program: Program, environment: Mapping[str, str], size: in
             os.close(fd)
     for fd in ours:
         os.set_blocking(fd, False)
-    return Child(loop, pid, into, out, size)
+    return Child(loop, pid, into, out, most)
 
 
 def _spawn(argv: tuple[str, ...], stdin: int, stdout: int, environment: Mapping[str, str]) -> int:
@@ -188,11 +171,3 @@ def environment(protocol: str, local: Address, remote: Address) -> dict[str, str
         "PROTO": protocol.upper(),
     }
     return {**os.environ, **{f"{prefix}_{name}": value for prefix in ("PYNC", "NCAT") for name, value in facts.items()}}
-
-
-def seal() -> None:
-    """Keep the descriptors that we inherited ourselves from our children: a program gets 0, 1 and 2."""
-    for name in os.listdir("/dev/fd"):
-        if int(name) > 2:
-            with suppress(OSError):  # the descriptor of the listing itself
-                os.set_inheritable(int(name), False)

@@ -1,61 +1,46 @@
 """Datagram sockets as endpoints: UDP, unix datagrams.
 
 Theory: a read is one datagram and a write is one datagram, whole or an error. An empty datagram is data, never an
-end. There is no end-of-file, and so no half-close. Each peer address is an endpoint of its own: `DatagramSocket` has
-one socket and one peer, `Peer` shares the socket of a `Mailroom` that sorts what arrives by its sender.
+end. There is no end-of-file, and so no half-close. Where the kernel has it, many travel in one system call
+(`offload.py`). A socket here has one peer; for a socket with many see `mailroom.py`.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import socket
-from collections import OrderedDict, deque
-from contextlib import suppress
+from collections import deque
 
+from pync.endpoints import CHUNK
+from pync.endpoints.offload import BATCH, UNSUITABLE, WHOLE, Inbox, cut, segmented, send_segments
 from pync.endpoints.sockets import ConnectedSocket
 from pync.errors import PeerLost, reason
-from pync.events import Address, Denied
-from pync.tasks import Signal
+from pync.events import address
+from pync.system import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from pync.endpoints import Bytes
-    from pync.events import Report
     from pync.loop import Loop
 
-LARGEST = 65507  # bytes: 65,535 less the headers of IPv4 and UDP
-WHOLE = 1 << 16  # bytes: a receive of this size never cuts a UDP datagram
-WHOLE_UNIX = 1 << 18  # bytes: nor this one a unix datagram (net.core.wmem_default is less)
-QUEUE = 1 << 20  # bytes that may wait for one peer's session
-BATCH = 64  # datagrams received for each wake-up
 REFUSED = os.strerror(errno.ECONNREFUSED)
-PEERS = 16384  # sessions at a time; then the one silent for longest ends
-AGAIN = 0.002  # seconds between two tries to send to a unix peer whose queue is full
-
-
-def address(name: Any) -> Address:
-    """A socket's address as the system gives it: a tuple for IP, a path for unix (abstract ones begin with NUL)."""
-    if isinstance(name, tuple):
-        return Address(host=name[0], port=name[1])
-    text = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name or ""
-    return Address(host="@" + text[1:] if text.startswith("\0") else text)
 
 
 def receive(sock: socket.socket) -> tuple[bytes, Any]:
     """A whole datagram, and its sender's name. Raises OSError."""
-    return sock.recvfrom(WHOLE_UNIX if sock.family == socket.AF_UNIX else WHOLE)
+    return sock.recvfrom(CHUNK if sock.family == socket.AF_UNIX else WHOLE)
 
 
 def remove_own_path(sock: socket.socket) -> None:
     """Remove the path that a unix datagram socket is bound to: nobody can be answered there any more."""
     name = sock.getsockname() if sock.family == socket.AF_UNIX else None
     if name and isinstance(name, str):  # an abstract one is bytes, and goes with the socket
-        with suppress(OSError):  # a privilege that we dropped may be missing
+        try:
             os.unlink(name)
+        except OSError:  # a privilege that we dropped may be missing
+            pass
 
 
 class DatagramSocket(ConnectedSocket):
@@ -68,46 +53,114 @@ class DatagramSocket(ConnectedSocket):
         self.arrived = deque(first or ())
         self.heard = False  # the peer has said something
         self.refused: PeerLost | None = None
+        self.inbox = Inbox(sock)
+        self.private = False  # nothing is there any more that others sent before we connected
+        self.segmented = segmented(sock)
 
     async def read(self) -> bytes | None:
         """One datagram of the peer's. Raises PeerLost (nobody listens there), once all that came before is read."""
+        if not self.arrived:
+            for piece, size in await self._pieces():
+                self.arrived += cut(piece, size)
+        return self.arrived.popleft()
+
+    async def read_all(self) -> bytes | None:
+        """All datagrams that are there, joined; at least one. Raises PeerLost."""
         if self.arrived:
-            return self.arrived.popleft()
+            data = b"".join(self.arrived)
+            self.arrived.clear()
+            return data
+        while self.private and not self.refused:
+            await self.loop.readable(self.sock.fileno())
+            if not self.refused and (stream := self._stream()) is not None:
+                return stream
+        return b"".join([piece for piece, _ in await self._pieces()])
+
+    def _stream(self) -> bytes | None:
+        """What is there, received in a row: names and sizes would cost more than the datagrams."""
+        buffer, count, end = self.inbox.buffer, 0, 0
+        try:
+            while count < BATCH and end <= len(buffer) - WHOLE:
+                end += self.sock.recv_into(buffer[end:])
+                count += 1
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self.refused = self.failed(error)
+        self.heard = self.heard or count > 0
+        return bytes(buffer[:end]) if count else None
+
+    async def _pieces(self) -> list[tuple[bytes, int]]:
+        """What has come, each piece with the size of its segments."""
         while True:
             if not self.refused:
                 await self.loop.readable(self.sock.fileno())
-            try:
-                data, name = receive(self.sock)
-            except BlockingIOError:
-                if self.refused:
-                    raise self.refused from None
-            except OSError as error:  # it is told first, before what still waits to be read
-                self.refused = self.lost(error)
-            else:
-                if self.refused and not name:  # no datagram: we have shut the socket
-                    raise self.refused
+            pieces: list[tuple[bytes, int]] = []
+            room = CHUNK
+            for _ in range(BATCH):
+                received = self._receive()
+                if received is None:
+                    if self.refused and not pieces:
+                        raise self.refused
+                    break
+                piece, size, name = received
                 if name == self.name or not name:
-                    self.heard = True
-                    return data
+                    pieces.append((piece, size))
+                    room -= len(piece)
+                if room < WHOLE:
+                    break
+            if pieces:
+                self.heard = True
+                return pieces
+
+    def _receive(self) -> tuple[bytes, int, Any] | None:
+        """What is next; None if nothing is there. A refusal is told first, before what still waits to be read."""
+        while True:
+            try:
+                received = self.inbox.receive()
+            except BlockingIOError:
+                self.private = self.sock.family != socket.AF_UNIX
+                return None
+            except OSError as error:
+                self.refused = self.failed(error)
+            else:
+                shut = self.refused and not received[2]  # no datagram: we have shut the socket
+                return None if shut else received
 
     async def write(self, data: Bytes) -> int:
         """Send one datagram. Raises PeerLost: too long, or an earlier one was refused (told to who reads first)."""
         try:
             return await super().write(data)
         except PeerLost as error:
-            if error.cause == REFUSED:
-                self.refused = error
-                with suppress(OSError):
-                    self.sock.shutdown(socket.SHUT_RD)  # wakes who reads
-                await self.loop.sleep(0)
+            await self._tell(error)
             raise
+
+    async def write_many(self, data: Bytes, size: int) -> int:
+        """Send datagrams of `size` bytes, the last may be shorter: all in one call, or else the first. As `write`."""
+        try:
+            return send_segments(self.sock, data, size)
+        except BlockingIOError:
+            pass  # the first of them waits for room
+        except OSError as error:
+            if error.errno not in UNSUITABLE:
+                lost = self.failed(error)
+                await self._tell(lost)
+                raise lost from None
+            self.segmented = False
+        return await self.write(data[:size])
+
+    async def _tell(self, error: PeerLost) -> None:
+        """Let who reads be the first to say that we were refused, after what has come before."""
+        if error.cause == REFUSED:
+            self.refused = error
+            try:
+                self.sock.shutdown(socket.SHUT_RD)  # wakes who reads
+            except OSError:
+                pass
+            await self.loop.sleep(0)
 
     async def send_eof(self) -> None:
         """Nothing: datagrams have no end-of-file."""
-
-    def raw(self) -> int | None:
-        """None: the kernel's copying would not keep datagrams apart."""
-        return None
 
     def close(self) -> None:
         """Close the socket, and remove the unix path of our own end."""
@@ -115,118 +168,6 @@ class DatagramSocket(ConnectedSocket):
             remove_own_path(self.sock)
         super().close()
 
-    def lost(self, error: OSError) -> PeerLost:
+    def failed(self, error: OSError) -> PeerLost:
         """What went wrong with this peer."""
         return PeerLost(f"datagrams to {self.peer}", reason(error))
-
-
-class Peer:
-    """One peer of a socket that serves many. Its queue is bounded: what does not fit is dropped, as UDP does."""
-
-    def __init__(self, mailroom: Mailroom, sock: socket.socket, name: Any) -> None:
-        self.mailroom = mailroom
-        self.loop = mailroom.loop
-        self.sock = sock
-        self.name = name
-        self.peer = address(name)
-        self.queue: deque[bytes] = deque()
-        self.size = 0
-        self.arrived = Signal()
-        self.closed = False
-
-    def deliver(self, data: bytes) -> bool:
-        """Queue a datagram that came from this peer; False if there is no room."""
-        if self.size + len(data) > QUEUE:
-            return False
-        self.queue.append(data)
-        self.size += len(data) + 64  # an empty one takes room as well
-        self.arrived.fire()
-        return True
-
-    async def read(self) -> bytes | None:
-        """One datagram of the peer's; None once the session was closed to make room."""
-        while not self.queue and not self.closed:
-            await self.loop.wait(self.arrived)
-        if not self.queue:
-            return None
-        data = self.queue.popleft()
-        self.size -= len(data) + 64
-        return data
-
-    async def write(self, data: Bytes) -> int:
-        """Send one datagram to the peer. Raises PeerLost."""
-        if not self.name:
-            raise PeerLost(f"datagrams to {self.peer}", "it cannot be answered")
-        while True:
-            try:
-                return self.sock.sendto(data, self.name)
-            except BlockingIOError:
-                await self.mailroom.room(self.sock)
-            except OSError as error:
-                raise PeerLost(f"datagrams to {self.peer}", reason(error)) from None
-
-    async def send_eof(self) -> None:
-        """Nothing: datagrams have no end-of-file."""
-
-    def raw(self) -> int | None:
-        """None: the socket is shared."""
-        return None
-
-    def close(self) -> None:
-        """End the session: the next datagram of this peer begins a new one."""
-        if not self.closed:  # else it would end that new one
-            self.closed = True
-            self.mailroom.sessions.pop((self.sock, self.name), None)
-            self.arrived.fire()
-
-
-class Mailroom:
-    """Sorts the datagrams of one or more bound sockets into sessions, one for each peer."""
-
-    def __init__(self, loop: Loop, report: Report, welcome: Callable[[Peer], bool]) -> None:
-        """`welcome` is asked for each new peer, and starts its session or says no."""
-        self.loop = loop
-        self.report = report
-        self.welcome = welcome
-        self.sessions: OrderedDict[tuple[socket.socket, Any], Peer] = OrderedDict()
-        self._room: dict[socket.socket, Signal] = {}
-
-    async def receive(self, sock: socket.socket) -> None:
-        """Receive for ever."""
-        while True:
-            await self.loop.readable(sock.fileno())
-            for _ in range(BATCH):
-                try:
-                    data, name = receive(sock)
-                except BlockingIOError:
-                    break
-                except OSError:
-                    continue  # what another peer's host answered to a datagram of ours
-                self._sort(sock, name, data)
-
-    def _sort(self, sock: socket.socket, name: Any, data: bytes) -> None:
-        key = (sock, name)
-        peer = self.sessions.get(key)
-        if peer is None:
-            peer = Peer(self, sock, name)
-            if not self.welcome(peer):
-                return
-            self.sessions[key] = peer
-            if len(self.sessions) > PEERS:
-                next(iter(self.sessions.values())).close()
-        self.sessions.move_to_end(key)
-        if not peer.deliver(data):
-            self.report(Denied(peer=peer.peer, why="its queue is full, a datagram was dropped"))
-
-    async def room(self, sock: socket.socket) -> None:
-        """Wait until the socket takes a datagram again: one task waits for all the sessions on it."""
-        if sock in self._room:
-            await self.loop.wait(self._room[sock])
-            return
-        self._room[sock] = Signal()
-        try:
-            await self.loop.writable(sock.fileno())
-            if sock.family == socket.AF_UNIX:  # it is the peer's queue that is full, and nothing tells when it is not
-                await self.loop.sleep(AGAIN)
-        finally:
-            self._room.pop(sock).fire()

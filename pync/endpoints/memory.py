@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pync.endpoints import Half
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pync.endpoints import Source
 
 MEMORY = 1 << 16  # bytes of a source's beginning that are remembered
 
 
-class Chain:
+class Chain(Half):
     """The chunks, one after the other, and then the rest of another source (None: nothing more)."""
 
     def __init__(self, chunks: list[bytes], rest: Source | None) -> None:
@@ -22,16 +26,12 @@ class Chain:
             return self.chunks.pop()
         return await self.rest.read() if self.rest else None
 
-    def raw(self) -> int | None:
-        """The other source's descriptor, once the chunks are gone."""
-        return self.rest.raw() if self.rest and not self.chunks else None
-
     def unread(self) -> int:
         """Bytes known to be left."""
-        return sum(map(len, self.chunks)) + getattr(self.rest, "unread", int)()
+        return sum(map(len, self.chunks)) + (self.rest.unread() if self.rest else 0)
 
 
-class Remembered:
+class Remembered(Half):
     """A source of which the beginning can be read again."""
 
     def __init__(self, source: Source) -> None:
@@ -41,7 +41,14 @@ class Remembered:
 
     async def read(self) -> bytes | None:
         """What the source gives."""
-        data = await self.source.read()
+        return self._keep(await self.source.read())
+
+    def more(self) -> bytes | None:
+        """What the source gives at once."""
+        more: Callable[[], bytes | None] | None = getattr(self.source, "more", None)
+        return self._keep(more()) if more else None
+
+    def _keep(self, data: bytes | None) -> bytes | None:
         if data is not None and self.room >= 0:
             self.said.append(data)
             self.room -= len(data)
@@ -51,10 +58,6 @@ class Remembered:
         """All of it from the start; None if that was too much to remember."""
         return Remembered(Chain(self.said, self.source)) if self.room >= 0 else None
 
-    def raw(self) -> int | None:
-        """None: it must see the bytes."""
-        return None
-
     def unread(self) -> int:
         """Bytes known to be left."""
-        return int(getattr(self.source, "unread", int)())
+        return self.source.unread()

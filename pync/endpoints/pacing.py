@@ -5,13 +5,15 @@ They wrap a source and slow down only that one: the other direction does not not
 
 from __future__ import annotations
 
+from pync.endpoints import Half
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.endpoints import Source
     from pync.loop import Loop
 
 
-class Paced:
+class Paced(Half):
     """One line at a time, with so many seconds between one and the next."""
 
     def __init__(self, loop: Loop, source: Source, seconds: float) -> None:
@@ -35,16 +37,12 @@ class Paced:
         self.begun = line.endswith(b"\n")  # the rest of a line follows its beginning without a pause
         return line
 
-    def raw(self) -> int | None:
-        """None: it must see the lines."""
-        return None
-
     def unread(self) -> int:
         """Bytes known to be left: lines whose turn has not come, and what the source knows of."""
-        return sum(map(len, self.lines)) + getattr(self.source, "unread", int)()
+        return sum(map(len, self.lines)) + self.source.unread()
 
 
-class Delayed:
+class Delayed(Half):
     """Everything so many seconds after it was read."""
 
     def __init__(self, loop: Loop, source: Source, seconds: float) -> None:
@@ -62,10 +60,6 @@ class Delayed:
         data, self.held = self.held, None
         return data
 
-    def raw(self) -> int | None:
-        """None: it must see what comes."""
-        return None
-
     def unread(self) -> int:
         """Bytes known to be left: what is held back, and what the source knows of."""
-        return len(self.held or b"") + getattr(self.source, "unread", int)()
+        return len(self.held or b"") + self.source.unread()

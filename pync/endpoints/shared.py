@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections import deque
 
-from pync.endpoints import write_all
+from pync.endpoints import Half, write_all
 from pync.endpoints.stdio import STDIN, FileSource, is_regular
 from pync.tasks import Signal
 
@@ -83,7 +83,7 @@ class SharedStdin:
                     reader.given_up.fire()
 
 
-class Reader:
+class Reader(Half):
     """One client's view of a stdin that all share."""
 
     def __init__(self, shared: SharedStdin) -> None:
@@ -113,10 +113,6 @@ class Reader:
         self.moved_at = self.shared.loop.clock()
         self.shared.changed.fire()
         return data
-
-    def raw(self) -> int | None:
-        """None: the descriptor is everybody's."""
-        return None
 
     def unread(self) -> int:
         """Bytes that wait for this client."""
@@ -161,7 +157,7 @@ class SharedStdout:
             self.free.fire()
 
 
-class Share:
+class Share(Half):
     """One client's part of stdout."""
 
     def __init__(self, shared: SharedStdout) -> None:
@@ -188,7 +184,3 @@ class Share:
     async def send_eof(self) -> None:
         """This client will write no more."""
         await self.shared.leave(self)
-
-    def raw(self) -> int | None:
-        """None: it must see the lines."""
-        return None

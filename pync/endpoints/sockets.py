@@ -7,14 +7,13 @@ we sent last (RFC 2525 §2.17): `linger` ends a conversation that the other side
 
 from __future__ import annotations
 
+import errno
 import os
 import select
-import socket
-import sys
-from contextlib import suppress
 
-from pync.endpoints import CHUNK
+from pync.endpoints import FEW, Half, appetite, queued
 from pync.errors import PeerLost, reason
+from pync.system import socket
 from pync.tasks import Signal
 
 TYPE_CHECKING = False
@@ -27,7 +26,7 @@ LINGER = 2.0  # seconds given to the peer to read the end of what it was sent
 SHORTEST_LOOK, LONGEST_LOOK = 0.01, 1.0  # seconds between two looks at what the peer has acknowledged
 
 
-class ConnectedSocket:
+class ConnectedSocket(Half):
     """What connected sockets of every kind have in common. It owns the socket and closes it."""
 
     def __init__(self, loop: Loop, sock: socket.socket, peer: Address) -> None:
@@ -44,7 +43,7 @@ class ConnectedSocket:
             except BlockingIOError:
                 await self.loop.writable(self.sock.fileno())
             except OSError as error:
-                raise self.lost(error) from None
+                raise self.failed(error) from None
 
     def close(self) -> None:
         """Close the socket; what the kernel still holds for the peer goes on its way."""
@@ -52,7 +51,7 @@ class ConnectedSocket:
             self.loop.forget(self.sock.fileno())
             self.sock.close()
 
-    def lost(self, error: OSError) -> PeerLost:
+    def failed(self, error: OSError) -> PeerLost:
         """How the connection broke."""
         raise NotImplementedError
 
@@ -63,45 +62,46 @@ class StreamSocket(ConnectedSocket):
     def __init__(self, loop: Loop, sock: socket.socket, peer: Address) -> None:
         super().__init__(loop, sock, peer)
         self.half_closed = False
+        self.size = FEW
 
     async def read(self) -> bytes | None:
         """What has arrived; None at the peer's end-of-file. Raises PeerLost."""
         while True:
             await self.loop.readable(self.sock.fileno())
             try:
-                return self.sock.recv(CHUNK) or None
+                data = self.sock.recv(self.size)
             except BlockingIOError:
                 continue
             except OSError as error:
-                raise self.lost(error) from None
+                raise self.failed(error) from None
+            self.size = appetite(self.size, len(data))
+            return data or None
 
     async def send_eof(self) -> None:
         """Half-close: the peer reads an end-of-file after all that was written."""
         if not self.half_closed:
             self.half_closed = True
-            with suppress(OSError):  # the connection is gone: reading tells how
+            try:
                 self.sock.shutdown(socket.SHUT_WR)
+            except OSError:  # the connection is gone: reading tells how
+                pass
 
     def raw(self) -> int | None:
         """The socket's descriptor."""
         return self.sock.fileno()
 
-    def lost(self, error: OSError) -> PeerLost:
+    def failed(self, error: OSError) -> PeerLost:
         """How the connection broke, with what the kernel had accepted and the peer never acknowledged."""
+        if error.errno == errno.EPIPE and self.sock.family != socket.AF_UNIX and not self.half_closed:
+            # Only a reset stops TCP from sending. sendfile(2) keeps the one to itself that strikes in its middle.
+            error = OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         return PeerLost(f"connection to {self.peer}", reason(error), unsent=self.unacknowledged())
 
     def unacknowledged(self) -> int:
         """Bytes that the kernel accepted and the peer has not acknowledged (SIOCOUTQ, tcp(7)), a reset included."""
-        import fcntl
-        import termios
-
         if self.sock.family == socket.AF_UNIX:  # where it counts something else
             return 0
-        try:
-            waiting = fcntl.ioctl(self.sock.fileno(), termios.TIOCOUTQ, bytes(4))
-        except OSError:
-            return 0
-        return max(0, int.from_bytes(waiting, sys.byteorder) - self.half_closed)  # a FIN counts as one
+        return max(0, queued(self.sock.fileno(), outward=True) - self.half_closed)  # a FIN counts as one
 
     async def gone(self) -> None:
         """Wait until the connection is gone in both directions; raises PeerLost if it was reset.
@@ -122,7 +122,7 @@ class StreamSocket(ConnectedSocket):
             finally:
                 self.loop.forget(hangups.fileno())
         if code := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            raise self.lost(OSError(code, os.strerror(code)))
+            raise self.failed(OSError(code, os.strerror(code)))
 
     async def linger(self, limit: float | None = LINGER) -> bool:
         """Half-close; read and drop what still comes until the peer's end, or until it has taken all we sent.

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 import stat
-from contextlib import suppress
 
-from pync.endpoints import CHUNK
+from pync.descriptors import reserve
+from pync.endpoints import CHUNK, FEW, Half, appetite, queued
 from pync.errors import InputError, OutputError, OutputGone, reason
+from pync.system import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
     from pync.loop import Loop
 
 STDIN, STDOUT = 0, 1
-
-
-def reserve() -> None:
-    """Open /dev/null on those of the descriptors 0 to 2 that are closed, so that no socket ever lands there."""
-    with suppress(FileNotFoundError):  # a root directory without /dev: nothing is there to open
-        while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
-            os.set_inheritable(fd, True)
-        os.close(fd)
 
 
 def is_null(fd: int) -> bool:
@@ -55,8 +47,10 @@ def is_regular(fd: int) -> bool:
 def _private(fd: int, flags: int) -> int:
     """A non-blocking descriptor of our own for a pipe, FIFO or terminal; otherwise `fd` itself."""
     if stat.S_ISFIFO(os.fstat(fd).st_mode) or os.isatty(fd):
-        with suppress(OSError):
+        try:
             return os.open(f"/proc/self/fd/{fd}", flags | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        except OSError:
+            pass
     return fd
 
 
@@ -64,12 +58,13 @@ def _as_socket(fd: int) -> socket.socket | None:
     return socket.socket(fileno=os.dup(fd)) if stat.S_ISSOCK(os.fstat(fd).st_mode) else None
 
 
-class Stdin:
+class Stdin(Half):
     """Reads a descriptor that we were given: stdin."""
 
     def __init__(self, loop: Loop, fd: int = STDIN, size: int = CHUNK) -> None:
         self.loop = loop
-        self.size = size
+        self.most = size
+        self.size = min(FEW, size)
         self.sock = _as_socket(fd)
         self.fd = _private(fd, os.O_RDONLY)
 
@@ -78,26 +73,30 @@ class Stdin:
         while True:
             await self.loop.readable(self.fd)
             try:
-                if self.sock is not None:
-                    return self.sock.recv(self.size, socket.MSG_DONTWAIT) or None
-                return os.read(self.fd, self.size) or None
+                data = self.sock.recv(self.size, socket.MSG_DONTWAIT) if self.sock else os.read(self.fd, self.size)
             except BlockingIOError:
                 continue
             except OSError as error:
-                raise InputError("reading stdin", reason(error)) from None
+                raise self.failed(error) from None
+            self.size = appetite(self.size, len(data), self.most)
+            return data or None
 
     def raw(self) -> int | None:
-        """The descriptor."""
-        return self.fd
+        """The descriptor; a terminal has nothing to gain, and a socket that we share cannot be told not to block."""
+        return None if self.sock or os.isatty(self.fd) else self.fd
+
+    def failed(self, error: OSError) -> InputError:
+        """What an error of stdin means."""
+        return InputError("reading stdin", reason(error))
 
     def unread(self) -> int:
-        """Bytes that a regular file still holds; 0 for all else, which cannot tell."""
+        """Bytes that a regular file or a pipe still holds; 0 for all else, which cannot tell."""
         if not is_regular(self.fd):
-            return 0
+            return queued(self.fd) if stat.S_ISFIFO(os.fstat(self.fd).st_mode) else 0
         return max(0, os.fstat(self.fd).st_size - os.lseek(self.fd, 0, os.SEEK_CUR))
 
 
-class FileSource:
+class FileSource(Half):
     """Reads a regular file from a position of its own, so that many can read the same descriptor."""
 
     def __init__(self, loop: Loop, fd: int, position: int) -> None:
@@ -111,20 +110,24 @@ class FileSource:
         try:
             data = os.pread(self.fd, CHUNK, self.position)
         except OSError as error:
-            raise InputError("reading stdin", reason(error)) from None
+            raise self.failed(error) from None
         self.position += len(data)
         return data or None
 
     def raw(self) -> int | None:
-        """None: the position is ours, not the descriptor's."""
-        return None
+        """The descriptor, which is to be read from `position`."""
+        return self.fd
+
+    def failed(self, error: OSError) -> InputError:
+        """What an error of the file means."""
+        return InputError("reading stdin", reason(error))
 
     def unread(self) -> int:
         """Bytes left until the file's end."""
         return max(0, os.fstat(self.fd).st_size - self.position)
 
 
-class Stdout:
+class Stdout(Half):
     """Writes a descriptor that we were given: stdout. Its end-of-file is closing it."""
 
     def __init__(self, loop: Loop, fd: int = STDOUT) -> None:
@@ -148,10 +151,8 @@ class Stdout:
                 return os.write(self.fd, data[: self.limit])
             except BlockingIOError:
                 await self.loop.writable(self.fd)
-            except (BrokenPipeError, ConnectionResetError) as error:
-                raise OutputGone("writing stdout", reason(error)) from None
             except OSError as error:
-                raise OutputError("writing stdout", reason(error)) from None
+                raise self.failed(error) from None
 
     async def send_eof(self) -> None:
         """Close stdout, so that its reader sees the end; /dev/null keeps its place. Raises OutputError."""
@@ -166,16 +167,21 @@ class Stdout:
         try:
             os.close(self.given)  # a network file system tells here that the data did not fit
         except OSError as error:
-            raise OutputError("writing stdout", reason(error)) from None
+            raise self.failed(error) from None
         finally:
             reserve()
 
     def raw(self) -> int | None:
-        """The descriptor."""
-        return self.fd
+        """The descriptor; not of a terminal, nor of a socket or a pipe that we only share."""
+        return None if self.sock or self.limit or os.isatty(self.fd) else self.fd
+
+    def failed(self, error: OSError) -> OutputError:
+        """What an error of stdout means: nobody reads it any more, or it takes no more."""
+        gone = isinstance(error, (BrokenPipeError, ConnectionResetError))
+        return (OutputGone if gone else OutputError)("writing stdout", reason(error))
 
 
-class Discard:
+class Discard(Half):
     """Throws away what it is given: the stdout of a conversation that only sends."""
 
     async def write(self, data: Bytes) -> int:
@@ -184,7 +190,3 @@ class Discard:
 
     async def send_eof(self) -> None:
         """Nothing to end."""
-
-    def raw(self) -> int | None:
-        """None: there is no descriptor."""
-        return None

@@ -8,7 +8,6 @@ computes: it resolves nothing but the names of services, opens nothing and print
 from __future__ import annotations
 
 import os
-import signal
 
 from pync import __version__
 from pync.config import Access, Config, Ending, Logs, Program, SocketOptions
@@ -17,6 +16,7 @@ from pync.faces import types
 from pync.faces.own_options import ABOUT, FORMS, HINTS, TABLE
 from pync.faces.table import every, read
 from pync.faces.words import Words, say, show
+from pync.system import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Own:
         self.words = Words(asked)
         from pync.engine import run
 
-        return status(run(asked, self.words.report))
+        return status(run(asked, self.words.report, self.words.wants))
 
     def failed(self, error: PyncError) -> int:
         """Say what went wrong, and answer the exit status: negative for the signal that should end us."""

@@ -142,7 +142,7 @@ def path(text: str) -> str:
 def _port(text: str, protocol: str, low: int) -> int:
     if _is_decimal(_signed(text)[1]):
         return _integer(low, text, 65535)
-    import socket
+    from pync.system import socket
 
     try:
         return socket.getservbyname(text, protocol)

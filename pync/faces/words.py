@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 
 from pync.errors import ConnectError, OutputError, OutputGone, reason
 from pync.events import (
@@ -37,9 +36,12 @@ VERBOSITY: dict[type[Event], int] = {SessionFailed: 0, OutOfDescriptors: 0, Retr
 
 def say(line: str) -> None:
     """Write a line on stderr, if that takes it."""
-    printable = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
-    with suppress(OSError):
-        os.write(2, f"{printable}\n".encode(sys.getfilesystemencoding(), "backslashreplace"))
+    if not line.isprintable():
+        line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+    try:
+        os.write(2, f"{line}\n".encode(sys.getfilesystemencoding(), "backslashreplace"))
+    except OSError:
+        pass
 
 
 def show(text: str) -> int:
@@ -62,9 +64,13 @@ class Words:
         self._config = config
         self._told = ""  # why the last attempt to connect failed, if that was said
 
+    def wants(self, kind: type[Event]) -> bool:
+        """Whether events of this kind are said at this verbosity."""
+        return self._config.verbosity >= VERBOSITY.get(kind, 1)
+
     def report(self, event: Event) -> None:
         """Say an event, if it is to be said at this verbosity."""
-        if self._config.verbosity < VERBOSITY.get(type(event), 1):
+        if not self.wants(type(event)):
             return
         if isinstance(event, ConnectFailed):
             self._told = event.why
@@ -107,10 +113,10 @@ class Words:
     def _service(self, port: int, transport: str) -> str:
         if self._config.numeric:
             return "*"
-        from socket import getservbyport
+        from pync.system import socket
 
         try:
-            return getservbyport(port, transport)
+            return socket.getservbyport(port, transport)
         except OSError:
             return "*"
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any, TypeVar
 
-    from pync.modes.session import Run
+    from pync.modes.run import Run
 
     T = TypeVar("T")
 

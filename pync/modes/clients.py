@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 
-from pync.endpoints.datagrams import address
+from pync import system
 from pync.endpoints.sockets import StreamSocket
 from pync.errors import reason
-from pync.events import Accepted, Denied, OutOfDescriptors
+from pync.events import Accepted, Denied, OutOfDescriptors, address
 from pync.net.dial import transport
 from pync.net.options import tune
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import socket
 
     from pync.events import Address
-    from pync.modes.session import Run
+    from pync.modes.run import Run
     from pync.net.access import Rules
 
 NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -28,7 +28,7 @@ async def accept(run: Run, sock: socket.socket) -> StreamSocket | None:
     told = False
     while True:
         try:
-            client, name = sock.accept()
+            client, name = system.accept(sock)
         except OSError as error:
             if error.errno not in NO_DESCRIPTORS:
                 return None  # nobody is there, or who was there has left again

@@ -7,18 +7,12 @@ told again all that was said.
 
 from __future__ import annotations
 
-from functools import partial
-
-from pync.endpoints import CHUNK
-from pync.endpoints.datagrams import LARGEST, DatagramSocket, address
-from pync.endpoints.memory import Remembered
-from pync.endpoints.shared import SharedStdout
 from pync.endpoints.sockets import StreamSocket
-from pync.endpoints.stdio import STDIN, Stdin, Stdout, is_terminal
+from pync.endpoints.stdio import STDIN, Stdout, is_terminal
 from pync.errors import ConnectError, PeerLost, TimedOut
-from pync.events import ConnectFailed, Outcome
+from pync.events import ConnectFailed, Outcome, address
 from pync.modes.attempts import in_order, patiently
-from pync.modes.session import Local, converse, serve
+from pync.modes.session import Local, converse, read_stdin
 from pync.net.dial import dial, transport
 
 TYPE_CHECKING = False
@@ -27,9 +21,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pync.endpoints import Sink
+    from pync.endpoints.datagrams import DatagramSocket
+    from pync.endpoints.memory import Remembered
     from pync.errors import PyncError
     from pync.events import Event
-    from pync.modes.session import Far, Run
+    from pync.modes.run import Run
+    from pync.modes.session import Far
 
 
 async def connect(run: Run) -> Outcome:
@@ -40,29 +37,38 @@ async def connect(run: Run) -> Outcome:
     opened = False
     stdout: Sink = Stdout(run.loop)
     if len(ports) > 1:  # the end of one conversation must not close it for the next
+        from pync.endpoints.shared import SharedStdout
+
         stdout = SharedStdout(run.loop, stdout, lines=False).join()
     for port in ports:
         try:
-            sock, name = await patiently(run, partial(dial, run.loop, run.config, port, run.report))
+            sock, name = await _reach(run, port)
         except (ConnectError, TimedOut) as error:
             failure = error
             continue
         opened = True
-        status = await _session(run, port, _endpoint(run, sock, name), stdout)
+        status = await _session(run, port, sock, name, stdout)
     if failure and not opened:
         raise failure
     return Outcome(opened=True, child_status=status)
 
 
-async def _session(run: Run, port: int | None, far: Far, stdout: Sink) -> int | None:
+async def _reach(run: Run, port: int | None) -> tuple[socket.socket, Any]:
+    return await patiently(run, lambda: dial(run.loop, run.config, port, run.report))
+
+
+async def _session(run: Run, port: int | None, sock: socket.socket, name: Any, stdout: Sink) -> int | None:
     if run.config.program:
-        return await serve(run, far, run.config.program)
-    size = LARGEST if run.config.datagram else CHUNK
-    stdin = Stdin(run.loop, size=size) if run.config.send else None
-    if stdin and port is not None and isinstance(far, DatagramSocket):
-        await _ask(run, port, far, Remembered(stdin), stdout)
+        from pync.modes.program import serve
+
+        return await serve(run, _endpoint(run, sock, name), run.config.program)
+    stdin = read_stdin(run) if run.config.send else None
+    if stdin and port is not None and run.config.datagram:
+        from pync.endpoints.memory import Remembered
+
+        await _ask(run, port, _datagrams(run, sock, name), Remembered(stdin), stdout)
     else:
-        await converse(run, far, Local(stdin, stdout, terminal=is_terminal(STDIN)), client=True)
+        await converse(run, _endpoint(run, sock, name), Local(stdin, stdout, terminal=is_terminal(STDIN)), client=True)
     return None
 
 
@@ -94,10 +100,16 @@ async def _next(run: Run, port: int, lost: list[Any], why: str) -> DatagramSocke
     host, where, kind = run.config.host or "", address(lost[-1]), transport(run.config)
     for event in ConnectFailed(host=host, address=where, transport=kind, why=why), *events:
         run.report(event)
-    return DatagramSocket(run.loop, sock, name)
+    return _datagrams(run, sock, name)
 
 
 def _endpoint(run: Run, sock: socket.socket, name: Any) -> Far:
     if run.config.datagram:
-        return DatagramSocket(run.loop, sock, name)
+        return _datagrams(run, sock, name)
     return StreamSocket(run.loop, sock, address(name))
+
+
+def _datagrams(run: Run, sock: socket.socket, name: Any) -> DatagramSocket:
+    from pync.endpoints.datagrams import DatagramSocket
+
+    return DatagramSocket(run.loop, sock, name)

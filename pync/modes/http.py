@@ -64,7 +64,7 @@ def _file(stdin: Source | None, start: bytes) -> tuple[str | None, int | None]:
         return None, 0
     if not is_regular(STDIN):
         return None, None
-    length = len(start) + getattr(stdin, "unread", int)()
+    length = len(start) + stdin.unread()
     try:
         return os.readlink(f"/proc/self/fd/{STDIN}"), length
     except OSError:

@@ -7,13 +7,14 @@ that it may never use, so who gets the one answer is decided when a request is r
 
 from __future__ import annotations
 
-from pync.endpoints.datagrams import Mailroom
+from pync.endpoints.mailroom import Mailroom
 from pync.endpoints.shared import Reader, SharedStdin, SharedStdout
 from pync.endpoints.stdio import Discard
 from pync.errors import PeerLost, ProgramError, ProtocolError, TimedOut
 from pync.events import Denied, SessionFailed
 from pync.modes.clients import accept, let_in
-from pync.modes.session import Local, converse, serve
+from pync.modes.program import serve
+from pync.modes.session import Local, converse
 from pync.tasks import Signal
 
 TYPE_CHECKING = False
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     import socket
 
     from pync.endpoints import Sink, Source
-    from pync.endpoints.datagrams import Peer
+    from pync.endpoints.mailroom import Peer
     from pync.events import Address
-    from pync.modes.session import Far, Run
+    from pync.modes.run import Run
+    from pync.modes.session import Far
     from pync.net.access import Rules
 
 BATCH = 64  # clients accepted before the others have their turn
@@ -93,6 +95,8 @@ class Server:
             if self.config.program:
                 await serve(self.work, far, self.config.program)
             else:
+                if self._only_hears():  # so until it says something, a client needs no more than this
+                    await self.loop.readable(far.sock.fileno())
                 await self._talk(far)
         except ITS_OWN as error:
             self.work.report(SessionFailed(peer=far.peer, error=error))
@@ -101,6 +105,10 @@ class Server:
             self.sessions -= 1
             if self.chosen is far:
                 self.chosen = None
+
+    def _only_hears(self) -> bool:
+        """Whether a client's first word, or its end, is what there is to wait for."""
+        return not (self.stdin or self.config.datagram or self.config.ending.idle_timeout)
 
     async def _talk(self, far: Far) -> None:
         stdout = self.stdout.join()

@@ -8,25 +8,25 @@ and stdin is read when a client is there. A stdin that is /dev/null has nothing 
 from __future__ import annotations
 
 import os
-import socket
 
-from pync.endpoints import CHUNK
-from pync.endpoints.datagrams import LARGEST, DatagramSocket, address, receive
-from pync.endpoints.stdio import STDIN, Stdin, Stdout, is_null, is_terminal
+from pync.endpoints.stdio import STDIN, Stdout, is_null, is_terminal
 from pync.errors import AddressError, BindError, reason
-from pync.events import Listening, Outcome
+from pync.events import Listening, Outcome, address
 from pync.modes.clients import accept, let_in
-from pync.modes.session import Local, converse, serve
+from pync.modes.session import Local, converse, read_stdin
 from pync.net.access import rules
 from pync.net.bind import bind
 from pync.net.dial import transport
+from pync.system import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pync.endpoints.datagrams import DatagramSocket
     from pync.endpoints.sockets import StreamSocket
-    from pync.modes.session import Far, Run
+    from pync.modes.run import Run
+    from pync.modes.session import Far
     from pync.net.access import Rules
     from pync.net.bind import Bound
     from pync.net.privileges import Identity
@@ -70,7 +70,9 @@ def _load(run: Run) -> None:
     import termios  # noqa: F401
     import tty  # noqa: F401
 
-    from pync.modes import keep_open  # noqa: F401
+    from pync.endpoints import memory, pacing  # noqa: F401
+    from pync.modes import keep_open, program  # noqa: F401
+    from pync.stages import crlf, telnet  # noqa: F401
 
     if run.config.http:
         from pync.modes.http import prepare
@@ -98,13 +100,14 @@ def _addresses(name: str, *, numeric: bool) -> list[str]:
 
 def _local(run: Run) -> Local:
     speaks = run.config.send and not is_null(STDIN) and not run.config.program
-    size = LARGEST if run.config.datagram else CHUNK
-    stdin = Stdin(run.loop, size=size) if speaks else None
+    stdin = read_stdin(run) if speaks else None
     return Local(stdin, Stdout(run.loop), terminal=is_terminal(STDIN))
 
 
 async def _one(run: Run, far: Far, local: Local) -> Outcome:
     if run.config.program:
+        from pync.modes.program import serve
+
         return Outcome(child_status=await serve(run, far, run.config.program))
     await converse(run, far, local, client=False)
     return Outcome()
@@ -125,6 +128,8 @@ async def _first_client(run: Run, bound: Bound, allowed: Rules) -> StreamSocket:
 
 async def _first_peer(run: Run, bound: Bound, allowed: Rules) -> DatagramSocket:
     """The sender of the first datagram that is let in; the socket is connected to it from then on."""
+    from pync.endpoints.datagrams import DatagramSocket, receive
+
     while True:
         await run.loop.first(*(run.loop.readable(sock.fileno()) for sock in bound.sockets))
         for sock in bound.sockets:

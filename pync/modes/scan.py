@@ -1,35 +1,41 @@
 """Scanning: which ports are open, many at once, told in the order that was asked for.
 
-Theory: a window of attempts runs at a time, so a host that drops everything costs the timeout once for each window,
-not once for each port. What is found out of order waits for its turn to be told. UDP answers nothing when a port is
-open; a port is closed when the host says so (ICMP), and taken for open when it stays silent.
+Theory: one worker tries port after port for as long as the answers are there at once; one that has to wait lets
+another begin, up to a window full. So nothing waits where nothing has to, and a host that drops everything costs the
+timeout once for each window, not once for each port. What is found out of order waits for its turn to be told.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
-import socket
 
-from pync.endpoints.datagrams import address
 from pync.errors import ConnectError, reason
-from pync.events import Connected, ConnectFailed, Outcome
+from pync.events import Connected, ConnectFailed, Outcome, address
 from pync.modes.attempts import in_order, patiently
-from pync.net.dial import attempt, own_names, transport, unix_name
+from pync.modes.probes import UNDER_WAY, Probe, StreamProbe, with_port
+from pync.net.dial import own_names, transport, unix_name
 from pync.net.resolve import resolve
+from pync.system import socket
+from pync.tasks import Signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from pync.events import Event
-    from pync.loop import Loop
-    from pync.modes.session import Run
+    from pync.modes.run import Run
+    from pync.tasks import Task
+
+    Address = tuple[int, Any]  # its family, and its name as the system gives it
+    Answers = list[OSError | None]  # for each address that was tried: why it is not open, or None
 
 WINDOW = 512  # attempts at a time, if there are descriptors for so many
 SPARE = 32  # descriptors left for everything else
-LIMIT = 5.0  # seconds for each port, unless asked otherwise: the system's own limit is minutes
-UDP_SILENCE = 2.0  # seconds without a refusal after which a UDP port is taken for open
-PROBE = b"\0"  # not an empty datagram: to several netcats that means the end
+TURN = 256  # ports tried in a row before signals and the other workers have their turn
+REFUSED = OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))  # what most ports answer; never raised
 
 
 async def scan(run: Run) -> Outcome:
@@ -46,30 +52,12 @@ async def scan(run: Run) -> Outcome:
 
 
 async def _round(run: Run) -> bool:
-    """Every port once, through the window; whether any is open."""
-    ports: tuple[int | None, ...] = in_order(run) or (None,)
-    found = await _addresses(run)
-    own = await own_names(run.loop, run.config)
-    probes = iter([(number, port) for number, port in enumerate(ports)])
-    finished: dict[int, list[Event]] = {}
-    told = 0
-    opened = False
-
-    async def work() -> None:
-        nonlocal told, opened
-        for number, port in probes:
-            finished[number] = await _probe(run, [(family, _name(name, port)) for family, name in found], own)
-            while told in finished:
-                for event in finished.pop(told):
-                    opened = opened or isinstance(event, Connected)
-                    run.report(event)
-                told += 1
-
-    await run.loop.together(*(work() for _ in range(min(len(ports), _window()))))
-    return opened
+    """Every port once; whether any is open."""
+    ports = in_order(run) or (None,)
+    return await Sweep(run, ports, await _addresses(run), await own_names(run.loop, run.config)).run()
 
 
-async def _addresses(run: Run) -> list[tuple[int, Any]]:
+async def _addresses(run: Run) -> list[Address]:
     """Every address of the host, asked for once for all ports."""
     config = run.config
     if config.family == "unix":
@@ -77,48 +65,107 @@ async def _addresses(run: Run) -> list[tuple[int, Any]]:
     return await resolve(run.loop, config.host, 0, config.family, datagram=config.datagram, numeric=config.numeric)
 
 
-def _name(name: Any, port: int | None) -> Any:
-    return name if port is None else (name[0], port, *name[2:])
+class Sweep:
+    """One round over the ports: the workers, and what they found that is still to be told."""
 
+    def __init__(self, run: Run, ports: tuple[int | None, ...], addresses: list[Address], own: Any) -> None:
+        """`own` is what `own_names` gives."""
+        self._run = run
+        self._ports = ports
+        self._transport = transport(run.config)
+        self._kind = StreamProbe if self._transport == "tcp" else Probe
+        self._places = [(run, family, name, own) for family, name in addresses]
+        self._workers: list[Task] = []
+        self._window = _window(len(addresses))
+        self._ended = Signal()
+        self._next = 0  # the number of the port that is tried next
+        self._told = 0  # the number of the port that is told next
+        self._found: dict[int, tuple[int, Answers]] = {}  # stretches of ports: where each begins, where it stops
+        self._failures = run.wants(ConnectFailed)
+        self._opened = False
 
-def _window() -> int:
-    """How many attempts the descriptors allow at a time."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, min(WINDOW, soft - SPARE))
-
-
-async def _probe(run: Run, names: list[tuple[int, Any]], own: Any) -> list[Event]:
-    """What is to be told of one port: each address that failed, and the one that is open."""
-    events: list[Event] = []
-    kind, host = transport(run.config), run.config.host or ""
-    for family, name in names:
-        where = address(name)
+    async def run(self) -> bool:
+        """Try every port, report each in order; whether any is open."""
+        loop = self._run.loop
+        self._hire()
         try:
-            await _touch(run, family, name, own)
-        except TimeoutError:
-            events.append(ConnectFailed(host=host, address=where, transport=kind, why="timed out", timed_out=True))
-        except OSError as error:
-            events.append(ConnectFailed(host=host, address=where, transport=kind, why=reason(error)))
-        else:
-            return [*events, Connected(host=host, address=where, transport=kind)]
-    return events
+            while not (all(task.done for task in self._workers) or any(task.error for task in self._workers)):
+                await loop.wait(self._ended)
+            failed = [task for task in self._workers if task.error]
+        finally:
+            await loop.dismiss(*self._workers)
+        for task in failed:
+            task.result()
+        return self._opened
+
+    def _hire(self) -> None:
+        """Let another worker begin, unless the window is full."""
+        if len(self._workers) < self._window:
+            self._workers.append(self._run.loop.spawn(self._work(), self._ended))
+
+    async def _work(self) -> None:
+        """Try ports until none is left: many in a row while they are refused at once, or one with patience."""
+        probes = [self._kind(*place) for place in self._places]
+        try:
+            while ports := self._ports[self._next : self._next + TURN]:
+                first = self._next
+                count, refusing = self._kind.refusals(probes, ports)
+                self._next += count
+                if count:
+                    self._settle(first, self._next, [REFUSED] * len(probes))
+                if count == len(ports):
+                    await self._run.loop.sleep(0)
+                    continue
+                number = self._next
+                self._next += 1
+                self._settle(number, number + 1, await self._answers(probes, ports[count], refusing))
+        finally:
+            for probe in probes:
+                probe.close()
+
+    async def _answers(self, probes: list[Probe], port: int | None, refusing: int) -> Answers:
+        """Why each address is not open, or None, after which no other is tried. The first ones refused it already."""
+        answers: Answers = [REFUSED] * refusing
+        for probe in probes[refusing:]:
+            try:
+                code = probe.ask(port)
+                if code in UNDER_WAY:
+                    self._hire()
+                else:
+                    await self._run.loop.sleep(0)  # nothing to wait for, but the others have their turn
+                await probe.answer(port, code)
+            except OSError as error:
+                answers.append(error)
+            else:
+                return [*answers, None]
+        return answers
+
+    def _settle(self, first: int, stop: int, answers: Answers) -> None:
+        """Take down what a stretch of ports answers, and report all up to the first port that is still waited for."""
+        self._found[first] = stop, answers
+        while self._told in self._found:
+            first, (stop, answers) = self._told, self._found.pop(self._told)
+            self._told = stop
+            self._opened = self._opened or answers[-1] is None
+            if self._failures or answers[-1] is None:
+                for port in self._ports[first:stop]:
+                    for event in self._events(port, answers):
+                        self._run.report(event)
+
+    def _events(self, port: int | None, answers: Answers) -> Iterator[Event]:
+        """Each address that failed, and the one that is open."""
+        kind, host = self._transport, self._run.config.host or ""
+        for failure, (_, _, name, _) in zip(answers, self._places, strict=False):
+            where = address(with_port(name, port))
+            if failure is None:
+                yield Connected(host=host, address=where, transport=kind)
+            else:
+                late = isinstance(failure, TimeoutError)
+                why = "timed out" if late else reason(failure)
+                yield ConnectFailed(host=host, address=where, transport=kind, why=why, timed_out=late)
 
 
-async def _touch(run: Run, family: int, name: Any, own: Any) -> None:
-    """Connect and close. A datagram socket sends two probes and waits to be refused. Raises OSError."""
-    limit = run.config.connect_timeout or LIMIT
-    sock, _ = await run.loop.within(limit, attempt(run.loop, run.config, family, name, own))
-    try:
-        if run.config.datagram and family != socket.AF_UNIX:
-            await _knock(run.loop, sock, min(limit, UDP_SILENCE) / 2)
-    finally:
-        run.loop.forget(sock.fileno())
-        sock.close()
-
-
-async def _knock(loop: Loop, sock: socket.socket, wait: float) -> None:
-    for _ in range(2):
-        sock.send(PROBE)
-        if await loop.readable(sock.fileno(), loop.clock() + wait):
-            sock.recv(1)  # an answer means open; a refusal is raised here
-            return
+def _window(addresses: int) -> int:
+    """How many workers the descriptors allow, each with a socket for each address."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, min(WINDOW, (soft - SPARE) // addresses))

@@ -18,9 +18,8 @@ A rule that cannot be understood is an error at the start, never a rule that is 
 
 from __future__ import annotations
 
-import socket
-
 from pync.errors import AddressError, InputError, UsageError, reason
+from pync.system import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import stat
-from contextlib import suppress
 
-from pync.endpoints.datagrams import address
 from pync.errors import BindError, reason
+from pync.events import address
 from pync.net.dial import unix_name
 from pync.net.options import new_socket
 from pync.net.resolve import resolve
+from pync.system import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,8 +59,10 @@ class Bound:
         """Remove our path."""
         path, self.path = self.path, None
         if path and _identity(path) == self.identity:
-            with suppress(OSError):  # a privilege that we dropped may be missing
+            try:
                 os.unlink(path)
+            except OSError:  # a privilege that we dropped may be missing
+                pass
 
 
 async def bind(loop: Loop, config: Config) -> Bound:
@@ -140,9 +141,12 @@ def _is_dead(path: str, *, datagram: bool) -> bool:
     """Whether the path is a socket at which nobody answers."""
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
         return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM) as probe:
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM)
+    try:
         probe.setblocking(False)
         return probe.connect_ex(path) == errno.ECONNREFUSED
+    finally:
+        probe.close()
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 from itertools import zip_longest
 
-from pync.endpoints.datagrams import address, remove_own_path
 from pync.errors import AddressError, BindError, ConnectError, TimedOut, reason
-from pync.events import Connected, ConnectFailed
+from pync.events import Connected, ConnectFailed, address
 from pync.net.options import new_socket, tune
 from pync.net.resolve import resolve
+from pync.system import socket
 from pync.tasks import Signal
 
 TYPE_CHECKING = False
@@ -125,13 +124,13 @@ async def attempt(loop: Loop, config: Config, family: int, name: Any, own: Any) 
     """
     sock = new_socket(family, config.socket, datagram=config.datagram)
     try:
-        _bind(sock, own)
+        bind_own(sock, own)
         while (code := sock.connect_ex(name)) == errno.EAGAIN:  # unix: the listener's backlog is full
             await loop.sleep(BUSY_DELAY)
         if code == errno.EINPROGRESS:
             await loop.writable(sock.fileno())
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        peer = _peer_name(sock, name)
+        peer = peer_name(sock, name)
         if code == 0 and family != socket.AF_UNIX and sock.getsockname() == peer:
             code = errno.ECONNREFUSED  # nobody was there: we met ourselves on an ephemeral port
         if code:
@@ -139,13 +138,15 @@ async def attempt(loop: Loop, config: Config, family: int, name: Any, own: Any) 
     except BaseException:
         loop.forget(sock.fileno())
         if config.datagram:
+            from pync.endpoints.datagrams import remove_own_path
+
             remove_own_path(sock)
         sock.close()
         raise
     return sock, peer
 
 
-def _peer_name(sock: socket.socket, name: Any) -> Any:
+def peer_name(sock: socket.socket, name: Any) -> Any:
     """What the other end is bound to; `name`, by which it was reached, if the connection is lost again already."""
     try:
         return sock.getpeername()
@@ -153,7 +154,8 @@ def _peer_name(sock: socket.socket, name: Any) -> Any:
         return name
 
 
-def _bind(sock: socket.socket, own: Any) -> None:
+def bind_own(sock: socket.socket, own: Any) -> None:
+    """Bind to what `own_names` gave for this family, if anything. Raises BindError, OSError (EAFNOSUPPORT)."""
     if isinstance(own, dict):
         if sock.family not in own:
             raise OSError(errno.EAFNOSUPPORT, "the source address is of the other family")

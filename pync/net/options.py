@@ -6,10 +6,9 @@ The order is nc.openbsd's; an option that the system refuses is an error, never 
 from __future__ import annotations
 
 import errno
-import socket
-from contextlib import suppress
 
 from pync.errors import ConnectError, reason
+from pync.system import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +63,9 @@ def _wanted(family: int, options: SocketOptions) -> list[tuple[str, int, int, in
 def tune(sock: socket.socket) -> None:
     """What every TCP conversation wants: answers at once, and a vanished peer noticed. Others are left alone."""
     if sock.type == socket.SOCK_STREAM and sock.family != socket.AF_UNIX:
-        with suppress(OSError):  # the connection may be gone already: reading tells how
+        try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
+        except OSError:  # the connection may be gone already: reading tells how
+            pass

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import _thread
 import os
-import socket
 
 from pync.errors import AddressError, reason
+from pync.system import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
