@@ -37,7 +37,8 @@ class Frozen:
         if not self._required <= facts.keys() <= self._fields:
             unknown, missing = facts.keys() - self._fields, [name for name in self._required if name not in facts]
             raise TypeError(f"{type(self).__name__}: unknown {sorted(unknown)}, missing {missing}")
-        self.__dict__.update(facts)
+        for name, fact in facts.items():
+            object.__setattr__(self, name, fact)  # leaves the dictionary unmade: a server has thousands of addresses
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__}.{name} is frozen")

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from pync.tasks import Work
 
     T = TypeVar("T")
+    Until = float | None  # a moment of the clock
+    Repeat = Callable[[], bool] | None
 
 
 class Loop:
@@ -56,16 +58,16 @@ class Loop:
         self._failure: Task | None = None  # the first that nobody waits for
         self.child_ended = Signal()
 
-    def readable(self, fd: int, until: float | None = None, repeat: Callable[[], bool] | None = None) -> Work[bool]:
-        """Wait until `fd` can be read (or has an end or an error to tell); False if `until` came first.
+    def readable(self, fd: int, until: Until = None, repeat: Repeat = None, signal: Signal | None = None) -> Work[bool]:
+        """Wait until `fd` can be read (or has an end or error to tell), or `signal` fires; False if `until` came first.
 
         With `repeat`, do that each time, and go on when it answers False; what it raises is raised here.
         """
-        return self._descriptor(self._reading, fd, EVENT_READ, until, repeat)
+        return self._descriptor(self._reading, fd, EVENT_READ, until, repeat, signal)
 
-    def writable(self, fd: int, until: float | None = None, repeat: Callable[[], bool] | None = None) -> Work[bool]:
+    def writable(self, fd: int, until: Until = None, repeat: Repeat = None) -> Work[bool]:
         """Wait until `fd` can be written (or has an error to tell), or as `readable` does."""
-        return self._descriptor(self._writing, fd, EVENT_WRITE, until, repeat)
+        return self._descriptor(self._writing, fd, EVENT_WRITE, until, repeat, None)
 
     async def wait(self, signal: Signal, until: float | None = None) -> bool:
         """Wait for the next time `signal` fires; False if `until` came first."""
@@ -82,7 +84,7 @@ class Loop:
 
     @coroutine
     def _descriptor(
-        self, waiting: dict[int, Task], fd: int, event: int, until: float | None, repeat: Callable[[], bool] | None
+        self, waiting: dict[int, Task], fd: int, event: int, until: Until, repeat: Repeat, signal: Signal | None
     ) -> Generator[None, bool, bool]:
         task = self._current
         assert task is not None, "only a task can wait"
@@ -92,10 +94,14 @@ class Loop:
             return (yield from self._park(task, self.clock())) or True  # always ready: the others have their turn
         waiting[fd] = task
         task.repeat = repeat
+        if signal:
+            signal.add(task)
         try:
             return (yield) if until is None else (yield from self._park(task, until))
         finally:
             task.repeat = None
+            if signal:
+                signal.discard(task)
             if waiting.get(fd) is task:
                 del waiting[fd]
 

@@ -26,7 +26,7 @@ class Signal:
     __slots__ = ("waiting",)
 
     def __init__(self) -> None:
-        self.waiting: dict[Task, None] | None = None  # most signals are never waited for: a client has many
+        self.waiting: list[Task] | None = None  # most signals are never waited for: a client has many
 
     def fire(self) -> None:
         """Wake all who wait now; nobody later will know."""
@@ -38,13 +38,13 @@ class Signal:
     def add(self, task: Task) -> None:
         """Wake this task, too."""
         if self.waiting is None:
-            self.waiting = {}
-        self.waiting[task] = None
+            self.waiting = []
+        self.waiting.append(task)
 
     def discard(self, task: Task) -> None:
         """Do not wake this task, if it was going to be."""
-        if self.waiting:
-            self.waiting.pop(task, None)
+        if self.waiting and task in self.waiting:
+            self.waiting.remove(task)
 
 
 class Task:

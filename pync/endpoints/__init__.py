@@ -80,6 +80,8 @@ def queued(fd: int, *, outward: bool = False) -> int:
 class Half:
     """What every half is unless it says otherwise: one that the kernel cannot reach, and that holds nothing back."""
 
+    __slots__ = ()
+
     def raw(self) -> int | None:
         """None: it wraps something, shares it, or has to see what passes."""
         return None

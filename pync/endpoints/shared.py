@@ -86,11 +86,13 @@ class SharedStdin:
 class Reader(Half):
     """One client's view of a stdin that all share."""
 
+    __slots__ = ("arrived", "given_up", "moved_at", "queue", "shared", "size")
+
     def __init__(self, shared: SharedStdin) -> None:
         self.shared = shared
-        self.queue: deque[bytes] = deque()
+        self.queue: deque[bytes] | None = None  # half a kilobyte: only once there is something in it
         self.size = 0
-        self.moved_at = shared.loop.clock()
+        self.moved_at = 0.0  # when it last took something, or its queue became full
         self.arrived = Signal()
         self.given_up = Signal()  # the client blocks the others
 
@@ -98,14 +100,20 @@ class Reader(Half):
         """Queue what was read."""
         if self.size <= QUEUE < self.size + len(data):
             self.moved_at = self.shared.loop.clock()  # full from now on: patience begins
+        if self.queue is None:
+            self.queue = deque()
         self.queue.append(data)
         self.size += len(data)
         self.arrived.fire()
 
+    def over(self) -> bool:
+        """Whether stdin is over, and all of it was read."""
+        return self.shared.over and not self.queue
+
     async def read(self) -> bytes | None:
         """The next chunk; None when stdin is over."""
         while not self.queue:
-            if self.shared.over:
+            if self.over():
                 return None
             await self.shared.loop.wait(self.arrived)
         data = self.queue.popleft()
@@ -159,6 +167,8 @@ class SharedStdout:
 
 class Share(Half):
     """One client's part of stdout."""
+
+    __slots__ = ("shared", "unfinished")
 
     def __init__(self, shared: SharedStdout) -> None:
         self.shared = shared

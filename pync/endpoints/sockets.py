@@ -29,6 +29,8 @@ SHORTEST_LOOK, LONGEST_LOOK = 0.01, 1.0  # seconds between two looks at what the
 class ConnectedSocket(Half):
     """What connected sockets of every kind have in common. It owns the socket and closes it."""
 
+    __slots__ = ("loop", "peer", "sock")
+
     def __init__(self, loop: Loop, sock: socket.socket, peer: Address) -> None:
         sock.setblocking(False)
         self.loop = loop
@@ -58,6 +60,8 @@ class ConnectedSocket(Half):
 
 class StreamSocket(ConnectedSocket):
     """A connected stream socket."""
+
+    __slots__ = ("half_closed", "size")
 
     def __init__(self, loop: Loop, sock: socket.socket, peer: Address) -> None:
         super().__init__(loop, sock, peer)

@@ -20,6 +20,7 @@ from pync.tasks import Signal
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from typing import TypeGuard
 
     from pync.endpoints import Sink, Source
     from pync.endpoints.mailroom import Peer
@@ -91,52 +92,56 @@ class Server:
         return False
 
     async def _session(self, far: Far) -> None:
+        source = self.stdin.join() if self.stdin and not self.config.http else None
+        stdout = self.stdout.join()
         try:
+            if self._quiet(source):  # until one of the two says something, a client needs no more than this
+                await self.loop.readable(far.sock.fileno(), signal=source.arrived if source else None)
             if self.config.program:
                 await serve(self.work, far, self.config.program)
+            elif self.config.http:
+                await self._answer(far, stdout)
             else:
-                if self._only_hears():  # so until it says something, a client needs no more than this
-                    await self.loop.readable(far.sock.fileno())
-                await self._talk(far)
+                await self._converse(far, source, source, stdout)
         except ITS_OWN as error:
             self.work.report(SessionFailed(peer=far.peer, error=error))
         finally:
             far.close()
+            self._left(source)
+            await stdout.send_eof()
             self.sessions -= 1
             if self.chosen is far:
                 self.chosen = None
 
-    def _only_hears(self) -> bool:
-        """Whether a client's first word, or its end, is what there is to wait for."""
-        return not (self.stdin or self.config.datagram or self.config.ending.idle_timeout)
+    def _quiet(self, source: Source | None) -> TypeGuard[Reader | None]:
+        """Whether nothing is to be said to a new client yet, nor its silence to be watched."""
+        if self.config.program or self.config.datagram or self.config.ending.idle_timeout:
+            return False
+        return source is None or (isinstance(source, Reader) and not source.over())
 
-    async def _talk(self, far: Far) -> None:
-        stdout = self.stdout.join()
+    def _left(self, source: Source | None) -> None:
+        if self.stdin:
+            self.stdin.leave(source)
+
+    async def _answer(self, far: Far, stdout: Sink) -> None:
+        """Answer one HTTP request."""
+        from pync.modes.http import read_request, response
+
         source: Source | None = None
         try:
-            head = None
-            if self.config.http:
-                from pync.modes.http import read_request
-
-                head = await read_request(far, stdout, self.config.ending.idle_timeout)  # type: ignore[arg-type]
-                if head is None or self.chosen:
-                    return
-                if not self.config.keep_open:
-                    self.chosen = far
-            said = source = self.stdin.join() if self.stdin else None
-            if head:
-                from pync.modes.http import response
-
-                said = await response(head, source)
-            await self._converse(far, said, stdout, source)
+            head = await read_request(far, stdout, self.config.ending.idle_timeout)  # type: ignore[arg-type]
+            if head is None or self.chosen:
+                return
+            if not self.config.keep_open:
+                self.chosen = far
+            source = self.stdin.join() if self.stdin else None
+            await self._converse(far, await response(head, source), source, stdout)
             if not self.config.keep_open:
                 self.over.fire()
         finally:
-            if self.stdin:
-                self.stdin.leave(source)
-            await stdout.send_eof()
+            self._left(source)
 
-    async def _converse(self, far: Far, said: Source | None, stdout: Sink, source: Source | None) -> None:
+    async def _converse(self, far: Far, said: Source | None, source: Source | None, stdout: Sink) -> None:
         talk = converse(self.work, far, Local(said, stdout, terminal=self.terminal), client=False)
         if isinstance(source, Reader):
             await self.loop.first(talk, self._cut_off(far, source))
