@@ -10,16 +10,33 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from conformance import Bench, FarSocket, bench, descriptors, gather, same, unix_pair
+from conformance import (
+    LARGEST,
+    Bench,
+    Far,
+    FarSocket,
+    bench,
+    descriptors,
+    gather,
+    join,
+    same,
+    terminal,
+    turns,
+    unix_pair,
+)
 from doubles import pipe
 from harness import PAYLOAD
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pync.config import Program
 from pync.endpoints import Half, child
 from pync.endpoints.child import Child
+from pync.endpoints.pipes import TERMINAL, Output
 from pync.errors import ProgramError
 from pync.events import Address
 from pync.flow import Flow
+from pync.tasks import Signal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -147,6 +164,87 @@ def test_its_output_is_read_in_pieces_of_a_size(way: str) -> None:
         assert await process.ended() == 0
         assert [await process.output.read() for _ in range(4)] == [b"1234", b"5678", b"9", None]
         await process.dismiss()
+
+    bench(main)
+
+
+@asynccontextmanager
+async def screen(loop: Loop) -> AsyncIterator[tuple[Output, Far]]:
+    """The output of a program that has a terminal, and who writes there."""
+    master, slave = terminal()
+    os.set_blocking(master, False)
+    output, far = Output(loop, master), Far(loop, writing=slave)
+    try:
+        yield output, far
+    finally:
+        output.close()
+        far.close()
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.sampled_from([1, TERMINAL - 1, TERMINAL, TERMINAL + 1, 70_000]) | st.integers(1, 20_000), max_size=6)
+)
+def test_however_a_terminal_cuts_it_every_byte_comes_and_a_read_fits_a_datagram(sizes: list[int]) -> None:
+    data = PAYLOAD(sum(sizes))
+
+    async def write(loop: Bench, far: Far) -> None:
+        rest = data
+        for size in sizes:
+            await far.give(rest[:size])
+            rest = rest[size:]
+            await loop.sleep(0)
+
+    async def main(loop: Bench) -> list[bytes]:
+        async with screen(loop) as (output, far):
+            writing = loop.spawn(write(loop, far), Signal())
+            chunks = await gather(output.read, len(data))
+            await join(loop, writing)
+            far.hang_up()
+            assert await output.read() is None
+            return chunks
+
+    chunks = bench(main)
+    same(chunks, [data])
+    assert all(len(chunk) <= LARGEST for chunk in chunks)
+
+
+@pytest.mark.parametrize("size", [1, TERMINAL - 1, TERMINAL])
+def test_a_single_piece_of_a_terminal_is_passed_on_at_once(size: int) -> None:
+    async def main(loop: Bench) -> None:
+        async with screen(loop) as (output, far):
+            await far.give(PAYLOAD(size))
+            reading = loop.spawn(output.read(), Signal())
+            await turns(loop, 5)
+            assert reading.done
+            same([reading.value], [PAYLOAD(size)])
+
+    bench(main)
+
+
+def test_pieces_of_a_terminal_that_are_there_are_read_together() -> None:
+    async def main(loop: Bench) -> None:
+        async with screen(loop) as (output, far):
+            giving = loop.spawn(far.give(PAYLOAD(MIB)), Signal())
+            await turns(loop, 20)  # as much as the terminal holds
+            chunks = await gather(output.read, 2 * TERMINAL)
+            assert len(chunks) == 1
+            chunks += await gather(output.read, MIB - len(chunks[0]))
+            same(chunks, [PAYLOAD(MIB)])
+            await join(loop, giving)
+
+    bench(main)
+
+
+def test_an_end_behind_a_full_piece_is_not_lost() -> None:
+    async def main(loop: Bench) -> None:
+        with pipe() as (reading, writing):
+            output = Output(loop, reading)
+            os.write(writing, PAYLOAD(TERMINAL))
+            os.close(writing)
+            same([await output.read() or b""], [PAYLOAD(TERMINAL)])
+            assert [await output.read(), await output.read()] == [None, None]
+            output.close()
 
     bench(main)
 

@@ -323,10 +323,11 @@ def test_a_terminal_as_stdin_ends_with_the_peer(connected: Connected) -> None:
         assert process.finish()[:2] == (0, b"bye")
 
 
+@either_way
 def test_a_pipeline_that_loops_back_through_a_fifo_answers_and_ends(tmp_path: Path) -> None:
-    script = f'mkfifo f; cat f | tr a-z A-Z | "{PYNC[0]}" -v -l 127.0.0.1 0 > f'
+    script = 'mkfifo f; cat f | tr a-z A-Z | "$@" -v -l 127.0.0.1 0 > f'
     with (
-        announced(Running(["sh", "-c", script], stdin=DEVNULL, cwd=tmp_path)) as pipeline,
+        announced(Running(["sh", "-c", script, "sh", *PYNC], stdin=DEVNULL, cwd=tmp_path)) as pipeline,
         connect(pipeline.port) as peer,
     ):
         peer.sendall(b"the answer\n" * 1000)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import os
 import select
 import socket
 import sys
@@ -14,7 +16,10 @@ import pytest
 from conformance import Bench, FarSocket, bench, join, tcp_pair, turns, unix_pair
 from doubles import play
 from harness import PAYLOAD
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pync.endpoints import CHUNK, FEW, appetite
 from pync.endpoints.sockets import StreamSocket
 from pync.errors import PeerLost
 from pync.events import address
@@ -70,6 +75,60 @@ async def goes_on(loop: Loop, work: Work[Any]) -> Task:
     await turns(loop, 50)
     assert not task.done
     return task
+
+
+# -- Reading -----------------------------------------------------------------------------------------------------
+
+
+class Asked:
+    """Stands before a socket and knows how much was asked of it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.sizes: list[int] = []
+
+    def recv(self, size: int) -> bytes:
+        self.sizes.append(size)
+        return self.sock.recv(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.sock, name)
+
+
+@given(st.integers(1, CHUNK), st.integers(0, CHUNK), st.integers(1, CHUNK))
+def test_appetite_comes_with_eating(asked: int, got: int, most: int) -> None:
+    low = min(FEW, most)
+    asked = min(max(asked, low), most)
+    got = min(got, asked)
+    following = appetite(asked, got, most)
+    assert low <= following <= most, "however it was, what was allowed is never exceeded"
+    if got == asked:
+        assert following == most, "a full read asks for all that is allowed"
+    elif got <= FEW:
+        assert following == low, "a small one for little"
+    else:
+        assert following == asked, "and one in between goes on as it did"
+
+
+def test_a_socket_is_asked_for_little_until_there_is_much() -> None:
+    async def main(loop: Bench) -> list[int]:
+        near, other = unix_pair()
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * CHUNK)
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * CHUNK)
+        asked: Any = Asked(near)
+        endpoint, far = StreamSocket(loop, asked, address("near")), FarSocket(loop, other)
+        await far.give(b"line\n")
+        assert await endpoint.read() == b"line\n"
+        await far.give(PAYLOAD(FEW + 100))
+        assert [len(await endpoint.read() or b"") for _ in range(2)] == [FEW, 100]
+        await far.give(b"line\n")
+        assert await endpoint.read() == b"line\n"
+        endpoint.close()
+        far.close()
+        sizes: list[int] = asked.sizes
+        return sizes
+
+    assert bench(main) == [FEW, FEW, CHUNK, FEW]
 
 
 # -- Lost --------------------------------------------------------------------------------------------------------
@@ -145,6 +204,37 @@ def test_a_half_close_of_a_lost_connection_leaves_the_error_to_who_reads() -> No
             await endpoint.send_eof()
             with pytest.raises(PeerLost, match="Connection reset by peer"):
                 await endpoint.read()
+
+    bench(main)
+
+
+@pytest.mark.parametrize(
+    ("pair", "half_closed", "why"),
+    [
+        (tcp_pair, False, "Connection reset by peer"),  # nothing else stops TCP from sending
+        (tcp_pair, True, "Broken pipe"),  # it was we who said that no more would come
+        (unix_pair, False, "Broken pipe"),
+    ],
+)
+def test_a_broken_pipe_is_named_after_what_broke_it(pair: Pair, half_closed: bool, why: str) -> None:
+    async def main(loop: Bench) -> None:
+        with connected(loop, pair) as (endpoint, _):
+            if half_closed:
+                await endpoint.send_eof()
+            lost = endpoint.failed(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
+            assert str(lost) == f"connection to {endpoint.peer}: {why}"
+
+    bench(main)
+
+
+def test_a_reset_that_was_told_already_is_still_called_one() -> None:
+    async def main(loop: Bench) -> None:
+        with connected(loop) as (endpoint, far):
+            far.leave()
+            await loop.readable(endpoint.sock.fileno())
+            assert endpoint.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET  # and forgets it
+            with pytest.raises(PeerLost, match="Connection reset by peer$"):
+                await endpoint.write(b"data")
 
     bench(main)
 
