@@ -238,6 +238,39 @@ def test_a_client_that_only_talks_does_not_silence_the_others() -> None:
         pouring.join()
 
 
+# -- There are many of them ------------------------------------------------------------------------------------------
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process has."""
+    return int(re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[0]) * 1024
+
+
+def test_hundreds_of_silent_clients_cost_little_and_each_gets_what_is_said() -> None:
+    with listen("-k", "0") as server, clients(server, 10):
+        before = resident(server.pid)
+        with clients(server, 800) as conns:
+            assert resident(server.pid) - before < 800 * 4000  # a session that has begun takes three times as much
+            server.send(b"news\n")
+            assert {exactly(conn, 5) for conn in conns} == {b"news\n"}
+            for conn in conns:
+                conn.sendall(b"thanks\n")
+            assert server.read(7 * 800) == b"thanks\n" * 800
+
+
+def test_a_client_that_was_silent_is_told_of_the_end_of_stdin() -> None:
+    with listen("-k", "0") as server, clients(server, 2) as conns:
+        server.close_stdin()
+        assert [everything(conn) for conn in conns] == [b"", b""]
+
+
+def test_hundreds_of_clients_each_get_the_whole_file(tmp_path: Path) -> None:
+    page = tmp_path / "page"
+    page.write_bytes(PAYLOAD(300_000))
+    with page.open("rb") as file, listen("-k", "0", stdin=file) as server, connections(server, 800) as conns:
+        assert all(everything(conn) == PAYLOAD(300_000) for conn in conns)
+
+
 # -- stdout is shared ------------------------------------------------------------------------------------------------
 
 

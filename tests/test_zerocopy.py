@@ -917,6 +917,24 @@ def test_whatever_the_refusal_is_called_the_bytes_are_copied(code: int, monkeypa
     bench(main)
 
 
+def test_a_refusal_after_the_first_byte_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    really = os.sendfile
+
+    def move_once(out: int, source: int, position: int | None, size: int) -> int:
+        if os.lseek(source, 0, os.SEEK_CUR):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return really(out, source, position, 2)
+
+    monkeypatch.setattr(os, "sendfile", move_once)
+
+    async def main(loop: Bench) -> None:
+        with stdin_of(loop, "file", b"data") as (stdin, _), peer_of(loop) as (endpoint, _):
+            with pytest.raises(PeerLost, match="Invalid argument"):
+                await Flow(loop, stdin, endpoint).run()
+
+    bench(main)
+
+
 def test_a_file_that_cannot_be_read_is_told_as_such(tmp_path: Path) -> None:
     async def main(loop: Bench) -> None:
         fd = os.open(tmp_path / "write-only", os.O_WRONLY | os.O_CREAT)
