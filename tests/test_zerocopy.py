@@ -928,9 +928,9 @@ def test_a_refusal_after_the_first_byte_is_an_error(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(os, "sendfile", move_once)
 
     async def main(loop: Bench) -> None:
-        with stdin_of(loop, "file", b"data") as (stdin, _), peer_of(loop) as (endpoint, _):
-            with pytest.raises(PeerLost, match="Invalid argument"):
-                await Flow(loop, stdin, endpoint).run()
+        scene = stdin_of(loop, "file", b"data"), peer_of(loop)
+        with scene[0] as (stdin, _), scene[1] as (endpoint, _), pytest.raises(PeerLost, match="Invalid argument"):
+            await Flow(loop, stdin, endpoint).run()
 
     bench(main)
 
