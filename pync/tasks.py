@@ -50,7 +50,7 @@ class Signal:
 class Task:
     """One coroutine on its way, and in the end its result or its failure."""
 
-    __slots__ = ("_doom", "_parked", "_ready", "coro", "done", "ended", "error", "owned", "repeat", "value")
+    __slots__ = ("_doom", "_ended", "_parked", "_ready", "coro", "done", "error", "owned", "repeat", "value")
 
     def __init__(self, coro: Work[Any], ready: deque[tuple[Task, bool | None]], ended: Signal | None) -> None:
         self.coro = coro
@@ -58,12 +58,19 @@ class Task:
         self.value: Any = None
         self.error: BaseException | None = None
         self.owned = ended is not None
-        self.ended = ended or Signal()
+        self._ended = ended
         self.repeat: Callable[[], bool] | None = None  # to be done at each event, until it answers False
         self._ready = ready
         self._parked = True
         self._doom: BaseException | None = None
         self.wake(None)
+
+    @property
+    def ended(self) -> Signal:
+        """Fires when the task is done. Made when somebody asks: nobody waits for most of a server's tasks."""
+        if self._ended is None:
+            self._ended = Signal()
+        return self._ended
 
     def wake(self, value: bool | None) -> None:
         """Let the task go on, once, with what its wait returns."""
@@ -110,4 +117,5 @@ class Task:
             self.error = error
         self.done = True
         self._parked = False
-        self.ended.fire()
+        if self._ended is not None:
+            self._ended.fire()

@@ -86,7 +86,7 @@ class SharedStdin:
 class Reader(Half):
     """One client's view of a stdin that all share."""
 
-    __slots__ = ("arrived", "given_up", "moved_at", "queue", "shared", "size")
+    __slots__ = ("_given_up", "arrived", "moved_at", "queue", "shared", "size")
 
     def __init__(self, shared: SharedStdin) -> None:
         self.shared = shared
@@ -94,7 +94,14 @@ class Reader(Half):
         self.size = 0
         self.moved_at = 0.0  # when it last took something, or its queue became full
         self.arrived = Signal()
-        self.given_up = Signal()  # the client blocks the others
+        self._given_up: Signal | None = None
+
+    @property
+    def given_up(self) -> Signal:
+        """Fires when the client blocks the others. Made when somebody asks: a silent client has no use for it."""
+        if self._given_up is None:
+            self._given_up = Signal()
+        return self._given_up
 
     def put(self, data: bytes) -> None:
         """Queue what was read."""
