@@ -366,7 +366,8 @@ def test_a_peer_that_leaves_during_an_upload_fails_it_and_the_rest_is_counted(
         r"pync: connection to 127\.0\.0\.1:\d+: Connection reset by peer, (\d+) bytes were not sent", line
     )
     assert unsent, line
-    assert size - received - 16_000_000 < int(unsent[1]) <= size - received
+    # The last that it read it may not have acknowledged when it left: to us that was not received.
+    assert size - received - 16_000_000 < int(unsent[1]) <= size
 
 
 @either_way
