@@ -38,8 +38,9 @@ class Signal:
     def add(self, task: Task) -> None:
         """Wake this task, too."""
         if self.waiting is None:
-            self.waiting = []
-        self.waiting.append(task)
+            self.waiting = [task]
+        else:
+            self.waiting.append(task)
 
     def discard(self, task: Task) -> None:
         """Do not wake this task, if it was going to be."""
