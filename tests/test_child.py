@@ -222,15 +222,25 @@ def test_a_single_piece_of_a_terminal_is_passed_on_at_once(size: int) -> None:
     bench(main)
 
 
-def test_pieces_of_a_terminal_that_are_there_are_read_together() -> None:
+def test_pieces_that_are_there_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    really = os.read
+    monkeypatch.setattr(os, "read", lambda fd, size: really(fd, min(size, TERMINAL)))  # as a terminal gives them
+
+    async def main(loop: Bench) -> None:
+        with pipe() as (reading, writing):
+            output = Output(loop, reading)
+            os.write(writing, PAYLOAD(3 * TERMINAL + 5))
+            assert await output.read() == PAYLOAD(3 * TERMINAL + 5)
+            output.close()
+
+    bench(main)
+
+
+def test_much_from_a_terminal_is_all_of_it_in_order() -> None:
     async def main(loop: Bench) -> None:
         async with screen(loop) as (output, far):
             giving = loop.spawn(far.give(PAYLOAD(MIB)), Signal())
-            await turns(loop, 20)  # as much as the terminal holds
-            chunks = await gather(output.read, 2 * TERMINAL)
-            assert len(chunks) == 1
-            chunks += await gather(output.read, MIB - len(chunks[0]))
-            same(chunks, [PAYLOAD(MIB)])
+            same(await gather(output.read, MIB), [PAYLOAD(MIB)])
             await join(loop, giving)
 
     bench(main)
