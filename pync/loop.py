@@ -86,8 +86,7 @@ class Loop:
     def _descriptor(
         self, waiting: dict[int, Task], fd: int, event: int, until: Until, repeat: Repeat, signal: Signal | None
     ) -> Generator[None, bool, bool]:
-        task = self._current
-        assert task is not None, "only a task can wait"
+        task = self._running()
         if fd in waiting:
             raise RuntimeError(f"two tasks wait for the same event of descriptor {fd}")
         if not self._interest.get(fd, 0) & event and not self._watch(fd, event):

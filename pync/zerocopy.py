@@ -5,7 +5,7 @@ it moves what it can and says how many bytes, and no byte ever comes up to Pytho
 are those of the copying loop: the flow drives both.
 - A regular file goes out by sendfile, in slices that leave the others their turn.
 - A pipe and a socket are spliced directly. The size of the pipe decides the speed, so it is grown, never shrunk.
-- A socket reaches a file, a device or another socket through a pipe of our own.
+- A socket reaches a file or a device through a pipe of our own.
 The kernel refuses some ends (a file opened to append, /dev/full, files of /proc) with EINVAL, and it does so before
 the first byte: `step` then raises `Unsuitable`, and the copying loop takes over where this one stands.
 

@@ -203,17 +203,19 @@ def test_a_flow_waits_for_its_source_or_for_its_sink_and_knows_which() -> None:
     play(main)
 
 
+async def note(loop: Loop, flow: Flow, moments: list[float]) -> None:
+    """Note when something happens, until the flow has ended."""
+    while not flow.ended:
+        await loop.wait(flow.happened)
+        moments.append(loop.clock() - 1000)
+
+
 def test_happened_fires_at_each_read_each_write_and_the_end() -> None:
     moments: list[float] = []
 
-    async def watch(loop: Loop, flow: Flow) -> None:
-        while not flow.ended:
-            await loop.wait(flow.happened)
-            moments.append(loop.clock() - 1000)
-
     async def main(loop: Loop) -> None:
         flow = Flow(loop, MemorySource(loop, 1.0, b"x", 4.0, END), MemorySink(loop, 2.0))
-        await loop.together(watch(loop, flow), flow.copy())
+        await loop.together(note(loop, flow, moments), flow.copy())
 
     play(main)
     assert moments == [1, 3, 7]
@@ -405,17 +407,12 @@ def test_stages_and_a_read_limit_want_to_see_the_bytes() -> None:
 def test_happened_fires_at_each_step_of_a_mover_and_at_the_end() -> None:
     moments: list[float] = []
 
-    async def watch(loop: Loop, flow: Flow) -> None:
-        while not flow.ended:
-            await loop.wait(flow.happened)
-            moments.append(loop.clock() - 1000)
-
     async def main(loop: Loop) -> None:
         source = MemoryFile(loop, b"abcdef", END)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(flow_module, "between", lambda *_: ScriptedMover(loop, source, 2, None, 2, 2, 0))
             flow = Flow(loop, source, MemorySink(loop))
-            await loop.together(watch(loop, flow), flow.copy())
+            await loop.together(note(loop, flow, moments), flow.copy())
             assert (flow.reads, flow.moved) == (3, 6)
 
     play(main)
