@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import KeysView
     from typing import Any, ClassVar, Literal, dataclass_transform
 
-    Family = Literal["any", "ipv4", "ipv6", "unix"]
+    Family = Literal["any", "ipv4", "ipv6", "unix", "vsock"]
     Mode = Literal["connect", "listen", "scan"]
+    ProxyKind = Literal["http", "socks4", "socks5"]
+    Hub = Literal["broker", "chat"]
 else:
 
     def dataclass_transform(**_: object) -> object:
@@ -113,12 +115,54 @@ class Logs(Frozen):
     append: bool = False
 
 
+class Tls(Frozen):
+    """How one side of a connection is encrypted. Paths are of PEM files."""
+
+    verify: bool = True  # a client: the server's certificate; a listener: demand one of its clients, and verify it
+    trust_file: str | None = None  # whom to trust instead of the system's authorities
+    pin: bytes | None = None  # the SHA-256 digest of the only certificate to be accepted, whoever signed it
+    certificate: str | None = None  # our own; a listener without makes one on the spot
+    key: str | None = None  # None: it is in the certificate's file
+    server_name: str | None = None  # the name to ask for and to verify; None: the host
+    alpn: tuple[str, ...] = ()
+    ciphers: str | None = None  # in OpenSSL's notation; TLS 1.3 has its own
+
+
+class Proxy(Frozen):
+    """A proxy to go through."""
+
+    kind: ProxyKind
+    host: str
+    port: int
+    tls: bool = False  # speak TLS to the proxy itself
+    user: str | None = None
+    password: str = ""
+    remote_names: bool = True  # the proxy looks names up
+
+
+class ServeProxy(Frozen):
+    """A proxy to be."""
+
+    kind: Literal["http", "socks5"]
+    user: str | None = None  # None: nobody has to say who they are
+    password: str = ""
+
+
+class Target(Frozen):
+    """Where a listener passes its clients on to."""
+
+    host: str
+    port: int
+    tls: Tls | None = None
+
+
 class Config(Frozen):
     """One run of pync."""
 
     mode: Mode
     family: Family = "any"
     datagram: bool = False  # UDP, or unix datagrams
+    sctp: bool = False  # streams by SCTP instead of TCP
     host: str | None = None  # the peer, or the address to listen on; a path (or @name) when family is "unix"
     ports: tuple[int, ...] = ()  # numbers, in the order to be tried; exactly one for a listener; none for unix
     source_host: str | None = None  # our own end of a connection; a path for unix datagrams
@@ -131,8 +175,15 @@ class Config(Frozen):
     access: Access = Access()
     user: str | None = None  # NAME or NAME:GROUP to become once bound
 
+    tls: Tls | None = None
+    proxy: Proxy | None = None
+
     program: Program | None = None
     http: bool = False  # put an HTTP response in front of what is sent
+    hub: Hub | None = None  # relay between all clients
+    target: Target | None = None  # relay each client to a connection of its own
+    serve_proxy: ServeProxy | None = None
+    pass_descriptor: bool = False  # hand the connected socket to whoever is at stdout
 
     send: bool = True  # read stdin and send it
     receive: bool = True  # what the peer sends goes to stdout; otherwise it is thrown away

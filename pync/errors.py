@@ -50,6 +50,14 @@ class ProtocolError(PyncError):
     """The peer does not keep to the protocol that was asked for."""
 
 
+class TlsError(PyncError):
+    """No encrypted connection: a certificate that is not accepted, no common protocol, a file that is no key."""
+
+
+class ProxyError(PyncError):
+    """The proxy does not make the connection."""
+
+
 class OutputError(PyncError):
     """stdout or a log cannot be written."""
 

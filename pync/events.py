@@ -92,6 +92,28 @@ class SessionFailed(Event):
     error: PyncError
 
 
+class Secured(Event):
+    """A TLS handshake was done."""
+
+    peer: Address
+    protocol: str  # as OpenSSL names it: TLSv1.3
+    cipher: str
+    alpn: str | None
+    certificate: str | None  # whose the peer's certificate is, who signed it, and its fingerprint; None: it sent none
+
+
+class CertificateMade(Event):
+    """A listener has made its own certificate."""
+
+    fingerprint: str  # SHA-256, as --ssl-pin takes it
+
+
+class OpenProxy(Event):
+    """Everybody can use this proxy."""
+
+    address: Address
+
+
 class OutOfDescriptors(Event):
     """No descriptor is left for the next client: accepting pauses for a moment."""
 

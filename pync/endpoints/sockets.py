@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import sys
 
 from pync.endpoints import FEW, Half, appetite, queued
 from pync.errors import PeerLost, reason
@@ -23,7 +24,64 @@ if TYPE_CHECKING:
     from pync.loop import Loop
 
 LINGER = 2.0  # seconds given to the peer to read the end of what it was sent
+RESET = (1).to_bytes(4, sys.byteorder) + bytes(4)  # struct linger for SO_LINGER: on, for 0 seconds (socket(7))
 SHORTEST_LOOK, LONGEST_LOOK = 0.01, 1.0  # seconds between two looks at what the peer has acknowledged
+
+
+class Stream(Half):
+    """A connection with an end-of-file in each direction, whatever carries it: a session owns one and closes it."""
+
+    __slots__ = ()
+    loop: Loop
+    peer: Address
+    sock: socket.socket
+
+    async def read(self) -> bytes | None:
+        """What has arrived; None at the peer's end-of-file. Raises PeerLost."""
+        raise NotImplementedError
+
+    async def write(self, data: Bytes) -> int:
+        """Send some of `data`, waiting while nothing is taken; how much it was. Raises PeerLost."""
+        raise NotImplementedError
+
+    async def send_eof(self) -> None:
+        """Half-close."""
+        raise NotImplementedError
+
+    async def look(self) -> bytes | None:
+        """Wait for the next bytes and see them without taking them; None at the peer's end-of-file. Raises PeerLost."""
+        raise NotImplementedError
+
+    async def take(self, count: int) -> None:
+        """Take so many of the bytes that `look` has shown."""
+        raise NotImplementedError
+
+    def offer(self, data: Bytes) -> int:
+        """Send what is taken at once, and return how much that is; errors are left to be found by `write`."""
+        return 0
+
+    def unacknowledged(self) -> int:
+        """Bytes that were accepted and that the peer has not acknowledged."""
+        raise NotImplementedError
+
+    async def gone(self) -> None:
+        """Wait until the connection is gone in both directions; raises PeerLost if it was reset."""
+        raise NotImplementedError
+
+    async def linger(self, limit: float | None = LINGER) -> bool:
+        """Half-close, and let the peer take the end of what it was sent; False if `limit` seconds were too few."""
+        raise NotImplementedError
+
+    def ended_well(self) -> None:
+        """Raises PeerLost if what was taken for the peer's end-of-file was none."""
+
+    def close(self) -> None:
+        """Close the connection; what the kernel still holds for the peer goes on its way."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Close the connection so that the peer sees that it broke."""
+        raise NotImplementedError
 
 
 class ConnectedSocket(Half):
@@ -58,7 +116,7 @@ class ConnectedSocket(Half):
         raise NotImplementedError
 
 
-class StreamSocket(ConnectedSocket):
+class StreamSocket(ConnectedSocket, Stream):
     """A connected stream socket."""
 
     __slots__ = ("half_closed", "size")
@@ -80,6 +138,29 @@ class StreamSocket(ConnectedSocket):
                 raise self.failed(error) from None
             self.size = appetite(self.size, len(data))
             return data or None
+
+    async def look(self) -> bytes | None:
+        """What has arrived, left where it is; None at the peer's end-of-file. Raises PeerLost."""
+        while True:
+            await self.loop.readable(self.sock.fileno())
+            try:
+                return self.sock.recv(FEW, socket.MSG_PEEK) or None
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise self.failed(error) from None
+
+    async def take(self, count: int) -> None:
+        """Take so many of the bytes that `look` has shown."""
+        while count:
+            count -= len(self.sock.recv(count))
+
+    def offer(self, data: Bytes) -> int:
+        """Send what the kernel takes at once."""
+        try:
+            return self.sock.send(data)
+        except OSError:
+            return 0
 
     async def send_eof(self) -> None:
         """Half-close: the peer reads an end-of-file after all that was written."""
@@ -127,6 +208,12 @@ class StreamSocket(ConnectedSocket):
                 self.loop.forget(hangups.fileno())
         if code := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise self.failed(OSError(code, os.strerror(code)))
+
+    def abort(self) -> None:
+        """Close the socket; a TCP peer sees a reset."""
+        if self.sock.fileno() >= 0:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self.close()
 
     async def linger(self, limit: float | None = LINGER) -> bool:
         """Half-close; read and drop what still comes until the peer's end, or until it has taken all we sent.

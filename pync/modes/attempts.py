@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pync.errors import AddressError, ConnectError, PyncError, TimedOut
+from pync.errors import AddressError, ConnectError, ProxyError, PyncError, TimedOut
 from pync.events import Retrying
 
 TYPE_CHECKING = False
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0  # seconds between two attempts with --retry
-NOT_YET = (AddressError, ConnectError, TimedOut)  # what may be otherwise in a moment
+NOT_YET = (AddressError, ConnectError, ProxyError, TimedOut)  # what may be otherwise in a moment
 
 
 def in_order(run: Run) -> tuple[int, ...]:

@@ -7,17 +7,15 @@ told again all that was said.
 
 from __future__ import annotations
 
-from pync.endpoints.sockets import StreamSocket
 from pync.endpoints.stdio import STDIN, Stdout, is_terminal
-from pync.errors import ConnectError, PeerLost, TimedOut
+from pync.errors import ConnectError, PeerLost, ProxyError, TimedOut
 from pync.events import ConnectFailed, Outcome, address
 from pync.modes.attempts import in_order, patiently
-from pync.modes.session import Local, converse, read_stdin
+from pync.modes.session import Local, converse, endpoint, read_stdin
 from pync.net.dial import dial, transport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from typing import Any
 
     from pync.endpoints import Sink
@@ -27,6 +25,9 @@ if TYPE_CHECKING:
     from pync.events import Event
     from pync.modes.run import Run
     from pync.modes.session import Far
+
+
+UNREACHED = (ConnectError, ProxyError, TimedOut)  # another port may answer
 
 
 async def connect(run: Run) -> Outcome:
@@ -42,33 +43,41 @@ async def connect(run: Run) -> Outcome:
         stdout = SharedStdout(run.loop, stdout, lines=False).join()
     for port in ports:
         try:
-            sock, name = await _reach(run, port)
-        except (ConnectError, TimedOut) as error:
+            far = await _reach(run, port)
+        except UNREACHED as error:
             failure = error
             continue
         opened = True
-        status = await _session(run, port, sock, name, stdout)
+        status = await _session(run, port, far, stdout)
     if failure and not opened:
         raise failure
     return Outcome(opened=True, child_status=status)
 
 
-async def _reach(run: Run, port: int | None) -> tuple[socket.socket, Any]:
-    return await patiently(run, lambda: dial(run.loop, run.config, port, run.report))
+async def _reach(run: Run, port: int | None) -> Far:
+    return await patiently(run, lambda: _once(run, port))
 
 
-async def _session(run: Run, port: int | None, sock: socket.socket, name: Any, stdout: Sink) -> int | None:
+async def _once(run: Run, port: int | None) -> Far:
+    if run.config.proxy or run.config.tls:
+        from pync.modes.reach import reach
+
+        return await reach(run, port)
+    return endpoint(run, *await dial(run.loop, run.config, port, run.report))
+
+
+async def _session(run: Run, port: int | None, far: Far, stdout: Sink) -> int | None:
     if run.config.program:
         from pync.modes.program import serve
 
-        return await serve(run, _endpoint(run, sock, name), run.config.program)
+        return await serve(run, far, run.config.program)
     stdin = read_stdin(run) if run.config.send else None
     if stdin and port is not None and run.config.datagram:
         from pync.endpoints.memory import Remembered
 
-        await _ask(run, port, _datagrams(run, sock, name), Remembered(stdin), stdout)
+        await _ask(run, port, far, Remembered(stdin), stdout)  # type: ignore[arg-type]
     else:
-        await converse(run, _endpoint(run, sock, name), Local(stdin, stdout, terminal=is_terminal(STDIN)), client=True)
+        await converse(run, far, Local(stdin, stdout, terminal=is_terminal(STDIN)), client=True)
     return None
 
 
@@ -100,16 +109,4 @@ async def _next(run: Run, port: int, lost: list[Any], why: str) -> DatagramSocke
     host, where, kind = run.config.host or "", address(lost[-1]), transport(run.config)
     for event in ConnectFailed(host=host, address=where, transport=kind, why=why), *events:
         run.report(event)
-    return _datagrams(run, sock, name)
-
-
-def _endpoint(run: Run, sock: socket.socket, name: Any) -> Far:
-    if run.config.datagram:
-        return _datagrams(run, sock, name)
-    return StreamSocket(run.loop, sock, address(name))
-
-
-def _datagrams(run: Run, sock: socket.socket, name: Any) -> DatagramSocket:
-    from pync.endpoints.datagrams import DatagramSocket
-
-    return DatagramSocket(run.loop, sock, name)
+    return endpoint(run, sock, name)  # type: ignore[return-value]

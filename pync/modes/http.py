@@ -1,4 +1,8 @@
-"""Answering an HTTP request with stdin: the few steps between accepting a client and relaying."""
+"""Answering an HTTP request with stdin: the few steps between accepting a client and relaying.
+
+Theory: a browser opens connections that it may never use, so without `keep_open` it is decided when a request is read
+who gets the one answer, not when a client comes.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,50 @@ from pync.endpoints import write_all
 from pync.endpoints.memory import Chain
 from pync.endpoints.stdio import STDIN, is_regular
 from pync.errors import ProtocolError, TimedOut
+from pync.modes.conversations import Conversations
 from pync.protocols.http import BadRequest, Head, Request, answers_body, content_type, error_page, response_head
+from pync.tasks import Signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.endpoints import Sink, Source
-    from pync.endpoints.sockets import StreamSocket
+    from pync.endpoints.sockets import Stream
+    from pync.modes.run import Run
+    from pync.modes.session import Far, Local
+
+
+class Answers(Conversations):
+    """An HTTP answer for each client, or with `keep_open` false for one."""
+
+    def __init__(self, work: Run, local: Local) -> None:
+        super().__init__(work, local)
+        self.chosen: Far | None = None  # who gets the one answer
+        self.over = Signal()
+
+    async def run(self) -> None:
+        """Read stdin for all, until the one answer was given."""
+        await self.loop.first(super().run(), self.loop.wait(self.over))
+
+    async def session(self, far: Far) -> None:
+        """Answer one request. Raises as a conversation does, and ProtocolError."""
+        stdout = self.stdout.join()
+        source: Source | None = None
+        try:
+            head = await read_request(far, stdout, self.config.ending.idle_timeout)  # type: ignore[arg-type]
+            if head is None or self.chosen:
+                return
+            if not self.config.keep_open:
+                self.chosen = far
+            source = self.stdin.join() if self.stdin else None
+            await self.converse(far, await response(head, source), source, stdout)
+            if not self.config.keep_open:
+                self.over.fire()
+        finally:
+            far.close()
+            self.left(source)
+            await stdout.send_eof()
+            if self.chosen is far:
+                self.chosen = None
 
 
 def prepare() -> None:
@@ -24,7 +66,7 @@ def prepare() -> None:
     error_page(400, "", time.time())
 
 
-async def read_request(far: StreamSocket, stdout: Sink, limit: float | None) -> Head | None:
+async def read_request(far: Stream, stdout: Sink, limit: float | None) -> Head | None:
     """The head of the client's request, which is shown on stdout; None if the client left without a word.
 
     Raises ProtocolError for what is no request, after telling the client, PeerLost, and TimedOut after `limit` seconds

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pync.endpoints.datagrams import DatagramSocket
     from pync.endpoints.sockets import StreamSocket
+    from pync.modes.keep_open import Service
     from pync.modes.run import Run
     from pync.modes.session import Far
     from pync.net.access import Rules
@@ -36,24 +37,63 @@ async def listen(run: Run) -> Outcome:
     """Serve. Raises BindError, PrivilegeError, and what ends the one conversation."""
     identity = _identity(run.config.user)
     allowed = rules(run.config.access, lambda name: _addresses(name, numeric=run.config.numeric))
+    if run.config.tls:
+        from pync.modes.secured import prepare
+
+        prepare(run)
     bound = await bind(run.loop, run.config)
     try:
         local = _local(run)
-        if identity or run.config.keep_open or run.config.http:
+        service = _service(run, local)
+        if identity or service:
             _load(run)
         if identity:
             _become(identity, bound)
         for sock in bound.sockets:
             run.report(Listening(address=address(sock.getsockname()), transport=transport(run.config)))
-        if run.config.keep_open or run.config.http:
+        if service:
             from pync.modes.keep_open import Server
 
-            await Server(run, bound.sockets, allowed, local).run()
+            await Server(run, bound.sockets, allowed, service).run()
             return Outcome()
-        far = await (_first_peer if run.config.datagram else _first_client)(run, bound, allowed)
-        return await _one(run, far, local)
+        return await _one(run, await _first(run, bound, allowed), local)
     finally:
         bound.close()
+
+
+def _service(run: Run, local: Local) -> Service | None:
+    """What is done with each of many clients; None if there is to be only one."""
+    config = run.config
+    if config.http:
+        from pync.modes.http import Answers
+
+        return Answers(run, local)
+    if not config.keep_open:
+        return None
+    if config.program:
+        from pync.modes.programs import Programs
+
+        return Programs(run, config.program)
+    if config.hub or config.target or config.serve_proxy:
+        return _relaying(run, local)
+    from pync.modes.conversations import Conversations
+
+    return Conversations(run, local)
+
+
+def _relaying(run: Run, local: Local) -> Service:
+    """What relays its clients to each other, or to somebody else."""
+    if run.config.hub:
+        from pync.modes.hub import Hub
+
+        return Hub(run, local.stdin)
+    if run.config.target:
+        from pync.modes.forward import Forward
+
+        return Forward(run)
+    from pync.modes.proxy import ProxyServer
+
+    return ProxyServer(run)
 
 
 def _identity(user: str | None) -> Identity | None:
@@ -71,7 +111,7 @@ def _load(run: Run) -> None:
     import tty  # noqa: F401
 
     from pync.endpoints import memory, pacing  # noqa: F401
-    from pync.modes import keep_open, program  # noqa: F401
+    from pync.modes import program  # noqa: F401
     from pync.stages import crlf, telnet  # noqa: F401
 
     if run.config.http:
@@ -100,7 +140,7 @@ def _addresses(name: str, *, numeric: bool) -> list[str]:
 
 def _local(run: Run) -> Local:
     speaks = run.config.send and not is_null(STDIN) and not run.config.program
-    stdin = read_stdin(run) if speaks else None
+    stdin = read_stdin(run) if speaks and not (run.config.target or run.config.serve_proxy) else None
     return Local(stdin, Stdout(run.loop), terminal=is_terminal(STDIN))
 
 
@@ -109,8 +149,21 @@ async def _one(run: Run, far: Far, local: Local) -> Outcome:
         from pync.modes.program import serve
 
         return Outcome(child_status=await serve(run, far, run.config.program))
+    if run.config.target or run.config.serve_proxy:
+        await _relaying(run, local).session(far)
+        return Outcome()
     await converse(run, far, local, client=False)
     return Outcome()
+
+
+async def _first(run: Run, bound: Bound, allowed: Rules) -> Far:
+    if run.config.datagram:
+        return await _first_peer(run, bound, allowed)
+    if run.config.tls:
+        from pync.modes.secured import first_secured
+
+        return await first_secured(run, bound, allowed)
+    return await _first_client(run, bound, allowed)
 
 
 async def _first_client(run: Run, bound: Bound, allowed: Rules) -> StreamSocket:

@@ -6,7 +6,7 @@ Theory: a program gets the socket itself where nothing has to see the bytes; oth
 from __future__ import annotations
 
 from pync.endpoints import child
-from pync.endpoints.sockets import StreamSocket
+from pync.endpoints.sockets import Stream, StreamSocket
 from pync.events import address
 from pync.modes.session import chunk, flows
 from pync.net.dial import transport
@@ -50,7 +50,7 @@ async def _hand_over(run: Run, far: StreamSocket, program: Program, environment:
     return status
 
 
-async def _lost(far: StreamSocket) -> None:
+async def _lost(far: Stream) -> None:
     """Raises PeerLost when the connection is reset; one that has merely ended is the program's to notice."""
     await far.gone()
     await far.loop.wait(Signal())
@@ -60,12 +60,14 @@ async def _pump(run: Run, far: Far, program: Program, environment: dict[str, str
     process = child.start(run.loop, program, environment, chunk(run.config))
     try:
         outward, inward, telnet = flows(run, process.output, far, process.input)
-        lost = (lambda: _lost(far)) if isinstance(far, StreamSocket) else None
+        lost = (lambda: _lost(far)) if isinstance(far, Stream) else None
         relay = Service(run.loop, outward, inward, run.config.ending, telnet, program_ended=process.ended, lost=lost)
         await relay.run()
         status = await process.ended()
     finally:
         await process.dismiss()
-    if isinstance(far, StreamSocket) and not inward.ended:
-        await far.linger()
+    if isinstance(far, Stream):
+        if not inward.ended:
+            await far.linger()
+        far.ended_well()
     return status

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from pync.config import Config
     from pync.endpoints.logs import LogFiles
     from pync.events import Report, Wants
@@ -11,7 +13,10 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """The loop, what was asked for, who is told what happens (and wants to know), and the logs, if there are any."""
+    """The loop, what was asked for, who is told what happens (and wants to know), and the logs, if there are any.
+
+    `context` is that of the config's TLS. It is made once, by whoever needs it first.
+    """
 
     def __init__(self, loop: Loop, config: Config, report: Report, wants: Wants, logs: LogFiles | None = None) -> None:
         self.loop = loop
@@ -19,3 +24,8 @@ class Run:
         self.report = report
         self.wants = wants
         self.logs = logs
+        self.context: SSLContext | None = None
+
+    def towards(self, config: Config) -> Run:
+        """The same run with another config: that of the connections which a server makes for its clients."""
+        return Run(self.loop, config, self.report, self.wants, self.logs)

@@ -7,14 +7,18 @@ a program on the connection (`program.py`). What the config does not ask for is 
 from __future__ import annotations
 
 from pync.endpoints import CHUNK
-from pync.endpoints.sockets import LINGER, StreamSocket
+from pync.endpoints.sockets import LINGER, Stream, StreamSocket
 from pync.endpoints.stdio import STDOUT, Discard, Stdin
 from pync.errors import TimedOut
+from pync.events import address
 from pync.flow import Flow
 from pync.relay import Conversation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
+    from typing import Any
+
     from pync.config import Config
     from pync.endpoints import Sink, Source
     from pync.endpoints.datagrams import DatagramSocket
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
     from pync.stages import Stage
     from pync.stages.telnet import Telnet
 
-    Far = StreamSocket | DatagramSocket | Peer
+    Far = Stream | DatagramSocket | Peer
 
 
 class Local:
@@ -33,6 +37,15 @@ class Local:
         self.stdin = stdin
         self.stdout = stdout
         self.terminal = terminal
+
+
+def endpoint(run: Run, sock: socket.socket, name: Any) -> StreamSocket | DatagramSocket:
+    """The endpoint of a connected socket, whose peer has this name."""
+    if not run.config.datagram:
+        return StreamSocket(run.loop, sock, address(name))
+    from pync.endpoints.datagrams import DatagramSocket
+
+    return DatagramSocket(run.loop, sock, name)
 
 
 def chunk(config: Config) -> int:
@@ -68,20 +81,22 @@ async def converse(run: Run, far: Far, local: Local, *, client: bool) -> None:
             inward,
             config.ending,
             telnet,
-            gone=far.gone if isinstance(far, StreamSocket) else None,
+            gone=far.gone if isinstance(far, Stream) else None,
             speaks=local.stdin is not None,
             listens=config.receive,
             terminal=local.terminal,
             client=client,
         )
         await relay.run()
-        if isinstance(far, StreamSocket) and outward.moved and not inward.ended:
+        if isinstance(far, Stream) and outward.moved and not inward.ended:
             await _leave(far, config)
+        if isinstance(far, Stream):
+            far.ended_well()
     finally:
         far.close()
 
 
-async def _leave(far: StreamSocket, config: Config) -> None:
+async def _leave(far: Stream, config: Config) -> None:
     """Give the peer time to take the end of what it was sent: who only sends has nothing else to wait for."""
     patient = not config.receive and config.ending.quit_after is None
     limit = config.ending.idle_timeout
@@ -114,7 +129,7 @@ def flows(run: Run, near: Source, far: Far, back: Sink) -> tuple[Flow, Flow, Tel
             speech, heard = Delayed(loop, speech, config.delay), Delayed(loop, heard, config.delay)
     outward, inward, telnet = _stages(run)
     sink: Sink = far
-    if not isinstance(far, StreamSocket) and not config.program:
+    if not isinstance(far, Stream) and not config.program:
         from pync.endpoints.datagrams import DatagramSocket
         from pync.endpoints.offload import Burst, Joined, shows_boundaries
 

@@ -36,6 +36,11 @@ def transport(config: Config) -> str:
     return "unix" if config.family == "unix" else "udp" if config.datagram else "tcp"
 
 
+def goal(config: Config, port: int | None) -> str:
+    """What is attempted, in words."""
+    return f"connect to {config.host}" + (f" port {port} ({transport(config)})" if port is not None else "")
+
+
 async def dial(
     loop: Loop, config: Config, port: int | None, report: Report, without: Sequence[Any] = ()
 ) -> tuple[socket.socket, Any]:
@@ -44,13 +49,12 @@ async def dial(
     The names in `without` are passed over. Raises AddressError, ConnectError, BindError, or TimedOut after
     `connect_timeout` seconds.
     """
-    goal = f"connect to {config.host}" + (f" port {port} ({transport(config)})" if port is not None else "")
     try:
         sock, name = await loop.within(config.connect_timeout, _reach(loop, config, port, report, without))
     except TimeoutError:
-        raise TimedOut(goal, "timed out") from None
+        raise TimedOut(goal(config, port), "timed out") from None
     except OSError as error:
-        raise ConnectError(f"{goal} failed", reason(error)) from None
+        raise ConnectError(f"{goal(config, port)} failed", reason(error)) from None
     tune(sock)
     report(Connected(host=config.host or "", address=address(name), transport=transport(config)))
     return sock, name
