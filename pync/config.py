@@ -136,7 +136,7 @@ class Proxy(Frozen):
     port: int
     tls: bool = False  # speak TLS to the proxy itself
     user: str | None = None
-    password: str = ""
+    password: str | None = ""  # None: to be asked for
     remote_names: bool = True  # the proxy looks names up
 
 
@@ -151,8 +151,8 @@ class ServeProxy(Frozen):
 class Target(Frozen):
     """Where a listener passes its clients on to."""
 
-    host: str
-    port: int
+    host: str  # or a unix path
+    port: int | None = None
     tls: Tls | None = None
 
 

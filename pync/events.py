@@ -28,9 +28,9 @@ class Address(Frozen):
 
 
 def address(name: Any) -> Address:
-    """A socket's address as the system gives it: a tuple for IP, a path for unix (abstract ones begin with NUL)."""
+    """A socket's address as the system gives it: a tuple, or a path for unix (abstract ones begin with NUL)."""
     if isinstance(name, tuple):
-        return Address(host=name[0], port=name[1])
+        return Address(host=str(name[0]), port=name[1])  # vsock has numbers for hosts
     text = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name or ""
     return Address(host="@" + text[1:] if text.startswith("\0") else text)
 
@@ -50,7 +50,7 @@ class Listening(Event):
     """A socket is bound, and takes connections or datagrams from now on."""
 
     address: Address
-    transport: str  # "tcp", "udp" or "unix"
+    transport: str  # "tcp", "udp", "sctp", "unix" or "vsock"
 
 
 class Accepted(Event):

@@ -200,7 +200,7 @@ def test_a_command_line_asks_for(line: str, config: Config) -> None:
         ("-V 1 h 80", "-V N: there are no routing tables to choose from"),
         ("-w -1 h 80", "-w, --wait TIME: too small: -1"),
         ("-W 0 h 80", "-W, --receive-limit N: too small: 0"),
-        ("-x f h 80", "-x: no such option; Ncat's -x FILE is --hex-dump FILE"),
+        ("-Z h 80", "-Z: no such option; there is no DCCP"),
     ],
 )
 def test_a_command_line_is_refused(line: str, error: str, face: Face) -> None:

@@ -13,8 +13,8 @@ from pync import __version__
 from pync.config import Access, Config, Ending, Logs, Program, SocketOptions
 from pync.errors import Interrupted, OutputGone, ProgramError, TimedOut, UsageError
 from pync.faces import types
-from pync.faces.own_options import ABOUT, FORMS, HINTS, TABLE
-from pync.faces.table import every, read
+from pync.faces.own_options import ABOUT, EXTRAS, FORMS, HINTS, TABLE
+from pync.faces.table import check_apart, name, read
 from pync.faces.words import Words, say, show
 from pync.system import signal
 
@@ -63,6 +63,10 @@ class Own:
         asked = config(values, operands)
         if "min_ttl" in values and asked.mode == "listen":
             say("pync: note: -m is the minimum TTL here; Ncat's -m N is --max-conns N")
+        if asked.proxy and asked.proxy.password is None and asked.proxy.kind != "socks4":
+            from pync.faces.own_proxies import ask_password
+
+            asked = ask_password(asked)
         self.words = Words(asked)
         from pync.engine import run
 
@@ -103,6 +107,11 @@ def failure(error: PyncError) -> int:
 
 def config(values: Values, operands: list[str]) -> Config:
     """What the command line asks for. Raises UsageError."""
+    more: dict[str, Any] = {}
+    if values.keys() & EXTRAS:
+        from pync.faces.own_extras import extras
+
+        values, operands, more = extras(values, operands)
     _check(values)
     wait = values.get("wait")
     ending = _facts(Ending, values) | {
@@ -121,7 +130,7 @@ def config(values: Values, operands: list[str]) -> Config:
         "ending": Ending(**ending),
         "socket": SocketOptions(**_facts(SocketOptions, values)),
     }
-    return Config(**_facts(Config, values) | times | facts | _place(values, operands))
+    return Config(**_facts(Config, values) | times | facts | _place(values, operands) | more)
 
 
 def _facts(kind: type[Frozen], values: Values) -> dict[str, Any]:
@@ -141,17 +150,10 @@ def _check(values: Values) -> None:
     for dest in _ONLY_LISTENING:
         if dest in values and "listen" not in values:
             hint = "; TCP keep-alive is --tcp-keepalive" if dest == "keep_open" else ""
-            raise UsageError(f"{_name(dest)} without -l", f"only a listener has clients{hint}")
-    for dest, others, why in _APART:
-        for other in others:
-            if dest in values and other in values:
-                raise UsageError(f"{_name(other)} with {_name(dest)}", why)
+            raise UsageError(f"{name(TABLE, dest)} without -l", f"only a listener has clients{hint}")
+    check_apart(TABLE, values, _APART)
     if "append" in values and not values.keys() & {"raw", "hexadecimal"}:
-        raise UsageError(f"{_name('append')} alone", "there is no log to append to; add -o or --hex-dump")
-
-
-def _name(dest: str) -> str:
-    return next(option.spellings[0] for option in every(TABLE) if option.dest == dest)
+        raise UsageError(f"{name(TABLE, 'append')} alone", "there is no log to append to; add -o or --hex-dump")
 
 
 def _place(values: Values, operands: list[str]) -> dict[str, Any]:

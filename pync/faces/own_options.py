@@ -10,6 +10,10 @@ from __future__ import annotations
 from pync.faces import types
 from pync.faces.table import count, flag, repeated, section, value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 def _paths(text: str) -> tuple[str, ...]:
     return (types.path(text),)
@@ -19,8 +23,46 @@ def _no_routing_tables(text: str) -> None:
     raise ValueError("there are no routing tables to choose from")
 
 
+def _protocols(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if not all(0 < len(name.encode()) < 256 for name in names):
+        raise ValueError(f"not a list of names: {text}")
+    return names
+
+
+def _pin(text: str) -> bytes:
+    digits = text.lower().removeprefix("sha256:").replace(":", "")
+    if len(digits) != 64 or digits.strip("0123456789abcdef"):
+        raise ValueError(f"not sha256: and 64 hexadecimal digits: {text}")
+    return bytes.fromhex(digits)
+
+
+def _word(*groups: str) -> Callable[[str], str]:
+    """The type of words of which some mean the same: the first of each group."""
+    meant = {word: group.split()[0] for group in groups for word in group.split()}
+
+    def read(text: str) -> str:
+        if text.lower() not in meant:
+            raise ValueError(f"not {' or '.join(dict.fromkeys(meant.values()))}: {text}")
+        return meant[text.lower()]
+
+    return read
+
+
+_kind = _word("http connect", "https", "socks4 4 socks4a", "socks5 5 socks5h")
+_where = _word("local", "remote")
+_served = _word("http", "socks5 5")
 _NUMBER = types.count(1, 2147483647)
 _BUFFER = types.count(1, 1073741824)
+
+# What decides more than a field of `Config`: `own_extras.py` is for those who ask for it.
+EXTRAS = frozenset(
+    (
+        *("tls", "verify", "no_verify", "pin", "trust_file", "certificate", "key", "server_name", "alpn", "ciphers"),
+        *("proxy", "socks_proxy", "proxy_type", "proxy_user", "proxy_auth", "proxy_dns", "serve_proxy"),
+        *("broker", "chat", "to", "to_tls", "pass_descriptor", "vsock", "sctp"),
+    )
+)
 
 FORMS = ("[OPTION]... HOST PORT...", "-l [OPTION]... [HOST] PORT", "[-l] -U [OPTION]... PATH")
 ABOUT = """Connect, or with -l wait for a client: stdin is sent, what is received goes to stdout. The end of stdin is
@@ -33,6 +75,8 @@ TABLE = (
         flag("4", "ipv4", "family", "IPv4 only", "ipv4"),
         flag("6", "ipv6", "family", "IPv6 only", "ipv6"),
         flag("U", "unixsock", "family", "a unix socket: a path, or @NAME (abstract)", "unix"),
+        flag("", "vsock", "vsock", "a virtual machine's socket: HOST is a CID"),
+        flag("", "sctp", "sctp", "SCTP instead of TCP"),
         flag("u", "udp", "datagram", "datagrams: UDP, or with -U unix datagrams"),
         flag("n", "nodns", "numeric", "numeric addresses only: ask no name server"),
         value("s", "source", "ADDR", "source_host", str, "our own address (a path with -uU); with -l, HOST"),
@@ -55,6 +99,37 @@ TABLE = (
         value("e", "exec", "CMD", "exec", types.command, "hand the connection to a program (no shell)"),
         value("c", "sh-exec", "CMD", "sh_exec", types.shell, "hand the connection to a command of /bin/sh"),
         value("", "filter", "CMD", "filter", types.shell, "let a filter answer as it reads, via /bin/sh"),
+    ),
+    section(
+        "Encryption",
+        flag("", "ssl", "tls", "TLS; the server's certificate is verified"),
+        flag("", "ssl-no-verify", "no_verify", "accept any certificate"),
+        value("", "ssl-pin", "sha256:HEX", "pin", _pin, "accept this certificate alone, whoever signed it"),
+        value("", "ssl-trustfile", "FILE", "trust_file", types.path, "trust these authorities, not the system's"),
+        value("", "ssl-servername", "NAME", "server_name", str, "the name to ask for and to verify, if not HOST"),
+        value("", "ssl-cert", "FILE", "certificate", types.path, "our certificate (PEM)"),
+        value("", "ssl-key", "FILE", "key", types.path, "its key, if that is in another file"),
+        flag("", "ssl-verify", "verify", "with -l: demand a certificate of each client, too"),
+        value("", "ssl-alpn", "NAME,...", "alpn", _protocols, "protocols to be offered, the best first"),
+        value("", "ssl-ciphers", "LIST", "ciphers", str, "OpenSSL's names of the ciphers for TLS 1.2"),
+    ),
+    section(
+        "Proxies",
+        value("", "proxy", "[TYPE://]HOST[:PORT]", "proxy", str, "go through a proxy, by default an HTTP one"),
+        value("x", "", "HOST[:PORT]", "socks_proxy", str, "go through a proxy, by default a SOCKS5 one"),
+        value("X", "proxy-type", "TYPE", "proxy_type", _kind, "http (connect), https, socks4 (4) or socks5 (5)"),
+        value("P", "", "USER", "proxy_user", str, "who we are to the proxy; it asks for the password"),
+        value("", "proxy-auth", "USER[:PASS]", "proxy_auth", str, "the same with the password"),
+        value("", "proxy-dns", "WHERE", "proxy_dns", _where, "look HOST up here (local) or there (remote)"),
+        value("", "proxy-server", "TYPE", "serve_proxy", _served, "with -l: be a proxy, http or socks5"),
+    ),
+    section(
+        "Relaying",
+        flag("", "broker", "broker", "pass on what each client sends to all others"),
+        flag("", "chat", "chat", "the same by lines, with names"),
+        value("", "to", "HOST:PORT", "to", str, "with -l: connect each client to HOST:PORT (or a path)"),
+        flag("", "to-ssl", "to_tls", "speak TLS to it"),
+        flag("F", "", "pass_descriptor", "connect, and hand the socket to stdout's peer"),
     ),
     section(
         "Data",
@@ -109,4 +184,10 @@ TABLE = (
         flag("", "version", "version", "show the version", alone=True),
     ),
 )
-HINTS = {"-x": "Ncat's -x FILE is --hex-dump FILE"}  # spellings that people bring along, but that do not exist here
+# Remarks for spellings that people bring along, but that do not exist here.
+HINTS = {
+    "-g": "routers no longer follow source routes",
+    "-G": "routers no longer follow source routes",
+    "-S": "there are no TCP MD5 signatures; --ssl protects a connection",
+    "-Z": "there is no DCCP",
+}

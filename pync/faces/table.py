@@ -24,12 +24,13 @@ if not sys.modules["gettext"]:
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any, Literal
 
     Kind = Literal["flag", "count", "value", "repeated"]
     Type = Callable[[str], Any]
     Given = dict[str, list[Any]]  # for each dest what was given, in order: a flag's value, or the text of a value
+    Rule = tuple[str, tuple[str, ...], str]
     Values = dict[str, Any]  # for each dest that was given its value
 
 
@@ -141,6 +142,19 @@ def settle(table: Table, given: Given) -> Values:
         if option.alone and option.dest in given:
             return {option.dest: option.value}
     return {option.dest: option.settle(given[option.dest]) for option in every(table) if option.dest in given}
+
+
+def name(table: Table, dest: str) -> str:
+    """How the option is spelled that sets `dest`."""
+    return next(option.spellings[0] for option in every(table) if option.dest == dest)
+
+
+def check_apart(table: Table, values: Values, rules: Iterable[Rule]) -> None:
+    """Raise UsageError for options that make no sense together: a rule is a dest, those it rules out, and why."""
+    for dest, others, why in rules:
+        for other in others:
+            if dest in values and other in values:
+                raise UsageError(f"{name(table, other)} with {name(table, dest)}", why)
 
 
 def _misread(spelling: str, options: Mapping[str, Option], hints: Mapping[str, str]) -> UsageError:

@@ -15,12 +15,15 @@ import sys
 from pync.errors import ConnectError, OutputError, OutputGone, reason
 from pync.events import (
     Accepted,
+    CertificateMade,
     Connected,
     ConnectFailed,
     Denied,
     Listening,
+    OpenProxy,
     OutOfDescriptors,
     Retrying,
+    Secured,
     SessionFailed,
 )
 
@@ -31,7 +34,10 @@ if TYPE_CHECKING:
     from pync.events import Address, Event
 
 # What an event needs to be said, if not one -v.
-VERBOSITY: dict[type[Event], int] = {SessionFailed: 0, OutOfDescriptors: 0, Retrying: 2}
+VERBOSITY: dict[type[Event], int] = {
+    **dict.fromkeys((CertificateMade, OpenProxy, OutOfDescriptors, SessionFailed), 0),
+    Retrying: 2,
+}
 
 
 def say(line: str) -> None:
@@ -95,6 +101,12 @@ class Words:
                 return f"pync: connection from {_spaced(event.peer)} denied: {event.why}"
             case SessionFailed():
                 return f"pync: {event.error}"
+            case Secured():
+                return f"pync: {event.protocol} with {event.peer}: {_facts(event)}"
+            case CertificateMade():
+                return f"pync: no --ssl-cert: one was made, for this run, {event.fingerprint}"
+            case OpenProxy():
+                return f"pync: warning: everybody can use the proxy on {event.address}; see --proxy-auth and --allow"
             case OutOfDescriptors():
                 return f"pync: accepting clients pauses: {event.why}"
             case Retrying():
@@ -119,6 +131,11 @@ class Words:
             return socket.getservbyport(port, transport)
         except OSError:
             return "*"
+
+
+def _facts(event: Secured) -> str:
+    protocol = f"ALPN {event.alpn}" if event.alpn else "no ALPN"
+    return f"{event.cipher}, {protocol}, {event.certificate or 'no certificate'}"
 
 
 def _spaced(address: Address) -> str:

@@ -49,6 +49,8 @@ async def connect(run: Run) -> Outcome:
             continue
         opened = True
         status = await _session(run, port, far, stdout)
+        if run.config.pass_descriptor:  # there is only one to be handed over
+            break
     if failure and not opened:
         raise failure
     return Outcome(opened=True, child_status=status)
@@ -67,6 +69,10 @@ async def _once(run: Run, port: int | None) -> Far:
 
 
 async def _session(run: Run, port: int | None, far: Far, stdout: Sink) -> int | None:
+    if run.config.pass_descriptor:
+        from pync.modes.hand_over import hand_over
+
+        return hand_over(far)
     if run.config.program:
         from pync.modes.program import serve
 

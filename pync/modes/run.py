@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Run:
     """The loop, what was asked for, who is told what happens (and wants to know), and the logs, if there are any.
 
-    `context` is that of the config's TLS. It is made once, by whoever needs it first.
+    `context` is that of the config's TLS, `proxy_context` that of TLS to a proxy: each is made by who needs it first.
     """
 
     def __init__(self, loop: Loop, config: Config, report: Report, wants: Wants, logs: LogFiles | None = None) -> None:
@@ -25,6 +25,7 @@ class Run:
         self.wants = wants
         self.logs = logs
         self.context: SSLContext | None = None
+        self.proxy_context: SSLContext | None = None
 
     def towards(self, config: Config) -> Run:
         """The same run with another config: that of the connections which a server makes for its clients."""

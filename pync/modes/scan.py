@@ -11,7 +11,7 @@ import errno
 import os
 import resource
 
-from pync.errors import ConnectError, reason
+from pync.errors import ConnectError, ProxyError, TimedOut, reason
 from pync.events import Connected, ConnectFailed, Outcome, address
 from pync.modes.attempts import in_order, patiently
 from pync.modes.probes import UNDER_WAY, Probe, StreamProbe, with_port
@@ -53,8 +53,29 @@ async def scan(run: Run) -> Outcome:
 
 async def _round(run: Run) -> bool:
     """Every port once; whether any is open."""
+    if run.config.proxy:
+        return await _round_through(run)
     ports = in_order(run) or (None,)
     return await Sweep(run, ports, await _addresses(run), await own_names(run.loop, run.config)).run()
+
+
+async def _round_through(run: Run) -> bool:
+    """Every port once, asked of a proxy: one by one, for who knows what it makes of many."""
+    from pync.modes.reach import reach
+
+    opened = False
+    for port in in_order(run):
+        try:
+            far = await reach(run, port)
+        except (ConnectError, ProxyError, TimedOut) as error:
+            host = run.config.host or ""
+            run.report(
+                ConnectFailed(host=host, address=address((host, port)), transport=transport(run.config), why=error.why)
+            )
+        else:
+            far.close()
+            opened = True
+    return opened
 
 
 async def _addresses(run: Run) -> list[Address]:

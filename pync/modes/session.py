@@ -86,6 +86,7 @@ async def converse(run: Run, far: Far, local: Local, *, client: bool) -> None:
             listens=config.receive,
             terminal=local.terminal,
             client=client,
+            fragile=config.proxy is not None and not config.tls,  # under TLS no proxy sees it
         )
         await relay.run()
         if isinstance(far, Stream) and outward.moved and not inward.ended:

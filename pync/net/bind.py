@@ -104,7 +104,7 @@ def _bind_all(config: Config, found: list[tuple[int, Any]]) -> list[socket.socke
 
 
 def _bind_one(config: Config, family: int, name: Any) -> socket.socket:
-    sock = new_socket(family, config.socket, datagram=config.datagram)
+    sock = new_socket(family, config.socket, datagram=config.datagram, sctp=config.sctp)
     try:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -32,8 +32,10 @@ BUSY_DELAY = 0.01  # seconds until a unix listener whose backlog is full is trie
 
 
 def transport(config: Config) -> str:
-    """The word for what carries the conversation: tcp, udp or unix."""
-    return "unix" if config.family == "unix" else "udp" if config.datagram else "tcp"
+    """The word for what carries the conversation: tcp, udp, sctp, unix or vsock."""
+    if config.family in ("unix", "vsock"):
+        return config.family
+    return "sctp" if config.sctp else "udp" if config.datagram else "tcp"
 
 
 def goal(config: Config, port: int | None) -> str:
@@ -126,7 +128,7 @@ async def attempt(loop: Loop, config: Config, family: int, name: Any, own: Any) 
 
     Raises OSError, BindError, ConnectError.
     """
-    sock = new_socket(family, config.socket, datagram=config.datagram)
+    sock = new_socket(family, config.socket, datagram=config.datagram, sctp=config.sctp)
     try:
         bind_own(sock, own)
         while (code := sock.connect_ex(name)) == errno.EAGAIN:  # unix: the listener's backlog is full

@@ -16,20 +16,25 @@ if TYPE_CHECKING:
 
 IPV6_UNICAST_HOPS, IPV6_TCLASS, IPV6_MINHOPCOUNT = 16, 67, 73  # <linux/in6.h>; Python lacks the last one
 IP_MINTTL = 21  # <linux/in.h>
+IPPROTO_SCTP = 132  # RFC 9260; Python may have been built without
 KEEPALIVE_IDLE = 60  # seconds without traffic after which a vanished peer is looked for
 
 
-def new_socket(family: int, options: SocketOptions, *, datagram: bool) -> socket.socket:
+def new_socket(family: int, options: SocketOptions, *, datagram: bool, sctp: bool = False) -> socket.socket:
     """A non-blocking socket with the options set. Raises ConnectError naming the option that failed.
 
     Raises OSError (EAFNOSUPPORT) if this system lacks the family: it may have the one of the next address.
     """
     kind = socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM
     try:
-        sock = socket.socket(family, kind)
+        sock = socket.socket(family, kind, IPPROTO_SCTP if sctp else 0)
     except OSError as error:
-        if error.errno == errno.EAFNOSUPPORT:
+        if error.errno == errno.EAFNOSUPPORT and family in (socket.AF_INET, socket.AF_INET6):
             raise
+        if sctp or error.errno == errno.EAFNOSUPPORT:
+            raise ConnectError(
+                f"open a socket for {'SCTP' if sctp else 'this family'}", "this system has none"
+            ) from None
         raise ConnectError("open a socket", reason(error)) from None
     sock.setblocking(False)
     try:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pync.config import Family
     from pync.loop import Loop
 
+AF_VSOCK = getattr(socket, "AF_VSOCK", 40)  # <linux/socket.h>, should Python have been built without
 FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 
 
@@ -29,8 +30,10 @@ async def resolve(
 ) -> list[tuple[int, Any]]:
     """Every (family, socket address) of a host, in the resolver's order, none twice; None means "any" (to bind).
 
-    `numeric`: never ask a name server. Raises AddressError.
+    `numeric`: never ask a name server. Of "vsock" the host is a number already. Raises AddressError.
     """
+    if family == "vsock":
+        return [(AF_VSOCK, (int(host or 0), port))]
     kind = socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM
     # As bytes, a plain name is not put through the IDNA codec, whose import takes as long as the look-up.
     asked = host.encode() if host and host.isascii() else host

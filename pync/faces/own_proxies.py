@@ -1,0 +1,129 @@
+"""What pync's own face makes of its options for proxies: the one to go through, and the one to be.
+
+Theory: a URL says most, an option beside it must not contradict it, and the environment is for passwords. Imported
+only where `own_extras.py` is.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pync.config import Config, Proxy, ServeProxy
+from pync.errors import UsageError
+from pync.faces import types
+from pync.faces.own_options import TABLE
+from pync.faces.table import every, name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pync.faces.table import Values
+
+PROXY = ("proxy", "socks_proxy")
+AUTHS = ("PYNC_PROXY_AUTH", "NCAT_PROXY_AUTH")  # in the environment, where ps does not show a password
+DEFAULT_PORTS = {"http": 3128, "https": 443, "socks4": 1080, "socks5": 1080}
+
+
+def proxy(values: Values) -> Proxy | None:
+    """The proxy to go through: what its URL says, or else the options, or else the default of its option.
+
+    Raises UsageError.
+    """
+    dest = next((dest for dest in PROXY if dest in values), None)
+    if dest is None:
+        return None
+    option, text = name(TABLE, dest), values[dest]
+    scheme, mark, rest = text.rpartition("://")
+    login, at, place = rest.rpartition("@")
+    kind = values.get("proxy_type") or ("http" if dest == "proxy" else "socks5")
+    if mark:
+        kind = _scheme(option, scheme, values.get("proxy_type"))
+    host, port = host_and_port(option, place.removesuffix("/"))
+    if not host:
+        raise UsageError(f"{option} {text}", "no host")
+    user, password = _login(values, login if at else None)
+    return Proxy(
+        kind="http" if kind == "https" else kind,  # type: ignore[arg-type]
+        host=host,
+        port=port_of(option, port, "tcp") if port else DEFAULT_PORTS[kind],
+        tls=kind == "https",
+        user=user,
+        password=password,
+        remote_names=values.get("proxy_dns") != "local",
+    )
+
+
+def _scheme(option: str, scheme: str, asked: str | None) -> str:
+    kinds = next(known for known in every(TABLE) if known.dest == "proxy_type").type
+    try:
+        kind: str = kinds(scheme)
+    except ValueError as error:
+        raise UsageError(f"{option} {scheme}://", str(error)) from None
+    if asked not in (None, kind):
+        raise UsageError(f"--proxy-type {asked}", f"the proxy's address says {scheme}")
+    return kind
+
+
+def served(values: Values) -> ServeProxy | None:
+    """The proxy to be. Raises UsageError."""
+    if "serve_proxy" not in values:
+        return None
+    if values["serve_proxy"] not in ("http", "socks5"):
+        raise UsageError(f"proxy type {values['serve_proxy']}", "a proxy of ours is http or socks5")
+    if values.keys() & set(PROXY):
+        return ServeProxy(kind=values["serve_proxy"])  # who we are is meant for the next proxy
+    user, password = _login(values, None)
+    if user is not None and not password:
+        raise UsageError("--proxy-auth", "a proxy that wants no password should not ask for one")
+    return ServeProxy(kind=values["serve_proxy"], user=user, password=password or "")
+
+
+def _login(values: Values, url: str | None) -> tuple[str | None, str | None]:
+    """User and password, from the options, the URL or the environment. A password of None is to be asked for."""
+    text = values.get("proxy_auth")
+    if text is None and url is not None:
+        from urllib.parse import unquote
+
+        user, _, password = url.partition(":")
+        return unquote(user), unquote(password)
+    if text is None:
+        text = next((os.environ[variable] for variable in AUTHS if variable in os.environ), None)
+    user, _, password = (text or "").partition(":")
+    if "proxy_user" in values:
+        return values["proxy_user"], password if user == values["proxy_user"] else None
+    return (None, "") if text is None else (user, password)
+
+
+def ask_password(config: Config) -> Config:
+    """The config with the password for the proxy, which is asked for on the terminal. Raises UsageError."""
+    proxy = config.proxy
+    assert proxy is not None
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))  # without it getpass would read stdin
+    except OSError:
+        why = f"no terminal to ask for the password; use --proxy-auth, or {AUTHS[0]} in the environment"
+        raise UsageError(f"-P {proxy.user}", why) from None
+    from getpass import getpass
+
+    password = getpass(f"Proxy password for {proxy.user}@{proxy.host}: ")
+    return config.but(proxy=proxy.but(password=password))  # type: ignore[no-any-return]
+
+
+def host_and_port(option: str, text: str) -> tuple[str, str]:
+    """HOST:PORT or [HOST]:PORT in two; the port may be missing. Raises UsageError."""
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise UsageError(f"{option} {text}", "not [HOST]:PORT")
+        return host, rest[1:]
+    if text.count(":") > 1:
+        raise UsageError(f"{option} {text}", "an IPv6 address needs brackets, as in [::1]:8080")
+    host, _, port = text.partition(":")
+    return host, port
+
+
+def port_of(option: str, text: str, protocol: str) -> int:
+    """A port's number. Raises UsageError."""
+    try:
+        return types.port(text, protocol)
+    except ValueError as error:
+        raise UsageError(f"{option}: port", str(error)) from None
