@@ -72,7 +72,8 @@ async def _session(run: Run, port: int | None, far: Far, stdout: Sink) -> int | 
     if run.config.pass_descriptor:
         from pync.modes.hand_over import hand_over
 
-        return hand_over(far)
+        hand_over(far)
+        return None
     if run.config.program:
         from pync.modes.program import serve
 

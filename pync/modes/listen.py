@@ -11,7 +11,7 @@ import os
 
 from pync.endpoints.stdio import STDIN, Stdout, is_null, is_terminal
 from pync.errors import AddressError, BindError, reason
-from pync.events import Listening, Outcome, address
+from pync.events import Listening, OpenProxy, Outcome, address
 from pync.modes.clients import accept, let_in
 from pync.modes.session import Local, converse, read_stdin
 from pync.net.access import rules
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pync.endpoints.datagrams import DatagramSocket
     from pync.endpoints.sockets import StreamSocket
+    from pync.events import Address
     from pync.modes.keep_open import Service
     from pync.modes.run import Run
     from pync.modes.session import Far
@@ -50,7 +51,7 @@ async def listen(run: Run) -> Outcome:
         if identity:
             _become(identity, bound)
         for sock in bound.sockets:
-            run.report(Listening(address=address(sock.getsockname()), transport=transport(run.config)))
+            _announce(run, address(sock.getsockname()))
         if service:
             from pync.modes.keep_open import Server
 
@@ -59,6 +60,15 @@ async def listen(run: Run) -> Outcome:
         return await _one(run, await _first(run, bound, allowed), local)
     finally:
         bound.close()
+
+
+def _announce(run: Run, where: Address) -> None:
+    run.report(Listening(address=where, transport=transport(run.config)))
+    if run.config.serve_proxy:
+        from pync.modes.proxy import is_open
+
+        if is_open(run.config, where):
+            run.report(OpenProxy(address=where))
 
 
 def _service(run: Run, local: Local) -> Service | None:
