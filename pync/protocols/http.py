@@ -19,6 +19,8 @@ from pync.config import Frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import h11
 
 HEAD_LIMIT = 64 * 1024  # bytes of a request's head
@@ -67,18 +69,11 @@ class Request:
         """Take what came; all that follows the head is ignored. Raises BadRequest, and is not to be fed after that."""
         if self.head or not (data := self._without_blank_lines(data)):
             return
-        import h11
-
         taken = data[: self._room]
         self._room -= len(taken)
-        try:
-            self._parser.receive_data(taken)
-            event = self._parser.next_event()
-        except h11.RemoteProtocolError as error:
-            # h11 quotes the offending line as Python writes it: not for people.
-            raise BadRequest(str(error).partition(": bytearray")[0], error.error_status_hint) from None
-        if isinstance(event, h11.Request):
-            self.head = _accepted(event)
+        self._parser.receive_data(taken)
+        if request := next_request(self._parser):
+            self.head = _accepted(request)
         elif not self._room:
             raise BadRequest(f"the request's head is longer than {HEAD_LIMIT} bytes", 431)
 
@@ -92,10 +87,24 @@ class Request:
         return data.lstrip(b"\r\n") if self._room == HEAD_LIMIT else data
 
 
+def next_request(parser: h11.Connection) -> h11.Request | None:
+    """The request whose head has come; None if there is more to come. Raises BadRequest."""
+    import h11
+
+    try:
+        event = parser.next_event()
+    except h11.RemoteProtocolError as error:
+        # h11 quotes the offending line as Python writes it: not for people.
+        raise BadRequest(str(error).partition(": bytearray")[0], error.error_status_hint) from None
+    if not isinstance(event, h11.Request):
+        return None
+    if not event.http_version.startswith(b"1."):
+        raise BadRequest(f"HTTP/{event.http_version.decode()} is not spoken here", 505)
+    return event
+
+
 def _accepted(request: h11.Request) -> Head:
     head = Head(method=request.method.decode(), target=request.target.decode(), version=request.http_version.decode())
-    if not head.version.startswith("1."):
-        raise BadRequest(f"HTTP/{head.version} is not spoken here", 505)
     if head.method == "CONNECT":
         raise BadRequest("this is not a proxy", 405)
     return head
@@ -106,13 +115,24 @@ def answers_body(method: str) -> bool:
     return method != "HEAD"
 
 
-def response_head(*, status: int = 200, content_type: str, length: int | None, now: float | None = None) -> bytes:
-    """The status line and the headers; `length` in bytes if it is known, `now` in seconds since the epoch."""
+def response_head(
+    *,
+    status: int = 200,
+    content_type: str,
+    length: int | None,
+    now: float | None = None,
+    challenges: Iterable[str] = (),
+) -> bytes:
+    """The status line and the headers; `length` in bytes if it is known, `now` in seconds since the epoch.
+
+    `challenges` are those of a proxy's 407 (RFC 9110, section 15.5.8).
+    """
     from http import HTTPStatus
 
     import h11
 
     headers = [("Content-Type", content_type), ("Connection", "close")]
+    headers += [("Proxy-Authenticate", challenge) for challenge in challenges]
     if length is not None:
         headers.append(("Content-Length", str(length)))
     if now is not None:
@@ -126,12 +146,13 @@ def response_head(*, status: int = 200, content_type: str, length: int | None, n
     return h11.Connection(h11.SERVER).send(response) or b""
 
 
-def error_page(status: int, why: str, now: float | None = None) -> bytes:
+def error_page(status: int, why: str, now: float | None = None, challenges: Iterable[str] = ()) -> bytes:
     """A whole small answer that refuses a request, with a BadRequest's status and words."""
     from http import HTTPStatus
 
     body = f"{status} {HTTPStatus(status).phrase}: {why}\n".encode()
-    return response_head(status=status, content_type="text/plain; charset=utf-8", length=len(body), now=now) + body
+    kind = "text/plain; charset=utf-8"
+    return response_head(status=status, content_type=kind, length=len(body), now=now, challenges=challenges) + body
 
 
 def content_type(name: str | None, start: bytes) -> str:

@@ -1,0 +1,234 @@
+"""HTTP authentication to and by a proxy: Basic (RFC 7617) and Digest (RFC 7616).
+
+Theory: the proxy's 407 carries challenges, each a scheme with parameters. The client answers the strongest it knows.
+With Basic it sends its password as good as in clear. With Digest it sends a hash of the password and of a nonce, a
+text that the proxy has made; one function makes that hash from the parameters that are sent along, for the client to
+send and for the proxy to compare with. The user's name is in the hash too, so a proxy with a single account need not
+look at the name that is sent, nor at the ways in which it may be written.
+
+Of the qualities of protection there is `auth`, and the older form without any (RFC 2069); not `auth-int`, for the
+body has not come when the head is judged. A nonce says when it was made and that we made it, so none has to be
+remembered; within its life an answer to it can be replayed for the same target.
+
+Must know no clock and no chance: nonces and the time are given. Passwords are compared in constant time.
+"""
+
+from __future__ import annotations
+
+from pync.config import Frozen
+from pync.protocols.dialogue import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+    from typing import Literal
+
+    from pync.protocols.dialogue import Login
+
+    Parameters = dict[str, str]
+    Verdict = Literal["granted", "denied", "stale"]
+
+REALM = "pync"  # what our own challenges are for
+NONCE_LIFE = 300  # seconds
+COUNT = "00000001"  # a nonce is answered once
+
+HASHES = {"SHA-512-256": "sha512_256", "SHA-256": "sha256", "MD5": "md5"}  # strongest first; as hashlib calls them
+# By us. The order says what we prefer (RFC 7616, section 3.7), but Ncat takes the first Digest, and knows only MD5.
+OFFERED = ("MD5", "SHA-256")
+
+# RFC 7616, section 3.4: these are written in quotes, the others must not be.
+_QUOTED = {"username", "realm", "nonce", "uri", "response", "cnonce", "opaque"}
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_PARAMETER = rf'(?P<name>{_TOKEN})\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>{_TOKEN}))'
+_SCHEME = rf"(?P<scheme>{_TOKEN})(?:\s+(?P<token>[\w.~+/-]+=*)(?=\s*(?:,|$)))?"
+
+
+class Challenge(Frozen):
+    """A scheme, and what is said with it: a challenge, or the credentials that answer one."""
+
+    scheme: str  # in lower case
+    token: str  # instead of parameters
+    parameters: Parameters
+
+
+def parse(text: str) -> list[Challenge]:
+    """The challenges in a header's value, up to where it is none any more (RFC 9110, section 11)."""
+    import re
+
+    item = re.compile(rf"[\s,]*(?:{_PARAMETER}|{_SCHEME})", re.ASCII)
+    found: list[Challenge] = []
+    at = 0
+    while match := item.match(text, at):
+        at = match.end()
+        if scheme := match["scheme"]:
+            found.append(Challenge(scheme=scheme.lower(), token=match["token"] or "", parameters={}))
+        elif found:
+            value = match["plain"] or re.sub(r"\\(.)", r"\1", match["quoted"] or "")
+            found[-1].parameters[match["name"].lower()] = value
+        else:
+            break
+    return found
+
+
+# -- The client --------------------------------------------------------------------------------------------------
+
+
+def answer(challenges: Iterable[str], login: Login, method: str, uri: str, cnonce: str) -> str | None:
+    """The credentials for the strongest of these challenges, a 407's headers; None if it has none that we know.
+
+    `uri` is the request's target, `cnonce` a text that is hard to guess. Raises Refused.
+    """
+    known = [challenge for text in challenges for challenge in parse(text)]
+    digests = [each.parameters for each in known if each.scheme == "digest" and _is_answerable(each.parameters)]
+    if digests:
+        strongest = min(digests, key=lambda parameters: list(HASHES).index(_algorithm(parameters)))
+        return _digest_answer(strongest, _checked(login), method, uri, cnonce)
+    return basic(login) if any(each.scheme == "basic" for each in known) else None
+
+
+def basic(login: Login) -> str:
+    """Credentials that need no challenge. Raises Refused."""
+    import base64
+
+    user, password = _checked(login)
+    if ":" in user:
+        raise Refused("a user with a colon in its name cannot be told by Basic authentication")
+    return "Basic " + base64.b64encode(_octets(f"{user}:{password}")).decode()
+
+
+def _checked(login: Login) -> Login:
+    if any(letter < " " or letter == "\x7f" for text in login for letter in text):
+        raise Refused("a user and password must not contain control characters")
+    return login
+
+
+def _digest_answer(challenge: Parameters, login: Login, method: str, uri: str, cnonce: str) -> str:
+    """RFC 7616, section 3.4."""
+    given = {"username": login[0], "realm": challenge["realm"], "nonce": challenge["nonce"], "uri": uri}
+    given |= {name: challenge[name] for name in ("algorithm", "opaque") if name in challenge}
+    if challenge.get("userhash", "").lower() == "true":
+        given |= {"username": _hash(challenge)(f"{login[0]}:{challenge['realm']}"), "userhash": "true"}
+    if _qualities(challenge):
+        given |= {"qop": "auth", "nc": COUNT}
+    if _qualities(challenge) or _is_session(challenge):
+        given["cnonce"] = cnonce
+    given["response"] = _response(given, login, method)
+    return "Digest " + ", ".join(f"{name}={_quote(text) if name in _QUOTED else text}" for name, text in given.items())
+
+
+def _quote(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+# -- The proxy ---------------------------------------------------------------------------------------------------
+
+
+def demands(nonce: str, *, stale: bool = False) -> list[str]:
+    """The challenges of a 407; `stale` if the last credentials were good, but not their nonce."""
+    rest = f'realm="{REALM}", nonce="{nonce}", qop="auth", charset=UTF-8{", stale=true" if stale else ""}'
+    return [*(f"Digest {rest}, algorithm={each}" for each in OFFERED), f'Basic realm="{REALM}", charset="UTF-8"']
+
+
+def make_nonce(secret: bytes, now: float) -> str:
+    """A nonce of this moment, which nobody can make who does not know `secret` (RFC 7616, section 3.3)."""
+    import hmac
+
+    moment = f"{int(now):x}"
+    return f"{moment}-{hmac.digest(secret, moment.encode(), 'sha256').hex()}"
+
+
+def is_fresh(nonce: str, secret: bytes, now: float) -> bool:
+    """Whether we made this nonce with `secret`, no longer than its life ago."""
+    try:
+        moment = int(nonce.partition("-")[0], 16)
+    except ValueError:
+        return False
+    return moment <= now < moment + NONCE_LIFE and _same(nonce, make_nonce(secret, moment))
+
+
+def judge(
+    credentials: str | None, login: Login, method: str, targets: Collection[str], fresh: Callable[[str], bool]
+) -> Verdict:
+    """Whether a Proxy-Authorization shows that its sender knows `login`. `stale`: it does, but by an old nonce.
+
+    `targets` are the ways in which the request's target may be written, `fresh` says whether a nonce is.
+    """
+    given = parse(credentials or "")[:1]
+    if given and given[0].scheme == "basic":
+        return "granted" if _is_basic(given[0].token, login) else "denied"
+    if not given or given[0].scheme != "digest":
+        return "denied"
+    parameters = given[0].parameters
+    if not _is_digest(parameters, login, method) or parameters["uri"] not in targets:
+        return "denied"
+    return "granted" if fresh(parameters["nonce"]) else "stale"
+
+
+def _is_basic(token: str, login: Login) -> bool:
+    import base64
+    import binascii
+
+    try:
+        given = base64.b64decode(token, validate=True)
+    except binascii.Error:
+        return False
+    return _same(given, ":".join(login))
+
+
+def _is_digest(given: Parameters, login: Login, method: str) -> bool:
+    needed = {"realm", "nonce", "uri", "response"} | ({"nc", "cnonce"} if _qualities(given) else set())
+    if not needed <= given.keys() or given["realm"] != REALM or not _is_answerable(given):
+        return False
+    return _same(given["response"], _response(given, login, method))
+
+
+def _same(given: str | bytes, right: str) -> bool:
+    import hmac
+
+    return hmac.compare_digest(given if isinstance(given, bytes) else _octets(given), _octets(right))
+
+
+# -- What both know ----------------------------------------------------------------------------------------------
+
+
+def _response(given: Parameters, login: Login, method: str) -> str:
+    """The proof in credentials whose other parameters are `given` (RFC 7616, section 3.4.1)."""
+    digest = _hash(given)
+    secret = digest(f"{login[0]}:{given['realm']}:{login[1]}")
+    if _is_session(given):
+        secret = digest(f"{secret}:{given['nonce']}:{given.get('cnonce', '')}")
+    protection = [given["nc"], given["cnonce"], given["qop"]] if _qualities(given) else []
+    return digest(":".join([secret, given["nonce"], *protection, digest(f"{method}:{given['uri']}")]))
+
+
+def _algorithm(parameters: Parameters) -> str:
+    return parameters.get("algorithm", "MD5").upper().removesuffix("-SESS")
+
+
+def _is_session(parameters: Parameters) -> bool:
+    return parameters.get("algorithm", "").upper().endswith("-SESS")
+
+
+def _qualities(parameters: Parameters) -> list[str]:
+    """The qualities of protection that are offered, or the one that is used."""
+    return [quality.strip().lower() for quality in parameters.get("qop", "").split(",") if quality.strip()]
+
+
+def _is_answerable(parameters: Parameters) -> bool:
+    import hashlib
+
+    known = HASHES.get(_algorithm(parameters)) in hashlib.algorithms_available
+    qualities = _qualities(parameters)
+    return known and {"realm", "nonce"} <= parameters.keys() and (not qualities or "auth" in qualities)
+
+
+def _hash(parameters: Parameters) -> Callable[[str], str]:
+    import hashlib
+
+    name = HASHES[_algorithm(parameters)]
+    return lambda text: hashlib.new(name, _octets(text), usedforsecurity=False).hexdigest()
+
+
+def _octets(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
