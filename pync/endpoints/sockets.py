@@ -75,6 +75,9 @@ class Stream(Half):
     def ended_well(self) -> None:
         """Raises PeerLost if what was taken for the peer's end-of-file was none."""
 
+    async def part(self) -> None:
+        """Say goodbye where closing alone does not. Raises as `ended_well`."""
+
     def close(self) -> None:
         """Close the connection; what the kernel still holds for the peer goes on its way."""
         raise NotImplementedError

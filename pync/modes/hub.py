@@ -103,7 +103,9 @@ class Hub(Service):
         """Let one client in, and tell the others what it says; after its last word, wait until it is gone."""
         await self._enter(member)
         far = member.far
+        far.size = 262144
         while (data := await far.read()) is not None:
+            far.size = 262144
             member.heard += 1
             for stage in member.stages:
                 data = stage.feed(data)

@@ -69,5 +69,5 @@ async def _pump(run: Run, far: Far, program: Program, environment: dict[str, str
     if isinstance(far, Stream):
         if not inward.ended:
             await far.linger()
-        far.ended_well()
+        await far.part()
     return status

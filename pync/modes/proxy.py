@@ -46,7 +46,8 @@ def is_open(config: Config, address: Address) -> bool:
     """Whether everybody can use a proxy that listens on this address."""
     restricted = config.access.allow or config.access.allow_files or config.tls and config.tls.verify
     known = config.serve_proxy is not None and config.serve_proxy.user is not None
-    return not (restricted or known or address.host.startswith(("127.", "::1")) or address.port is None)
+    here = address.host.startswith("127.") or address.host == "::1" or address.port is None
+    return not (restricted or known or here)
 
 
 class ProxyServer(Service):

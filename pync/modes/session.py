@@ -92,7 +92,7 @@ async def converse(run: Run, far: Far, local: Local, *, client: bool) -> None:
         if isinstance(far, Stream) and outward.moved and not inward.ended:
             await _leave(far, config)
         if isinstance(far, Stream):
-            far.ended_well()
+            await far.part()
     finally:
         far.close()
 

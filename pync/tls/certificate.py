@@ -1,0 +1,159 @@
+"""Certificates: one made on the spot, for a listener that was given none, and fingerprints to know one by.
+
+Theory: such a certificate is not signed by anybody whom a client trusts, so what it is worth is its fingerprint: who
+is told that by another way can pin it. Key and certificate live in memory only. They are made by the `cryptography`
+package or else by the `openssl` program; pync itself knows no ASN.1. Importing this costs nothing: whoever reads the
+command line needs `pin`.
+"""
+
+from __future__ import annotations
+
+from pync.errors import TlsError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from ssl import SSLContext
+
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.x509 import ExtensionType, GeneralName
+
+DAYS = 365  # for which a certificate is good
+EARLIER = 24  # hours for which it has been already, for clients whose clock is slow (`openssl` cannot do that)
+DIGITS = 64  # hexadecimal, of a SHA-256 digest
+PREFIX = "sha256:"
+GOAL = "make a certificate"
+NEITHER = "this takes the Python package cryptography (pync-netcat[tls]) or the program openssl; or give --ssl-cert"
+
+# What `openssl req` reads instead of the system's configuration. Each of these is what a client may insist on
+# (RFC 5280 §4.2.1).
+CONFIGURATION = """\
+[req]
+prompt = no
+distinguished_name = subject
+x509_extensions = extensions
+[subject]
+CN = {name}
+[extensions]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth
+subjectKeyIdentifier = hash
+subjectAltName = {names}
+"""
+OPENSSL = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -sha256 -config /dev/stdin -keyout -"
+
+
+def fingerprint(der: bytes) -> str:
+    """The SHA-256 fingerprint of a certificate, as --ssl-pin takes it."""
+    from hashlib import sha256
+
+    return PREFIX + sha256(der).hexdigest()
+
+
+def pin(text: str) -> bytes:
+    """The digest in a fingerprint: `sha256:` and hexadecimal digits, in any case, with colons or without.
+
+    The prefix may be missing. Raises ValueError.
+    """
+    digits = text.lower().removeprefix(PREFIX).replace(":", "")
+    if not digits or digits.strip("0123456789abcdef"):
+        raise ValueError(f"{text!r} is no fingerprint: {PREFIX} and {DIGITS} hexadecimal digits are")
+    if len(digits) != DIGITS:
+        raise ValueError(f"a SHA-256 fingerprint has {DIGITS} hexadecimal digits, this one {len(digits)}")
+    return bytes.fromhex(digits)
+
+
+def self_signed(names: Iterable[str]) -> tuple[bytes, str]:
+    """A new key and its certificate for these names and addresses, as PEM, and its fingerprint. Raises TlsError."""
+    names = list(dict.fromkeys(names))
+    try:
+        pem, der = _by_cryptography(names)
+    except ImportError:
+        pem, der = _by_openssl(names)
+    return pem, fingerprint(der)
+
+
+def is_address(name: str) -> bool:
+    """Whether it is an IP address and no name."""
+    from pync.system import socket
+
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, name)
+        except OSError:
+            continue
+        return True
+    return False
+
+
+def install(context: SSLContext, pem: bytes) -> None:
+    """Give the context a key and certificate that are in no file: it takes nothing but a file's name."""
+    import os
+
+    try:
+        with open(os.memfd_create("certificate"), "wb", buffering=0) as file:
+            file.write(pem)
+            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+    except (AttributeError, OSError):  # no such call here, or no /proc
+        from tempfile import NamedTemporaryFile
+
+        with NamedTemporaryFile(buffering=0) as named:  # nobody else may read it, and it is removed at once
+            named.write(pem)
+            context.load_cert_chain(named.name)
+
+
+def _by_cryptography(names: list[str]) -> tuple[bytes, bytes]:
+    from datetime import UTC, datetime, timedelta
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key, now = generate_private_key(SECP256R1()), datetime.now(UTC)
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(hours=EARLIER)).not_valid_after(now + timedelta(days=DAYS))
+    for extension, critical in _extensions(key.public_key(), names):
+        builder = builder.add_extension(extension, critical)
+    made = builder.sign(key, SHA256())
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return secret + made.public_bytes(Encoding.PEM), made.public_bytes(Encoding.DER)
+
+
+def _extensions(public_key: EllipticCurvePublicKey, names: list[str]) -> list[tuple[ExtensionType, bool]]:
+    """Those of CONFIGURATION, and whether each is critical."""
+    from ipaddress import ip_address
+
+    from cryptography import x509
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    never = [False] * 8  # the other usages, none of which a key for TLS has
+    known: list[GeneralName] = [
+        x509.IPAddress(ip_address(name)) if is_address(name) else x509.DNSName(name) for name in names
+    ]
+    return [
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        (x509.KeyUsage(True, *never), True),
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
+        (x509.SubjectKeyIdentifier.from_public_key(public_key), False),
+        (x509.SubjectAlternativeName(known), False),
+    ]
+
+
+def _by_openssl(names: list[str]) -> tuple[bytes, bytes]:
+    from ssl import PEM_cert_to_DER_cert
+    from subprocess import run
+
+    known = ",".join(f"{'IP' if is_address(name) else 'DNS'}:{name}" for name in names)
+    configuration = CONFIGURATION.format(name=names[0], names=known).encode()
+    try:
+        made = run([*OPENSSL.split(), "-days", str(DAYS)], input=configuration, capture_output=True, check=False)
+    except OSError:
+        raise TlsError(GOAL, NEITHER) from None
+    begin = made.stdout.find(b"-----BEGIN CERTIFICATE-----")
+    if made.returncode or begin < 0:
+        complaint = made.stderr.decode(errors="replace").strip().splitlines() or ["it says nothing"]
+        raise TlsError(GOAL, f"openssl failed: {complaint[-1]}")
+    return made.stdout, PEM_cert_to_DER_cert(made.stdout[begin:].decode())
