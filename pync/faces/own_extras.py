@@ -65,9 +65,15 @@ def extras(values: Values, operands: list[str]) -> tuple[Values, list[str], dict
     if "vsock" in values:
         facts |= _vsock(values, operands)
         operands = ["vsock", "1"] if "listen" not in values else ["1"]
-    if "serve_proxy" in values and len(operands) < 2 and values.keys().isdisjoint({"source_host", "family"}):
+    elif "serve_proxy" in values and _is_anywhere(values, operands):
         facts["host"] = "127.0.0.1" if "numeric" in values else "localhost"  # never an open proxy by accident
     return values, operands, facts
+
+
+def _is_anywhere(values: Values, operands: list[str]) -> bool:
+    """Whether no address to listen on is given."""
+    operand = len(operands) > ("source_port" not in values)
+    return not (operand or "source_host" in values or values.get("family") == "unix")
 
 
 def _implied(values: Values) -> Values:
