@@ -5,6 +5,8 @@ An event is never an instruction, and nothing waits for one to be printed.
 
 from __future__ import annotations
 
+import sys
+
 from pync.config import Frozen
 
 TYPE_CHECKING = False
@@ -30,7 +32,8 @@ class Address(Frozen):
 def address(name: Any) -> Address:
     """A socket's address as the system gives it: a tuple, or a path for unix (abstract ones begin with NUL)."""
     if isinstance(name, tuple):
-        return Address(host=str(name[0]), port=name[1])  # vsock has numbers for hosts
+        # vsock has numbers for hosts. Many clients come from one host: its name is to be there once.
+        return Address(host=sys.intern(str(name[0])), port=name[1])
     text = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name or ""
     return Address(host="@" + text[1:] if text.startswith("\0") else text)
 

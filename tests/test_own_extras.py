@@ -56,7 +56,7 @@ def test_what_asks_for_the_extras_is_an_option() -> None:
         ("-l --ssl-cert c 443", Tls(verify=False, certificate="c")),
         ("-l --ssl-verify 443", Tls(verify=True)),
         ("-l --ssl-trustfile a.pem 443", Tls(verify=True, trust_file="a.pem")),
-        ("-U --ssl p", Tls()),
+        ("-U --ssl --ssl-servername n p", Tls(server_name="n")),
         ("h 443", None),
         ("-l --to h:1 --to-ssl --ssl-cert c 443", None),
         ("-l --to h:1 --to-ssl --ssl --ssl-cert c 443", Tls(verify=False, certificate="c")),
@@ -163,6 +163,15 @@ def test_sctp_is_another_transport_for_the_same_addresses() -> None:
         (
             f"--ssl-pin {PIN} --ssl-trustfile f h 1",
             "--ssl-trustfile with --ssl-pin: the one certificate that is accepted needs no authority",
+        ),
+        (
+            "--ssl -U p",
+            "--ssl with -U: a path is no name to verify; add one of --ssl-no-verify, --ssl-pin, --ssl-servername",
+        ),
+        (
+            "-l --to /p --to-ssl 1",
+            "--to-ssl with --to /p: a path is no name to verify;"
+            " add one of --ssl-no-verify, --ssl-pin, --ssl-servername",
         ),
         ("--to h:1 h 1", "--to without -l: only a listener has clients"),
         ("--proxy-server http h 1", "--proxy-server without -l: only a listener has clients"),

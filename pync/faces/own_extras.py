@@ -108,11 +108,21 @@ def _check(values: Values) -> None:
 # -- TLS
 
 
+def _check_name(values: Values, what: str) -> None:
+    """A path is nothing that a certificate could be for."""
+    if values.keys().isdisjoint(CLIENT):
+        raise UsageError(
+            what, f"a path is no name to verify; add one of {', '.join(name(TABLE, one) for one in CLIENT)}"
+        )
+
+
 def _tls(values: Values) -> Tls | None:
     """How the server, or our clients, are spoken to."""
     if not ("tls" in values if "to_tls" in values else values.keys() & set(TLS)):
         return None
     if "listen" not in values:
+        if values.get("family") == "unix":
+            _check_name(values, "--ssl with -U")
         return Tls(**_chosen(values, *OURS, *THEIRS), verify="no_verify" not in values)
     verify = "verify" in values or ("trust_file" in values and "to_tls" not in values)
     return Tls(**_chosen(values, *OURS, *("trust_file",) * verify), verify=verify)
@@ -128,6 +138,8 @@ def _target(values: Values) -> Target | None:
     tls = _target_tls(values) if "to_tls" in values else None
     text = values["to"]
     if "/" in text or text.startswith("@"):
+        if tls:
+            _check_name(values, f"--to-ssl with --to {text}")
         return Target(host=text, tls=tls)
     host, port = host_and_port("--to", text)
     if not host or not port:
