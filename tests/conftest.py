@@ -10,6 +10,7 @@ from hypothesis import settings
 
 pytest.register_assert_rewrite("harness", "conformance")
 
+from certificates import Authority  # noqa: E402 (after the line above)
 from harness import (  # noqa: E402 (after the line above)
     COPYING,
     PYNC,
@@ -44,6 +45,12 @@ def upper_c(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Running]:
 def upper_py() -> Callable[[], Running]:
     """Starts the upper-case server in Python on an ephemeral port."""
     return lambda: announced(Running([sys.executable, "-c", UPPER_PY]))
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Certificates of every kind, and the authority that issued them."""
+    return Authority(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(params=["moved by the kernel", "copied"])

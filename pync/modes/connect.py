@@ -32,6 +32,10 @@ UNREACHED = (ConnectError, ProxyError, TimedOut)  # another port may answer
 
 async def connect(run: Run) -> Outcome:
     """Connect, and relay. Of several ports one that answers is enough; otherwise raises what the last one failed of."""
+    if run.config.proxy or run.config.tls:
+        from pync.modes.reach import prepare
+
+        prepare(run)
     ports: list[int | None] = list(in_order(run)) or [None]
     status: int | None = None
     failure: PyncError | None = None

@@ -13,7 +13,7 @@ from pync.endpoints.sockets import Stream
 from pync.errors import TimedOut
 from pync.flow import Flow
 from pync.modes.keep_open import Service
-from pync.modes.reach import reach
+from pync.modes.reach import prepare, reach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Forward(Service):
     def __init__(self, run: Run) -> None:
         super().__init__(run)
         self.onward = run.towards(outgoing(run.config))
+        prepare(self.onward)
 
     async def session(self, far: Far) -> None:
         """Relay one client. Raises what `reach` and `bridge` raise."""

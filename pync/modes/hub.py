@@ -13,10 +13,11 @@ within a read (`--broker`) or a line (`--chat`).
 
 from __future__ import annotations
 
+from pync.endpoints import CHUNK
 from pync.endpoints.hangups import Hangups
 from pync.endpoints.outbox import Outbox
 from pync.endpoints.queues import Queues
-from pync.endpoints.sockets import Stream
+from pync.endpoints.sockets import Stream, StreamSocket
 from pync.errors import PeerLost, TimedOut
 from pync.modes.keep_open import Service
 from pync.tasks import Signal
@@ -103,9 +104,12 @@ class Hub(Service):
         """Let one client in, and tell the others what it says; after its last word, wait until it is gone."""
         await self._enter(member)
         far = member.far
-        far.size = 262144
-        while (data := await far.read()) is not None:
-            far.size = 262144
+        while True:
+            if isinstance(far, StreamSocket):
+                far.size = CHUNK  # what is read once is sent to many: the fewer reads, the better
+            data = await far.read()
+            if data is None:
+                break
             member.heard += 1
             for stage in member.stages:
                 data = stage.feed(data)

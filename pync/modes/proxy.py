@@ -18,7 +18,7 @@ from pync.endpoints import Half, write_all
 from pync.errors import AddressError, ConnectError, PeerLost, ProtocolError, ProxyError, TimedOut, TlsError
 from pync.modes.forward import bridge
 from pync.modes.keep_open import Service
-from pync.modes.reach import reach
+from pync.modes.reach import prepare, reach
 from pync.modes.talk import talk
 from pync.protocols import http_proxy, socks_server
 from pync.protocols.dialogue import Refused
@@ -70,6 +70,8 @@ class ProxyServer(Service):
                 connect_timeout=run.config.connect_timeout or PATIENCE,
             )
         )
+        prepare(self.onward)
+        self.protocol.failed("failed", "")  # imports what answers need
 
     async def session(self, far: Far) -> None:
         """Serve one client. Raises ProtocolError, what `reach` raises, PeerLost, TimedOut."""

@@ -18,8 +18,21 @@ if TYPE_CHECKING:
     from pync.modes.session import Far
 
 
+def prepare(run: Run) -> None:
+    """Import and read what connections need: once, and before files may be out of reach. Raises TlsError."""
+    if run.config.proxy:
+        from pync.modes.through import prepare as prepare_proxy
+
+        prepare_proxy(run, run.config.proxy)
+    if run.config.tls:
+        from pync.tls import secure  # noqa: F401
+        from pync.tls.context import client_context
+
+        run.context = client_context(run.config.tls)
+
+
 async def reach(run: Run, port: int | None) -> Far:
-    """A connection to the config's host, on this port (None: a unix path).
+    """A connection to the config's host, on this port (None: a unix path). Call `prepare` first.
 
     Raises what `dial` raises, ProxyError, TlsError, PeerLost; TimedOut after `connect_timeout` seconds.
     """
@@ -43,16 +56,10 @@ async def _reach(run: Run, port: int | None) -> Far:
 
 
 async def _encrypted(run: Run, stream: Stream) -> Stream:
-    from pync.tls.context import client_context
     from pync.tls.secure import HANDSHAKE, secure
 
     tls = run.config.tls
-    assert tls is not None
-    try:
-        run.context = run.context or client_context(tls)
-    except BaseException:
-        stream.close()
-        raise
+    assert tls is not None and run.context is not None
     name = tls.server_name or (run.config.host if run.config.family != "unix" else None)
     limit = run.config.connect_timeout or HANDSHAKE
     return await secure(

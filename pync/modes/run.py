@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Run:
     """The loop, what was asked for, who is told what happens (and wants to know), and the logs, if there are any.
 
-    `context` is that of the config's TLS, `proxy_context` that of TLS to a proxy: each is made by who needs it first.
+    `context` is that of the config's TLS, `proxy_context` that of TLS to a proxy: whoever needs them prepares them.
     """
 
     def __init__(self, loop: Loop, config: Config, report: Report, wants: Wants, logs: LogFiles | None = None) -> None:
@@ -29,4 +29,6 @@ class Run:
 
     def towards(self, config: Config) -> Run:
         """The same run with another config: that of the connections which a server makes for its clients."""
-        return Run(self.loop, config, self.report, self.wants, self.logs)
+        run = Run(self.loop, config, self.report, self.wants, self.logs)
+        run.proxy_context = self.proxy_context
+        return run

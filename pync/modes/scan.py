@@ -61,8 +61,9 @@ async def _round(run: Run) -> bool:
 
 async def _round_through(run: Run) -> bool:
     """Every port once, asked of a proxy: one by one, for who knows what it makes of many."""
-    from pync.modes.reach import reach
+    from pync.modes.reach import prepare, reach
 
+    prepare(run)
     opened = False
     for port in in_order(run):
         try:

@@ -31,6 +31,26 @@ if TYPE_CHECKING:
 ATTEMPTS = 3  # with credentials: the second may fail for a nonce that was too old
 
 
+def prepare(run: Run, proxy: Proxy) -> None:
+    """Import and read what a dialogue with the proxy needs. Raises TlsError.
+
+    It is trusted, or not, as the target would be; a pin is the target's alone.
+    """
+    from pync.protocols import connect, socks  # noqa: F401
+
+    if proxy.kind == "http":
+        import h11  # noqa: F401
+
+        from pync.protocols import authentication  # noqa: F401
+    if proxy.tls:
+        from pync.config import Tls
+        from pync.tls import secure  # noqa: F401
+        from pync.tls.context import client_context
+
+        wanted = run.config.tls or Tls()
+        run.proxy_context = client_context(Tls(verify=wanted.verify, trust_file=wanted.trust_file))
+
+
 async def through(run: Run, proxy: Proxy, port: int) -> Stream:
     """A stream to the config's host that goes through the proxy. Raises ProxyError, AddressError, TlsError."""
     host = run.config.host or ""
@@ -126,17 +146,9 @@ async def _reach(run: Run, proxy: Proxy) -> Stream:
 
 
 async def _encrypted(run: Run, proxy: Proxy, stream: Stream) -> Stream:
-    """TLS to the proxy. It is trusted, or not, as the target would be; a pin is the target's alone."""
-    from pync.config import Tls
-    from pync.tls.context import client_context
     from pync.tls.secure import HANDSHAKE, secure
 
-    wanted = run.config.tls or Tls()
-    try:
-        run.proxy_context = run.proxy_context or client_context(Tls(verify=wanted.verify, trust_file=wanted.trust_file))
-    except BaseException:
-        stream.close()
-        raise
+    assert run.proxy_context is not None
     limit = run.config.connect_timeout or HANDSHAKE
     return await secure(
         stream, run.proxy_context, server_side=False, server_name=proxy.host, pin=None, limit=limit, report=run.report

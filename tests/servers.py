@@ -1,0 +1,232 @@
+"""Real proxies, and a real ssh server, for the process tests.
+
+Each function starts one program in the foreground and gives it back once it listens, with its `port`; as a context it
+is ended on leaving. None reads a configuration of this machine, forks a daemon or leaves a file. They must never
+know pync.
+
+    with tinyproxy("user:secret") as proxy, sshd() as server: … proxy.port … server.command() …
+
+Theory: a program that binds port 0 is asked by its descriptors where it listens. One that cannot is given a port that
+was free a moment ago, and another one if it ends because somebody took that.
+
+What they do at the ends of a tunnel, and where nobody listens (`test_servers.py` holds them to it): tinyproxy,
+microsocks and ncat deliver what was sent before an end of file, but then close both sides, so an answer to it does not
+come through; `ssh -D` passes it on, each way. A target that refuses is answered by tinyproxy with "500 Unable to
+connect", by microsocks with reply 5, by ncat with 504, by `ssh -D` with nothing but the end. ncat ends the connection
+after a 407, too, so that the next try needs another one: curl fails there with Digest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import getpass
+import os
+import stat
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+from harness import DEADLINE, DEVNULL, Running, free_port, require
+from pairs import lives_on
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from certificates import Certificate
+
+TRIES = 5  # ports, for a program that cannot bind port 0
+
+# -- Where a program listens -------------------------------------------------------------------------------------
+
+
+def listening(process: Running) -> Running:
+    """Wait until a server that was told to bind port 0 listens, whatever it says about it, and note the port."""
+    process.port = _port(process)
+    if not process.port:
+        process.close()
+        pytest.fail(f"{process.argv} does not listen: {process.stderr}")
+    return process
+
+
+def on_a_free_port(start: Callable[[int], Running]) -> Running:
+    """The same for one that cannot bind port 0."""
+    for _ in range(TRIES):
+        with free_port() as port:
+            pass
+        process = start(port)
+        process.port = _port(process)
+        if process.port:
+            return process
+        process.close()
+    pytest.fail(f"{process.argv} listens on none of {TRIES} ports: {process.stderr}")
+
+
+def _port(process: Running) -> int:
+    """The TCP port on which a process listens, once it does; 0 if it ends without having listened."""
+    until = time.monotonic() + DEADLINE
+    while lives_on(process.pid, 0.005) and time.monotonic() < until:
+        with contextlib.suppress(PermissionError):  # it has just ended
+            sockets = set(process.descriptors())
+            for table in "tcp", "tcp6":
+                for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+                    fields = line.split()
+                    if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:  # 0A: TCP_LISTEN
+                        return int(fields[1].rpartition(":")[2], 16)
+    return 0
+
+
+@contextlib.contextmanager
+def nameless(text: str) -> Iterator[int]:
+    """A file with this text that exists as a descriptor only: a child that inherits it finds it in /proc/self/fd."""
+    descriptor = os.memfd_create("configuration")
+    try:
+        os.write(descriptor, text.encode())
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+# -- Proxies -----------------------------------------------------------------------------------------------------
+
+TINYPROXY = """
+Port {}
+Listen 127.0.0.1
+Allow 127.0.0.1
+Timeout 60
+"""
+
+
+def tinyproxy(auth: str = "") -> Running:
+    """An HTTP proxy: CONNECT to every port, and plain methods. `auth` is USER:PASSWORD, asked for by Basic."""
+    credentials = "BasicAuth " + " ".join(auth.split(":")) if auth else ""
+
+    def start(port: int) -> Running:
+        with nameless(TINYPROXY.format(port) + credentials + "\n") as conf:
+            return Running([require("tinyproxy"), "-d", "-c", f"/proc/self/fd/{conf}"], stdin=DEVNULL, pass_fds=[conf])
+
+    return on_a_free_port(start)
+
+
+def microsocks(auth: str = "") -> Running:
+    """A SOCKS5 proxy: CONNECT only. `auth` is USER:PASSWORD."""
+    user, _, password = auth.partition(":")
+    credentials = ["-u", user, "-P", password] if auth else []
+    return listening(Running([require("microsocks"), "-i", "127.0.0.1", "-p", "0", *credentials], stdin=DEVNULL))
+
+
+def ncat_proxy(auth: str = "", certificate: Certificate | None = None) -> Running:
+    """An HTTP proxy: CONNECT, and plain methods. `auth` is USER:PASSWORD, asked for by Basic and by Digest.
+
+    With a certificate it is an https proxy. It listens on all addresses, whatever it is told.
+    """
+    options = ["--proxy-auth", auth] if auth else []
+    if certificate:
+        options += ["--ssl-cert", str(certificate.chain), "--ssl-key", str(certificate.key)]
+    return listening(Running([require("ncat"), "-4", "-l", "--proxy-type", "http", *options, "0"], stdin=DEVNULL))
+
+
+# -- ssh ---------------------------------------------------------------------------------------------------------
+
+SSHD = """
+ListenAddress 127.0.0.1
+Port {port}
+HostKey {folder}/host
+AuthorizedKeysFile {folder}/client.pub
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin yes
+MaxStartups 100
+PidFile none
+"""
+PRIVILEGE_SEPARATION = Path("/run/sshd")  # an empty folder that an sshd of root wants
+HOST = "throw-away"  # the name under which the client knows the host key, whatever the port and the way to it
+
+
+class Sshd(NamedTuple):
+    """A server in which whoever runs the tests can log in."""
+
+    port: int
+    folder: Path  # of the keys
+
+    def command(self, *options: str, host: str = "127.0.0.1") -> list[str]:
+        """The words of an ssh up to the host; what is to be run there follows: `[*server.command(), "cat"]`."""
+        settings = [
+            "BatchMode=yes",
+            "IdentitiesOnly=yes",
+            "IdentityAgent=none",
+            "StrictHostKeyChecking=yes",
+            f"HostKeyAlias={HOST}",
+            f"UserKnownHostsFile={self.folder}/known",
+            "GlobalKnownHostsFile=none",
+        ]
+        words = [require("ssh"), "-F", "none", "-i", f"{self.folder}/client", "-p", str(self.port)]
+        return [*words, *(f"-o{setting}" for setting in settings), *options, f"{getpass.getuser()}@{host}"]
+
+
+@contextlib.contextmanager
+def sshd() -> Iterator[Sshd]:
+    """An ssh server for this one user. It takes half a second to let somebody in."""
+    program = require("sshd", "ssh", "ssh-keygen")
+    separation = shared_folder(PRIVILEGE_SEPARATION) if os.getuid() == 0 else contextlib.nullcontext()
+    with tempfile.TemporaryDirectory() as name, separation:
+        folder = Path(name)
+        for key in "host", "client":
+            words = [require("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", f"{folder}/{key}"]
+            subprocess.run(words, check=True, stdin=DEVNULL)
+        (folder / "known").write_text(f"{HOST} {(folder / 'host.pub').read_text()}")
+
+        def start(port: int) -> Running:
+            (folder / "conf").write_text(SSHD.format(port=port, folder=folder))
+            return Running([program, "-D", "-e", "-f", f"{folder}/conf"], stdin=DEVNULL)
+
+        with on_a_free_port(start) as server:
+            yield Sshd(server.port, folder)
+
+
+@contextlib.contextmanager
+def shared_folder(path: Path) -> Iterator[None]:
+    """A folder that is there inside, for every process that uses it by this function.
+
+    If it is not there it is made, and the last of those who use it at the same time takes it away: each holds a
+    shared lock on it. Its mode tells it from one that somebody else has made.
+    """
+    ours = stat.S_IFDIR | stat.S_IRWXU
+    while True:
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(stat.S_IMODE(ours))
+        try:
+            used = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:  # taken away since
+            continue
+        fcntl.flock(used, fcntl.LOCK_SH)
+        if os.fstat(used).st_nlink:
+            break
+        os.close(used)  # taken away before we had the lock
+    try:
+        yield
+    finally:
+        with contextlib.suppress(BlockingIOError):  # somebody else uses it
+            fcntl.flock(used, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(used).st_mode == ours:
+                path.rmdir()
+        os.close(used)
+
+
+@contextlib.contextmanager
+def ssh_dynamic() -> Iterator[Running]:
+    """`ssh -D`: a SOCKS proxy (4, 4A and 5, no authentication) through an sshd of its own."""
+    with sshd() as server:
+
+        def start(port: int) -> Running:
+            options = ["-N", "-oExitOnForwardFailure=yes", "-D", f"127.0.0.1:{port}"]
+            return Running(server.command(*options), stdin=DEVNULL)
+
+        with on_a_free_port(start) as client:
+            yield client
