@@ -37,6 +37,7 @@ SIDEWAYS = [
     ("endpoints", "endpoints"),
     ("protocols", "protocols"),
     ("net", "net"),
+    ("tls", "tls"),
     ("relay", "flow"),
     ("bridge", "relay"),
     ("modes", "modes.run"),
