@@ -1,4 +1,4 @@
-"""The descriptors of this process: those that we inherited, and how many there may be.
+"""The descriptors of this process: those that we inherited, how many there may be, and how much a pipe of them holds.
 
 Theory: 0, 1 and 2 are stdin, stdout and stderr, also where whoever started us closed them. All others that we find at
 the start are not meant for us, and even less for the programs that we start.
@@ -39,3 +39,33 @@ def raise_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         except (ValueError, OSError):  # then it is as it was
             pass
+
+
+def grow(pipe: int, size: int) -> int:
+    """Let the pipe hold `size` bytes, if it is smaller and we may; how many it holds then, 0 if nobody knows.
+
+    A user's pipes together may hold 64 MiB; those opened later are small, and do not grow (pipe(7)).
+    """
+    import fcntl
+
+    held = 0
+    try:
+        held = fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
+        if held < size:
+            held = fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, size)
+    except OSError:  # the user's share is used up, or the kernel is one without
+        pass
+    return held
+
+
+def roomy_pipe(size: int) -> tuple[int, int] | tuple[()]:
+    """A pipe that holds `size` bytes; nothing where none is to be had."""
+    try:
+        pipe = os.pipe()
+    except OSError:
+        return ()
+    if grow(pipe[1], size) >= size:
+        return pipe
+    for end in pipe:
+        os.close(end)
+    return ()

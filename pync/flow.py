@@ -28,7 +28,7 @@ class Flow:
 
     __slots__ = (
         *("loop", "source", "sink", "stages", "read_limit", "reads", "moved", "ended", "waiting_since", "happened"),
-        *("_eof_sent", "_rest"),
+        *("_eof_sent", "_mover", "_rest"),
     )
 
     def __init__(
@@ -50,6 +50,7 @@ class Flow:
         self.waiting_since: float | None = None  # when the present wait for the source began
         self.happened = Signal()  # something was read or written, or the source ended
         self._eof_sent = False
+        self._mover: Mover | None = None
         self._rest: memoryview | None = None  # what is being written and was not taken yet
 
     async def run(self) -> None:
@@ -66,7 +67,7 @@ class Flow:
 
     async def _by_kernel(self) -> bool:
         """Have the kernel move all of it; False if the rest has to be copied."""
-        mover = None if self.stages or self.read_limit else between(self.loop, self.source, self.sink)
+        self._mover = mover = None if self.stages or self.read_limit else between(self.loop, self.source, self.sink)
         if mover is None:
             return False
         try:
@@ -139,7 +140,7 @@ class Flow:
 
     def unsent(self) -> int:
         """Bytes that are known to be left: read and not written, or in the regular file that is the source."""
-        return len(self._rest or b"") + self.source.unread()
+        return len(self._rest or b"") + (self._mover.left if self._mover else 0) + self.source.unread()
 
     async def _turn(self) -> None:
         while self._rest is not None:

@@ -6,7 +6,8 @@ knows what a socket is, and nothing here moves a byte: `flow.py` does.
 The rules
 1. stdin's end → flush, half-close, go on receiving. If stdin ended without a single byte (cron, systemd, an empty
    pipe), the half-close waits until the peer has been silent for half a second, unless asked for `at_once`: many
-   netcats stop sending at a half-close, and somebody who never had anything to say owes none.
+   netcats stop sending at a half-close, and somebody who never had anything to say owes none. It waits likewise
+   if it has to pass through a proxy: many end the whole connection at a half-close, answer or not.
 2. The peer's end → everything received is flushed, stdout is closed. Then, if stdin may still have something to say:
    a peer that had sent data gets what stdin yields until it has been silent for half a second; a peer that never
    sent a byte only listens, and gets all of it until stdin ends or the connection is gone.
@@ -59,7 +60,11 @@ class Relay:
         try:
             await (self.loop.first(*works) if len(works) > 1 else works[0])
         except PeerLost as error:
-            raise error.also_unsent(self.outward.unsent()) from None
+            raise error.also_unsent(self.unsent()) from None
+
+    def unsent(self) -> int:
+        """Bytes that the peer which was lost will not get."""
+        return self.outward.unsent()
 
     async def conduct(self) -> None:
         """Run both flows by the rules."""
@@ -73,6 +78,16 @@ class Relay:
         for task in tasks:
             if task.done:
                 task.result()
+
+    async def one_of_both(self, work: Awaitable[None] | None, task: Task, until: float | None = None) -> None:
+        """Wait until the task or the work has ended, or until that moment; raises what one of them raised."""
+        if work is None:
+            return await self.one_of(task, until=until)
+        other = self.loop.spawn(work, self.ended)  # type: ignore[arg-type]
+        try:
+            await self.one_of(task, other, until=until)
+        finally:
+            await self.loop.dismiss(other)
 
     async def silence(self, flow: Flow) -> None:
         """Wait until the flow has ended, or has had nothing to read for half a second from now on."""
@@ -119,11 +134,12 @@ class Conversation(Relay):
         listens: bool = True,
         terminal: bool = False,
         client: bool = True,
+        fragile: bool = False,
     ) -> None:
         """`gone` waits for the connection's end when nobody reads it; datagrams have no such thing (None).
 
         `speaks`: stdin is read; `listens`: what the peer sends is wanted; `terminal`: stdin is one;
-        `client`: we began it.
+        `client`: we began it; `fragile`: something on the way may take a half-close for the end of all.
         """
         super().__init__(loop, outward, inward, ending, telnet)
         self.gone = gone
@@ -131,6 +147,7 @@ class Conversation(Relay):
         self.listens = listens
         self.terminal = terminal
         self.client = client
+        self.fragile = fragile
 
     async def conduct(self) -> None:
         """Rules 1 to 4."""
@@ -157,7 +174,7 @@ class Conversation(Relay):
         if not self.ending.half_close:
             return
         patient = self.listens and not self.ending.at_once and self.ending.quit_after is None
-        if patient and not self.outward.reads and self.gone is not None:
+        if patient and (self.fragile or not self.outward.reads) and self.gone is not None:
             await self.silence(self.inward)
         await self.outward.send_eof()
 
@@ -168,23 +185,14 @@ class Conversation(Relay):
         quit_after = self.ending.quit_after
         until = None if quit_after is None else self.loop.clock() + quit_after
         answered = self._answered() if self.client and self.gone is None else None
-        await self._and(answered, listening, until)
+        await self.one_of_both(answered, listening, until)
 
     async def _peer_ended(self, speaking: Task) -> None:
         """Rules 2 and 3: how much longer stdin is read."""
         limited = self.inward.reads == self.inward.read_limit
         if speaking.done or self.terminal or limited or self.gone is None:
             return
-        await self._and(self.silence(self.outward) if self.inward.reads else self.gone(), speaking)
-
-    async def _and(self, work: Awaitable[None] | None, task: Task, until: float | None = None) -> None:
-        if work is None:
-            return await self.one_of(task, until=until)
-        other = self.loop.spawn(work, self.ended)  # type: ignore[arg-type]
-        try:
-            await self.one_of(task, other, until=until)
-        finally:
-            await self.loop.dismiss(other)
+        await self.one_of_both(self.silence(self.outward) if self.inward.reads else self.gone(), speaking)
 
     async def _answered(self) -> None:
         while not self.inward.reads:

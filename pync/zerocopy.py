@@ -6,6 +6,7 @@ are those of the copying loop: the flow drives both.
 - A regular file goes out by sendfile, in slices that leave the others their turn.
 - A pipe and a socket are spliced directly. The size of the pipe decides the speed, so it is grown, never shrunk.
 - A socket reaches a file or a device through a pipe of our own.
+- From a socket to a socket little is copied, and much goes through a pipe of our own.
 The kernel refuses some ends (a file opened to append, /dev/full, files of /proc) with EINVAL, and it does so before
 the first byte: `step` then raises `Unsuitable`, and the copying loop takes over where this one stands.
 
@@ -16,10 +17,11 @@ room in the target, and then for the source again, should another have emptied i
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
 
+from pync.descriptors import grow, roomy_pipe
+from pync.endpoints import FEW
 from pync.endpoints.stdio import FileSource
 
 TYPE_CHECKING = False
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from pync.loop import Loop
     from pync.tasks import Work
 
-SLICE = 1 << 20  # bytes moved by one call, and the size that pipes are grown to
+SLICE = 1 << 20  # bytes moved by one call, and the size of the pipes that this takes
 REFUSED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 UNREADABLE = (errno.EBADF, errno.EIO)  # what a file or device says that cannot be read
 
@@ -59,16 +61,9 @@ def _mover(from_kind: int, to_kind: int) -> type[Mover] | None:
             return Splice
         case stat.S_IFSOCK, stat.S_IFREG | stat.S_IFCHR:
             return Pipeline
+        case stat.S_IFSOCK, stat.S_IFSOCK:
+            return Tunnel
     return None
-
-
-def _grow(pipe: int) -> None:
-    """Let the pipe hold a whole slice, if it is smaller and we may."""
-    try:
-        if fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) < SLICE:
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, SLICE)
-    except OSError:  # the user's share of pipe memory is used up, or the kernel is one without
-        pass
 
 
 class Mover:
@@ -82,6 +77,7 @@ class Mover:
         self.to_fd = to_fd
         self.into_socket = stat.S_ISSOCK(os.fstat(to_fd).st_mode)
         self.begun = False
+        self.left = 0  # bytes taken from the source that have not reached the sink
 
     def ready(self, repeat: Callable[[], bool]) -> Work[bool]:
         """Each time the source has something to give, or an end or an error to tell: `repeat`."""
@@ -98,11 +94,8 @@ class Mover:
         """
         try:
             count = self.move()
-        except BlockingIOError:
-            raise
         except OSError as error:
-            self.consider(error)
-            raise (self.sink if self.into_socket else self.source).failed(error) from None
+            raise self.broken(error, self.sink if self.into_socket else self.source) from None
         self.begun = True
         return count
 
@@ -110,14 +103,19 @@ class Mover:
         """The system call. Raises OSError."""
         raise NotImplementedError
 
-    def consider(self, error: OSError) -> None:
-        """Raise Unsuitable if this is better left to the copying loop; otherwise it is the socket's error.
+    def broken(self, error: OSError, end: Source | Sink) -> Exception:
+        """What is to be raised for an error: itself if an end is not ready, Unsuitable, or what that end makes of it.
 
-        A source that cannot be read is, and a pipe that nobody reads: at the source's end that does not matter.
+        Unsuitable is what is better left to the copying loop, and only while nothing is left here: what the kernel
+        refuses, a source that cannot be read, and a pipe that nobody reads: at the source's end that does not matter.
         """
+        if isinstance(error, BlockingIOError):
+            return error
         unheard = error.errno == errno.EPIPE and not self.into_socket
-        if unheard or error.errno in UNREADABLE or (error.errno in REFUSED and not self.begun):
-            raise Unsuitable from None
+        refused = error.errno in REFUSED and not self.begun
+        if not self.left and (unheard or refused or error.errno in UNREADABLE):
+            return Unsuitable()
+        return end.failed(error)
 
     def close(self) -> None:
         """Give back what the mover itself holds."""
@@ -144,7 +142,7 @@ class Splice(Mover):
 
     def __init__(self, loop: Loop, source: Source, sink: Sink, from_fd: int, to_fd: int) -> None:
         super().__init__(loop, source, sink, from_fd, to_fd)
-        _grow(from_fd if self.into_socket else to_fd)
+        grow(from_fd if self.into_socket else to_fd, SLICE)
 
     def move(self) -> int:
         """splice(2)."""
@@ -157,7 +155,7 @@ class Pipeline(Mover):
     def __init__(self, loop: Loop, source: Source, sink: Sink, from_fd: int, to_fd: int) -> None:
         super().__init__(loop, source, sink, from_fd, to_fd)
         self.out, self.into = os.pipe()
-        _grow(self.into)
+        grow(self.into, SLICE)
 
     def room(self) -> Work[bool]:
         """Files and devices always have it: it is the source that was not ready."""
@@ -168,10 +166,9 @@ class Pipeline(Mover):
         if not self.begun:
             try:
                 os.splice(self.out, self.to_fd, SLICE, None, None, os.SPLICE_F_NONBLOCK)
-            except BlockingIOError:
-                pass
             except OSError as error:
-                self.consider(error)
+                if isinstance(refusal := self.broken(error, self.sink), Unsuitable):
+                    raise refusal from None
         return super().step()
 
     def move(self) -> int:
@@ -188,3 +185,64 @@ class Pipeline(Mover):
         """Close the pipe."""
         os.close(self.out)
         os.close(self.into)
+
+
+class Tunnel(Mover):
+    """From a socket to a socket. Nothing new is read while something is left here.
+
+    Little is copied: that takes two calls as well, and who only talks holds no pipe. Once a read was full there is
+    a pipe, until it brings little again; where none is to be had, copying goes on.
+    """
+
+    def __init__(self, loop: Loop, source: Source, sink: Sink, from_fd: int, to_fd: int) -> None:
+        super().__init__(loop, source, sink, from_fd, to_fd)
+        self.pipe: tuple[int, int] | tuple[()] = ()
+        self.copied = b""  # what is left, if it is not in the pipe
+        self.much = False
+
+    def ready(self, repeat: Callable[[], bool]) -> Work[bool]:
+        """While something is left, it is the sink that has to be ready."""
+        if self.left:
+            return self.loop.writable(self.to_fd, repeat=lambda: repeat() and self.left > 0)
+        return self.loop.readable(self.from_fd, repeat=lambda: repeat() and not self.left)
+
+    def step(self) -> int:
+        """As for all; what counts is what has reached the sink."""
+        if not self.left:
+            self._take()
+        count = self._give() if self.left else 0
+        if not (self.left or self.much):
+            self.close()
+        return count
+
+    def _take(self) -> None:
+        if self.much and not self.pipe:
+            self.pipe = roomy_pipe(SLICE)
+        try:
+            if self.pipe:
+                self.left = os.splice(self.from_fd, self.pipe[1], SLICE, None, None, os.SPLICE_F_NONBLOCK)
+                self.begun = True
+            else:
+                self.copied = os.read(self.from_fd, FEW)
+                self.left = len(self.copied)
+        except OSError as error:
+            raise self.broken(error, self.source) from None
+        self.much = self.left >= FEW
+
+    def _give(self) -> int:
+        try:
+            if self.pipe:
+                count = os.splice(self.pipe[0], self.to_fd, self.left, None, None, os.SPLICE_F_NONBLOCK)
+            else:
+                count = os.write(self.to_fd, self.copied)
+                self.copied = self.copied[count:]
+        except OSError as error:
+            raise self.broken(error, self.sink) from None
+        self.left -= count
+        return count
+
+    def close(self) -> None:
+        """Close the pipe, if there is one."""
+        pipe, self.pipe = self.pipe, ()
+        for end in pipe:
+            os.close(end)

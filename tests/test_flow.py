@@ -310,6 +310,8 @@ class ScriptedMover:
     Then it is unsuitable. `rooms` counts the waits for room, `closed` the times it was closed.
     """
 
+    left = 0
+
     def __init__(self, loop: Loop, source: MemoryFile, *script: int | BaseException | None) -> None:
         self.loop = loop
         self.source = source

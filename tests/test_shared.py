@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pync.endpoints import CHUNK, shared
-from pync.endpoints.shared import LONGEST_LINE, PATIENCE, QUEUE, Reader, SharedStdin, SharedStdout
+from pync.endpoints.queues import PATIENCE, QUEUE
+from pync.endpoints.shared import LONGEST_LINE, Reader, SharedStdin, SharedStdout
 from pync.endpoints.stdio import Stdin
 from pync.errors import InputError, OutputGone
 from pync.tasks import Signal

@@ -38,6 +38,7 @@ from hypothesis import strategies as st
 from pairs import client, complaints, drain, listener, lives_on, take, through
 
 from pync import flow as flow_module
+from pync import zerocopy
 from pync.config import Config, Ending, Logs, Program
 from pync.endpoints import child
 from pync.endpoints.datagrams import DatagramSocket
@@ -50,7 +51,7 @@ from pync.modes import session
 from pync.relay import Conversation
 from pync.stages.crlf import Crlf
 from pync.tasks import Signal
-from pync.zerocopy import Pipeline, SendFile, Splice, Unsuitable, between
+from pync.zerocopy import Pipeline, SendFile, Splice, Tunnel, Unsuitable, between
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -879,6 +880,233 @@ def test_two_who_read_the_same_pipe_share_it_and_sleep() -> None:
 
     with only_by_kernel():
         bench(main)
+
+
+# -- From a socket to a socket -----------------------------------------------------------------------------------
+
+ENDS = [(one, other) for one in PAIRS for other in PAIRS]
+between_both = pytest.mark.parametrize(("over", "onto"), ENDS, ids=["-".join(pair) for pair in ENDS])
+
+
+@contextmanager
+def tunnel(loop: Loop, over: str = "tcp", onto: str = "tcp") -> Iterator[tuple[Tunnel, FarSocket, FarSocket]]:
+    """A mover, who gives to it, and who takes from it."""
+    with peer_of(loop, over) as (source, giver), peer_of(loop, onto) as (sink, taker):
+        mover = between(loop, source, sink)
+        assert isinstance(mover, Tunnel)
+        yield mover, giver, taker
+        mover.close()
+
+
+async def arrived(mover: Tunnel) -> None:
+    """Something is there to be moved."""
+    await mover.loop.readable(mover.from_fd)
+
+
+@between_both
+def test_a_tunnel_tells_silence_from_words_and_words_from_the_end(over: str, onto: str) -> None:
+    async def main(loop: Bench) -> None:
+        with tunnel(loop, over, onto) as (mover, giver, taker):
+            for word in (b"one", b"another"):
+                with pytest.raises(BlockingIOError):
+                    mover.step()
+                await giver.give(word)
+                await arrived(mover)
+                assert (mover.step(), mover.left, mover.pipe) == (len(word), 0, ())
+                assert await taker.take() == word
+            giver.hang_up()
+            await arrived(mover)
+            assert [mover.step(), mover.step()] == [0, 0]
+
+    bench(main)
+
+
+@between_both
+def test_who_gives_much_has_a_pipe_until_it_gives_little(over: str, onto: str) -> None:
+    async def main(loop: Bench) -> None:
+        with tunnel(loop, over, onto) as (mover, giver, taker):
+            taking = loop.spawn(everything(taker), Signal())
+            giving = loop.spawn(giver.give(BYTES), Signal())
+            moved, piped = 0, False
+            while moved < len(BYTES):
+                await (loop.writable(mover.to_fd) if mover.left else arrived(mover))
+                moved += mover.step()
+                piped = piped or bool(mover.pipe)
+            await join(loop, giving)
+            await giver.give(b"little")
+            await arrived(mover)
+            assert (piped, mover.step(), mover.pipe) == (True, 6, ())
+            mover.sink.sock.shutdown(socket.SHUT_WR)  # type: ignore[attr-defined]
+            same([await join(loop, taking)], [BYTES + b"little"])
+
+    bench(main)
+
+
+@pytest.mark.parametrize("pipes", [True, False], ids=["through a pipe", "copied"])
+@between_both
+def test_what_the_sink_does_not_take_is_left_and_goes_out_before_the_end(
+    over: str, onto: str, pipes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not pipes:
+        monkeypatch.setattr(zerocopy, "roomy_pipe", lambda *_: ())
+
+    async def main(loop: Bench) -> None:
+        with peer_of(loop, over) as (source, giver), peer_of(loop, onto) as (sink, taker):
+            flow = Flow(loop, source, sink)
+            flowing = loop.spawn(flow.run(), Signal())
+            giving = loop.spawn(giver.give(5 * BYTES), Signal())
+            await stalled(loop, flow)
+            assert flow.unsent() == mover_of(flow).left
+            assert pipes or not mover_of(flow).pipe
+            assert await sleeps(loop)
+            taking = loop.spawn(everything(taker), Signal())
+            await join(loop, giving)
+            giver.hang_up()
+            same([await join(loop, taking)], [5 * BYTES])
+            await join(loop, flowing)
+            assert (flow.moved, flow.unsent()) == (5 * len(BYTES), 0)
+
+    with only_by_kernel():
+        bench(main)
+
+
+def mover_of(flow: Flow) -> Tunnel:
+    """What moves its bytes."""
+    assert isinstance(flow._mover, Tunnel)
+    return flow._mover
+
+
+@between_both
+def test_an_end_that_comes_while_something_is_left_waits_for_it(over: str, onto: str) -> None:
+    async def main(loop: Bench) -> None:
+        with peer_of(loop, over) as (source, giver), peer_of(loop, onto) as (sink, taker):
+            before = fill(sink.sock)
+            flow = Flow(loop, source, sink)
+            flowing = loop.spawn(flow.run(), Signal())
+            await giver.give(b"data")
+            giver.hang_up()
+            await stalled(loop, flow)
+            assert (flow.unsent(), flow.moved, flow.ended) == (4, 0, False) and await sleeps(loop)
+            assert (await everything(taker))[before:] == b"data"
+            await join(loop, flowing)
+            assert (flow.unsent(), flow.moved, flow.ended) == (0, 4, True)
+
+    with only_by_kernel():
+        bench(main)
+
+
+def fill(sock: socket.socket) -> int:
+    """Write until it takes no more; how many bytes that is."""
+    written = 0
+    while True:
+        try:
+            written += sock.send(bytes(MIB))
+        except BlockingIOError:
+            return written
+
+
+@between_both
+def test_a_sink_that_is_lost_is_told_with_what_is_left(over: str, onto: str) -> None:
+    async def main(loop: Bench) -> None:
+        with peer_of(loop, over) as (source, giver), peer_of(loop, onto) as (sink, taker):
+            fill(sink.sock)
+            flow = Flow(loop, source, sink)
+            flowing = loop.spawn(flow.run(), Signal())
+            await giver.give(b"data")
+            await stalled(loop, flow)
+            taker.leave()
+            with pytest.raises(PeerLost, match="Connection reset by peer|Broken pipe"):
+                await join(loop, flowing)
+            assert flow.unsent() == 4
+
+    with only_by_kernel():
+        bench(main)
+
+
+def test_a_source_that_is_lost_is_told_when_all_it_said_has_gone_out() -> None:
+    async def main(loop: Bench) -> None:
+        with tunnel(loop) as (mover, giver, taker):
+            await giver.give(b"last words")
+            await arrived(mover)
+            giver.leave()
+            await loop.sleep(0)
+            assert mover.step() == 10
+            with pytest.raises(PeerLost, match="Connection reset by peer"):
+                mover.step()
+            assert (mover.left, await taker.take()) == (0, b"last words")
+
+    bench(main)
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])
+def test_where_no_descriptor_is_left_a_tunnel_copies(code: int) -> None:
+    def refuse() -> tuple[int, int]:
+        refused.append(code)
+        raise OSError(code, os.strerror(code))
+
+    async def main(loop: Bench) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "pipe", refuse)
+            await passes_a_tunnel(loop)
+
+    refused: list[int] = []
+    bench(main)
+    assert refused
+
+
+def test_a_pipe_that_may_not_grow_is_not_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def control(fd: int, command: int, argument: int = 0) -> int:
+        if command == fcntl.F_SETPIPE_SZ:
+            refused.append(argument)
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        return really(fd, command, argument)
+
+    refused: list[int] = []
+    really = fcntl.fcntl
+    monkeypatch.setattr(fcntl, "fcntl", control)
+    spliced = count_calls(monkeypatch, "splice")
+    bench(passes_a_tunnel)
+    assert refused and not spliced
+
+
+def count_calls(monkeypatch: pytest.MonkeyPatch, name: str) -> list[object]:
+    """What a function of `os` is called with from now on."""
+    calls: list[object] = []
+    really = getattr(os, name)
+
+    def call(*args: object) -> object:
+        calls.append(args)
+        return really(*args)
+
+    monkeypatch.setattr(os, name, call)
+    return calls
+
+
+async def passes_a_tunnel(loop: Bench) -> None:
+    """Much comes through as it went in."""
+    with peer_of(loop) as (source, giver), peer_of(loop) as (sink, taker):
+        flow = Flow(loop, source, sink)
+        flowing = loop.spawn(flow.run(), Signal())
+        giving = loop.spawn(giver.give(BYTES), Signal())
+        await stalled(loop, flow)
+        taking = loop.spawn(everything(taker), Signal())
+        await join(loop, giving)
+        giver.hang_up()
+        same([await join(loop, taking)], [BYTES])
+        await join(loop, flowing)
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_sockets_that_the_kernel_does_not_splice_are_copied(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused: list[int] = []
+
+    def refuse(*_: object) -> int:
+        refused.append(code)
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "splice", refuse)
+    bench(passes_a_tunnel)
+    assert refused == [code], "asked once, and nothing was lost"
 
 
 # -- What the kernel refuses -------------------------------------------------------------------------------------

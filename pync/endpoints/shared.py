@@ -1,9 +1,8 @@
 """stdin and stdout shared by many clients.
 
 Theory. A regular file is read by each client for itself, from where it stood when we started. Anything else is read
-once, while somebody is there to get it, and each chunk goes to all who are connected then. Each client has a bounded
-queue. A client that is slow but moving slows the reading down, and nobody loses anything; one that takes nothing for
-two seconds while its queue is full is cut off, so that it cannot stop the others.
+once, while somebody is there to get it, and each chunk goes to all who are connected then, through a queue for each
+(`queues.py`): who is slow slows the reading down, and who takes nothing is cut off.
 
 On stdout what clients send is not mixed within a line: while there are several, the unfinished last line of a read is
 held until its end comes, the client leaves, or it is longer than a line may be expected to be.
@@ -12,9 +11,9 @@ held until its end comes, the client leaves, or it is longer than a line may be 
 from __future__ import annotations
 
 import os
-from collections import deque
 
 from pync.endpoints import Half, write_all
+from pync.endpoints.queues import Queue, Queues
 from pync.endpoints.stdio import STDIN, FileSource, is_regular
 from pync.tasks import Signal
 
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from pync.endpoints import Bytes, Sink, Source
     from pync.loop import Loop
 
-QUEUE = 1 << 20  # bytes that may wait for one client
-PATIENCE = 2.0  # seconds after which a client with a full queue that takes nothing is cut off
 LONGEST_LINE = 1 << 16  # bytes of an unfinished line that are held back
 
 
@@ -36,7 +33,8 @@ class SharedStdin:
         self.stdin = stdin
         self.start = os.lseek(STDIN, 0, os.SEEK_CUR) if is_regular(STDIN) else None
         self.readers: dict[Reader, None] = {}
-        self.changed = Signal()  # a reader came, left or took something
+        self.queues = Queues(loop)
+        self.joined = Signal()
         self.over = False
 
     def join(self) -> Source:
@@ -45,13 +43,14 @@ class SharedStdin:
             return FileSource(self.loop, STDIN, self.start)
         reader = Reader(self)
         self.readers[reader] = None
-        self.changed.fire()
+        self.joined.fire()
         return reader
 
     def leave(self, source: Source | None) -> None:
         """The client has gone."""
-        self.readers.pop(source, None)  # type: ignore[call-overload]
-        self.changed.fire()
+        if isinstance(source, Reader):
+            self.readers.pop(source, None)
+            self.queues.discard(source)
 
     async def run(self) -> None:
         """Read stdin for all, as long as it lasts (a regular file needs no such help). Raises InputError."""
@@ -63,36 +62,24 @@ class SharedStdin:
             await self._somebody()  # all may have left meanwhile: it is for the next who comes
             for reader in self.readers:
                 reader.put(data)
-            await self._room()
+            await self.queues.room()
         self.over = True
         for reader in self.readers:
             reader.arrived.fire()
 
     async def _somebody(self) -> None:
         while not self.readers:
-            await self.loop.wait(self.changed)
-
-    async def _room(self) -> None:
-        """Wait until no queue is full; cut off who stands still."""
-        while full := [reader for reader in self.readers if reader.size > QUEUE]:
-            patience = min(reader.moved_at for reader in full) + PATIENCE
-            await self.loop.wait(self.changed, patience)
-            for reader in full:
-                if reader.size > QUEUE and self.loop.clock() >= reader.moved_at + PATIENCE:
-                    self.readers.pop(reader, None)
-                    reader.given_up.fire()
+            await self.loop.wait(self.joined)
 
 
-class Reader(Half):
+class Reader(Queue, Half):
     """One client's view of a stdin that all share."""
 
-    __slots__ = ("_given_up", "arrived", "moved_at", "queue", "shared", "size")
+    __slots__ = ("_given_up", "arrived", "shared")
 
     def __init__(self, shared: SharedStdin) -> None:
+        super().__init__(shared.queues)
         self.shared = shared
-        self.queue: deque[bytes] | None = None  # half a kilobyte: only once there is something in it
-        self.size = 0
-        self.moved_at = 0.0  # when it last took something, or its queue became full
         self.arrived = Signal()
         self._given_up: Signal | None = None
 
@@ -103,30 +90,28 @@ class Reader(Half):
             self._given_up = Signal()
         return self._given_up
 
-    def put(self, data: bytes) -> None:
+    def give_up(self) -> None:
+        """The client gets nothing more."""
+        self.shared.readers.pop(self, None)
+        self.given_up.fire()
+
+    def put(self, data: Bytes) -> None:
         """Queue what was read."""
-        if self.size <= QUEUE < self.size + len(data):
-            self.moved_at = self.shared.loop.clock()  # full from now on: patience begins
-        if self.queue is None:
-            self.queue = deque()
-        self.queue.append(data)
-        self.size += len(data)
+        super().put(data)
         self.arrived.fire()
 
     def over(self) -> bool:
         """Whether stdin is over, and all of it was read."""
-        return self.shared.over and not self.queue
+        return self.shared.over and not self.pieces
 
     async def read(self) -> bytes | None:
         """The next chunk; None when stdin is over."""
-        while not self.queue:
+        while not self.pieces:
             if self.over():
                 return None
             await self.shared.loop.wait(self.arrived)
-        data = self.queue.popleft()
-        self.size -= len(data)
-        self.moved_at = self.shared.loop.clock()
-        self.shared.changed.fire()
+        data = bytes(self.pieces[0])  # as it is: no copy is made of bytes
+        self.drop(len(data))
         return data
 
     def unread(self) -> int:

@@ -15,7 +15,7 @@ import os
 import select
 import stat
 
-from pync.descriptors import reserve
+from pync.descriptors import grow, reserve
 from pync.endpoints import CHUNK, FEW, Half, appetite, queued
 from pync.errors import InputError, OutputError, OutputGone, reason
 from pync.system import socket
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pync.loop import Loop
 
 STDIN, STDOUT = 0, 1
+ROOMY = 1 << 20  # bytes that a pipe is to hold: with the usual 64 KiB there are four times as many turns of the loop
 
 
 def is_null(fd: int) -> bool:
@@ -45,8 +46,11 @@ def is_regular(fd: int) -> bool:
 
 
 def _private(fd: int, flags: int) -> int:
-    """A non-blocking descriptor of our own for a pipe, FIFO or terminal; otherwise `fd` itself."""
-    if stat.S_ISFIFO(os.fstat(fd).st_mode) or os.isatty(fd):
+    """A non-blocking descriptor of our own for a pipe, FIFO or terminal; otherwise `fd` itself. A pipe is grown."""
+    pipe = stat.S_ISFIFO(os.fstat(fd).st_mode)
+    if pipe:
+        grow(fd, ROOMY)
+    if pipe or os.isatty(fd):
         try:
             return os.open(f"/proc/self/fd/{fd}", flags | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         except OSError:

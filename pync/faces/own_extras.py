@@ -81,7 +81,7 @@ def _implied(values: Values) -> Values:
     more: Values = {}
     if values.keys() & {"broker", "chat"}:
         more = {"hub": "chat" if "chat" in values else "broker", "listen": True, "keep_open": True}
-    elif "listen" in values and "proxy_type" in values and values.keys().isdisjoint(PROXY):
+    elif "listen" in values and "proxy_type" in values and values.keys().isdisjoint((*PROXY, "serve_proxy")):
         more = {"serve_proxy": values["proxy_type"], "keep_open": True}
     return {**values, **more}
 

@@ -32,15 +32,17 @@ def proxy(values: Values) -> Proxy | None:
     if dest is None:
         return None
     option, text = name(TABLE, dest), values[dest]
+    if _ends_at_a_path(values):
+        raise UsageError(f"{option} with a unix socket", "proxies know TCP alone")
     scheme, mark, rest = text.rpartition("://")
-    login, at, place = rest.rpartition("@")
+    login, _, place = rest.rpartition("@")
     kind = values.get("proxy_type") or ("http" if dest == "proxy" else "socks5")
     if mark:
         kind = _scheme(option, scheme, values.get("proxy_type"))
     host, port = host_and_port(option, place.removesuffix("/"))
     if not host:
-        raise UsageError(f"{option} {text}", "no host")
-    user, password = _login(values, login if at else None)
+        raise UsageError(option, "no host")  # there may be a password in what was given
+    user, password = _login(values, login)
     return Proxy(
         kind="http" if kind == "https" else kind,  # type: ignore[arg-type]
         host=host,
@@ -50,6 +52,14 @@ def proxy(values: Values) -> Proxy | None:
         password=password,
         remote_names=values.get("proxy_dns") != "local",
     )
+
+
+def _ends_at_a_path(values: Values) -> bool:
+    """Whether what is to be connected to, by us or for our clients, is a unix socket."""
+    if "listen" not in values:
+        return values.get("family") == "unix"
+    target: str = values.get("to", "")
+    return "/" in target or target.startswith("@")
 
 
 def _scheme(option: str, scheme: str, asked: str | None) -> str:
@@ -67,26 +77,31 @@ def served(values: Values) -> ServeProxy | None:
     """The proxy to be. Raises UsageError."""
     if "serve_proxy" not in values:
         return None
-    if values["serve_proxy"] not in ("http", "socks5"):
-        raise UsageError(f"proxy type {values['serve_proxy']}", "a proxy of ours is http or socks5")
+    kind = values["serve_proxy"]
+    if kind not in ("http", "socks5"):
+        raise UsageError(f"proxy type {kind}", "a proxy of ours is http or socks5")
     if values.keys() & set(PROXY):
-        return ServeProxy(kind=values["serve_proxy"])  # who we are is meant for the next proxy
-    user, password = _login(values, None)
+        return ServeProxy(kind=kind)  # who we are is meant for the next proxy, and all else about one, too
+    if "proxy_dns" in values:
+        raise UsageError("--proxy-dns without --proxy", "a proxy of ours looks names up")
+    if (other := values.get("proxy_type", kind)) != kind:
+        raise UsageError(f"--proxy-type {other} with --proxy-server {kind}", "it is one or the other")
+    user, password = _login(values, "")
     if user is not None and not password:
         raise UsageError("--proxy-auth", "a proxy that wants no password should not ask for one")
-    return ServeProxy(kind=values["serve_proxy"], user=user, password=password or "")
+    return ServeProxy(kind=kind, user=user, password=password or "")
 
 
-def _login(values: Values, url: str | None) -> tuple[str | None, str | None]:
+def _login(values: Values, url: str) -> tuple[str | None, str | None]:
     """User and password, from the options, the URL or the environment. A password of None is to be asked for."""
     text = values.get("proxy_auth")
-    if text is None and url is not None:
+    if text is None and url:
         from urllib.parse import unquote
 
         user, _, password = url.partition(":")
         return unquote(user), unquote(password)
     if text is None:
-        text = next((os.environ[variable] for variable in AUTHS if variable in os.environ), None)
+        text = next((auth for variable in AUTHS if (auth := os.environ.get(variable))), None)
     user, _, password = (text or "").partition(":")
     if "proxy_user" in values:
         return values["proxy_user"], password if user == values["proxy_user"] else None
@@ -104,7 +119,10 @@ def ask_password(config: Config) -> Config:
         raise UsageError(f"-P {proxy.user}", why) from None
     from getpass import getpass
 
-    password = getpass(f"Proxy password for {proxy.user}@{proxy.host}: ")
+    try:
+        password = getpass(f"Proxy password for {proxy.user}@{proxy.host}: ")
+    except EOFError:
+        raise UsageError(f"-P {proxy.user}", "no password was given") from None
     return config.but(proxy=proxy.but(password=password))  # type: ignore[no-any-return]
 
 

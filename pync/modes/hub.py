@@ -30,24 +30,24 @@ if TYPE_CHECKING:
     from pync.modes.run import Run
     from pync.modes.session import Far
     from pync.stages import Stage
+    from pync.tasks import Task
 
 IDLE_STEPS = 8  # how finely the idle limit looks: it strikes after 1 to 1 + 1/8 of its time
 
 
 class Member(Outbox):
-    """One client."""
+    """One client, which has a task that hears it from the moment it is among the others."""
 
-    __slots__ = ("heard", "hearing", "hub", "label", "left", "name", "stages")
+    __slots__ = ("heard", "hearing", "label", "left", "name", "stages")
+    hearing: Task
 
     def __init__(self, hub: Hub, far: Stream, name: str) -> None:
         super().__init__(hub.queues, far)
-        self.hub = hub
         self.name = name
         self.label = ""  # how a newcomer is told of it, once the others know it
         self.stages = hub.stages_of_client(name)
         self.heard = 0  # how often it said something
         self.left: Signal | None = None  # once it has nothing more to say: its connection is gone
-        self.hearing = far.loop.spawn(hub.hear(self), Signal())
 
     def lost(self, error: PeerLost) -> None:
         """Its session ends; if it was only listening, this is how it leaves."""
@@ -57,8 +57,7 @@ class Member(Outbox):
             self.hearing.cancel(error)
 
     def cut_off(self, error: PeerLost) -> None:
-        """Its session ends, and nothing more is said to it."""
-        self.hub.members.pop(self, None)
+        """Its session ends."""
         self.hearing.cancel(error)
 
 
@@ -86,23 +85,30 @@ class Hub(Service):
         assert isinstance(far, Stream)
         self.names += 1
         member = Member(self, far, f"user{self.names}")
+        try:
+            await self._enter(member)
+            await self._attend(member)
+            await self._leave(member)
+        finally:
+            far.close()
+        member.hearing.result()
+
+    async def _attend(self, member: Member) -> None:
+        """See to it that one client is heard, told everything, and not idle for too long; until it is gone."""
         limit = self.config.ending.idle_timeout
+        member.hearing = self.loop.spawn(self._hear(member), Signal())
         watching = self.loop.spawn(self._watch(member, limit), Signal()) if limit else None
         try:
             while not member.hearing.done:
                 await self.loop.wait(member.hearing.ended)
-            await self._leave(member)
         finally:
-            self._forget(member)
+            self._forget(member)  # first: whatever is told from now on is not for it
             await self.loop.dismiss(*(task for task in (member.hearing, member.writing, watching) if task))
-            if isinstance(member.hearing.error, PeerLost):
-                far.abort()  # an end-of-file would say that this is all
-            far.close()
-        member.hearing.result()
+        if isinstance(member.hearing.error, PeerLost):
+            member.far.abort()  # an end-of-file would say that this is all
 
-    async def hear(self, member: Member) -> None:
-        """Let one client in, and tell the others what it says; after its last word, wait until it is gone."""
-        await self._enter(member)
+    async def _hear(self, member: Member) -> None:
+        """Tell the others what one client says; after its last word, wait until it is gone."""
         far = member.far
         while True:
             if isinstance(far, StreamSocket):
@@ -125,9 +131,12 @@ class Hub(Service):
         """Tell all but the speaker, once there is room for it."""
         if data:
             await self.queues.room()
-            for member in self.members:
-                if member is not speaker:
-                    member.put(data)
+            self._put(data, speaker)
+
+    def _put(self, data: bytes, speaker: Member | None) -> None:
+        for member in self.members:
+            if member is not speaker:
+                member.put(data)
 
     async def _speak(self, stdin: Source) -> None:
         stages = self._stages_of_stdin()
@@ -156,28 +165,26 @@ class Hub(Service):
 
     async def _enter(self, member: Member) -> None:
         """Have it among the others. In a chat everybody learns of it, and it learns who the others are."""
-        if not self.chats:
-            self._add(member)
-            return
-        from pync.stages.lines import clean
-
-        await self.queues.room()  # also for announcements: nothing else may hold up a flood of them
-        host = clean(member.far.peer.host) or "a unix client"
-        others = ", ".join([other.label for other in self.members]) or "nobody"
-        member.label = f"{host} as <{member.name}>"
-        self._add(member)
-        await self.tell(f"<announce> {host} is connected as <{member.name}>.\n".encode())
-        member.put(f"<announce> already connected: {others}.\n".encode())
-
-    def _add(self, member: Member) -> None:
+        if self.chats:
+            await self.queues.room()  # also for announcements: nothing else may hold up a flood of them
+            self._announce(member)
         self.members[member] = None
         self.joined.fire()
 
+    def _announce(self, member: Member) -> None:
+        from pync.stages.lines import clean
+
+        host = clean(member.far.peer.host) or "a unix client"
+        others = ", ".join([other.label for other in self.members]) or "nobody"
+        member.label = f"{host} as <{member.name}>"
+        arrival = f"<announce> {host} is connected as <{member.name}>.\n"
+        self._put(arrival.encode(), None)
+        member.put(f"{arrival}<announce> already connected: {others}.\n".encode())
+
     async def _leave(self, member: Member) -> None:
-        """Have it no longer among the others, who get its last line."""
-        self._forget(member)
+        """Tell the others its last line, and that it has gone."""
         await self._finish(member.stages)
-        if member.label:
+        if self.chats:
             await self.tell(f"<announce> <{member.name}> is disconnected.\n".encode())
 
     def _forget(self, member: Member) -> None:
@@ -196,7 +203,7 @@ class Hub(Service):
 
     def stages_of_client(self, name: str) -> Sequence[Stage]:
         """What a client's words go through: the logs, then, in a chat, what makes clean lines of them."""
-        return (*self._logs("<"), *self._lines(name))
+        return (*self._logs(sent=False), *self._lines(name))
 
     def _stages_of_stdin(self) -> Sequence[Stage]:
         stages = [*self._lines("user0")]
@@ -204,7 +211,7 @@ class Hub(Service):
             from pync.stages.crlf import Crlf
 
             stages.append(Crlf())
-        return (*stages, *self._logs(">"))
+        return (*stages, *self._logs(sent=True))
 
     def _lines(self, name: str) -> Sequence[Stage]:
         if not self.chats:
@@ -213,5 +220,9 @@ class Hub(Service):
 
         return (Lines(f"<{name}> "),)
 
-    def _logs(self, mark: str) -> Sequence[Stage]:
-        return self.work.logs.copy(mark) if self.work.logs else ()
+    def _logs(self, *, sent: bool) -> Sequence[Stage]:
+        if not self.work.logs:
+            return ()
+        from pync.endpoints.logs import RECEIVED, SENT
+
+        return self.work.logs.copy(SENT if sent else RECEIVED)

@@ -92,7 +92,7 @@ class ProxyServer(Service):
         try:
             return await self.loop.within(limit, talk(far, self._dialogue()))
         except Refused as error:
-            await far.linger()
+            await _turn_away(far)
             raise ProtocolError(f"proxy request from {far.peer}", str(error)) from None
         except TimeoutError:
             raise TimedOut(f"proxy request from {far.peer}", f"nothing came for {limit:g} s") from None
@@ -108,10 +108,18 @@ class ProxyServer(Service):
         try:
             near: Stream | None = await self.loop.first(reach(self.onward.towards(config), asked.port), far.gone())
         except UNREACHED as error:
-            await write_all(far, self.protocol.failed(_trouble(error), error.why))
-            await far.linger()
+            await _turn_away(far, self.protocol.failed(_trouble(error), error.why))
             raise
         return near
+
+
+async def _turn_away(far: Stream, words: bytes = b"") -> None:
+    """The last words to a client. One that does not hear them out is no news beside what they are about."""
+    try:
+        await write_all(far, words)
+        await far.linger()
+    except PeerLost:
+        pass
 
 
 def _trouble(error: PyncError) -> Trouble:

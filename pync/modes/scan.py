@@ -69,10 +69,10 @@ async def _round_through(run: Run) -> bool:
         try:
             far = await reach(run, port)
         except (ConnectError, ProxyError, TimedOut) as error:
-            host = run.config.host or ""
-            run.report(
-                ConnectFailed(host=host, address=address((host, port)), transport=transport(run.config), why=error.why)
-            )
+            host, late = run.config.host or "", isinstance(error, TimedOut)
+            why = error.why if late else str(error)  # with the proxy in it: it may be that which is not there
+            where, kind = address((host, port)), transport(run.config)
+            run.report(ConnectFailed(host=host, address=where, transport=kind, why=why, timed_out=late))
         else:
             far.close()
             opened = True

@@ -56,7 +56,7 @@ async def first_secured(run: Run, bound: Bound, allowed: Rules) -> Stream:
             elif client:
                 client.close()
 
-    admitting = [run.loop.spawn(admit(sock), ended) for sock in bound.sockets]
+    admitting = [run.loop.spawn(admit(sock)) for sock in bound.sockets]
     try:
         while not (won := _won(handshakes)):
             await run.loop.wait(ended)

@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from pync.config import Tls
 
 NAME = string.ascii_letters + string.digits + "-._"
+FOREIGN = ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED")  # the latter: not even the key's kind is the same
 ANY = ("", "*", "0.0.0.0", "::")  # addresses of a listener that say nothing about its name
 
 
 def client_context(tls: Tls) -> ssl.SSLContext:
     """For connections that we make. Raises TlsError."""
+    import encodings.idna  # noqa: F401 - `ssl` needs it for a name, when its file may be out of reach
+
     context = _context(ssl.PROTOCOL_TLS_CLIENT, tls)
     if tls.pin or not tls.verify:  # a pinned certificate is compared after the handshake: see `secure`
         context.check_hostname = False
@@ -118,7 +121,7 @@ def _identify(context: ssl.SSLContext, certificate: str, key: str | None) -> Non
 
 def _unusable(error: ssl.SSLError, certificate: str, key: str) -> TlsError:
     """Which of the two files is to blame, and for what."""
-    if error.reason == "KEY_VALUES_MISMATCH":
+    if error.reason in FOREIGN:
         return TlsError(f"key {key}", f"it does not belong to the certificate in {certificate}")
     if error.reason:
         return TlsError(f"certificate {certificate}", broken(error))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib  # noqa: F401 - `fingerprint` does; at a server's first handshake its file may be out of reach
+
 from pync.errors import TimedOut, TlsError
 from pync.events import Secured
 from pync.tls.certificate import PREFIX, fingerprint

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import ssl
 
-from pync.endpoints import CHUNK
+from pync.endpoints import CHUNK, FEW
 from pync.endpoints.sockets import LINGER, Stream
 from pync.errors import PeerLost, TlsError
 from pync.tls.words import broken, refused
@@ -128,12 +128,13 @@ class TlsStream(Stream):
     def _decrypt(self) -> bytes:
         """What can be decrypted now, about CHUNK bytes. Remembers how the peer's half ended, if it did."""
         records: list[bytes] = []  # joining them is faster than reading into one buffer, for few bytes and for many
-        size = 0
+        size, read = 0, self.tls.read
         try:
             while size < CHUNK and not (self.ended or self._failure):
-                records.append(self.tls.read(RECORD))
-                size += len(records[-1])
-                self.ended = not records[-1]
+                record = read(RECORD)
+                records.append(record)
+                size += len(record)
+                self.ended = not record
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:  # the same, once our own close_notify is sent
@@ -229,7 +230,15 @@ class TlsStream(Stream):
         await self.below.gone()
 
     def close(self) -> None:
-        """Close the connection. Unless `send_eof` or `linger` came before, the peer sees that it was cut off."""
+        """Close the connection. Unless `send_eof` or `linger` came before, the peer sees that it was cut off.
+
+        A server sends session tickets unasked. Left unread they would make a reset of it, which destroys what we sent
+        last (RFC 2525 §2.17).
+        """
+        try:
+            self.sock.recv(FEW)
+        except OSError:  # there are none, or it is closed already
+            pass
         self.below.close()
 
     def abort(self) -> None:

@@ -96,7 +96,8 @@ def _unverified(error: ssl.SSLCertVerificationError, certificate: dict[str, Any]
     if code in WRONG_NAME:
         return f"the certificate is for {_names(certificate)}, not for {server_name}"
     if code in UNKNOWN_ISSUER or code == SELF_SIGNED_ROOT:
-        return f"nobody whom we trust has signed the certificate, but {_person(certificate, 'issuer')}"
+        signer = f", but {_person(certificate, 'issuer')}" if certificate else ""
+        return f"nobody whom we trust has signed the certificate{signer}"
     return "the certificate " + {
         NOT_YET_VALID: f"is not valid before {certificate.get('notBefore', 'a later time')}",
         EXPIRED: f"has expired: {certificate.get('notAfter', 'some time ago')}",
