@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 STREAM = [PAYLOAD(300_000)]
 DATAGRAMS = [PAYLOAD(size) for size in (1, 2, 1000, 0, 1472, 1473, 9000, 0, 3)]
-MUCH = 1 << 20  # bytes: more than lies in all the buffers on the way
+MUCH = 1 << 21  # bytes: more than lies in all the buffers on the way
 TAIL = b"<and this is the end of it>"
 LARGEST = 65507  # bytes: the largest UDP datagram
 
@@ -529,7 +529,7 @@ async def a_refused_write_sleeps(rig: Rig) -> None:
     writing = await rig.waiting(rig.write(rig.much))
     before = rig.selector.polls
     await rig.loop.sleep(0.05)
-    assert rig.selector.polls - before < 200, "the loop spins"
+    assert rig.selector.polls - before < 1000, "the loop spins"
     await rig.loop.dismiss(writing)
 
 

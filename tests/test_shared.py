@@ -414,3 +414,26 @@ def test_lines_are_whole_and_each_clients_in_order(spoken: list[tuple[int, bytes
     for client, mark in enumerate(marks):
         assert data.count(mark) == sum(len(word.replace(b"\n", b"")) for who, word in spoken if who == client)
     assert data.count(b"\n") == sum(word.count(b"\n") for _, word in spoken)
+
+
+def test_a_client_whose_system_acknowledges_is_not_cut_off_though_it_reads_no_whole_chunk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Acknowledging:
+        left = 1 << 30
+
+        def unacknowledged(self) -> int:
+            self.left -= 1
+            return self.left
+
+    async def main(loop: Loop) -> bool:
+        monkeypatch.setattr("pync.endpoints.shared.is_regular", lambda fd: False)
+        shared = SharedStdin(loop, MemorySource(loop, bytes(2 * QUEUE)))
+        reader = shared.join(Acknowledging())  # type: ignore[arg-type]
+        assert isinstance(reader, Reader)
+        reading = loop.spawn(shared.run())
+        kept = not await loop.wait(reader.given_up, loop.clock() + 10 * PATIENCE)
+        reading.cancel()
+        return kept
+
+    assert play(main)

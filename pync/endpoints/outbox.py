@@ -1,8 +1,7 @@
 """What one of many connections is told: sent at once while it takes everything, queued while it does not.
 
 Theory: the usual case is a connection that takes all of it, and costs one system call. What is left over goes into
-the queue, and a task that lasts as long as there is a queue writes it. The kernel takes more of a slow peer's data
-only once there is a lot of room again; so whether a peer moves is asked of what it has acknowledged.
+the queue, and a task that lasts as long as there is a queue writes it.
 """
 
 from __future__ import annotations
@@ -23,14 +22,13 @@ if TYPE_CHECKING:
 class Outbox(Queue):
     """The way to one connection, which belongs to somebody else."""
 
-    __slots__ = ("far", "moved", "unacknowledged", "writing")
+    __slots__ = ("moved", "writing")
+    far: Stream
 
     def __init__(self, queues: Queues, far: Stream) -> None:
-        super().__init__(queues)
-        self.far = far
+        super().__init__(queues, far)
         self.writing: Task | None = None  # while there is a queue
         self.moved = 0  # how often something was taken
-        self.unacknowledged = 0  # bytes, when it was last looked at
 
     def put(self, data: Bytes) -> None:
         """Send it, or queue what is not taken at once."""
@@ -65,11 +63,6 @@ class Outbox(Queue):
             if size >= FEW:
                 break
         return b"".join(parts)
-
-    def moves(self) -> bool:
-        """Whether the peer has acknowledged something."""
-        before, self.unacknowledged = self.unacknowledged, self.far.unacknowledged()
-        return self.unacknowledged < before
 
     def give_up(self) -> None:
         """Others wait for it in vain."""

@@ -18,6 +18,7 @@ from pync.tasks import Signal
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.endpoints import Bytes
+    from pync.endpoints.sockets import Stream
     from pync.loop import Loop
 
 QUEUE = 1 << 20  # bytes that may wait for one client
@@ -57,10 +58,13 @@ class Queues:
 class Queue:
     """What waits for one client, in the pieces in which it was put."""
 
-    __slots__ = ("moved_at", "pieces", "queues", "size")
+    __slots__ = ("far", "moved_at", "pieces", "queues", "size", "unacknowledged")
 
-    def __init__(self, queues: Queues) -> None:
+    def __init__(self, queues: Queues, far: Stream | None = None) -> None:
+        """`far` is asked what the client has acknowledged, where somebody else writes."""
         self.queues = queues
+        self.far = far
+        self.unacknowledged = 0  # bytes, when it was last looked at
         self.pieces: deque[Bytes] | None = None  # half a kilobyte: only while there is something in it
         self.size = 0
         self.moved_at = 0.0  # when something was taken, or the queue became full
@@ -93,8 +97,14 @@ class Queue:
         return self.size > QUEUE or (self.pieces is not None and len(self.pieces) > PIECES)
 
     def moves(self) -> bool:
-        """Whether the client has taken something since this was last asked of what it was given before."""
-        return False
+        """Whether the client has acknowledged something since this was last asked.
+
+        The kernel takes more of a slow client's data only once there is a lot of room again.
+        """
+        if self.far is None:
+            return False
+        before, self.unacknowledged = self.unacknowledged, self.far.unacknowledged()
+        return self.unacknowledged < before
 
     def give_up(self) -> None:
         """The client has taken nothing for too long, and is waited for no longer."""

@@ -20,6 +20,7 @@ from pync.tasks import Signal
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.endpoints import Bytes, Sink, Source
+    from pync.endpoints.sockets import Stream
     from pync.loop import Loop
 
 LONGEST_LINE = 1 << 16  # bytes of an unfinished line that are held back
@@ -37,11 +38,11 @@ class SharedStdin:
         self.joined = Signal()
         self.over = False
 
-    def join(self) -> Source:
-        """A source for a new client."""
+    def join(self, far: Stream | None = None) -> Source:
+        """A source for a new client, which is at the other end of `far`."""
         if self.start is not None:
             return FileSource(self.loop, STDIN, self.start)
-        reader = Reader(self)
+        reader = Reader(self, far)
         self.readers[reader] = None
         self.joined.fire()
         return reader
@@ -77,8 +78,8 @@ class Reader(Queue, Half):
 
     __slots__ = ("_given_up", "arrived", "shared")
 
-    def __init__(self, shared: SharedStdin) -> None:
-        super().__init__(shared.queues)
+    def __init__(self, shared: SharedStdin, far: Stream | None) -> None:
+        super().__init__(shared.queues, far)
         self.shared = shared
         self.arrived = Signal()
         self._given_up: Signal | None = None

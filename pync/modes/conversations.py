@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pync.endpoints.shared import Reader, SharedStdin, SharedStdout
-from pync.endpoints.sockets import StreamSocket
+from pync.endpoints.sockets import Stream, StreamSocket
 from pync.endpoints.stdio import Discard
 from pync.errors import PeerLost
 from pync.modes.keep_open import Service
@@ -36,7 +36,7 @@ class Conversations(Service):
 
     async def session(self, far: Far) -> None:
         """Converse with one client. Raises PeerLost, TimedOut, InputError, OutputError."""
-        source = self.stdin.join() if self.stdin else None
+        source = self.stdin.join(_stream(far)) if self.stdin else None
         stdout = self.stdout.join()
         try:
             if self._quiet(source, far):  # until one of the two says something, a client needs no more than this
@@ -70,3 +70,7 @@ class Conversations(Service):
         """Raises PeerLost when the client stops the others who share stdin with it."""
         await self.loop.wait(reader.given_up)
         raise PeerLost(f"connection to {far.peer}", "cut off: it takes nothing, and others wait", unsent=reader.size)
+
+
+def _stream(far: Far) -> Stream | None:
+    return far if isinstance(far, Stream) else None
