@@ -510,8 +510,8 @@ def test_a_connection_that_is_lost_at_once_was_a_connection(monkeypatch: pytest.
         def getpeername(self) -> Any:
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
 
-    def lost(family: int, options: SocketOptions, *, datagram: bool) -> socket.socket:
-        return Lost(fileno=new_socket(family, options, datagram=datagram).detach())
+    def lost(family: int, options: SocketOptions, **more: Any) -> socket.socket:
+        return Lost(fileno=new_socket(family, options, **more).detach())
 
     monkeypatch.setattr(pync.net.dial, "new_socket", lost)
     with server() as listener:
@@ -646,8 +646,8 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> type[Refusing]:
     class Here(Refusing):
         pass
 
-    def made(family: int, options: SocketOptions, *, datagram: bool) -> socket.socket:
-        return Here(fileno=new_socket(family, options, datagram=datagram).detach())
+    def made(family: int, options: SocketOptions, **more: Any) -> socket.socket:
+        return Here(fileno=new_socket(family, options, **more).detach())
 
     monkeypatch.setattr(pync.net.bind, "new_socket", made)
     return Here

@@ -124,7 +124,7 @@ def _load(run: Run) -> None:
     from pync.modes import program  # noqa: F401
     from pync.stages import crlf, telnet  # noqa: F401
 
-    if run.config.hub:
+    if run.config.hub == "chat":
         from pync.stages import lines  # noqa: F401
     if run.config.http:
         from pync.modes.http import prepare

@@ -72,6 +72,9 @@ class ProxyServer(Service):
         )
         prepare(self.onward)
         self.protocol.failed("failed", "")  # imports what answers need
+        if self.login:  # and this is what judging one needs
+            import base64  # noqa: F401
+            import hmac  # noqa: F401
 
     async def session(self, far: Far) -> None:
         """Serve one client. Raises ProtocolError, what `reach` raises, PeerLost, TimedOut."""

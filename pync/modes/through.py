@@ -42,6 +42,10 @@ def prepare(run: Run, proxy: Proxy) -> None:
         import h11  # noqa: F401
 
         from pync.protocols import authentication  # noqa: F401
+
+        if proxy.user is not None:
+            import base64  # noqa: F401
+            import hashlib  # noqa: F401
     if proxy.tls:
         from pync.config import Tls
         from pync.tls import secure  # noqa: F401
