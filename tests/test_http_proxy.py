@@ -92,7 +92,21 @@ def test_the_uri_says_whom_to_ask_and_what(method: str, uri: str, where: tuple[s
     outcome = asked(message(f"{method} {uri} HTTP/1.1".encode(), b"Host: other") + BODY)
     authority = uri.partition("://")[2].partition("/")[0].partition("?")[0].partition("#")[0]
     expected = message(f"{method} {origin} HTTP/1.1".encode(), f"Host: {authority}".encode(), b"Connection: close")
-    assert outcome == Outcome([], Asked(host=where[0], port=where[1], head=expected), BODY)
+    assert outcome == Outcome([], Asked(host=where[0], port=where[1], head=expected, size=0), BODY)
+
+
+@pytest.mark.parametrize(
+    ("header", "size"),
+    [
+        (b"Content-Length: 12", 12),
+        (b"Transfer-Encoding: chunked", None),
+        (b"Content-Length: 12\r\nTransfer-Encoding: chunked", None),
+        (b"X: y", 0),
+    ],
+)
+def test_how_much_belongs_to_the_request_is_known_unless_it_comes_in_chunks(header: bytes, size: int | None) -> None:
+    outcome = asked(message(b"POST http://h/ HTTP/1.1", b"Host: h", header) + BODY)
+    assert outcome.result.size == size
 
 
 def test_what_is_between_neighbours_stays_between_them() -> None:

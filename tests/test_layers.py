@@ -51,6 +51,7 @@ SIDEWAYS = [
     ("modes.reach", "modes.through"),
     ("modes.connect", "modes.hand_over"),
     ("modes.proxy", "modes.forward"),
+    *((f"modes.{who}", "modes.again") for who in ("connect", "forward")),
     *((f"modes.{who}", "modes.talk") for who in ("through", "proxy")),
     ("modes.http", "modes.conversations"),
     ("modes.keep_open", "modes.secured"),

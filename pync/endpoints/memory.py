@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from pync.endpoints import Source
 
-MEMORY = 1 << 16  # bytes of a source's beginning that are remembered
+MEMORY = 1 << 16  # bytes of a source's beginning that are remembered, with 64 more for each chunk
 
 
 class Chain(Half):
@@ -51,7 +51,9 @@ class Remembered(Half):
     def _keep(self, data: bytes | None) -> bytes | None:
         if data is not None and self.room >= 0:
             self.said.append(data)
-            self.room -= len(data)
+            self.room -= len(data) + 64  # an empty one takes room as well
+            if self.room < 0:
+                self.said.clear()
         return data
 
     def again(self) -> Remembered | None:

@@ -1,31 +1,24 @@
 """Connecting: to one port, or to each of several one after the other, with a conversation or a program on each.
 
-Theory: "connecting" a UDP socket asks nobody, so the first address of a name always seems to be the right one. If it
-turns out that nobody is there (`localhost` is often ::1 first, and the server on 127.0.0.1 only), the next address is
-told again all that was said.
+Theory: a port that cannot be reached is no failure while another one may answer; a conversation that broke is.
 """
 
 from __future__ import annotations
 
 from pync.endpoints.stdio import STDIN, Stdout, is_terminal
-from pync.errors import ConnectError, PeerLost, ProxyError, TimedOut
-from pync.events import ConnectFailed, Outcome, address
+from pync.errors import ConnectError, ProxyError, TimedOut
+from pync.events import Outcome
 from pync.modes.attempts import in_order, patiently
 from pync.modes.session import Local, converse, endpoint, read_stdin
-from pync.net.dial import dial, transport
+from pync.net.dial import dial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from pync.endpoints import Sink
-    from pync.endpoints.datagrams import DatagramSocket
-    from pync.endpoints.memory import Remembered
+    from pync.endpoints import Sink, Source
     from pync.errors import PyncError
-    from pync.events import Event
     from pync.modes.run import Run
     from pync.modes.session import Far
-
+    from pync.tasks import Work
 
 UNREACHED = (ConnectError, ProxyError, TimedOut)  # another port may answer
 
@@ -83,41 +76,14 @@ async def _session(run: Run, port: int | None, far: Far, stdout: Sink) -> int | 
 
         return await serve(run, far, run.config.program)
     stdin = read_stdin(run) if run.config.send else None
+
+    def conversation(far: Far, stdin: Source | None) -> Work[None]:
+        return converse(run, far, Local(stdin, stdout, terminal=is_terminal(STDIN)), client=True)
+
     if stdin and port is not None and run.config.datagram:
-        from pync.endpoints.memory import Remembered
+        from pync.modes.again import until_heard
 
-        await _ask(run, port, far, Remembered(stdin), stdout)  # type: ignore[arg-type]
+        await until_heard(run, port, far, stdin, conversation)  # type: ignore[arg-type]
     else:
-        await converse(run, far, Local(stdin, stdout, terminal=is_terminal(STDIN)), client=True)
+        await conversation(far, stdin)
     return None
-
-
-async def _ask(run: Run, port: int, far: DatagramSocket, said: Remembered, stdout: Sink) -> None:
-    """Converse by UDP, with the next address if one is lost before it was heard. Raises how the last one was lost."""
-    lost: list[Any] = []
-    while True:
-        try:
-            return await converse(run, far, Local(said, stdout, terminal=is_terminal(STDIN)), client=True)
-        except PeerLost as error:
-            lost.append(far.name)
-            again = None if far.heard else said.again()
-            following = await _next(run, port, lost, error.cause) if again else None
-            if not again or not following:
-                raise
-            far, said = following, again
-
-
-async def _next(run: Run, port: int, lost: list[Any], why: str) -> DatagramSocket | None:
-    """The next address, and word of the one that was lost; None if that was the last."""
-    events: list[Event] = []
-    try:
-        sock, name = await dial(run.loop, run.config, port, events.append, lost)
-    except ConnectError:
-        return None
-    if name in lost:  # under another name: 0.0.0.0 is this host
-        sock.close()
-        return None
-    host, where, kind = run.config.host or "", address(lost[-1]), transport(run.config)
-    for event in ConnectFailed(host=host, address=where, transport=kind, why=why), *events:
-        run.report(event)
-    return endpoint(run, sock, name)  # type: ignore[return-value]

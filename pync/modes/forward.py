@@ -3,7 +3,7 @@
 Theory: a session has two endpoints here, the client's and the one that is made for it, and closes both. `bridge` is
 for whoever has got them, by whatever dialogue. A client whose connection cannot be made learns it by a reset. Who sends
 datagrams never says goodbye, so such a session ends when both sides have been silent for a while, and the next
-datagram begins a new one.
+datagram begins a new one. Nor does it learn whether anybody is there: see `again.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pync.modes.reach import prepare, reach
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.config import Config
-    from pync.endpoints import Source
+    from pync.endpoints import Sink, Source
+    from pync.endpoints.datagrams import DatagramSocket
     from pync.modes.run import Run
     from pync.modes.session import Far
 
@@ -48,57 +49,81 @@ class Forward(Service):
         super().__init__(run)
         self.onward = run.towards(outgoing(run.config))
         prepare(self.onward)
+        if run.config.datagram:  # as `prepare`
+            from pync.endpoints import datagrams  # noqa: F401
+            from pync.modes import again  # noqa: F401
 
     async def session(self, far: Far) -> None:
-        """Relay one client. Raises what `reach` and `bridge` raise."""
+        """Relay one client. Raises what `reach`, `bridge` and `exchange` raise."""
         try:
             near = await self._reach(far)
         except BaseException:
             if isinstance(far, Stream):
                 far.abort()
             raise
-        if near:
+        if isinstance(far, Stream) and isinstance(near, Stream):
             await bridge(self.work, far, near)
+        elif near:
+            await self._exchange(far, near)  # type: ignore[arg-type]
+
+    @property
+    def port(self) -> int | None:
+        """The target's; None if that is a path."""
+        return next(iter(self.onward.config.ports), None)
 
     async def _reach(self, far: Far) -> Far | None:
         """The connection to the target; None if the client is gone before it stands."""
-        target = self.config.target
-        assert target is not None
-        reaching = reach(self.onward, target.port)
+        reaching = reach(self.onward, self.port)
         return await (self.loop.first(reaching, far.gone()) if isinstance(far, Stream) else reaching)
 
+    async def _exchange(self, far: Far, near: DatagramSocket) -> None:
+        from pync.modes.again import until_heard
 
-async def bridge(run: Run, far: Far, near: Far, answer: Source | None = None) -> None:
-    """Relay between a client and the connection made for it, and close both. Both are streams, or neither is.
+        try:
+            await until_heard(
+                self.onward, self.port, near, far, lambda near, said: exchange(self.work, far, said, near)
+            )
+        finally:
+            far.close()
 
-    `answer` is read for the client where that is not simply what comes from the other side.
+
+async def bridge(
+    run: Run, far: Stream, near: Stream, question: Source | None = None, answer: Source | None = None
+) -> None:
+    """Relay between a client and the connection made for it, and close both.
+
+    `question` is read for the target, `answer` for the client, where that is not simply what comes from the other side.
 
     Raises PeerLost, TimedOut, OutputError (a log).
     """
-    ending = run.config.ending
     try:
-        outward, inward = _flows(run, far, near, answer or near)
-        if isinstance(far, Stream) and isinstance(near, Stream):
-            return await Bridge(run.loop, outward, inward, ending, far=far, near=near).run()
-        try:
-            await Exchange(run.loop, outward, inward, ending.but(idle_timeout=ending.idle_timeout or QUIET)).run()
-        except TimedOut:
-            if ending.idle_timeout:
-                raise
+        outward, inward = _flows(run, (answer or near, far), (question or far, near))
+        await Bridge(run.loop, outward, inward, run.config.ending, far=far, near=near).run()
     finally:
         far.close()
         near.close()
 
 
-def _flows(run: Run, far: Far, near: Far, said: Source) -> tuple[Flow, Flow]:
-    """From near to far, which the logs call sent, and from far to near, which they call received."""
-    heard: Source = far
-    if delay := run.config.delay:
-        from pync.endpoints.pacing import Delayed
+async def exchange(run: Run, far: Far, said: Source, near: DatagramSocket) -> None:
+    """Relay datagrams between a client, who says what is `said`, and the target, and close the target.
 
-        said, heard = Delayed(run.loop, said, delay), Delayed(run.loop, far, delay)
+    Raises PeerLost, TimedOut (if a limit was asked for), OutputError (a log).
+    """
+    ending = run.config.ending
+    try:
+        outward, inward = _flows(run, (near, far), (said, near))
+        await Exchange(run.loop, outward, inward, ending.but(idle_timeout=ending.idle_timeout or QUIET)).run()
+    except TimedOut:
+        if ending.idle_timeout:
+            raise
+    finally:
+        near.close()
+
+
+def _flows(run: Run, out: tuple[Source, Sink], back: tuple[Source, Sink]) -> tuple[Flow, Flow]:
+    """Out to the client, which the logs call sent, and back from it, which they call received."""
     if not run.logs:
-        return Flow(run.loop, said, far), Flow(run.loop, heard, near)
+        return Flow(run.loop, *out), Flow(run.loop, *back)
     from pync.endpoints.logs import RECEIVED, SENT
 
-    return Flow(run.loop, said, far, run.logs.copy(SENT)), Flow(run.loop, heard, near, run.logs.copy(RECEIVED))
+    return Flow(run.loop, *out, run.logs.copy(SENT)), Flow(run.loop, *back, run.logs.copy(RECEIVED))

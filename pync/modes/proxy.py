@@ -88,7 +88,8 @@ class ProxyServer(Service):
         except BaseException:
             near.close()
             raise
-        await bridge(self.work, far, near, Answer(near) if asked.head else None)
+        question = None if asked.size is None else Question(far, asked.size)  # type: ignore[arg-type]
+        await bridge(self.work, far, near, question, Answer(near) if asked.head else None)  # type: ignore[arg-type]
 
     async def _asked(self, far: Stream) -> Asked:
         limit = self.config.ending.idle_timeout or PATIENCE
@@ -132,6 +133,22 @@ def _trouble(error: PyncError) -> Trouble:
         case AddressError():
             return "no host"
     return TROUBLES.get(error.why, "failed")
+
+
+class Question(Half):
+    """The body of a plain HTTP request. What the client says after it is dropped."""
+
+    def __init__(self, far: Stream, size: int) -> None:
+        self.far = far
+        self.left = size
+
+    async def read(self) -> bytes | None:
+        """The rest of the body; None when the client has ended. Raises PeerLost."""
+        while (data := await self.far.read()) is not None:
+            if data := data[: self.left]:
+                self.left -= len(data)
+                return data
+        return None
 
 
 class Answer(Half):

@@ -48,6 +48,7 @@ class Asked(Frozen):
     host: str  # a name or the literal of an address
     port: int
     head: bytes = b""  # what the proxy has to say there first; b"" if all that is wanted is a tunnel
+    size: int | None = None  # bytes that follow the head, if that is known: what comes then is for somebody else
 
 
 def more(have: bytes) -> Part[bytes]:

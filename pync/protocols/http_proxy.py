@@ -5,6 +5,9 @@ the request's target is an http URI (RFC 9112, section 3.2.2): its head is rewri
 `Connection: close` in it, and what follows is relayed as it is, as fast as the kernel copies. So what describes the
 body stays, and so does the client's version: the answer comes in a form that the client can read.
 
+What a client asks for ahead of the answer is no part of that: it may be for somebody else, and hold a password for us.
+So no more than the body is relayed (chunks, which nobody sends ahead, as they come), and the client asks again.
+
 The answer's head is rewritten in the same way. That must not be left out: a client whose connection the target keeps
 would send its next request there too, and that may be for somebody else.
 
@@ -130,8 +133,14 @@ def read(text: bytes) -> ProxyRequest:
         raise BadRequest("CONNECT needs a port")
     fields = (f"Host: {authority}".encode(), *_end_to_end(text, {b"host"}), b"Connection: close")
     rewritten = b"" if tunnel else _joined(f"{method} {origin} HTTP/{version}".encode(), *fields)
-    asked = Asked(host=host, port=port or HTTP_PORT, head=rewritten)
+    asked = Asked(host=host, port=port or HTTP_PORT, head=rewritten, size=None if tunnel else _size(request))
     return ProxyRequest(method=method, target=target, origin=origin, credentials=_credentials(request), asked=asked)
+
+
+def _size(request: h11.Request) -> int | None:
+    """Bytes of the request's body; None if it comes in chunks (RFC 9112, section 6.3)."""
+    fields = dict(request.headers)
+    return None if b"transfer-encoding" in fields else int(fields.get(b"content-length", b"0"))
 
 
 def _credentials(request: h11.Request) -> str | None:
