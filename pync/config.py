@@ -134,7 +134,7 @@ class Proxy(Frozen):
     kind: ProxyKind
     host: str
     port: int
-    tls: bool = False  # speak TLS to the proxy itself
+    tls: Tls | None = None  # to the proxy itself
     user: str | None = None
     password: str | None = ""  # None: to be asked for
     remote_names: bool = True  # the proxy looks names up

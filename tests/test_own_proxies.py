@@ -54,15 +54,15 @@ LOGIN: dict[str, Any] = {"user": "u", "password": "w"}
         ("-x p -X 5", SOCKS5),
         ("-x p -X 4", SOCKS4),
         ("-x p -X connect", HTTP),
-        ("-x p -X https", HTTP.but(tls=True, port=443)),
+        ("-x p -X https", HTTP.but(tls=Tls(), port=443)),
         ("-x http://p", HTTP),
         ("-x http://p:7/", HTTP.but(port=7)),
         ("--proxy p", HTTP),
         ("--proxy p --proxy-type http", HTTP),
         ("--proxy p --proxy-type socks4", SOCKS4),
         ("--proxy p --proxy-type socks5", SOCKS5),
-        ("--proxy https://p", HTTP.but(tls=True, port=443)),
-        ("--proxy HTTPS://p:7", HTTP.but(tls=True, port=7)),
+        ("--proxy https://p", HTTP.but(tls=Tls(), port=443)),
+        ("--proxy HTTPS://p:7", HTTP.but(tls=Tls(), port=7)),
         ("--proxy socks4://p", SOCKS4),
         ("--proxy socks4a://p", SOCKS4),
         ("--proxy socks5://p", SOCKS5),
@@ -267,3 +267,28 @@ def test_a_proxy_of_ours_takes_its_login_from_the_environment(monkeypatch: pytes
 )
 def test_what_makes_no_sense_for_a_proxy_of_ours_is_refused(line: str, words: str) -> None:
     assert refusal(line) == words
+
+
+def test_in_a_chain_the_address_may_name_one_login_and_the_option_the_other() -> None:
+    config = asked("-l --proxy-server http -x a:b@p --proxy-auth u:w 1")
+    assert config.proxy is not None
+    assert (config.proxy.user, config.proxy.password) == ("a", "b")
+    assert config.serve_proxy == ServeProxy(kind="http", user="u", password="w")
+
+
+@pytest.mark.parametrize(
+    ("line", "proxy", "target"),
+    [
+        ("--proxy https://p --ssl-trustfile f h 1", Tls(trust_file="f"), None),
+        ("--proxy https://p --ssl-no-verify h 1", Tls(verify=False), None),
+        ("--proxy https://p --ssl --ssl-trustfile f h 1", Tls(trust_file="f"), Tls(trust_file="f")),
+        ("--proxy https://p --ssl-servername n h 1", Tls(), Tls(server_name="n")),
+        ("-l --to h:1 --proxy https://p --ssl-no-verify 1", Tls(verify=False), None),
+    ],
+)
+def test_whom_to_trust_is_asked_of_a_proxy_too_and_asks_for_no_tls_in_the_tunnel(
+    line: str, proxy: Tls, target: Tls | None
+) -> None:
+    config = asked(line)
+    assert config.proxy is not None
+    assert (config.proxy.tls, config.tls) == (proxy, target)

@@ -6,19 +6,25 @@ It is the installed command that is asked, and what the interpreter imports by i
 from __future__ import annotations
 
 import gc
+import signal
+import socket
 import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
+import encrypted
 import pytest
 from harness import PYNC, UNMEASURED, Running, announced, connect, run, serve
+from pairs import drain
 from test_layers import COSTLY
 
 from pync import engine
 from pync.config import Config
 
 if TYPE_CHECKING:
-    import socket
+    import ssl
+
+    from certificates import Authority
 
     from pync.events import Event
 
@@ -35,8 +41,21 @@ CONNECT = FACE | ENGINE | NET | RELAY | {"modes.attempts", "modes.connect"}
 LISTEN = FACE | ENGINE | NET | RELAY | {"modes.clients", "modes.listen", "net.access", "net.bind"}
 PROGRAM = {"endpoints.child", "endpoints.pipes", "modes.program"}
 
+EXTRAS = {"faces.own_extras", "faces.own_proxies"}
+TLS = EXTRAS | {"tls", "tls.certificate", "tls.context", "tls.secure", "tls.stream", "tls.words"}
+THROUGH = {"modes.reach", "modes.talk", "modes.through"}
+THROUGH |= {"protocols", "protocols.connect", "protocols.dialogue", "protocols.names", "protocols.socks"}
+
+# A server has all that a session may need before its files are out of reach, or its descriptors are used up.
+SESSIONS = PROGRAM | {"endpoints.memory", "endpoints.pacing", "stages", "stages.crlf", "stages.telnet"}
+SERVER = LISTEN | SESSIONS | {"endpoints.mailroom", "endpoints.offload", "modes.keep_open"}
+SHARED = {"endpoints.queues", "endpoints.shared", "modes.conversations"}
+HUB = {"endpoints.hangups", "endpoints.outbox", "endpoints.queues", "modes.hub"}
+FORWARD = {"bridge", "modes.forward", "modes.reach"}
+
 # Of all others: what no run imports that does not need it for what it was asked.
 RARE = COSTLY | {"click", "h11", "ipaddress", "mimetypes", "random", "ssl", "tempfile", "threading", "tty"}
+SSL = {"enum", "functools", "re", "socket", "ssl"}  # of these, what `import ssl` is
 
 
 # -- Asking the interpreter --------------------------------------------------------------------------------------
@@ -70,10 +89,10 @@ class Imported:
         self.others = {name for name in names if not name.startswith("pync")}
 
 
-def client(*options: str, stdin: bytes = b"hello\n") -> Imported:
-    """Run pync against a server that echoes."""
-    with serve(echo) as (host, port):
-        result = run([*START, *options, host, str(port)], stdin, env=UNMEASURED)
+def client(*options: str, host: str = "127.0.0.1", port: int = 0, stdin: bytes = b"hello\n") -> Imported:
+    """Run pync against a server that echoes: that one, or one of our own."""
+    with serve(echo) as (_, ours):
+        result = run([*START, *options, host, str(port or ours)], stdin, env=UNMEASURED)
     assert result.status == 0, result.err
     assert result.out == (b"" if "-z" in options else stdin)
     return Imported(result.err)
@@ -84,17 +103,30 @@ def echo(conn: socket.socket) -> None:
         conn.sendall(data)
 
 
-def server(*options: str, answer: bytes = b"") -> Imported:
-    """Run a pync that listens, and talk to it."""
+def server(*options: str, answer: bytes = b"", context: ssl.SSLContext | None = None) -> Imported:
+    """Run a pync that listens, and talk to it. One that goes on without its client is ended by a signal."""
+    goes_on = "-k" in options
     with announced(Running([*START, "-v", "-l", *options, "127.0.0.1", "0"], env=UNMEASURED)) as process:
         process.close_stdin()
-        with connect(process.port) as peer:
-            peer.sendall(b"hello\n")
-            assert peer.recv(4096) == answer
-            peer.close()
+        assert answered(process.port, context) == answer
+        if goes_on:
+            process.signal(signal.SIGTERM)
         result = process.finish()
-    assert result.status == 0, result.err
+    assert result.status == (143 if goes_on else 0), result.err
     return Imported(result.err)
+
+
+def answered(port: int, context: ssl.SSLContext | None) -> bytes:
+    """What a server answers, to the end of file after ours."""
+    if context:
+        with encrypted.greeted(context, port) as peer:
+            peer.sendall(b"hello\n")
+            encrypted.say_end(peer)
+            return encrypted.drain(peer)
+    with connect(port) as plain:
+        plain.sendall(b"hello\n")
+        plain.shutdown(socket.SHUT_WR)
+        return drain(plain)
 
 
 # -- The laws ----------------------------------------------------------------------------------------------------
@@ -139,6 +171,77 @@ def test_what_is_asked_for_is_imported_and_nothing_beside_it(options: list[str],
     imported = client(*options, stdin=b"hello\r\n")
     assert imported.own == CONNECT | more
     assert imported.others & RARE == set()
+
+
+def test_a_server_imports_what_its_sessions_may_need() -> None:
+    imported = server("-k")
+    assert imported.own == SERVER | SHARED
+    assert imported.others & RARE == {"tty"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"), [("--broker", HUB), ("--chat", HUB | {"stages.lines"})], ids=["broker", "chat"]
+)
+def test_a_hub_imports_what_a_hub_needs(kind: str, more: set[str]) -> None:
+    with announced(Running([*START, "-v", "-l", kind, "127.0.0.1", "0"], env=UNMEASURED)) as process:
+        with connect(process.port) as one, connect(process.port) as other:
+            process.expect("^Connection received", count=2)
+            one.sendall(b"hello\n")
+            heard = b""
+            while not heard.endswith(b"hello\n"):
+                heard += other.recv(4096)
+        process.signal(signal.SIGTERM)
+        imported = Imported(process.finish().err)
+    assert imported.own == SERVER | EXTRAS | more
+    assert imported.others & RARE == {"tty"}
+
+
+def test_forwarding_imports_what_forwarding_needs() -> None:
+    with serve(echo) as (host, port):
+        imported = server("-k", "--to", f"{host}:{port}", answer=b"hello\n")
+    assert imported.own == SERVER | EXTRAS | FORWARD
+    assert imported.others & RARE == {"tty"}
+
+
+def test_a_way_through_a_proxy_imports_what_a_proxy_needs() -> None:
+    def proxy(conn: socket.socket) -> None:
+        conn.recv(3)
+        conn.sendall(b"\5\0")
+        conn.recv(10)
+        conn.sendall(b"\5\0\0\1" + bytes(6))
+        echo(conn)
+
+    with serve(proxy) as (host, port):
+        imported = client("-x", f"{host}:{port}")
+    assert imported.own == CONNECT | EXTRAS | THROUGH
+    assert imported.others & RARE == set()
+
+
+# -- TLS ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_client_under_tls_imports_what_tls_needs(authority: Authority) -> None:
+    context = encrypted.server_side(authority.server)
+
+    def echo_under_tls(conn: socket.socket) -> None:
+        with context.wrap_socket(conn, server_side=True) as peer:
+            echo(peer)
+            peer.unwrap()
+
+    with serve(echo_under_tls) as (host, port):
+        imported = client(*encrypted.trusting(authority), host=host, port=port)
+    assert imported.own == CONNECT | TLS | {"modes.reach"}
+    assert imported.others & RARE == SSL
+
+
+@pytest.mark.parametrize(("options", "more"), [([], LISTEN), (["-k"], SERVER | SHARED)], ids=["one client", "many"])
+def test_a_listener_under_tls_imports_what_tls_needs(options: list[str], more: set[str], authority: Authority) -> None:
+    imported = server(*options, *encrypted.ours(authority.server), context=encrypted.client_side(authority))
+    assert imported.own == more | TLS | {"modes.secured"}
+    assert imported.others & RARE - {"tty"} == SSL
+
+
+# -- Others ------------------------------------------------------------------------------------------------------
 
 
 def test_the_version_is_told_without_an_engine() -> None:

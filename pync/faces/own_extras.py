@@ -15,6 +15,7 @@ from pync.faces.table import check_apart, name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Set
     from typing import Any
 
     from pync.faces.table import Rule, Values
@@ -23,6 +24,7 @@ TLS = ("tls", *Tls.__annotations__, "no_verify")  # each of them asks for TLS
 OURS = ("certificate", "key", "alpn", "ciphers")
 THEIRS = ("trust_file", "pin", "server_name")
 CLIENT = ("no_verify", "pin", "server_name")  # what only who connects can want
+TRUST = frozenset(("no_verify", "trust_file"))
 PROGRAMS = ("exec", "sh_exec", "filter", "http")
 DATA = ("crlf", "telnet", "pace", "delay", "send_only", "recv_only", "at_once", "no_shutdown", "receive_limit")
 HUBS = ("broker", "chat")
@@ -54,10 +56,12 @@ _APART: tuple[Rule, ...] = (
 def extras(values: Values, operands: list[str]) -> tuple[Values, list[str], dict[str, Any]]:
     """The values with what some of them imply, the operands, and the facts for Config. Raises UsageError."""
     values = _implied(values)
-    _check(values)
+    through = proxy(values)
+    trust = TRUST if through and through.tls else frozenset()  # may be about the proxy alone
+    _check(values, trust)
     facts: dict[str, Any] = {
-        "tls": _tls(values),
-        "proxy": proxy(values),
+        "tls": _tls(values, {*TLS} - trust),
+        "proxy": through,
         "hub": values.get("hub"),
         "target": _target(values),
         "serve_proxy": served(values),
@@ -86,7 +90,7 @@ def _implied(values: Values) -> Values:
     return {**values, **more}
 
 
-def _check(values: Values) -> None:
+def _check(values: Values, trust: Set[str]) -> None:
     check_apart(TABLE, values, _APART)
     for dest in "to", "serve_proxy":
         if dest in values and "listen" not in values:
@@ -95,7 +99,7 @@ def _check(values: Values) -> None:
         if dest in values and other not in values:
             raise UsageError(f"{name(TABLE, dest)} without {name(TABLE, other)}", "one belongs to the other")
     for dest in CLIENT:
-        if dest in values and "listen" in values and "to_tls" not in values:
+        if dest in values and "listen" in values and "to_tls" not in values and dest not in trust:
             raise UsageError(f"{name(TABLE, dest)} with -l", "it is about a server's certificate")
     for dest in PROXY:
         if dest in values and "listen" in values and values.keys().isdisjoint({"to", "serve_proxy"}):
@@ -116,15 +120,15 @@ def _check_name(values: Values, what: str) -> None:
         )
 
 
-def _tls(values: Values) -> Tls | None:
-    """How the server, or our clients, are spoken to."""
-    if not ("tls" in values if "to_tls" in values else values.keys() & set(TLS)):
+def _tls(values: Values, asking: Set[str]) -> Tls | None:
+    """How the server, or our clients, are spoken to: by TLS if one of the options `asking` for it is there."""
+    if not ("tls" in values if "to_tls" in values else values.keys() & asking):
         return None
     if "listen" not in values:
         if values.get("family") == "unix":
             _check_name(values, "--ssl with -U")
         return Tls(**_chosen(values, *OURS, *THEIRS), verify="no_verify" not in values)
-    verify = "verify" in values or ("trust_file" in values and "to_tls" not in values)
+    verify = "verify" in values or ("trust_file" in values and "to_tls" not in values and "trust_file" in asking)
     return Tls(**_chosen(values, *OURS, *("trust_file",) * verify), verify=verify)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from pync.config import Config, Proxy, ServeProxy
+from pync.config import Config, Proxy, ServeProxy, Tls
 from pync.errors import UsageError
 from pync.faces import types
 from pync.faces.own_options import TABLE
@@ -47,11 +47,16 @@ def proxy(values: Values) -> Proxy | None:
         kind="http" if kind == "https" else kind,  # type: ignore[arg-type]
         host=host,
         port=port_of(option, port, "tcp") if port else DEFAULT_PORTS[kind],
-        tls=kind == "https",
+        tls=_trust(values) if kind == "https" else None,
         user=user,
         password=password,
         remote_names=values.get("proxy_dns") != "local",
     )
+
+
+def _trust(values: Values) -> Tls:
+    """Whom to trust is asked of the proxy as of the target; all else about TLS is the target's."""
+    return Tls(verify="no_verify" not in values, trust_file=values.get("trust_file"))
 
 
 def _ends_at_a_path(values: Values) -> bool:
@@ -80,11 +85,12 @@ def served(values: Values) -> ServeProxy | None:
     kind = values["serve_proxy"]
     if kind not in ("http", "socks5"):
         raise UsageError(f"proxy type {kind}", "a proxy of ours is http or socks5")
-    if values.keys() & set(PROXY):
-        return ServeProxy(kind=kind)  # who we are is meant for the next proxy, and all else about one, too
-    if "proxy_dns" in values:
+    onward = [values[dest] for dest in PROXY if dest in values]
+    if onward and "@" not in onward[0]:
+        return ServeProxy(kind=kind)  # the login is meant for the next proxy, and all else about one, too
+    if not onward and "proxy_dns" in values:
         raise UsageError("--proxy-dns without --proxy", "a proxy of ours looks names up")
-    if (other := values.get("proxy_type", kind)) != kind:
+    if not onward and (other := values.get("proxy_type", kind)) != kind:
         raise UsageError(f"--proxy-type {other} with --proxy-server {kind}", "it is one or the other")
     user, password = _login(values, "")
     if user is not None and not password:
@@ -95,7 +101,7 @@ def served(values: Values) -> ServeProxy | None:
 def _login(values: Values, url: str) -> tuple[str | None, str | None]:
     """User and password, from the options, the URL or the environment. A password of None is to be asked for."""
     text = values.get("proxy_auth")
-    if text is None and url:
+    if url and (text is None or "serve_proxy" in values):  # then the option says who may use ours
         from urllib.parse import unquote
 
         user, _, password = url.partition(":")

@@ -32,10 +32,7 @@ ATTEMPTS = 3  # with credentials: the second may fail for a nonce that was too o
 
 
 def prepare(run: Run, proxy: Proxy) -> None:
-    """Import and read what a dialogue with the proxy needs. Raises TlsError.
-
-    It is trusted, or not, as the target would be; a pin is the target's alone.
-    """
+    """Import and read what a dialogue with the proxy needs. Raises TlsError."""
     from pync.protocols import connect, socks  # noqa: F401
 
     if proxy.kind == "http":
@@ -47,12 +44,10 @@ def prepare(run: Run, proxy: Proxy) -> None:
             import base64  # noqa: F401
             import hashlib  # noqa: F401
     if proxy.tls:
-        from pync.config import Tls
         from pync.tls import secure  # noqa: F401
         from pync.tls.context import client_context
 
-        wanted = run.config.tls or Tls()
-        run.proxy_context = client_context(Tls(verify=wanted.verify, trust_file=wanted.trust_file))
+        run.proxy_context = client_context(proxy.tls)
 
 
 async def through(run: Run, proxy: Proxy, port: int) -> Stream:

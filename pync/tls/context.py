@@ -51,6 +51,7 @@ def server_context(tls: Tls, host: str | None) -> tuple[ssl.SSLContext, str | No
     `host` is the address that is listened on.
     """
     context = _context(ssl.PROTOCOL_TLS_SERVER, tls)
+    context.num_tickets = 0  # who only sends leaves them unread, and its close would be a reset that loses what it sent
     if tls.verify:
         context.verify_mode = ssl.CERT_REQUIRED
         _trust(context, tls)

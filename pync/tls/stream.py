@@ -30,7 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.endpoints import Bytes
 
-PIECE = 64 * 1024  # bytes encrypted at a time
+PIECE = 64 * 1024  # bytes encrypted at a time: less costs calls, more gains nothing
 RECORD = 16 * 1024  # bytes that one record holds at most (RFC 8446 §5.1), and one read gives
 OWED = 64 * 1024  # bytes of answers that a peer may leave untaken
 PARTING = 1.0  # seconds to tell the peer why there will be no connection
@@ -41,7 +41,7 @@ class TlsStream(Stream):
 
     __slots__ = (
         *("loop", "peer", "sock", "below", "tls", "server_name", "half_closed", "ended", "truncated"),
-        *("_incoming", "_outgoing", "_rest", "_plain", "_failure"),
+        *("_incoming", "_outgoing", "_rest", "_plain", "_failure", "_lost_unseen"),
     )
 
     def __init__(
@@ -52,19 +52,21 @@ class TlsStream(Stream):
         self.loop, self.peer, self.sock = below.loop, below.peer, below.sock
         self.server_name = server_name
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        if context.check_hostname and not server_name:  # an SSLObject would take that for leave to verify no name
+            raise TlsError(self._goal, "nobody said which name the certificate must be for (--ssl-servername)")
         try:
             self.tls = context.wrap_bio(
                 self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name
             )
         except ValueError:  # UnicodeError is one
-            nobody = "nobody said which name the certificate must be for (--ssl-servername)"
-            raise TlsError(self._goal, f"{server_name} is no name of a server" if server_name else nobody) from None
+            raise TlsError(self._goal, f"{server_name} is no name of a server") from None
         self.half_closed = False
         self.ended = False  # the peer has said so
         self.truncated = False  # the connection ended, and the peer had not said so
         self._rest = memoryview(b"")
         self._plain = b""  # decrypted before anybody wanted it
         self._failure: str | None = None  # what broke the peer's half
+        self._lost_unseen: PeerLost | None = None  # how the connection was lost, if nobody has heard of it
 
     @property
     def _goal(self) -> str:
@@ -82,10 +84,10 @@ class TlsStream(Stream):
                     raise TlsError(self._goal, "the peer hung up") from None
             except ssl.SSLError as error:
                 why = refused(error, self.tls, self.server_name)
-                await self._part()
+                await self._tell()
                 raise TlsError(self._goal, why) from None
 
-    async def _part(self) -> None:
+    async def _tell(self) -> None:
         """Send the alert that tells the peer what is wrong, if it takes it."""
         try:
             await self.loop.within(PARTING, self._flush())
@@ -108,6 +110,8 @@ class TlsStream(Stream):
                 break
             if self._failure:
                 raise self._lost(self._failure)
+            if self._lost_unseen and self.truncated:
+                raise self._lost_unseen
             if self.ended or self.truncated:
                 return None
             self.truncated = not await self._fill()
@@ -191,8 +195,8 @@ class TlsStream(Stream):
                 pass
         try:
             await self._flush()
-        except PeerLost:  # reading tells how
-            pass
+        except PeerLost as error:  # reading tells how, but of the system it would only hear of an end
+            self._lost_unseen = error
 
     async def linger(self, limit: float | None = LINGER) -> bool:
         """Half-close, and let the peer take the end of what it was sent; False if `limit` seconds were too few."""
