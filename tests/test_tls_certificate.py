@@ -1,0 +1,173 @@
+"""Fingerprints, and certificates made on the spot."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+import sys
+import tempfile
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+from harness import require
+from hypothesis import given
+from hypothesis import strategies as st
+from tls import NOBODY, Engine, Meeting
+
+from pync.config import Tls
+from pync.errors import TlsError
+from pync.tls.certificate import fingerprint, install, pin, self_signed
+from pync.tls.context import client_context, server_context
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+# -- Fingerprints ------------------------------------------------------------------------------------------------
+
+
+@given(st.binary(min_size=32, max_size=32), st.booleans(), st.booleans(), st.booleans())
+def test_a_fingerprint_is_read_however_it_is_written(digest: bytes, colons: bool, upper: bool, prefix: bool) -> None:
+    text = ("sha256:" if prefix else "") + digest.hex(*":" * colons)
+    assert pin(text.upper() if upper else text) == digest
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "'' is no fingerprint: sha256: and 64 hexadecimal digits are"),
+        ("sha256:", "'sha256:' is no fingerprint"),
+        ("sha512:" + 64 * "a", "is no fingerprint"),
+        ("zz" * 32, "is no fingerprint"),
+        (" " + "aa" * 31, "is no fingerprint"),
+        ("\u0660" * 64, "is no fingerprint"),
+        ("aa" * 20, "a SHA-256 fingerprint has 64 hexadecimal digits, this one 40"),
+        ("sha256:" + 65 * "a", "a SHA-256 fingerprint has 64 hexadecimal digits, this one 65"),
+    ],
+)
+def test_what_is_no_fingerprint_is_refused_with_the_reason(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        pin(text)
+
+
+# -- Made on the spot --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["cryptography", "openssl"])
+def maker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of the two that can make certificates, and not the other one."""
+    if request.param == "openssl":
+        require("openssl")
+        without_cryptography(monkeypatch)
+    else:
+        monkeypatch.setenv("PATH", "")
+
+
+def without_cryptography(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+
+
+@pytest.mark.usefixtures("maker")
+def test_a_listener_without_a_certificate_makes_one_that_can_be_pinned() -> None:
+    context, made = server_context(NOBODY, "192.0.2.7")
+    assert made
+    meeting = Meeting(Tls(pin=pin(made)), context)
+    assert meeting.first == b"welcome"
+    assert meeting.events[False].certificate == f"CN=localhost, signed by CN=localhost, {made}"
+
+
+@pytest.mark.usefixtures("maker")
+@pytest.mark.parametrize("host", ["192.0.2.7", "2001:db8::7%eth0", "here.example"])
+def test_it_is_for_the_names_of_this_host_and_no_others(host: str, tmp_path: Path) -> None:
+    context, _ = server_context(NOBODY, host)
+    trusted = tmp_path / "trusted"
+    trusted.write_text(ssl.DER_cert_to_PEM_cert(shown(context)))
+    for name in "localhost", "127.0.0.1", "::1", host:
+        assert Meeting(Tls(trust_file=str(trusted)), context, name).first == b"welcome", name
+    assert isinstance(Meeting(Tls(trust_file=str(trusted)), context, "other.example").ours, TlsError)
+
+
+def shown(context: ssl.SSLContext) -> bytes:
+    """The certificate that a server with this context shows."""
+    client = Engine(client_context(NOBODY), server=False)
+    assert handshake(client, Engine(context, server=True))
+    der = client.tls.getpeercert(binary_form=True)
+    assert der
+    return der
+
+
+@pytest.mark.usefixtures("maker")
+def test_it_is_what_the_strictest_client_insists_on() -> None:
+    pem, mark = self_signed(["localhost", "::1"])
+    certificate = x509.load_pem_x509_certificate(pem[pem.index(b"-----BEGIN CERTIFICATE") :])
+    assert mark == fingerprint(ssl.PEM_cert_to_DER_cert(pem[pem.index(b"-----BEGIN CERTIFICATE") :].decode()))
+    days = (certificate.not_valid_after_utc - certificate.not_valid_before_utc).days
+    assert 365 <= days <= 366
+    found = {extension.oid._name: extension.critical for extension in certificate.extensions}
+    assert found == {
+        "basicConstraints": True,
+        "keyUsage": True,
+        "extendedKeyUsage": False,
+        "subjectKeyIdentifier": False,
+        "subjectAltName": False,
+    }
+    strict = ssl.create_default_context(cadata=ssl.PEM_cert_to_DER_cert(pem[pem.index(b"-----BEGIN CERT") :].decode()))
+    strict.verify_flags |= ssl.VERIFY_X509_STRICT
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    install(server, pem)
+    assert handshake(Engine(strict, server=False), Engine(server, server=True))
+
+
+def handshake(*sides: Engine) -> bool:
+    """Whether the two come to terms."""
+    for _ in range(4):
+        for one, other in sides, sides[::-1]:
+            one.shake()
+            other.incoming.write(one.outgoing.read())
+    return all(side.ready for side in sides)
+
+
+def test_two_are_never_the_same() -> None:
+    assert len({self_signed(["localhost"]) for _ in range(3)}) == 3
+
+
+def test_without_anything_to_make_one_it_is_said_what_there_could_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_cryptography(monkeypatch)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(TlsError, match=r"^make a certificate: .*pync-netcat\[tls\].* openssl; or give --ssl-cert$"):
+        server_context(NOBODY, None)
+
+
+@pytest.mark.parametrize(
+    ("script", "words"), [("echo first >&2; echo last >&2; exit 3", "last"), ("", "it says nothing")]
+)
+def test_what_openssl_complains_of_is_passed_on(
+    script: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_cryptography(monkeypatch)
+    fake = tmp_path / "openssl"
+    fake.write_text(f"#!/bin/sh\ncat >/dev/null\n{script}\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(TlsError, match=f"^make a certificate: openssl failed: {words}$"):
+        self_signed(["localhost"])
+
+
+@pytest.mark.parametrize("trouble", [None, AttributeError, PermissionError])
+def test_the_key_is_in_no_file_afterwards(
+    trouble: type[Exception] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(name: str) -> int:
+        raise trouble  # type: ignore[misc]
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    if trouble:
+        monkeypatch.setattr(os, "memfd_create", refuse)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    before = os.listdir("/proc/self/fd")
+    install(context, self_signed(["localhost"])[0])
+    assert Meeting(Tls(verify=False), context).first == b"welcome"
+    assert not list(tmp_path.iterdir())
+    assert os.listdir("/proc/self/fd") == before
