@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import Result, Running, run
+from harness import Result, Running, require, run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,13 +27,18 @@ sys.path.append(str(ROOT / "scripts" / "lib"))
 from bench import commands, report, rounds  # noqa: E402 (found by the line above)
 from bench.commands import BARE, PYNC, TOOLS  # noqa: E402
 from bench.figures import MISSING, WRONG, Cell, Figure, Goal, Line, Row, number, ratio  # noqa: E402
+from bench.hubs import Audience  # noqa: E402
+from bench.outcomes import Unable, Wrong  # noqa: E402
 from bench.process import bound_ports, free_port  # noqa: E402
 from bench.rows import NAMES, ROWS  # noqa: E402
 from bench.scale import QUICK, files  # noqa: E402
-from bench.trial import Setting, Trial, Unable, Wrong  # noqa: E402
+from bench.tls import CERTIFICATE, Peer, certify  # noqa: E402
+from bench.trial import Setting, Trial  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from bench.scale import Payload
 
 FASTER = Figure("a transfer", "MB/s", (Goal(2.5, "nc.openbsd"), Goal(0.75, BARE)))
 LESS = Figure("a start", "ms", (Goal(0.4, "ncat"),), less=True)
@@ -45,9 +50,9 @@ def line(figure: Figure, **cells: float) -> Line:
     return Line("row", figure, {names.get(tool, tool): Cell([value]) for tool, value in cells.items()})
 
 
-def bench(*args: str, directory: Path) -> Result:
+def bench(*args: str, directory: Path, **variables: str) -> Result:
     program = [sys.executable, "-I", str(ROOT / "scripts" / "lib" / "bench"), *args]
-    return run(program, timeout=40, cwd=directory, env={**os.environ, "TMPDIR": str(directory)})
+    return run(program, timeout=40, cwd=directory, env={**os.environ, "TMPDIR": str(directory), **variables})
 
 
 # -- Figures
@@ -118,14 +123,15 @@ def test_the_plain_table_is_in_columns() -> None:
         for at, mark in enumerate(rule):
             assert mark == "─" or row[at : at + 1] in ("", " ")
     shown = " ".join(rows[0].split())
-    assert shown == "a transfer MB/s 250 100 – – – – – 2.50 × nc.openbsd, – ≥ 2.5, ≥ 0.75 yes, –"
-    assert head.split()[:3] == ["unit", PYNC, "nc.openbsd"]
+    assert shown == "a transfer MB/s 250 100 2.50 × nc.openbsd, – ≥ 2.5, ≥ 0.75 yes, –"
+    assert " ".join(rows[1].split()) == f"a start ms 1 {MISSING} {MISSING} ≤ 0.4 {MISSING}"
+    assert head.split()[:4] == ["unit", PYNC, "nc.openbsd", "pync's"]  # the others took no part
 
 
 def test_the_markdown_table_has_the_same_cells_in_each_row() -> None:
     table = report.markdown([line(FASTER, pync=250, openbsd=100), line(LESS, pync=1)])
-    assert {row.count("|") for row in table.splitlines()} == {len(TOOLS) + 6}
-    assert table.startswith("|  | unit | pync | nc.openbsd | ncat |")
+    assert {row.count("|") for row in table.splitlines()} == {8}
+    assert table.startswith("|  | unit | pync | nc.openbsd | pync's ratio |")
 
 
 def test_the_record_keeps_every_round() -> None:
@@ -272,6 +278,108 @@ def test_other_bytes_than_were_sent_are_noticed(setting: Setting) -> None:
             trial.drain(trial.open(os.devnull))
 
 
+# -- The other end of a TLS connection
+
+
+def peers(trial: Trial) -> tuple[Peer, socket.socket, Peer]:
+    """The two ends of a connection, and the socket of the first."""
+    certify(trial)
+    near, far = map(trial.keep, socket.socketpair())
+    server = trial.spawn(Peer, far, trial.files.directory)
+    return Peer(near, trial.files.directory, client=True), near, server.result()
+
+
+@pytest.mark.parametrize(
+    "read",
+    [lambda peer, payload: peer.verify(payload), lambda peer, payload: peer.count(payload.size) == payload.size],
+    ids=["decrypted", "counted"],
+)
+def test_records_are_read_to_the_last_byte(setting: Setting, read: Callable[[Peer, Payload], object]) -> None:
+    payload = setting.files.check
+    with Trial(setting, {}, BARE, verifying=True) as trial:
+        client, near, server = peers(trial)
+        trial.spawn(trial.pour, near, client.encrypted(payload))
+        assert read(server, payload) is not False
+
+
+def test_records_are_counted_however_they_arrive(setting: Setting) -> None:
+    with Trial(setting, {}, BARE, verifying=True) as trial:
+        client, near, server = peers(trial)
+        (path := trial.files.directory / "few").write_bytes(bytes(100_000))
+        sent = client.encrypted(trial.files.check._replace(path=path)).path.read_bytes()
+
+        def in_pieces() -> None:
+            for at in range(0, len(sent), 997):
+                near.sendall(sent[at : at + 997])
+                os.sched_yield()
+
+        trial.spawn(in_pieces)
+        assert server.count(100_000) == 100_000
+
+
+def test_a_transfer_over_tls_that_ends_too_early_is_noticed(setting: Setting) -> None:
+    payload = setting.files.check
+    for way in ("counted", "decrypted"):
+        with Trial(setting, {}, BARE, verifying=True) as trial:
+            client, near, server = peers(trial)
+            encrypted = client.encrypted(payload)
+            os.truncate(encrypted.path, encrypted.size - 100)
+            trial.spawn(trial.pour, near, encrypted)
+            if way == "counted":
+                assert server.count(payload.size) < payload.size
+            else:
+                with pytest.raises(Wrong, match=f"of {payload.size:,} bytes"):
+                    server.verify(payload)
+
+
+def test_the_certificate_of_the_bench_is_made_once(setting: Setting) -> None:
+    with Trial(setting, {}, BARE, verifying=True) as trial:
+        certify(trial)
+        made = (trial.files.directory / CERTIFICATE).read_bytes()
+        assert b"PRIVATE KEY" in made
+        assert b"CERTIFICATE" in made
+        certify(trial)
+        assert (trial.files.directory / CERTIFICATE).read_bytes() == made
+
+
+# -- The readers of a hub
+
+
+@pytest.mark.parametrize("attentive", [True, False])
+def test_readers_have_heard_when_the_slowest_has(attentive: bool) -> None:
+    speakers, readers = zip(*(socket.socketpair() for _ in range(3)), strict=True)
+    audience = Audience(readers, attentive=attentive)
+    for speaker in speakers:
+        speaker.sendall(b"one\n")
+    audience.hear(b"one\n")
+    for speaker in speakers:
+        speaker.sendall(b"two\nthree\n")
+    audience.hear(b"two\nthree\n")
+    for sock in (*speakers, *readers):
+        sock.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [(b"one\ntwq\n", "other words"), (b"one\ntwo\nmore", "other words"), (b"one\n", "cut a reader off")],
+)
+def test_a_reader_that_hears_anything_else_is_noticed(said: bytes, why: str) -> None:
+    speaker, reader = socket.socketpair()
+    with reader:
+        with speaker:
+            speaker.sendall(said)
+        with pytest.raises(Wrong, match=why):
+            Audience([reader], attentive=True).hear(b"one\ntwo\n")
+
+
+def test_readers_that_hear_too_much_are_counted() -> None:
+    speaker, reader = socket.socketpair()
+    with speaker, reader:
+        speaker.sendall(b"one\ntwo\nmore")
+        with pytest.raises(Wrong, match="1 of 1 readers"):
+            Audience([reader], attentive=False).hear(b"one\ntwo\n")
+
+
 def test_a_port_is_known_to_be_listened_on() -> None:
     for kind, protocol in ((socket.SOCK_STREAM, "tcp"), (socket.SOCK_DGRAM, "udp")):
         with socket.socket(socket.AF_INET, kind) as sock:
@@ -317,6 +425,19 @@ def test_it_measures_pync_and_leaves_nothing_behind(tmp_path: Path) -> None:
     assert "<script" not in picture
     assert {path.name for path in tmp_path.iterdir()} == {"found.json", "found.svg"}
     assert {path for path in set(Path("/dev/shm").iterdir()) - before if path.name.startswith("pync-bench-")} == set()
+
+
+def test_pync_is_right_in_what_only_some_tools_can_do(tmp_path: Path) -> None:
+    (programs := tmp_path / "bin").mkdir()  # where no other tool is, whose time it would take
+    (programs / "openssl").symlink_to(require("openssl"))
+    asked = [name for name in NAMES if name.startswith(("tls-", "forward", "proxy", "hub-"))]
+    done = bench("--quick", "--only", ",".join(asked), "--json", "found.json", directory=tmp_path, PATH=str(programs))
+    assert (done.status, done.err) == (0, ""), done
+    record = json.loads((tmp_path / "found.json").read_text())
+    assert {figure["row"] for figure in record["figures"]} == set(asked)
+    assert len(asked) == 9
+    for figure in record["figures"]:
+        assert figure["tools"][PYNC]["median"] > 0, record["notes"]
 
 
 def test_it_says_at_once_that_a_readme_has_no_place_for_the_table(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """The smallest Python programs for the same work: what they reach is the limit for pync.
 
-    bare.py send PORT       stdin to a connection, by a blocking sendfile or splice
-    bare.py receive PORT    one connection to stdout, by a blocking splice
-    bare.py talk PORT       stdin to a connection, and what comes back to stdout
-    bare.py cat PORT        one connection handed to cat
-    bare.py packets COUNT   as many writes of 64 bytes to stdout
-    bare.py flood MS        datagrams of 64 bytes to the socket on stdin, for so many milliseconds
+    bare.py send PORT               stdin to a connection, by a blocking sendfile or splice
+    bare.py receive PORT            one connection to stdout, by a blocking splice
+    bare.py forward PORT TARGET     one connection to another one that it makes, by a blocking splice
+    bare.py talk PORT               stdin to a connection, and what comes back to stdout
+    bare.py cat PORT                one connection handed to cat
+    bare.py packets COUNT           as many writes of 64 bytes to stdout
+    bare.py flood MS                datagrams of 64 bytes to the socket on stdin, for so many milliseconds
 
 They have no options and no error handling, and are run with nothing but an interpreter (`python -I`). The last two
 feed the measurements of datagrams.
@@ -70,6 +71,17 @@ def receive(port: int) -> None:
             left -= os.splice(reader, 1, left)
 
 
+def forward(port: int, target: int) -> None:
+    """One connection to another one. Nothing comes back."""
+    conn = accept(port)
+    with socket.create_connection((HOST, target)) as onward:
+        reader, writer = os.pipe()
+        grow(writer)
+        while left := os.splice(conn, writer, SLICE):
+            while left:
+                left -= os.splice(reader, onward.fileno(), left)
+
+
 def talk(port: int) -> None:
     """Stdin to a connection, and what comes back to stdout, until the peer ends."""
     with socket.create_connection((HOST, port)) as sock:
@@ -110,5 +122,5 @@ def flood(milliseconds: int) -> None:
 
 
 if __name__ == "__main__":
-    programs = {program.__name__: program for program in (send, receive, talk, cat, packets, flood)}
-    programs[sys.argv[1]](int(sys.argv[2]))
+    programs = {program.__name__: program for program in (send, receive, forward, talk, cat, packets, flood)}
+    programs[sys.argv[1]](*map(int, sys.argv[2:]))

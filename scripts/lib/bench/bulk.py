@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from bench.commands import RECEIVE
-from bench.trial import counted
+from bench.moving import counted
 
 if TYPE_CHECKING:
     from io import FileIO
@@ -73,7 +73,7 @@ def through(trial: Trial) -> list[float]:
     source, writer = trial.pipe()
     feeding = trial.spawn(trial.feed, writer)
     sender = trial.start(port, stdin=source)
-    _await_first(reader)
+    await_first(reader)
     began = time.perf_counter()
     trial.drain(reader)
     speed = _speed(trial, began)
@@ -95,7 +95,8 @@ def _speed(trial: Trial, began: float) -> float:
     return trial.payload.size / (time.perf_counter() - began) / 1e6
 
 
-def _await_first(pipe: FileIO) -> None:
+def await_first(pipe: FileIO) -> None:
+    """Wait until something can be read, without reading it."""
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
     poll.poll()

@@ -1,7 +1,8 @@
 """The command lines of each tool for each use. They are those of the manuals, without any tuning.
 
-`{port}` is the port. Three words at the start stand for programs of this environment: `pync` is the installed one,
-`python` the interpreter it runs on, and `bare` one of the programs in bare.py.
+`{port}` is the port, and `{target}` the one a tool is to connect to in its turn. Three words at the start stand for
+programs of this environment: `pync` is the installed one, `python` the interpreter it runs on, and `bare` one of the
+programs in bare.py.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ TOOLS = {
     "nc.traditional": "nc.traditional",
     "socat": "socat",
     "busybox": "busybox",
+    "tinyproxy": "tinyproxy",
     BARE: "python",
 }
 
@@ -111,6 +113,44 @@ SCAN = {  # from port 1 to {port}
     "nc.openbsd": "nc.openbsd -zn 127.0.0.1 1-{port}",
     "nc.traditional": "nc.traditional -zn 127.0.0.1 1-{port}",
 }
+# All of TLS is version 1.3 with the cipher that OpenSSL prefers, by the certificate that tls.py makes.
+SEND_TLS = {
+    PYNC: "pync --ssl --ssl-trustfile certificate.pem 127.0.0.1 {port}",
+    "ncat": "ncat --ssl 127.0.0.1 {port}",
+    "socat": "socat -u STDIN OPENSSL:127.0.0.1:{port},cafile=certificate.pem",
+}
+RECEIVE_TLS = {
+    PYNC: "pync -l --ssl --ssl-cert certificate.pem 127.0.0.1 {port}",
+    "ncat": "ncat -l --recv-only --ssl --ssl-cert certificate.pem --ssl-key certificate.pem 127.0.0.1 {port}",
+    "socat": "socat -u OPENSSL-LISTEN:{port},bind=127.0.0.1,cert=certificate.pem,verify=0 STDOUT",
+}
+OFFER_TLS = {  # a server that sends what it reads
+    PYNC: RECEIVE_TLS[PYNC],
+    "ncat": RECEIVE_TLS["ncat"].replace("--recv-only", "--send-only"),
+    "socat": "socat -u STDIN OPENSSL-LISTEN:{port},bind=127.0.0.1,cert=certificate.pem,verify=0",
+}
+FETCH_TLS = {  # and its client
+    PYNC: SEND_TLS[PYNC],
+    "ncat": "ncat --recv-only --ssl 127.0.0.1 {port}",
+    "socat": "socat -u OPENSSL:127.0.0.1:{port},cafile=certificate.pem STDOUT",
+}
+FORWARD = {
+    PYNC: "pync -lk --to 127.0.0.1:{target} 127.0.0.1 {port}",
+    "ncat": "ncat -lk -c 'ncat 127.0.0.1 {target}' 127.0.0.1 {port}",
+    "socat": "socat TCP-LISTEN:{port},bind=127.0.0.1,fork TCP:127.0.0.1:{target}",
+}
+# For each connection ncat starts another one, which is all that one would measure.
+FORWARD_OPENS = {tool: line for tool, line in FORWARD.items() if tool != "ncat"}
+FORWARD_BULK = {**FORWARD, BARE: "bare forward {port} {target}"}
+PROXY = {
+    PYNC: "pync -lk --proxy-server http 127.0.0.1 {port}",
+    "ncat": "ncat -lk --proxy-type http 127.0.0.1 {port}",
+    "tinyproxy": "sh -c 'printf \"Port {port}\\nListen 127.0.0.1\\n\" | tinyproxy -d -c /dev/stdin'",
+}
+HUB = {
+    PYNC: "pync -l --broker 127.0.0.1 {port}",
+    "ncat": "ncat -l --broker --max-conns 1000 127.0.0.1 {port}",
+}
 PROBE = {
     PYNC: "pync -z 127.0.0.1 {port}",
     "nc.openbsd": "nc.openbsd -z 127.0.0.1 {port}",
@@ -126,9 +166,9 @@ def installed() -> list[str]:
     return [tool for tool, program in TOOLS.items() if program == "python" or shutil.which(_program(program))]
 
 
-def argv(commands: Mapping[str, str], tool: str, port: int) -> list[str]:
+def argv(commands: Mapping[str, str], tool: str, port: int, target: int = 0) -> list[str]:
     """The words of a tool's command line."""
-    line = commands[tool].format(port=port, cat=shutil.which("cat"), tr=shutil.which("tr"))
+    line = commands[tool].format(port=port, target=target, cat=shutil.which("cat"), tr=shutil.which("tr"))
     first, *rest = shlex.split(line)
     if first == "bare":
         return [sys.executable, "-I", str(Path(__file__).with_name("bare.py")), *rest]

@@ -9,7 +9,8 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
-from bench.trial import SLICE, Short, Unable, Wrong
+from bench.moving import SLICE
+from bench.outcomes import Short, Unable, Wrong
 
 if TYPE_CHECKING:
     from bench.process import Process
@@ -33,8 +34,8 @@ def held(trial: Trial) -> list[float]:
     server, port = trial.serve(stdin=source)
     memory, before = server.memory("VmRSS"), server.descriptors()
     began = time.perf_counter()
-    clients = _clients(trial, server, port, wanted)
-    most = _taken(server, before, clients)
+    clients = connect(trial, server, port, wanted)
+    most = taken(server, before, clients)
     speed = wanted / (time.perf_counter() - began)
     if most < wanted:
         raise Short(most, f"took {most:,} of {wanted:,} clients{' and died' if server.ended(0) else ''}")
@@ -50,7 +51,7 @@ def portions(trial: Trial) -> list[float]:
     allow(wanted + SPARE)
     server, port = trial.serve(stdin=trial.open(portion.path))
     began = time.perf_counter()
-    clients = _clients(trial, server, port, wanted)
+    clients = connect(trial, server, port, wanted)
     left = dict.fromkeys((client.fileno() for client in clients), portion.size)
     _swallow(clients, left)
     seconds = time.perf_counter() - began
@@ -68,7 +69,7 @@ def allow(descriptors: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))
 
 
-def _clients(trial: Trial, server: Process, port: int, wanted: int) -> list[socket.socket]:
+def connect(trial: Trial, server: Process, port: int, wanted: int) -> list[socket.socket]:
     """Connect so many times, as far as that is possible.
 
     Where the backlog is full, the kernel drops a connection and tries again after a second. Once that has happened,
@@ -88,11 +89,11 @@ def _clients(trial: Trial, server: Process, port: int, wanted: int) -> list[sock
         if time.perf_counter() - began > DROPPED:
             room = max(1, waiting // 2)
         if waiting >= room:
-            waiting = len(clients) - _taken(server, before, clients)
+            waiting = len(clients) - taken(server, before, clients)
     return clients
 
 
-def _taken(server: Process, before: int, clients: list[socket.socket]) -> int:
+def taken(server: Process, before: int, clients: list[socket.socket]) -> int:
     """Wait until the server has taken them all, or as many as it wants; how many those are.
 
     If it has died meanwhile, those are all that had connected: a few of them it had not taken yet.

@@ -19,7 +19,8 @@ from subprocess import DEVNULL
 from typing import TYPE_CHECKING
 
 from bench.commands import BARE, HOST, argv
-from bench.trial import SLICE, Wrong
+from bench.moving import SLICE
+from bench.outcomes import Wrong
 
 if TYPE_CHECKING:
     from io import FileIO

@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING
 
 from bench.commands import HOST
+from bench.outcomes import Unable, Wrong
 from bench.scale import LINE
-from bench.trial import Unable, Wrong
 
 if TYPE_CHECKING:
     from bench.trial import Trial
@@ -41,7 +41,7 @@ def with_stdio(trial: Trial) -> list[float]:
     for _ in range(trial.scale.trips):
         stdin.write(MESSAGE)
         conn.send(conn.recv(64))
-        _compare(stdout.read(64) or b"", MESSAGE)
+        compare(stdout.read(64) or b"", MESSAGE)
     return [trial.scale.trips / (time.perf_counter() - began)]
 
 
@@ -82,7 +82,7 @@ def line_by_line(trial: Trial) -> list[float]:
                 raise Unable("a line is held back")
             came += conn.recv(len(answer)) or _ended()
         times.append(time.perf_counter() - began)
-        _compare(came, answer)
+        compare(came, answer)
     return [statistics.median(times) * 1000]
 
 
@@ -104,7 +104,7 @@ def _connections(trial: Trial, together: int) -> list[float]:
                 current[descriptor].send(MESSAGE)
                 poll.modify(descriptor, select.EPOLLIN)
             else:
-                _compare(current[descriptor].recv(64), MESSAGE)
+                compare(current[descriptor].recv(64), MESSAGE)
                 current.pop(descriptor).close()
     return [trial.scale.connections / (time.perf_counter() - began)]
 
@@ -118,10 +118,11 @@ def _begin(trial: Trial, port: int) -> socket.socket:
 
 def _trip(conn: socket.socket) -> None:
     conn.send(MESSAGE)
-    _compare(conn.recv(64), MESSAGE)
+    compare(conn.recv(64), MESSAGE)
 
 
-def _compare(came: bytes, expected: bytes) -> None:
+def compare(came: bytes, expected: bytes) -> None:
+    """Raises Wrong if that is not the answer that was expected."""
     if came != expected:
         raise Wrong(f"answered {came!r} instead of {expected!r}")
 

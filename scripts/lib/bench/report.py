@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.figures import Line
 
 BEGIN, END = "<!-- scripts/bench: begin -->", "<!-- scripts/bench: end -->"
-HEAD = ["", "unit", *TOOLS, "pync's ratio", "goal", "reached"]
+NAMES, WORDS = ["", "unit"], ["pync's ratio", "goal", "reached"]  # the columns before and after those of the tools
 
 
 class Circumstances(NamedTuple):
@@ -64,30 +64,36 @@ def _processor() -> str:
 
 
 def table(lines: Sequence[Line]) -> list[list[str]]:
-    """The cells of the table, without its head."""
+    """The cells of the table, with its head. It has a column for each tool that takes part in anything."""
+    tools = [tool for tool in TOOLS if any(tool in line.cells for line in lines)]
     return [
-        [
-            line.figure.title,
-            line.figure.unit,
-            *(str(line.cells[tool]) if tool in line.cells else MISSING for tool in TOOLS),
-            *line.words(),
-        ]
-        for line in lines
+        [*NAMES, *tools, *WORDS],
+        *(
+            [
+                line.figure.title,
+                line.figure.unit,
+                *(str(line.cells[tool]) if tool in line.cells else MISSING for tool in tools),
+                *line.words(),
+            ]
+            for line in lines
+        ),
     ]
 
 
 def text(lines: Sequence[Line]) -> str:
     """The table in plain text."""
-    rows = [HEAD, *table(lines)]
+    rows = table(lines)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    left = _to_the_left(len(widths))
     rows.insert(1, ["─" * width for width in widths])
-    return "".join(f"{'  '.join(map(_padded, row, widths, range(len(row)))).rstrip()}\n" for row in rows)
+    return "".join(f"{'  '.join(map(_padded, row, widths, left)).rstrip()}\n" for row in rows)
 
 
 def markdown(lines: Sequence[Line]) -> str:
     """The table in Markdown."""
-    aligned = ["---" if _to_the_left(at) else "--:" for at in range(len(HEAD))]
-    return "".join(f"| {' | '.join(row)} |\n" for row in [HEAD, aligned, *table(lines)])
+    head, *rows = table(lines)
+    aligned = ["---" if left else "--:" for left in _to_the_left(len(head))]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [head, aligned, *rows])
 
 
 def record(lines: Sequence[Line], notes: Sequence[str], where: Circumstances) -> str:
@@ -128,9 +134,10 @@ def put_between_markers(document: str, block: str) -> str:
     return f"{before}{begin}\n{block}{end}{after}"
 
 
-def _to_the_left(column: int) -> bool:
-    return column in (0, 1) or column > 1 + len(TOOLS)
+def _to_the_left(columns: int) -> list[bool]:
+    """Which of so many columns have words and no figures."""
+    return [True] * len(NAMES) + [False] * (columns - len(NAMES + WORDS)) + [True] * len(WORDS)
 
 
-def _padded(cell: str, width: int, column: int) -> str:
-    return cell.ljust(width) if _to_the_left(column) else cell.rjust(width)
+def _padded(cell: str, width: int, left: bool) -> str:
+    return cell.ljust(width) if left else cell.rjust(width)

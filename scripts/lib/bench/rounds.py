@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from bench.commands import installed
 from bench.figures import Cell, Line
-from bench.trial import Short, Trial, Unable, Wrong
+from bench.outcomes import Short, Unable, Wrong
+from bench.trial import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bench import bulk, commands, crowds, datagrams, exchanges, starts
+from bench import bulk, commands, crowds, datagrams, exchanges, hubs, relays, starts, tls
 from bench.commands import BARE
 from bench.figures import Figure, Goal, Row
 
-OPENBSD, NCAT = "nc.openbsd", "ncat"
+OPENBSD, NCAT, SOCAT = "nc.openbsd", "ncat", "socat"
 
 ROWS = (
     Row(
@@ -110,6 +110,68 @@ ROWS = (
             Figure("-lk < FILE to 1,000 clients at once, peak memory", "MB", less=True),
         ),
         verified=False,
+    ),
+    Row(
+        "tls-send",
+        tls.sent,
+        commands.SEND_TLS,
+        (Figure("pipe → net, TLS", "MB/s", (Goal(1.0, NCAT), Goal(1.0, SOCAT))),),
+    ),
+    Row(
+        "tls-receive",
+        tls.received,
+        commands.RECEIVE_TLS,
+        (Figure("net → pipe, TLS", "MB/s", (Goal(1.0, NCAT), Goal(1.0, SOCAT))),),
+    ),
+    Row(
+        "tls-through",
+        tls.offered,
+        commands.OFFER_TLS,
+        (Figure("pipe → X → X → pipe, TLS", "MB/s", (Goal(1.0, NCAT), Goal(1.0, SOCAT))),),
+    ),
+    Row(
+        "forward",
+        relays.forward,
+        commands.FORWARD_BULK,
+        (Figure("forwarding", "MB/s", (Goal(1.0, SOCAT),)),),
+    ),
+    Row(
+        "forward-trips",
+        relays.trips,
+        commands.FORWARD,
+        (Figure("forwarding, round trips", "1/s", (Goal(0.7, SOCAT),)),),
+        verified=False,
+    ),
+    Row(
+        "forward-opens",
+        relays.connections,
+        commands.FORWARD_OPENS,
+        (Figure("forwarding, connections", "1/s"),),
+        verified=False,
+    ),
+    Row(
+        "proxy",
+        relays.tunnel,
+        commands.PROXY,
+        (Figure("tunnel of an HTTP proxy", "MB/s"),),
+    ),
+    Row(
+        "hub-100",
+        hubs.to(100),
+        commands.HUB,
+        (
+            Figure("hub, lines to 100 readers", "k/s", (Goal(2.5, NCAT),)),
+            Figure("hub, lines to 100 readers, one after another", "k/s"),
+        ),
+    ),
+    Row(
+        "hub-500",
+        hubs.to(500),
+        commands.HUB,
+        (
+            Figure("hub, lines to 500 readers", "k/s", (Goal(2.5, NCAT),)),
+            Figure("hub, lines to 500 readers, one after another", "k/s"),
+        ),
     ),
     Row(
         "udp-send",

@@ -40,6 +40,7 @@ class Scale(NamedTuple):
     clients: int  # that are connected at the same time
     readers: int  # that get a file at the same time
     portion: int  # of that file
+    told: int  # lines by a hub, to all readers together
     datagrams: int
     flood: int  # milliseconds of datagrams
     ports: int  # the last one of the scan
@@ -57,6 +58,7 @@ FULL = Scale(
     clients=10_000,
     readers=1000,
     portion=1 << 20,
+    told=8_000_000,
     datagrams=100_000,
     flood=500,
     ports=65535,
@@ -73,6 +75,7 @@ QUICK = Scale(
     clients=50,
     readers=20,
     portion=100_000,
+    told=100_000,
     datagrams=2000,
     flood=50,
     ports=2000,

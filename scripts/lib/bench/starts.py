@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from bench.commands import HOST, argv
-from bench.trial import Wrong
+from bench.outcomes import Wrong
 
 if TYPE_CHECKING:
     from bench.trial import Trial

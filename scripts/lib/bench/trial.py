@@ -4,8 +4,7 @@ A trial must never wait for ever. When its deadline passes, its processes are ki
 every read, write and wait under way returns, and the trial has failed. Sockets and pipes are blocking and have no time
 limits of their own, which would cost further system calls.
 
-Every payload is poured by sendfile or splice, and drained without a copy: what limits a transfer is the tool. Each
-tool is verified once, untimed, by the checksum of all that arrived; after that the bytes are only counted.
+Each tool is verified once, untimed, by the checksum of all that arrived; after that the bytes are only counted.
 """
 
 from __future__ import annotations
@@ -18,11 +17,12 @@ import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from hashlib import sha256
 from io import FileIO
 from typing import TYPE_CHECKING, NamedTuple
 
+from bench import moving
 from bench.commands import HOST, argv
+from bench.outcomes import Wrong
 from bench.process import Process, bound_ports, free_port
 
 if TYPE_CHECKING:
@@ -33,24 +33,6 @@ if TYPE_CHECKING:
     from bench.scale import Files, Payload, Scale
 
     T = TypeVar("T")
-
-SLICE = 1 << 20  # bytes moved by one call
-
-
-class Wrong(Exception):
-    """What came is not what was sent, or it did not come in time."""
-
-
-class Short(Exception):
-    """The tool came only so far, and another round would tell no more."""
-
-    def __init__(self, reached: float, why: str) -> None:
-        super().__init__(why)
-        self.reached = reached
-
-
-class Unable(Exception):
-    """This tool, or this machine, cannot do it."""
 
 
 class Setting(NamedTuple):
@@ -123,9 +105,10 @@ class Trial:
         stdout: FileIO | int = subprocess.DEVNULL,
         stderr: FileIO | int = subprocess.DEVNULL,
         commands: Mapping[str, str] | None = None,
+        target: int = 0,
     ) -> Process:
         """Start the tool, by its line in `commands` if they are not those of the trial. Files given to it are its."""
-        return self.run(argv(commands or self.commands, self.tool, port), stdin, stdout, stderr)
+        return self.run(argv(commands or self.commands, self.tool, port, target), stdin, stdout, stderr)
 
     def run(
         self,
@@ -148,10 +131,11 @@ class Trial:
         stdout: FileIO | int = subprocess.DEVNULL,
         commands: Mapping[str, str] | None = None,
         kind: socket.SocketKind = socket.SOCK_STREAM,
+        target: int = 0,
     ) -> tuple[Process, int]:
         """Start the tool as one that listens, and wait until it does. The port is one that was just free."""
         port = free_port(kind)
-        process = self.start(port, stdin, stdout, commands=commands)
+        process = self.start(port, stdin, stdout, commands=commands, target=target)
         while port not in bound_ports("tcp" if kind == socket.SOCK_STREAM else "udp"):
             if process.ended(0.002):
                 raise Wrong(f"ended with status {process.wait().status} instead of listening")
@@ -205,57 +189,16 @@ class Trial:
 
     def feed(self, writer: FileIO) -> None:
         """Put the payload into a pipe, and close it. To be run in a thread."""
-        with writer, self.payload.path.open("rb", buffering=0) as source:
-            while os.splice(source.fileno(), writer.fileno(), SLICE):
-                pass
+        moving.feed(writer, self.payload)
 
     def pour(self, sock: socket.socket, payload: Payload | None = None) -> None:
         """Send the payload, and half-close."""
-        path = (payload or self.payload).path
-        with path.open("rb", buffering=0) as source:
-            while os.sendfile(sock.fileno(), source.fileno(), None, SLICE):
-                pass
-        sock.shutdown(socket.SHUT_WR)
+        moving.pour(sock, payload or self.payload)
 
     def drain(self, source: socket.socket | FileIO, payload: Payload | None = None) -> None:
         """Take all that comes, up to the end. Raises Wrong if that is not the payload."""
         payload = payload or self.payload
         if self.verifying:
-            self._verify(source, payload)
-        elif isinstance(source, socket.socket):
-            counted(_discard_stream(source), payload)
+            moving.verify(source, payload)
         else:
-            counted(_discard_pipe(source), payload)
-
-    def _verify(self, source: socket.socket | FileIO, payload: Payload) -> None:
-        read = source.recv_into if isinstance(source, socket.socket) else source.readinto
-        buffer, digest, count = bytearray(SLICE), sha256(), 0
-        while size := read(buffer):
-            digest.update(memoryview(buffer)[:size])
-            count += size
-        counted(count, payload)
-        if digest.digest() != payload.digest:
-            raise Wrong("delivered other bytes than were sent")
-
-
-def counted(count: int, payload: Payload) -> None:
-    """Raises Wrong if that is not the size of the payload."""
-    if count != payload.size:
-        raise Wrong(f"delivered {count:,} of {payload.size:,} bytes")
-
-
-def _discard_stream(sock: socket.socket) -> int:
-    """Read to the end without a copy (tcp(7): MSG_TRUNC), and count the bytes."""
-    buffer, count = bytearray(SLICE), 0
-    while size := sock.recv_into(buffer, SLICE, socket.MSG_TRUNC):
-        count += size
-    return count
-
-
-def _discard_pipe(pipe: FileIO) -> int:
-    """Read to the end without a copy, and count the bytes."""
-    count = 0
-    with open(os.devnull, "wb", buffering=0) as nowhere:
-        while size := os.splice(pipe.fileno(), nowhere.fileno(), SLICE):
-            count += size
-    return count
+            moving.counted(moving.discard(source), payload)
