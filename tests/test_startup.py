@@ -231,14 +231,14 @@ def test_a_client_under_tls_imports_what_tls_needs(authority: Authority) -> None
     with serve(echo_under_tls) as (host, port):
         imported = client(*encrypted.trusting(authority), host=host, port=port)
     assert imported.own == CONNECT | TLS | {"modes.reach"}
-    assert imported.others & RARE == SSL
+    assert imported.others & RARE == SSL - bare()
 
 
 @pytest.mark.parametrize(("options", "more"), [([], LISTEN), (["-k"], SERVER | SHARED)], ids=["one client", "many"])
 def test_a_listener_under_tls_imports_what_tls_needs(options: list[str], more: set[str], authority: Authority) -> None:
     imported = server(*options, *encrypted.ours(authority.server), context=encrypted.client_side(authority))
     assert imported.own == more | TLS | {"modes.secured"}
-    assert imported.others & RARE - {"tty"} == SSL
+    assert imported.others & RARE - {"tty"} == SSL - bare()
 
 
 # -- Others ------------------------------------------------------------------------------------------------------
