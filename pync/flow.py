@@ -73,7 +73,7 @@ class Flow:
         try:
             while not self.ended:
                 self.waiting_since = self.loop.clock()
-                await mover.ready(lambda: self._step(mover))
+                await mover.ready(self._step)
                 self.waiting_since = None
                 if not self.ended:
                     await mover.room()
@@ -84,8 +84,10 @@ class Flow:
             mover.close()
         return True
 
-    def _step(self, mover: Mover) -> bool:
+    def _step(self) -> bool:
         """Move what is there; False if the mover has to wait for room, or the source has ended."""
+        mover = self._mover
+        assert mover is not None
         try:
             count = mover.step()
         except BlockingIOError:
@@ -97,7 +99,7 @@ class Flow:
         self.moved += count
         self.waiting_since = self.loop.clock()
         self.happened.fire()
-        return True
+        return not mover.left
 
     async def _by_hand(self) -> None:
         while self.reads != self.read_limit:

@@ -203,15 +203,15 @@ class Tunnel(Mover):
     def ready(self, repeat: Callable[[], bool]) -> Work[bool]:
         """While something is left, it is the sink that has to be ready."""
         if self.left:
-            return self.loop.writable(self.to_fd, repeat=lambda: repeat() and self.left > 0)
-        return self.loop.readable(self.from_fd, repeat=lambda: repeat() and not self.left)
+            return self.loop.writable(self.to_fd, repeat=lambda: not repeat() and self.left > 0)
+        return super().ready(repeat)
 
     def step(self) -> int:
         """As for all; what counts is what has reached the sink."""
         if not self.left:
             self._take()
         count = self._give() if self.left else 0
-        if not (self.left or self.much):
+        if self.pipe and not (self.left or self.much):
             self.close()
         return count
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 from clients import everything, exactly, is_true, reset
-from harness import DEADLINE, DEVNULL, PAYLOAD, Running, connect, listen
+from harness import DEADLINE, DEVNULL, PAYLOAD, PYNC, Running, connect, free_port, listen, require
 from pairs import nothing_from, stuck_port
+from servers import listening
 
 from pync.config import Config, Target, Tls
 from pync.modes.forward import outgoing
@@ -27,9 +29,9 @@ BYTES = PAYLOAD(5_000_000)
 
 
 @contextlib.contextmanager
-def target(port: int = 0) -> Iterator[socket.socket]:
+def target() -> Iterator[socket.socket]:
     """A listener that clients can be passed on to."""
-    with socket.create_server(("127.0.0.1", port)) as listener:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(DEADLINE)
         yield listener
 
@@ -116,15 +118,18 @@ def test_a_reset_is_passed_on_as_a_reset_told_and_the_server_goes_on() -> None:
 
 
 def test_a_target_that_refuses_is_told_the_client_is_reset_and_the_server_goes_on() -> None:
-    with target() as listener:
+    with socket.socket() as listener:
+        listener.settimeout(DEADLINE)
+        listener.bind(("127.0.0.1", 0))
         port = port_of(listener)
-    with forwarder(port) as server:
-        with connect(server.port) as client, pytest.raises(ConnectionResetError):
-            client.recv(1)
-        server.expect(rf"^pync: connect to 127.0.0.1 port {port} \(tcp\) failed: Connection refused$")
-        with target(port) as listener, connect(server.port) as client, accept(listener) as conn:
-            client.sendall(b"again")
-            assert exactly(conn, 5) == b"again"
+        with forwarder(port) as server:
+            with pytest.raises(ConnectionResetError), connect(server.port) as client:
+                client.recv(1)
+            server.expect(rf"^pync: connect to 127.0.0.1 port {port} \(tcp\) failed: Connection refused$")
+            listener.listen()
+            with connect(server.port) as client, accept(listener) as conn:
+                client.sendall(b"again")
+                assert exactly(conn, 5) == b"again"
 
 
 def test_a_client_that_leaves_before_there_is_a_connection_is_let_go() -> None:
@@ -184,6 +189,48 @@ def test_the_logs_see_what_the_client_sends_and_gets(tmp_path: Path) -> None:
     assert [line[0] for line in lines if "to the client" in line] == [">"]
 
 
+def beside(to: int) -> Running:
+    """A socat that does the same."""
+    where = "TCP-LISTEN:0,bind=127.0.0.1,reuseaddr,fork"
+    return listening(Running([require("socat"), "-t", "10", where, f"TCP:127.0.0.1:{to}"], stdin=DEVNULL))
+
+
+# What is said, by whom, and in which order; None is the end.
+SCRIPTS: dict[str, list[tuple[str, bytes | None]]] = {
+    "the client asks": [("client", b"question"), ("target", b"answer"), ("client", None), ("target", None)],
+    "an answer after the end": [("client", b"question"), ("client", None), ("target", b"answer"), ("target", None)],
+    "a greeting": [("target", b"hello"), ("target", None), ("client", b"goodbye"), ("client", None)],
+    "much, one after the other": [("client", BYTES), ("target", BYTES), ("target", None), ("client", None)],
+    "much at the ends": [("client", BYTES), ("client", None), ("target", BYTES), ("target", None)],
+    "nothing": [("target", None), ("client", None)],
+}
+
+
+def play(script: list[tuple[str, bytes | None]], server: Running, listener: socket.socket) -> list[bytes]:
+    """What was heard after each word of the script, at the other end."""
+    heard = []
+    with connect(server.port) as client, accept(listener) as conn, ThreadPoolExecutor(1) as threads:
+        for who, word in script:
+            speaker, hearer = (client, conn) if who == "client" else (conn, client)
+            if word is None:
+                speaker.shutdown(socket.SHUT_WR)
+                heard.append(everything(hearer))
+            else:
+                speaking = threads.submit(speaker.sendall, word)
+                heard.append(exactly(hearer, len(word)))
+                speaking.result()
+    return heard
+
+
+@either_way
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_each_side_hears_what_it_hears_through_socat(name: str) -> None:
+    with target() as listener, forwarder(port_of(listener)) as server, beside(port_of(listener)) as socat:
+        heard = play(SCRIPTS[name], server, listener)
+        assert heard == [word or b"" for _, word in SCRIPTS[name]]
+        assert heard == play(SCRIPTS[name], socat, listener)
+
+
 # -- Datagrams ---------------------------------------------------------------------------------------------------
 
 
@@ -224,18 +271,12 @@ def test_each_peer_has_a_session_of_its_own_and_datagrams_stay_what_they_are() -
 
 
 def test_a_target_where_nobody_listens_is_told_and_the_next_datagram_begins_anew() -> None:
-    with udp() as server_sock:
-        port = port_of(server_sock)
-    with udp_forwarder(port) as server, udp(server.port) as peer:
+    with free_port(socket.SOCK_DGRAM) as port, udp_forwarder(port) as server, udp(server.port) as peer:
         before = server.descriptors()
-        peer.send(b"anybody?")
-        server.expect(f"^pync: datagrams to 127.0.0.1:{port}: Connection refused$")
-        is_true(lambda: server.descriptors() == before, "the session is over")
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server_sock:
-            server_sock.bind(("127.0.0.1", port))
-            server_sock.settimeout(DEADLINE)
-            peer.send(b"and now?")
-            assert server_sock.recv(100) == b"and now?"
+        for count in (1, 2):
+            peer.send(b"anybody?")
+            server.expect(f"^pync: datagrams to 127.0.0.1:{port}: Connection refused$", count=count)
+            is_true(lambda: server.descriptors() == before, "the session is over")
 
 
 def test_a_session_of_datagrams_ends_in_silence() -> None:
@@ -248,6 +289,88 @@ def test_a_session_of_datagrams_ends_in_silence() -> None:
             is_true(lambda: server.descriptors() == before, "the session is over")
             peer.send(b"hello again")
             assert server_sock.recvfrom(100)[1] != name
+
+
+# A pync for which the name both.test has two addresses: ::1 first, then 127.0.0.1.
+BOTH = """
+from pync import system
+from pync.cli import main
+
+real = system.socket.getaddrinfo
+
+def getaddrinfo(host, *query):
+    return real("::1", *query) + real("127.0.0.1", *query) if host == b"both.test" else real(host, *query)
+
+system.socket.getaddrinfo = getaddrinfo
+main()
+"""
+
+
+@pytest.fixture
+def both() -> Iterator[None]:
+    """The pync that a test starts knows both.test."""
+    usual = PYNC[:]
+    PYNC[:] = [sys.executable, "-P", "-c", BOTH]
+    yield
+    PYNC[:] = usual
+
+
+@contextlib.contextmanager
+def four_only() -> Iterator[socket.socket]:
+    """A server on 127.0.0.1, at a port that ::1 refuses."""
+    with udp() as sock, socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as holder:
+        holder.bind(("::1", port_of(sock)))
+        holder.connect(holder.getsockname())  # takes datagrams from itself only
+        yield sock
+
+
+def two_faced(sock: socket.socket) -> Running:
+    """A pync that passes datagrams on to the name both.test."""
+    return listen("-k", "-u", "--to", f"both.test:{port_of(sock)}", "127.0.0.1", "0", stdin=DEVNULL)
+
+
+@pytest.mark.usefixtures("both")
+def test_the_next_address_of_a_name_is_sent_what_the_first_one_refused() -> None:
+    said = [b"first", b"", PAYLOAD(9000)]
+    with four_only() as sock, two_faced(sock) as server, udp(server.port) as peer:
+        for word in said:
+            peer.send(word)
+        received = [sock.recvfrom(65536) for _ in said]
+        assert [data for data, _ in received] == said
+        names = {name for _, name in received}
+        assert len(names) == 1
+        sock.sendto(b"answer", names.pop())
+        assert peer.recv(100) == b"answer"
+        server.expect(rf"^pync: connect to both.test \(::1\) port {port_of(sock)} \(udp\) failed: Connection refused$")
+        assert "datagrams to" not in server.stderr
+
+
+@pytest.mark.usefixtures("both")
+def test_when_every_address_of_a_name_refuses_the_session_is_over_and_the_next_begins_anew() -> None:
+    with four_only() as sock, two_faced(sock) as server, udp(server.port) as peer:
+        sock.connect(sock.getsockname())  # refuses, too
+        before = server.descriptors()
+        for count in (1, 2):
+            peer.send(b"anybody?")
+            server.expect(f"^pync: datagrams to 127.0.0.1:{port_of(sock)}: Connection refused$", count=count)
+            is_true(lambda: server.descriptors() == before, "the session is over")
+
+
+@pytest.mark.usefixtures("both")
+def test_an_address_that_has_answered_is_the_right_one() -> None:
+    with udp() as never, socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.bind(("::1", port_of(never)))
+        sock.settimeout(DEADLINE)
+        with two_faced(never) as server, udp(server.port) as peer:
+            before = server.descriptors()
+            peer.send(b"question")
+            sock.sendto(b"answer", sock.recvfrom(100)[1])
+            assert peer.recv(100) == b"answer"
+            sock.close()
+            peer.send(b"more")
+            server.expect(r"^pync: datagrams to \S*::1\S*: Connection refused$")
+            is_true(lambda: server.descriptors() == before, "the session is over")
+        assert nothing_from(never)
 
 
 # -- How the target is reached -----------------------------------------------------------------------------------

@@ -1,0 +1,538 @@
+"""Forwarding with TLS: towards our clients (`--ssl`), towards the target (`--to-ssl`), and on both sides.
+
+A `route` is a whole way: a client and a target of the test, by Python's own sockets and TLS, with pync between them.
+Where other programs stand at its ends, `tls_peers.py` says what they do at an end of file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import socket
+import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+from clients import everything, exactly, is_true, reset
+from encrypted import client_side, drain, greeted, ours, say_end, server_side
+from harness import DEADLINE, DEVNULL, PAYLOAD, Running, connect, listen, require, run, serve
+from pairs import complaints as said_by
+from servers import microsocks
+from test_encrypted import SPEAKS_LAST, digest
+from test_encrypted_trust import REFUSED
+from tls_peers import CLIENTS, SERVERS, VERSIONS, curl, stunnel_client, stunnel_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from certificates import Authority, Certificate
+
+LARGE = PAYLOAD(3_000_000)
+TRUNCATED = r"^pync: connection to 127\.0\.0\.1:\d+: truncated: it ended without a TLS close_notify$"
+SIDES = ["clients", "target", "both"]
+
+in_each_version = pytest.mark.parametrize("version", VERSIONS)
+each_side = pytest.mark.parametrize("side", SIDES)
+
+
+def forwarder(to: int, *options: str) -> Running:
+    """A pync that passes its clients on to a port of localhost."""
+    return listen("-k", *options, "--to", f"localhost:{to}", "127.0.0.1", "0", stdin=DEVNULL)
+
+
+def to_target(authority: Authority, *options: str) -> tuple[str, ...]:
+    """The words by which pync speaks TLS with a target of this authority."""
+    return ("--to-ssl", "--ssl-trustfile", str(authority.trust), *options)
+
+
+def words(side: str, authority: Authority) -> list[str]:
+    """Those for TLS on this side, or on both."""
+    return [
+        *(ours(authority.server) if side != "target" else ()),
+        *(to_target(authority) if side != "clients" else ()),
+    ]
+
+
+@contextlib.contextmanager
+def target() -> Iterator[socket.socket]:
+    """A listener that clients can be passed on to."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(DEADLINE)
+        yield listener
+
+
+def accept(listener: socket.socket) -> socket.socket:
+    """The next connection that was made for a client."""
+    conn = listener.accept()[0]
+    conn.settimeout(DEADLINE)
+    return conn
+
+
+def port_of(sock: socket.socket) -> int:
+    return int(sock.getsockname()[1])
+
+
+class Ends(NamedTuple):
+    """The two ends of a way."""
+
+    client: socket.socket
+    target: socket.socket
+
+
+class Route:
+    """A forwarder, and ways that lead through it."""
+
+    def __init__(self, side: str, authority: Authority, version: str, server: Running, listener: socket.socket) -> None:
+        self.client = client_side(authority, version) if side != "target" else None
+        self.target = server_side(authority.server, version) if side != "clients" else None
+        self.server = server
+        self.listener = listener
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[Ends]:
+        """One more client."""
+        client = greeted(self.client, self.server.port) if self.client else connect(self.server.port)
+        with client, accept(self.listener) as conn:
+            if self.target is None:
+                yield Ends(client, conn)
+                return
+            with self.target.wrap_socket(conn, server_side=True, suppress_ragged_eofs=False) as encrypted:
+                yield Ends(client, encrypted)
+
+
+@pytest.fixture(params=[(side, version) for side in SIDES for version in VERSIONS], ids="-".join)
+def route(request: pytest.FixtureRequest, authority: Authority) -> Iterator[Route]:
+    """TLS on each side and on both, in either version."""
+    side, version = request.param
+    with target() as listener, forwarder(port_of(listener), *words(side, authority)) as server:
+        yield Route(side, authority, version, server, listener)
+
+
+def end(sock: socket.socket) -> None:
+    """Say the end in the socket's own way, and go on reading."""
+    if isinstance(sock, ssl.SSLSocket):
+        say_end(sock)
+    else:
+        sock.shutdown(socket.SHUT_WR)
+
+
+def rest(sock: socket.socket) -> bytes:
+    """All that comes until a proper end; OSError if there is none."""
+    return drain(sock) if isinstance(sock, ssl.SSLSocket) else everything(sock)
+
+
+def cut(sock: socket.socket) -> None:
+    """End TCP without close_notify; reading goes on."""
+    with socket.socket(fileno=socket.dup(sock.fileno())) as below:
+        below.shutdown(socket.SHUT_WR)
+
+
+def complaints(server: Running) -> list[str]:
+    """The error messages so far, without what -v tells of TLS."""
+    return [line for line in said_by(server) if not line.startswith("pync: TLSv")]
+
+
+def both_orders(ends: Ends) -> list[Ends]:
+    return [ends, Ends(*ends[::-1])]
+
+
+# -- Ends ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("swapped", [False, True], ids=["the client ends first", "the target ends first"])
+def test_an_end_is_passed_on_after_every_byte_and_the_other_side_goes_on(route: Route, swapped: bool) -> None:
+    with route() as ends, ThreadPoolExecutor(1) as threads:
+        one, other = both_orders(ends)[swapped]
+        for speaker, listener in (one, other), (other, one):
+            speaking = threads.submit(speaker.sendall, LARGE)
+            heard = exactly(listener, len(LARGE))
+            assert digest(heard) == digest(LARGE)
+            speaking.result()
+            end(speaker)
+            assert rest(listener) == b""
+    assert complaints(route.server) == []
+
+
+def test_an_end_without_a_word_is_passed_on_both_ways(route: Route) -> None:
+    for swapped in (False, True):
+        with route() as ends:
+            one, other = both_orders(ends)[swapped]
+            end(one)
+            assert rest(other) == b""
+            other.sendall(b"answer")
+            assert exactly(one, 6) == b"answer"
+            end(other)
+            assert rest(one) == b""
+    assert complaints(route.server) == []
+
+
+def test_what_was_truncated_is_passed_on_as_a_break_and_told(route: Route) -> None:
+    count = 0
+    for swapped in (False, True):
+        with route() as ends, ThreadPoolExecutor(1) as threads:
+            one, other = both_orders(ends)[swapped]
+            if not isinstance(one, ssl.SSLSocket):
+                continue
+            count += 1
+            speaking = threads.submit(one.sendall, LARGE)
+            assert digest(exactly(other, len(LARGE))) == digest(LARGE)
+            speaking.result()
+            cut(one)
+            with pytest.raises((ConnectionResetError, ssl.SSLEOFError)):
+                rest(other)
+            route.server.expect(TRUNCATED, count=count)
+    assert count
+
+
+def test_a_reset_is_passed_on_as_a_break_told_and_the_server_goes_on(route: Route) -> None:
+    for swapped in (False, True):
+        with route() as ends:
+            one, other = both_orders(ends)[swapped]
+            one.sendall(b"half")
+            assert exactly(other, 4) == b"half"
+            reset(one)
+            with pytest.raises((ConnectionResetError, ssl.SSLEOFError)):
+                rest(other)
+        route.server.expect(r"^pync: connection to 127\.0\.0\.1:\d+: Connection reset by peer$", count=1 + swapped)
+
+
+def test_clients_have_ways_of_their_own_and_leave_nothing_behind(route: Route) -> None:
+    before = route.server.descriptors()
+    with contextlib.ExitStack() as stack:
+        ways = [stack.enter_context(route()) for _ in range(10)]
+        for number, (client, conn) in enumerate(reversed(ways)):
+            client.sendall(b"question %d" % number)
+            assert exactly(conn, 10) == b"question %d" % number
+            conn.sendall(b"answer %d" % number)
+            assert exactly(client, 8) == b"answer %d" % number
+    is_true(lambda: route.server.descriptors() == before, "no descriptor is left over")
+
+
+# -- Other programs ------------------------------------------------------------------------------------------------
+
+
+@in_each_version
+@pytest.mark.parametrize("name", CLIENTS)
+def test_each_program_reaches_a_plain_target(name: str, version: str, authority: Authority) -> None:
+    habits = CLIENTS[name].habits
+    with (
+        target() as listener,
+        forwarder(port_of(listener), *words("clients", authority)) as server,
+        CLIENTS[name](server.port, authority.trust, version) as program,
+        accept(listener) as conn,
+    ):
+        exchange(program, conn, goes_on=habits.goes_on)
+        if habits.farewell == "cut":
+            with pytest.raises(ConnectionResetError):
+                everything(conn)
+            server.expect(TRUNCATED)
+        else:
+            assert everything(conn) == b""
+            assert complaints(server) == []
+
+
+@in_each_version
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_plain_client_reaches_each_program(name: str, version: str, authority: Authority) -> None:
+    habits = SERVERS[name].habits
+    with (
+        SERVERS[name](authority.server, version) as program,
+        forwarder(program.port, *words("target", authority)) as server,
+        connect(server.port) as client,
+    ):
+        exchange(program, client, goes_on=habits.goes_on)
+        assert everything(client) == b""
+        assert complaints(server) == []
+
+
+def exchange(program: Running, plain: socket.socket, *, goes_on: bool) -> None:
+    """Megabytes both ways at the same time. Then the plain side ends, and the program's if that does not end it."""
+    with ThreadPoolExecutor(2) as threads:
+        speaking = [threads.submit(program.send, LARGE), threads.submit(plain.sendall, LARGE)]
+        assert digest(exactly(plain, len(LARGE))) == digest(LARGE)
+        for speaker in speaking:
+            speaker.result()
+    plain.shutdown(socket.SHUT_WR)
+    assert digest(program.read(len(LARGE))) == digest(LARGE)
+    if goes_on:
+        program.close_stdin()
+    assert program.wait() == 0
+
+
+@in_each_version
+@pytest.mark.parametrize("name", SPEAKS_LAST)
+def test_programs_are_joined_by_tls_on_both_sides(name: str, version: str, authority: Authority) -> None:
+    with (
+        SERVERS["socat"](authority.server, version) as other,
+        forwarder(other.port, *words("both", authority)) as server,
+        CLIENTS[name](server.port, authority.trust, version) as program,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        speaking = [threads.submit(process.send, LARGE) for process in (program, other)]
+        assert digest(other.read(len(LARGE))) == digest(LARGE)
+        assert digest(program.read(len(LARGE))) == digest(LARGE)
+        for speaker in speaking:
+            speaker.result()
+        program.close_stdin()
+        other.send(b"the last word")
+        assert program.read(13) == b"the last word"
+        other.close_stdin()
+        assert [process.wait() for process in (program, other)] == [0, 0]
+        assert complaints(server) == []
+
+
+@in_each_version
+def test_stunnel_at_either_end_passes_on_both_ends(version: str, authority: Authority) -> None:
+    with (
+        target() as listener,
+        stunnel_server(authority.server, version, to=port_of(listener)) as behind,
+        forwarder(behind.port, *words("both", authority)) as server,
+        stunnel_client(server.port, authority.trust, version) as before,
+        connect(before.port) as client,
+        accept(listener) as conn,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        for speaker, hearer in (client, conn), (conn, client):
+            speaking = threads.submit(speaker.sendall, LARGE)
+            assert digest(exactly(hearer, len(LARGE))) == digest(LARGE)
+            speaking.result()
+            speaker.shutdown(socket.SHUT_WR)
+            assert everything(hearer) == b""
+        assert complaints(server) == []
+
+
+def web(conn: socket.socket) -> None:
+    """A page that ends where the connection does."""
+    while b"\r\n\r\n" not in conn.recv(1 << 16):
+        pass
+    conn.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + LARGE)
+    end(conn)
+
+
+@in_each_version
+def test_a_plain_web_server_is_asked_by_https(version: str, authority: Authority) -> None:
+    with serve(web) as (_, port), forwarder(port, *words("clients", authority)) as server:
+        result = run(curl(server.port, authority.trust, version))
+        assert (result.status, digest(result.out)) == (0, digest(LARGE))
+
+
+@in_each_version
+def test_a_web_server_under_tls_is_asked_by_http(version: str, authority: Authority) -> None:
+    def encrypted(conn: socket.socket) -> None:
+        with server_side(authority.server, version).wrap_socket(conn, server_side=True) as peer:
+            web(peer)
+            drain(peer)
+
+    with serve(encrypted) as (_, port), forwarder(port, *words("target", authority)) as server:
+        result = run([require("curl"), "-q", "-sS", "--noproxy", "*", f"http://127.0.0.1:{server.port}/"])
+        assert (result.status, digest(result.out)) == (0, digest(LARGE))
+
+
+# -- Whom the target has to be ---------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def welcoming(*contexts: ssl.SSLContext) -> Iterator[int]:
+    """The port of a target that takes the contexts in turn and says welcome, if it comes to that."""
+    turns, lock = iter(contexts), threading.Lock()
+
+    def welcome(conn: socket.socket) -> None:
+        with lock:
+            context = next(turns)
+        with contextlib.suppress(ssl.SSLError), context.wrap_socket(conn, server_side=True) as peer:
+            peer.sendall(b"welcome")
+            say_end(peer)
+            drain(peer)
+
+    with serve(welcome) as (_, port):
+        yield port
+
+
+def welcomed(client: socket.socket) -> None:
+    """Hear the target out."""
+    assert rest(client) == b"welcome"
+    end(client)
+
+
+@pytest.mark.parametrize("side", ["target", "both"])
+@pytest.mark.parametrize("label", REFUSED)
+def test_a_client_is_cut_off_if_the_target_is_not_who_it_should_be(label: str, side: str, authority: Authority) -> None:
+    with (
+        welcoming(server_side(getattr(authority, label)), server_side(authority.server)) as port,
+        forwarder(port, *words(side, authority)) as server,
+    ):
+
+        def reach() -> socket.socket:
+            return greeted(client_side(authority), server.port) if side == "both" else connect(server.port)
+
+        with pytest.raises((ConnectionResetError, ssl.SSLEOFError)), reach() as client:
+            client.sendall(b"secret")
+            rest(client)
+        server.expect(rf"^pync: TLS handshake with 127\.0\.0\.1:{port}: {REFUSED[label]}$")
+        with reach() as client:
+            welcomed(client)
+
+
+TRUSTED = {
+    "an authority": ("server", "--ssl-trustfile {0.trust}"),
+    "a pin": ("expired", "--ssl-pin sha256:{0.expired.fingerprint}"),
+    "another name": ("elsewhere", "--ssl-trustfile {0.trust} --ssl-servername elsewhere.example"),
+    "nobody": ("strange", "--ssl-no-verify"),
+}
+
+
+@pytest.mark.parametrize("how", TRUSTED)
+def test_who_is_trusted_is_about_the_target_and_the_certificate_for_our_clients(how: str, authority: Authority) -> None:
+    label, options = TRUSTED[how]
+    mine = ours(authority.chained)
+    with (
+        welcoming(server_side(getattr(authority, label))) as port,
+        forwarder(port, *mine, "--to-ssl", *options.format(authority).split()) as server,
+        greeted(client_side(authority), server.port) as client,
+    ):
+        certificate = client.getpeercert(binary_form=True) or b""
+        assert hashlib.sha256(certificate).hexdigest() == authority.chained.fingerprint
+        welcomed(client)
+
+
+def test_another_certificate_than_the_pinned_one_is_refused(authority: Authority) -> None:
+    with (
+        welcoming(server_side(authority.server)) as port,
+        forwarder(port, "--to-ssl", "--ssl-pin", authority.strange.fingerprint) as server,
+    ):
+        with pytest.raises(ConnectionResetError), connect(server.port) as client:
+            client.recv(1)
+        told = f"the certificate is sha256:{authority.server.fingerprint}, not the pinned sha256:"
+        server.expect(rf"^pync: TLS handshake with 127\.0\.0\.1:{port}: {told}{authority.strange.fingerprint}$")
+
+
+def test_a_target_that_speaks_no_tls_is_told_and_the_client_cut_off(authority: Authority) -> None:
+    def greet(conn: socket.socket) -> None:
+        conn.sendall(b"220 welcome\r\n")
+        everything(conn)
+
+    with serve(greet) as (_, port), forwarder(port, *words("target", authority)) as server:
+        with pytest.raises(ConnectionResetError), connect(server.port) as client:
+            client.recv(1)
+        server.expect(rf"^pync: TLS handshake with 127\.0\.0\.1:{port}: ")
+
+
+# -- What we show ----------------------------------------------------------------------------------------------------
+
+
+def demanding(authority: Authority, version: str) -> ssl.SSLContext:
+    """The context of a target that wants a certificate."""
+    context = server_side(authority.server, version)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(authority.trust)
+    return context
+
+
+def shown(certificate: Certificate) -> list[str]:
+    """The words by which pync shows a certificate to the target."""
+    return ["--ssl-cert", str(certificate.chain), "--ssl-key", str(certificate.key)]
+
+
+@in_each_version
+def test_the_target_is_shown_our_certificate_if_our_clients_are_not(version: str, authority: Authority) -> None:
+    with (
+        welcoming(demanding(authority, version)) as port,
+        forwarder(port, *to_target(authority, *shown(authority.client))) as server,
+        connect(server.port) as client,
+    ):
+        welcomed(client)
+
+
+@in_each_version
+def test_a_target_that_wants_a_certificate_refuses_who_shows_none(version: str, authority: Authority) -> None:
+    with (
+        welcoming(demanding(authority, version)) as port,
+        forwarder(port, *words("both", authority)) as server,
+    ):
+        with (
+            pytest.raises((ConnectionResetError, ssl.SSLEOFError)),
+            greeted(client_side(authority), server.port) as client,
+        ):
+            rest(client)
+        server.expect("^pync: .*certificate")
+
+
+def test_s_server_verifies_the_certificate_that_it_is_shown(authority: Authority) -> None:
+    with (
+        SERVERS["s_server"](authority.server, "1.3", trust=authority.trust) as program,
+        forwarder(program.port, *to_target(authority, *shown(authority.client))) as server,
+        connect(server.port) as client,
+    ):
+        client.sendall(b"hello")
+        assert program.read(5) == b"hello"
+
+
+def test_clients_are_asked_for_their_certificates(authority: Authority) -> None:
+    verify = ("--ssl-verify", "--ssl-trustfile", str(authority.trust))
+    with (
+        target() as listener,
+        forwarder(port_of(listener), *ours(authority.server), *verify) as server,
+        CLIENTS["socat"](server.port, authority.trust, "1.3") as stranger,
+    ):
+        server.expect("^pync: TLS handshake with .*certificate")
+        stranger.finish()
+        with (
+            CLIENTS["socat"](server.port, authority.trust, "1.3", certificate=authority.client) as program,
+            accept(listener) as conn,
+        ):
+            program.send(b"hello")
+            assert exactly(conn, 5) == b"hello"
+            conn.sendall(b"well met")
+            assert program.read(8) == b"well met"
+
+
+# -- Protocols -------------------------------------------------------------------------------------------------------
+
+
+def test_protocols_are_chosen_with_our_clients(authority: Authority) -> None:
+    context = client_side(authority)
+    context.set_alpn_protocols(["other", "two"])
+    with (
+        target() as listener,
+        forwarder(port_of(listener), *words("clients", authority), "--ssl-alpn", "one,two") as server,
+        greeted(context, server.port) as client,
+    ):
+        assert client.selected_alpn_protocol() == "two"
+
+
+def test_protocols_are_offered_to_the_target_if_that_alone_is_under_tls(authority: Authority) -> None:
+    context = server_side(authority.server)
+    context.set_alpn_protocols(["two"])
+    with (
+        target() as listener,
+        forwarder(port_of(listener), *words("target", authority), "--ssl-alpn", "one,two") as server,
+        connect(server.port),
+        accept(listener) as conn,
+        context.wrap_socket(conn, server_side=True) as peer,
+    ):
+        assert peer.selected_alpn_protocol() == "two"
+
+
+# -- Through a proxy -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", [None, *SIDES])
+def test_the_target_is_reached_through_a_proxy(side: str | None, authority: Authority) -> None:
+    def echo(conn: socket.socket) -> None:
+        if side in ("target", "both"):
+            conn = server_side(authority.server).wrap_socket(conn, server_side=True)
+        with conn:
+            conn.sendall(exactly(conn, len(LARGE)))
+            rest(conn)
+
+    with (
+        serve(echo) as (_, port),
+        microsocks() as proxy,
+        forwarder(port, "-x", f"127.0.0.1:{proxy.port}", *(words(side, authority) if side else ())) as server,
+        greeted(client_side(authority), server.port) if side in ("clients", "both") else connect(server.port) as client,
+    ):
+        client.sendall(LARGE)
+        assert digest(exactly(client, len(LARGE))) == digest(LARGE)
+        end(client)
