@@ -527,6 +527,7 @@ def test_the_target_is_reached_through_a_proxy(side: str | None, authority: Auth
         with conn:
             conn.sendall(exactly(conn, len(LARGE)))
             rest(conn)
+            end(conn)
 
     with (
         serve(echo) as (_, port),
@@ -537,3 +538,4 @@ def test_the_target_is_reached_through_a_proxy(side: str | None, authority: Auth
         client.sendall(LARGE)
         assert digest(exactly(client, len(LARGE))) == digest(LARGE)
         end(client)
+        assert rest(client) == b""

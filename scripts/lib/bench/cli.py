@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench import report, rounds
 from bench.commands import TOOLS, installed
+from bench.process import end_strays
 from bench.rows import NAMES, ROWS
 from bench.scale import FULL, QUICK, adapted, files
 from bench.trial import Setting
@@ -38,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         lines, notes, where = _measure(asked)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    finally:
+        end_strays()
     rounds.progress("")
     print(where, end="\n\n")
     print(report.markdown(lines) if asked.markdown else report.text(lines), end="")

@@ -96,6 +96,14 @@ class Process:
         return 0
 
 
+def end_strays() -> None:
+    """End the children that nobody knows of: a signal may strike when one is started and not yet a `Process`."""
+    for thread in os.listdir("/proc/self/task"):
+        for pid in map(int, Path(f"/proc/self/task/{thread}/children").read_text().split()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
 def free_port(kind: socket.SocketKind) -> int:
     """A port of 127.0.0.1 that nobody has at this moment."""
     with socket.socket(socket.AF_INET, kind) as holder:
