@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     reserve()
-    from pync.faces.own import Own
+    from pync.faces.native.face import Own
 
     face = Own()
     try:

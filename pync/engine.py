@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import gc
 
+from pync.context import Run
 from pync.descriptors import raise_limit, seal
-from pync.loop import Loop
-from pync.modes.run import Run
+from pync.loop.kernel import Loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pync.config import Config
-    from pync.endpoints.logs import LogFiles
     from pync.events import Outcome, Report, Wants
+    from pync.relay.log_files import LogFiles
 
     Mode = Callable[[Run], Coroutine[Any, Any, Outcome]]
 
@@ -66,6 +66,6 @@ def _mode(config: Config) -> Mode:
 def _logs(config: Config) -> LogFiles | None:
     if not (config.logs.raw or config.logs.hexadecimal):
         return None
-    from pync.endpoints.logs import LogFiles
+    from pync.relay.log_files import LogFiles
 
     return LogFiles(config.logs)

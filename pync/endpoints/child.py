@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pync.config import Program
     from pync.events import Address
-    from pync.loop import Loop
+    from pync.loop.kernel import Loop
 
 # When its client is gone a child gets end-of-file, then these, with so many seconds after each to act on it.
 ENDING = ((0, 0.1), (signal.SIGHUP, 0.2), (signal.SIGTERM, 2.0), (signal.SIGKILL, None))

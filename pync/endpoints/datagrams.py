@@ -12,8 +12,8 @@ import os
 from collections import deque
 
 from pync.endpoints import CHUNK
-from pync.endpoints.offload import BATCH, UNSUITABLE, WHOLE, Inbox, cut, segmented, send_segments
-from pync.endpoints.sockets import ConnectedSocket
+from pync.endpoints.segments import BATCH, UNSUITABLE, WHOLE, Inbox, cut, segmented, send_segments
+from pync.endpoints.streams import ConnectedSocket
 from pync.errors import PeerLost, reason
 from pync.events import address
 from pync.system import socket
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pync.endpoints import Bytes
-    from pync.loop import Loop
+    from pync.loop.kernel import Loop
 
 REFUSED = os.strerror(errno.ECONNREFUSED)
 

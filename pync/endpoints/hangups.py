@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import select
 
-from pync.tasks import Signal
+from pync.loop.tasks import Signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pync.loop import Loop
+    from pync.loop.kernel import Loop
 
 
 class Hangups:

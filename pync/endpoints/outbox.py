@@ -7,16 +7,16 @@ the queue, and a task that lasts as long as there is a queue writes it.
 from __future__ import annotations
 
 from pync.endpoints import FEW
-from pync.endpoints.queues import Queue
+from pync.endpoints.client_queues import Queue
 from pync.errors import PeerLost
-from pync.tasks import Signal
+from pync.loop.tasks import Signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.endpoints import Bytes
-    from pync.endpoints.queues import Queues
-    from pync.endpoints.sockets import Stream
-    from pync.tasks import Task
+    from pync.endpoints.client_queues import Queues
+    from pync.endpoints.streams import Stream
+    from pync.loop.tasks import Task
 
 
 class Outbox(Queue):

@@ -10,7 +10,7 @@ from pync.endpoints import Half
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.endpoints import Source
-    from pync.loop import Loop
+    from pync.loop.kernel import Loop
 
 
 class Paced(Half):

@@ -13,7 +13,7 @@ from pync.endpoints import CHUNK, FEW, Half, appetite
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.endpoints import Bytes
-    from pync.loop import Loop
+    from pync.loop.kernel import Loop
 
 TERMINAL = 4095  # bytes that reading a terminal gives at most (n_tty.c)
 PIECES = 15  # of them that are taken before they are passed on

@@ -23,7 +23,7 @@ from pync.system import socket
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.endpoints import Bytes
-    from pync.loop import Loop
+    from pync.loop.kernel import Loop
 
 STDIN, STDOUT = 0, 1
 ROOMY = 1 << 20  # bytes that a pipe is to hold: with the usual 64 KiB there are four times as many turns of the loop

@@ -5,20 +5,20 @@ Theory: a port that cannot be reached is no failure while another one may answer
 
 from __future__ import annotations
 
+from pync.connections.attempts import in_order, patiently
 from pync.endpoints.stdio import STDIN, Stdout, is_terminal
 from pync.errors import ConnectError, ProxyError, TimedOut
 from pync.events import Outcome
-from pync.modes.attempts import in_order, patiently
-from pync.modes.session import Local, converse, endpoint, read_stdin
 from pync.net.dial import dial
+from pync.sessions.conversation import Local, converse, endpoint, read_stdin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pync.context import Run
     from pync.endpoints import Sink, Source
     from pync.errors import PyncError
-    from pync.modes.run import Run
-    from pync.modes.session import Far
-    from pync.tasks import Work
+    from pync.loop.tasks import Work
+    from pync.sessions.conversation import Far
 
 UNREACHED = (ConnectError, ProxyError, TimedOut)  # another port may answer
 
@@ -26,7 +26,7 @@ UNREACHED = (ConnectError, ProxyError, TimedOut)  # another port may answer
 async def connect(run: Run) -> Outcome:
     """Connect, and relay. Of several ports one that answers is enough; otherwise raises what the last one failed of."""
     if run.config.proxy or run.config.tls:
-        from pync.modes.reach import prepare
+        from pync.connections.outgoing import prepare
 
         prepare(run)
     ports: list[int | None] = list(in_order(run)) or [None]
@@ -35,7 +35,7 @@ async def connect(run: Run) -> Outcome:
     opened = False
     stdout: Sink = Stdout(run.loop)
     if len(ports) > 1:  # the end of one conversation must not close it for the next
-        from pync.endpoints.shared import SharedStdout
+        from pync.endpoints.shared_stdio import SharedStdout
 
         stdout = SharedStdout(run.loop, stdout, lines=False).join()
     for port in ports:
@@ -59,7 +59,7 @@ async def _reach(run: Run, port: int | None) -> Far:
 
 async def _once(run: Run, port: int | None) -> Far:
     if run.config.proxy or run.config.tls:
-        from pync.modes.reach import reach
+        from pync.connections.outgoing import reach
 
         return await reach(run, port)
     return endpoint(run, *await dial(run.loop, run.config, port, run.report))
@@ -67,12 +67,12 @@ async def _once(run: Run, port: int | None) -> Far:
 
 async def _session(run: Run, port: int | None, far: Far, stdout: Sink) -> int | None:
     if run.config.pass_descriptor:
-        from pync.modes.hand_over import hand_over
+        from pync.sessions.hand_over import hand_over
 
         hand_over(far)
         return None
     if run.config.program:
-        from pync.modes.program import serve
+        from pync.sessions.program import serve
 
         return await serve(run, far, run.config.program)
     stdin = read_stdin(run) if run.config.send else None
@@ -81,7 +81,7 @@ async def _session(run: Run, port: int | None, far: Far, stdout: Sink) -> int | 
         return converse(run, far, Local(stdin, stdout, terminal=is_terminal(STDIN)), client=True)
 
     if stdin and port is not None and run.config.datagram:
-        from pync.modes.again import until_heard
+        from pync.connections.next_address import until_heard
 
         await until_heard(run, port, far, stdin, conversation)  # type: ignore[arg-type]
     else:

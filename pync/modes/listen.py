@@ -9,29 +9,29 @@ from __future__ import annotations
 
 import os
 
+from pync.connections.incoming import accept, let_in
 from pync.endpoints.stdio import STDIN, Stdout, is_null, is_terminal
 from pync.errors import AddressError, BindError, reason
 from pync.events import Listening, OpenProxy, Outcome, address
-from pync.modes.clients import accept, let_in
-from pync.modes.session import Local, converse, read_stdin
 from pync.net.access import rules
 from pync.net.bind import bind
 from pync.net.dial import transport
+from pync.sessions.conversation import Local, converse, read_stdin
 from pync.system import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pync.context import Run
     from pync.endpoints.datagrams import DatagramSocket
-    from pync.endpoints.sockets import StreamSocket
+    from pync.endpoints.streams import StreamSocket
     from pync.events import Address
-    from pync.modes.keep_open import Service
-    from pync.modes.run import Run
-    from pync.modes.session import Far
     from pync.net.access import Rules
     from pync.net.bind import Bound
     from pync.net.privileges import Identity
+    from pync.services.server import Service
+    from pync.sessions.conversation import Far
 
 
 async def listen(run: Run) -> Outcome:
@@ -39,7 +39,7 @@ async def listen(run: Run) -> Outcome:
     identity = _identity(run.config.user)
     allowed = rules(run.config.access, lambda name: _addresses(name, numeric=run.config.numeric))
     if run.config.tls:
-        from pync.modes.secured import prepare
+        from pync.connections.secured import prepare
 
         prepare(run)
     bound = await bind(run.loop, run.config)
@@ -53,7 +53,7 @@ async def listen(run: Run) -> Outcome:
         for sock in bound.sockets:
             _announce(run, address(sock.getsockname()))
         if service:
-            from pync.modes.keep_open import Server
+            from pync.services.server import Server
 
             await Server(run, bound.sockets, allowed, service).run()
             return Outcome()
@@ -65,7 +65,7 @@ async def listen(run: Run) -> Outcome:
 def _announce(run: Run, where: Address) -> None:
     run.report(Listening(address=where, transport=transport(run.config)))
     if run.config.serve_proxy:
-        from pync.modes.proxy import is_open
+        from pync.services.proxy import is_open
 
         if is_open(run.config, where):
             run.report(OpenProxy(address=where))
@@ -75,18 +75,18 @@ def _service(run: Run, local: Local) -> Service | None:
     """What is done with each of many clients; None if there is to be only one."""
     config = run.config
     if config.http:
-        from pync.modes.http import Answers
+        from pync.services.http_answer import Answers
 
         return Answers(run, local)
     if not config.keep_open:
         return None
     if config.program:
-        from pync.modes.programs import Programs
+        from pync.services.programs import Programs
 
         return Programs(run, config.program)
     if config.hub or config.target or config.serve_proxy:
         return _relaying(run, local)
-    from pync.modes.conversations import Conversations
+    from pync.services.stdio import Conversations
 
     return Conversations(run, local)
 
@@ -94,14 +94,14 @@ def _service(run: Run, local: Local) -> Service | None:
 def _relaying(run: Run, local: Local) -> Service:
     """What relays its clients to each other, or to somebody else."""
     if run.config.hub:
-        from pync.modes.hub import Hub
+        from pync.services.hub import Hub
 
         return Hub(run, local.stdin)
     if run.config.target:
-        from pync.modes.forward import Forward
+        from pync.services.forward import Forward
 
         return Forward(run)
-    from pync.modes.proxy import ProxyServer
+    from pync.services.proxy import ProxyServer
 
     return ProxyServer(run)
 
@@ -120,14 +120,17 @@ def _load(run: Run) -> None:
     import termios  # noqa: F401
     import tty  # noqa: F401
 
-    from pync.endpoints import memory, pacing  # noqa: F401
-    from pync.modes import program  # noqa: F401
+    from pync.endpoints import (
+        pacing,  # noqa: F401
+        wrappers,  # noqa: F401
+    )
+    from pync.sessions import program  # noqa: F401
     from pync.stages import crlf, telnet  # noqa: F401
 
     if run.config.hub == "chat":
-        from pync.stages import lines  # noqa: F401
+        from pync.stages import chat_lines  # noqa: F401
     if run.config.http:
-        from pync.modes.http import prepare
+        from pync.services.http_answer import prepare
 
         prepare()
 
@@ -158,7 +161,7 @@ def _local(run: Run) -> Local:
 
 async def _one(run: Run, far: Far, local: Local) -> Outcome:
     if run.config.program:
-        from pync.modes.program import serve
+        from pync.sessions.program import serve
 
         return Outcome(child_status=await serve(run, far, run.config.program))
     if run.config.target or run.config.serve_proxy:
@@ -172,7 +175,7 @@ async def _first(run: Run, bound: Bound, allowed: Rules) -> Far:
     if run.config.datagram:
         return await _first_peer(run, bound, allowed)
     if run.config.tls:
-        from pync.modes.secured import first_secured
+        from pync.connections.secured import first_secured
 
         return await first_secured(run, bound, allowed)
     return await _first_client(run, bound, allowed)

@@ -11,23 +11,23 @@ import errno
 import os
 import resource
 
+from pync.connections.attempts import in_order, patiently
 from pync.errors import ConnectError, ProxyError, TimedOut, reason
 from pync.events import Connected, ConnectFailed, Outcome, address
-from pync.modes.attempts import in_order, patiently
-from pync.modes.probes import UNDER_WAY, Probe, StreamProbe, with_port
+from pync.loop.tasks import Signal
+from pync.modes.port_probes import UNDER_WAY, Probe, StreamProbe, with_port
 from pync.net.dial import own_names, transport, unix_name
 from pync.net.resolve import resolve
 from pync.system import socket
-from pync.tasks import Signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from pync.context import Run
     from pync.events import Event
-    from pync.modes.run import Run
-    from pync.tasks import Task
+    from pync.loop.tasks import Task
 
     Address = tuple[int, Any]  # its family, and its name as the system gives it
     Answers = list[OSError | None]  # for each address that was tried: why it is not open, or None
@@ -61,7 +61,7 @@ async def _round(run: Run) -> bool:
 
 async def _round_through(run: Run) -> bool:
     """Every port once, asked of a proxy: one by one, for who knows what it makes of many."""
-    from pync.modes.reach import prepare, reach
+    from pync.connections.outgoing import prepare, reach
 
     prepare(run)
     opened = False

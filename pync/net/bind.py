@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pync.config import Config
-    from pync.loop import Loop
+    from pync.loop.kernel import Loop
 
 BACKLOG = 4096  # connections that may wait to be accepted; the system caps it
 EPHEMERAL_TRIES = 16  # how often a port is looked for that is free in both families

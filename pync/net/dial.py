@@ -12,10 +12,10 @@ from itertools import zip_longest
 
 from pync.errors import AddressError, BindError, ConnectError, TimedOut, reason
 from pync.events import Connected, ConnectFailed, address
+from pync.loop.tasks import Signal
 from pync.net.options import new_socket, tune
 from pync.net.resolve import resolve
 from pync.system import socket
-from pync.tasks import Signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from pync.config import Config
     from pync.events import Report
-    from pync.loop import Loop
-    from pync.tasks import Task
+    from pync.loop.kernel import Loop
+    from pync.loop.tasks import Task
 
 ATTEMPT_DELAY = 0.25  # seconds (RFC 8305 §5)
 BUSY_DELAY = 0.01  # seconds until a unix listener whose backlog is full is tried again

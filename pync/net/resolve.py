@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pync.config import Family
-    from pync.loop import Loop
+    from pync.loop.kernel import Loop
 
 AF_VSOCK = getattr(socket, "AF_VSOCK", 40)  # <linux/socket.h>, should Python have been built without
 FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}

@@ -18,10 +18,10 @@ than has to be, for there are odd servers, and it is the client that has to unde
 from __future__ import annotations
 
 from pync.config import Frozen
-from pync.protocols.authentication import demands, is_fresh, judge, make_nonce
 from pync.protocols.dialogue import Asked, Refused, TooLong, exactly, head, more
-from pync.protocols.http import BadRequest, error_page, next_request
-from pync.protocols.names import split
+from pync.protocols.hosts import split
+from pync.protocols.http_answer import BadRequest, error_page, next_request
+from pync.protocols.http_auth import demands, is_fresh, judge, make_nonce
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ Must be strict: a client that is not allowed to do what it asks is told so, and 
 from __future__ import annotations
 
 from pync.protocols.dialogue import Asked, Refused, exactly
-from pync.protocols.names import in_ascii, packed
-from pync.protocols.socks import CONNECT, IPV4, IPV6, NAME, NO_AUTHENTICATION, PASSWORD, SIZES
+from pync.protocols.hosts import in_ascii, packed
+from pync.protocols.socks_client import CONNECT, IPV4, IPV6, NAME, NO_AUTHENTICATION, PASSWORD, SIZES
 from pync.system import socket
 
 TYPE_CHECKING = False

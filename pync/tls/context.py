@@ -18,7 +18,7 @@ import sys
 from pync.errors import TlsError, reason
 from pync.system import socket
 from pync.tls.certificate import install, is_address, self_signed
-from pync.tls.words import broken
+from pync.tls.reasons import broken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

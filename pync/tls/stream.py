@@ -22,9 +22,9 @@ from __future__ import annotations
 import ssl
 
 from pync.endpoints import CHUNK, FEW
-from pync.endpoints.sockets import LINGER, Stream
+from pync.endpoints.streams import LINGER, Stream
 from pync.errors import PeerLost, TlsError
-from pync.tls.words import broken, refused
+from pync.tls.reasons import broken, refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

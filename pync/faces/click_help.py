@@ -1,0 +1,92 @@
+"""The option table for a person: the text of --help, and shell completion, by click.
+
+Theory: this is the other reader of the table, and it must understand every command line as `table.read` does: the
+tests hold the two together. It must never be imported by a run that has something better to do: importing click
+takes longer than all else that pync does before its first byte.
+"""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from pync.faces.option_table import every
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from pync.faces.option_table import Option, Table
+
+
+class _Option(click.Option):
+    """An option of the table. It collects what it is given under its dest; `table.settle` makes a value of it."""
+
+    def __init__(self, option: Option, prefixes: list[str]) -> None:
+        names = [*option.spellings, option.dest]
+        file = click.Path() if option.metavar == "FILE" else None  # so that the shell completes file names
+        super().__init__(names, type=file, is_flag=None if option.metavar else True, help=option.help)
+        self.option = option
+        self.prefixes = prefixes
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        action = "append" if self.option.metavar else "append_const"
+        opts = [*self.opts, *self.prefixes]
+        parser.add_option(obj=self, opts=opts, dest=self.name, action=action, const=self.option.value)
+
+    def handle_parse_result(self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]) -> Any:
+        if self.name in opts:
+            ctx.params[self.name] = opts[self.name]
+        return None, args
+
+
+class _Command(click.Command):
+    """A click command whose help has one usage line for each form, and a section for each group of options."""
+
+    def __init__(self, table: Table, forms: tuple[str, ...], about: str) -> None:
+        longs = [option.long for option in every(table) if option.long]
+        params = [_Option(option, _prefixes(option.long, longs)) for option in every(table)]
+        operands = click.Argument(["operands"], nargs=-1, type=click.UNPROCESSED)
+        permute = not os.environ.get("POSIXLY_CORRECT")
+        settings = {"allow_interspersed_args": permute}
+        super().__init__("pync", settings, params=[*params, operands], help=about, add_help_option=False)
+        self.table = table
+        self.forms = forms
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for number, form in enumerate(self.forms):
+            formatter.write_usage(ctx.command_path, form, prefix="       " if number else "Usage: ")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(len(_column(option)) for option in every(self.table))  # one for all sections, to line them up
+        for section in self.table:
+            with formatter.section(section.title):
+                formatter.write_dl([(_column(option).ljust(width), option.help) for option in section.options])
+
+
+def _column(option: Option) -> str:
+    return option.synopsis if option.letter else "    " + option.synopsis
+
+
+def _prefixes(long: str, longs: list[str]) -> list[str]:
+    """Every shorter spelling of a long name that means no other."""
+    heads = [long[:size] for size in range(1, len(long))]
+    return [f"--{head}" for head in heads if [name for name in longs if name.startswith(head)] == [long]]
+
+
+def command(table: Table, forms: tuple[str, ...], about: str) -> click.Command:
+    """The click command of a table. `forms` are the usage lines without the program's name."""
+    return _Command(table, forms, about)
+
+
+def text(table: Table, forms: tuple[str, ...], about: str) -> str:
+    """The text of --help, at most 80 columns wide."""
+    shown = command(table, forms, about)
+    return shown.get_help(click.Context(shown, info_name="pync")) + "\n"
+
+
+def complete(table: Table, forms: tuple[str, ...], about: str) -> None:
+    """Answer the shell, which asks in the environment (`_PYNC_COMPLETE`): prints, and ends with SystemExit."""
+    command(table, forms, about).main(args=[], prog_name="pync", complete_var="_PYNC_COMPLETE")

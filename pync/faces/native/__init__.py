@@ -1,0 +1,1 @@
+"""pync's own command line."""

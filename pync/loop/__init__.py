@@ -1,0 +1,1 @@
+"""The loop: tasks, what wakes them, and the operating system's signals."""

@@ -1,0 +1,59 @@
+"""Operating-system signals, brought to the loop as what everything else is: bytes on a descriptor.
+
+`set_wakeup_fd` writes each signal's number into a pipe; a task reads it there, between two steps of the others, so no
+signal ever strikes in the middle of something. A signal that was ignored when we started (nohup, a background job of
+a script) stays ignored.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pync.errors import Interrupted
+from pync.system import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pync.loop.kernel import Loop
+    from pync.loop.tasks import Signal, Task
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Delivery:
+    """Inside, a stopping signal cancels `main` with `Interrupted`, and SIGCHLD fires `child_ended`.
+
+    On leaving, every disposition is what it was before.
+    """
+
+    def __init__(self, loop: Loop, main: Task, child_ended: Signal) -> None:
+        self._loop = loop
+        self._main = main
+        self._child_ended = child_ended
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        caught = [signum for signum in STOPPING if signal.getsignal(signum) != signal.SIG_IGN]
+        self._reading, self._writing = os.pipe()
+        os.set_blocking(self._writing, False)
+        self._loop.spawn(self._listen(), self._child_ended)
+        self._before = {signum: signal.signal(signum, lambda *_: None) for signum in (*caught, signal.SIGCHLD)}
+        self._wakeup = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(self._wakeup)
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+        os.close(self._reading)
+        os.close(self._writing)
+
+    async def _listen(self) -> None:
+        while True:
+            await self._loop.readable(self._reading)
+            for signum in os.read(self._reading, 64):
+                if signum == signal.SIGCHLD:
+                    self._child_ended.fire()
+                else:
+                    self._main.cancel(Interrupted(signum))

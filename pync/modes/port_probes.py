@@ -1,0 +1,144 @@
+"""Probing: whether the ports of one address are open.
+
+Theory: a connect that is asked for a second time tells how it stands (connect(2)): refused, connected, or still under
+way. On this machine, and wherever the answer is there already, that costs no wait; and Linux leaves a socket that was
+refused as good as new, so one socket serves thousands of ports. Any other answer uses the socket up.
+
+UDP answers nothing when a port is open: it is closed when the host says so (ICMP), and taken for open when it stays
+silent.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from pync.net.dial import attempt, bind_own, peer_name
+from pync.net.options import new_socket
+from pync.system import socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from pync.context import Run
+
+LIMIT = 5.0  # seconds for each port, unless asked otherwise: the system's own limit is minutes
+UDP_SILENCE = 2.0  # seconds without a refusal after which a UDP port is taken for open
+PROBE = b"\0"  # not an empty datagram: to several netcats that means the end
+UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY)
+CONNECTED = (0, errno.EISCONN)
+
+
+def with_port(name: Any, port: int | None) -> Any:
+    """A socket's address with another port; None leaves it as it is (unix)."""
+    return name if port is None else (name[0], port, *name[2:])
+
+
+class Probe:
+    """Probes the ports of one address, with a new socket for each: UDP, and unix sockets (whose port is None)."""
+
+    def __init__(self, run: Run, family: int, name: Any, own: Any) -> None:
+        """`name` is the address as the system gives it, its port does not matter; `own` is what `own_names` gives."""
+        self.loop = run.loop
+        self.config = run.config
+        self.family = family
+        self.name = name
+        self.own = own
+        self.limit = run.config.connect_timeout or LIMIT
+
+    @staticmethod
+    def refusals(probes: Sequence[Any], ports: Sequence[int | None]) -> tuple[int, int]:
+        """How many ports, from the first one on, are refused at once by all; and by how many probes the next one is."""
+        return 0, 0
+
+    def ask(self, port: int | None) -> int:
+        """How the connection to a port stands, which is begun if it is not: an errno. Raises OSError, BindError."""
+        return errno.EINPROGRESS
+
+    async def answer(self, port: int | None, code: int) -> None:
+        """Wait for the answer of a port that `ask` said `code` of. Raises OSError if it is not open within the limit.
+
+        Datagrams: two probes, and the time to be refused.
+        """
+        name = with_port(self.name, port)
+        sock, _ = await self.loop.within(self.limit, attempt(self.loop, self.config, self.family, name, self.own))
+        try:
+            if self.config.datagram and self.family != socket.AF_UNIX:
+                await self._knock(sock)
+        finally:
+            self.loop.forget(sock.fileno())
+            sock.close()
+
+    async def _knock(self, sock: socket.socket) -> None:
+        wait = min(self.limit, UDP_SILENCE) / 2
+        for _ in range(2):
+            sock.send(PROBE)
+            if await self.loop.readable(sock.fileno(), self.loop.clock() + wait):
+                sock.recv(1)  # an answer means open; a refusal is raised here
+                return
+
+    def close(self) -> None:
+        """Close what is open."""
+
+
+class StreamProbe(Probe):
+    """Probes TCP ports, with one socket for as long as they refuse it."""
+
+    _sock: socket.socket | None = None
+
+    @staticmethod
+    def refusals(probes: Sequence[Any], ports: Sequence[int | None]) -> tuple[int, int]:
+        """Never waits. A scan of a near host spends its time here."""
+        try:
+            lines = [(probe.socket().connect_ex, probe.name[0], probe.name[2:]) for probe in probes]
+        except OSError:  # `ask` will tell
+            return 0, 0
+        under_way, refused = errno.EINPROGRESS, errno.ECONNREFUSED
+        for count, port in enumerate(ports):
+            for connect, host, rest in lines:
+                name = (host, port, *rest)
+                code = connect(name)
+                if code == under_way:
+                    code = connect(name)
+                if code != refused:
+                    return count, lines.index((connect, host, rest))
+        return len(ports), 0
+
+    def ask(self, port: int | None) -> int:
+        """Connect twice: the first time begins."""
+        sock, name = self.socket(), with_port(self.name, port)
+        code = sock.connect_ex(name)
+        return sock.connect_ex(name) if code == errno.EINPROGRESS else code
+
+    async def answer(self, port: int | None, code: int) -> None:
+        """Ask again when there is news."""
+        sock, until = self.socket(), self.loop.clock() + self.limit
+        while code in UNDER_WAY:
+            code = self.ask(port) if await self.loop.writable(sock.fileno(), until) else errno.ETIMEDOUT
+        usable = code == errno.ECONNREFUSED
+        if code in CONNECTED and sock.getsockname() == peer_name(sock, None):
+            code = errno.ECONNREFUSED  # nobody was there: we met ourselves on an ephemeral port
+        if not usable:
+            self.close()
+        if code not in CONNECTED:
+            raise OSError(code, os.strerror(code))
+
+    def socket(self) -> socket.socket:
+        """The socket at hand, or a new one. Raises OSError, BindError, ConnectError."""
+        if not self._sock:
+            self._sock = new_socket(self.family, self.config.socket, datagram=False)
+            try:
+                bind_own(self._sock, self.own)
+            except BaseException:
+                self.close()
+                raise
+        return self._sock
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._sock:
+            self.loop.forget(self._sock.fileno())
+            self._sock.close()
+            self._sock = None

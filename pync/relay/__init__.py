@@ -1,0 +1,1 @@
+"""Moving bytes from one end to the other, and ending right."""

@@ -1,0 +1,157 @@
+"""A flow: one direction of a conversation. Source → stages → sink, one chunk in flight.
+
+So memory is bounded, backpressure needs no watermarks, datagram boundaries survive, and one stalled direction never
+stops the other. The flow counts what it moves and knows what it is doing (reading, or writing); the idle limit, the
+silence that ends a conversation and the number of bytes that were not sent all come from that alone. It must never
+know what its ends are, nor decide when a conversation is over: `relay.py` does.
+
+Where no stage has to see the bytes and both ends have a descriptor for it, the kernel moves them (`zerocopy.py`).
+"""
+
+from __future__ import annotations
+
+from pync.loop.tasks import Signal
+from pync.relay.zerocopy import Unsuitable, between
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pync.endpoints import Sink, Source
+    from pync.loop.kernel import Loop
+    from pync.relay.zerocopy import Mover
+    from pync.stages import Stage
+
+
+class Flow:
+    """One direction. `moved` counts bytes written, `reads` the reads."""
+
+    __slots__ = (
+        *("loop", "source", "sink", "stages", "read_limit", "reads", "moved", "ended", "waiting_since", "happened"),
+        *("_eof_sent", "_mover", "_rest"),
+    )
+
+    def __init__(
+        self,
+        loop: Loop,
+        source: Source,
+        sink: Sink,
+        stages: Sequence[Stage] = (),
+        read_limit: int | None = None,
+    ) -> None:
+        self.loop = loop
+        self.source = source
+        self.sink = sink
+        self.stages = stages
+        self.read_limit = read_limit
+        self.reads = 0
+        self.moved = 0
+        self.ended = False  # the source has, and all of it is written
+        self.waiting_since: float | None = None  # when the present wait for the source began
+        self.happened = Signal()  # something was read or written, or the source ended
+        self._eof_sent = False
+        self._mover: Mover | None = None
+        self._rest: memoryview | None = None  # what is being written and was not taken yet
+
+    async def run(self) -> None:
+        """Copy until the source ends, then pass the end-of-file on."""
+        await self.copy()
+        await self.send_eof()
+
+    async def copy(self) -> None:
+        """Copy until the source ends (or the read limit is reached), and flush what the stages hold."""
+        if not await self._by_kernel():
+            await self._by_hand()
+        self.ended = True
+        self.happened.fire()
+
+    async def _by_kernel(self) -> bool:
+        """Have the kernel move all of it; False if the rest has to be copied."""
+        self._mover = mover = None if self.stages or self.read_limit else between(self.loop, self.source, self.sink)
+        if mover is None:
+            return False
+        try:
+            while not self.ended:
+                self.waiting_since = self.loop.clock()
+                await mover.ready(self._step)
+                self.waiting_since = None
+                if not self.ended:
+                    await mover.room()
+        except Unsuitable:
+            return False
+        finally:
+            self.waiting_since = None
+            mover.close()
+        return True
+
+    def _step(self) -> bool:
+        """Move what is there; False if the mover has to wait for room, or the source has ended."""
+        mover = self._mover
+        assert mover is not None
+        try:
+            count = mover.step()
+        except BlockingIOError:
+            return False
+        if not count:
+            self.ended = True
+            return False
+        self.reads += 1
+        self.moved += count
+        self.waiting_since = self.loop.clock()
+        self.happened.fire()
+        return not mover.left
+
+    async def _by_hand(self) -> None:
+        while self.reads != self.read_limit:
+            self.waiting_since = self.loop.clock()
+            try:
+                data = await self.source.read()
+            finally:
+                self.waiting_since = None
+                self.happened.fire()
+            if data is None:
+                break
+            self.reads += 1
+            fed = data
+            for stage in self.stages:
+                fed = stage.feed(fed)
+            if fed or not data:  # an empty datagram is data; what a stage swallowed is not
+                await self.send(fed)
+        await self._flush()
+
+    async def send(self, data: bytes) -> None:
+        """Write all of `data`. Also for those who put in a word of their own: one after the other, never mixed.
+
+        After the end-of-file nothing can be said any more, and nothing is.
+        """
+        await self._turn()
+        if self._eof_sent:
+            return
+        self._rest = memoryview(data)
+        while self._rest is not None:  # at least once: an empty datagram is written too
+            written = await self.sink.write(self._rest)
+            self.moved += written
+            self._rest = self._rest[written:] or None
+        self.happened.fire()
+
+    async def send_eof(self) -> None:
+        """Pass the end-of-file on, after what is being written."""
+        await self._turn()
+        self._eof_sent = True
+        await self.sink.send_eof()
+
+    def unsent(self) -> int:
+        """Bytes that are known to be left: read and not written, or in the regular file that is the source."""
+        return len(self._rest or b"") + (self._mover.left if self._mover else 0) + self.source.unread()
+
+    async def _turn(self) -> None:
+        while self._rest is not None:
+            await self.loop.wait(self.happened)
+
+    async def _flush(self) -> None:
+        for position, stage in enumerate(self.stages):
+            tail = stage.flush()
+            for later in self.stages[position + 1 :]:
+                tail = later.feed(tail)
+            if tail:
+                await self.send(tail)

@@ -1,0 +1,248 @@
+"""Moving bytes inside the kernel: sendfile and splice, where both ends of a flow have a descriptor for it.
+
+Theory. `between` looks at the two descriptors and answers a mover, or None. A mover's `step` is a system call or two:
+it moves what it can and says how many bytes, and no byte ever comes up to Python. The waiting, the order and the ends
+are those of the copying loop: the flow drives both.
+- A regular file goes out by sendfile, in slices that leave the others their turn.
+- A pipe and a socket are spliced directly. The size of the pipe decides the speed, so it is grown, never shrunk.
+- A socket reaches a file or a device through a pipe of our own.
+- From a socket to a socket little is copied, and much goes through a pipe of our own.
+The kernel refuses some ends (a file opened to append, /dev/full, files of /proc) with EINVAL, and it does so before
+the first byte: `step` then raises `Unsuitable`, and the copying loop takes over where this one stands.
+
+splice(2) says EAGAIN without saying which side it means. The source was just seen readable, so the flow waits for
+room in the target, and then for the source again, should another have emptied it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from pync.descriptors import grow, roomy_pipe
+from pync.endpoints import FEW
+from pync.endpoints.stdio import FileSource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pync.endpoints import Sink, Source
+    from pync.loop.kernel import Loop
+    from pync.loop.tasks import Work
+
+SLICE = 1 << 20  # bytes moved by one call, and the size of the pipes that this takes
+REFUSED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
+UNREADABLE = (errno.EBADF, errno.EIO)  # what a file or device says that cannot be read
+
+
+class Unsuitable(Exception):
+    """The kernel does not move bytes between these two, and the call that showed it has moved none."""
+
+
+def between(loop: Loop, source: Source, sink: Sink) -> Mover | None:
+    """A mover from source to sink, or None where the kernel can do nothing for them."""
+    from_fd, to_fd = source.raw(), sink.raw()
+    if from_fd is None or to_fd is None or not hasattr(os, "splice"):
+        return None
+    mover = _mover(stat.S_IFMT(os.fstat(from_fd).st_mode), stat.S_IFMT(os.fstat(to_fd).st_mode))
+    try:
+        return mover(loop, source, sink, from_fd, to_fd) if mover else None
+    except OSError:  # no descriptor left for a pipe: copying needs none
+        return None
+
+
+def _mover(from_kind: int, to_kind: int) -> type[Mover] | None:
+    match from_kind, to_kind:
+        case stat.S_IFREG, stat.S_IFSOCK:
+            return SendFile
+        case (stat.S_IFIFO, stat.S_IFSOCK) | (stat.S_IFSOCK, stat.S_IFIFO):
+            return Splice
+        case stat.S_IFSOCK, stat.S_IFREG | stat.S_IFCHR:
+            return Pipeline
+        case stat.S_IFSOCK, stat.S_IFSOCK:
+            return Tunnel
+    return None
+
+
+class Mover:
+    """Moves bytes from a source to a sink whose descriptors the kernel can connect."""
+
+    def __init__(self, loop: Loop, source: Source, sink: Sink, from_fd: int, to_fd: int) -> None:
+        self.loop = loop
+        self.source = source
+        self.sink = sink
+        self.from_fd = from_fd
+        self.to_fd = to_fd
+        self.into_socket = stat.S_ISSOCK(os.fstat(to_fd).st_mode)
+        self.begun = False
+        self.left = 0  # bytes taken from the source that have not reached the sink
+
+    def ready(self, repeat: Callable[[], bool]) -> Work[bool]:
+        """Each time the source has something to give, or an end or an error to tell: `repeat`."""
+        return self.loop.readable(self.from_fd, repeat=repeat)
+
+    def room(self) -> Work[bool]:
+        """Wait until the sink takes something, or has an error to tell."""
+        return self.loop.writable(self.to_fd)
+
+    def step(self) -> int:
+        """Move some bytes and return how many, 0 at end-of-file.
+
+        Raises BlockingIOError when one side is not ready, Unsuitable, or what broke the socket or the sink.
+        """
+        try:
+            count = self.move()
+        except OSError as error:
+            raise self.broken(error, self.sink if self.into_socket else self.source) from None
+        self.begun = True
+        return count
+
+    def move(self) -> int:
+        """The system call. Raises OSError."""
+        raise NotImplementedError
+
+    def broken(self, error: OSError, end: Source | Sink) -> Exception:
+        """What is to be raised for an error: itself if an end is not ready, Unsuitable, or what that end makes of it.
+
+        Unsuitable is what is better left to the copying loop, and only while nothing is left here: what the kernel
+        refuses, a source that cannot be read, and a pipe that nobody reads: at the source's end that does not matter.
+        """
+        if isinstance(error, BlockingIOError):
+            return error
+        unheard = error.errno == errno.EPIPE and not self.into_socket
+        refused = error.errno in REFUSED and not self.begun
+        if not self.left and (unheard or refused or error.errno in UNREADABLE):
+            return Unsuitable()
+        return end.failed(error)
+
+    def close(self) -> None:
+        """Give back what the mover itself holds."""
+
+
+class SendFile(Mover):
+    """From a regular file to a socket: from the descriptor's position, or from the source's own."""
+
+    def ready(self, repeat: Callable[[], bool]) -> Work[bool]:
+        """A file always has. Waiting for the socket instead gives the others their turn."""
+        return self.loop.writable(self.to_fd, repeat=repeat)
+
+    def move(self) -> int:
+        """sendfile(2)."""
+        if not isinstance(self.source, FileSource):
+            return os.sendfile(self.to_fd, self.from_fd, None, SLICE)
+        count = os.sendfile(self.to_fd, self.from_fd, self.source.position, SLICE)
+        self.source.position += count
+        return count
+
+
+class Splice(Mover):
+    """Between a pipe and a socket."""
+
+    def __init__(self, loop: Loop, source: Source, sink: Sink, from_fd: int, to_fd: int) -> None:
+        super().__init__(loop, source, sink, from_fd, to_fd)
+        grow(from_fd if self.into_socket else to_fd, SLICE)
+
+    def move(self) -> int:
+        """splice(2)."""
+        return os.splice(self.from_fd, self.to_fd, SLICE, None, None, os.SPLICE_F_NONBLOCK)
+
+
+class Pipeline(Mover):
+    """From a socket to a file or a device, through a pipe of our own."""
+
+    def __init__(self, loop: Loop, source: Source, sink: Sink, from_fd: int, to_fd: int) -> None:
+        super().__init__(loop, source, sink, from_fd, to_fd)
+        self.out, self.into = os.pipe()
+        grow(self.into, SLICE)
+
+    def room(self) -> Work[bool]:
+        """Files and devices always have it: it is the source that was not ready."""
+        return self.loop.readable(self.from_fd)
+
+    def step(self) -> int:
+        """As for all; the target is asked for its consent, with an empty pipe, before the first byte."""
+        if not self.begun:
+            try:
+                os.splice(self.out, self.to_fd, SLICE, None, None, os.SPLICE_F_NONBLOCK)
+            except OSError as error:
+                if isinstance(refusal := self.broken(error, self.sink), Unsuitable):
+                    raise refusal from None
+        return super().step()
+
+    def move(self) -> int:
+        """Fill our pipe from the socket, and empty it into the target."""
+        count = left = os.splice(self.from_fd, self.into, SLICE, None, None, os.SPLICE_F_NONBLOCK)
+        while left:
+            try:
+                left -= os.splice(self.out, self.to_fd, left)
+            except OSError as error:
+                raise self.sink.failed(error) from None
+        return count
+
+    def close(self) -> None:
+        """Close the pipe."""
+        os.close(self.out)
+        os.close(self.into)
+
+
+class Tunnel(Mover):
+    """From a socket to a socket. Nothing new is read while something is left here.
+
+    Little is copied: that takes two calls as well, and who only talks holds no pipe. Once a read was full there is
+    a pipe, until it brings little again; where none is to be had, copying goes on.
+    """
+
+    def __init__(self, loop: Loop, source: Source, sink: Sink, from_fd: int, to_fd: int) -> None:
+        super().__init__(loop, source, sink, from_fd, to_fd)
+        self.pipe: tuple[int, int] | tuple[()] = ()
+        self.copied = b""  # what is left, if it is not in the pipe
+        self.much = False
+
+    def ready(self, repeat: Callable[[], bool]) -> Work[bool]:
+        """While something is left, it is the sink that has to be ready."""
+        if self.left:
+            return self.loop.writable(self.to_fd, repeat=lambda: not repeat() and self.left > 0)
+        return super().ready(repeat)
+
+    def step(self) -> int:
+        """As for all; what counts is what has reached the sink."""
+        if not self.left:
+            self._take()
+        count = self._give() if self.left else 0
+        if self.pipe and not (self.left or self.much):
+            self.close()
+        return count
+
+    def _take(self) -> None:
+        if self.much and not self.pipe:
+            self.pipe = roomy_pipe(SLICE)
+        try:
+            if self.pipe:
+                self.left = os.splice(self.from_fd, self.pipe[1], SLICE, None, None, os.SPLICE_F_NONBLOCK)
+                self.begun = True
+            else:
+                self.copied = os.read(self.from_fd, FEW)
+                self.left = len(self.copied)
+        except OSError as error:
+            raise self.broken(error, self.source) from None
+        self.much = self.left >= FEW
+
+    def _give(self) -> int:
+        try:
+            if self.pipe:
+                count = os.splice(self.pipe[0], self.to_fd, self.left, None, None, os.SPLICE_F_NONBLOCK)
+            else:
+                count = os.write(self.to_fd, self.copied)
+                self.copied = self.copied[count:]
+        except OSError as error:
+            raise self.broken(error, self.sink) from None
+        self.left -= count
+        return count
+
+    def close(self) -> None:
+        """Close the pipe, if there is one."""
+        pipe, self.pipe = self.pipe, ()
+        for end in pipe:
+            os.close(end)

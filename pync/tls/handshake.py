@@ -1,0 +1,78 @@
+"""Putting TLS over a stream: the handshake with its deadline, the pin, and the report of what came of it."""
+
+from __future__ import annotations
+
+import hashlib  # noqa: F401 - `fingerprint` does; at a server's first handshake its file may be out of reach
+
+from pync.errors import TimedOut, TlsError
+from pync.events import Secured
+from pync.tls.certificate import PREFIX, fingerprint
+from pync.tls.reasons import described
+from pync.tls.stream import TlsStream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from pync.endpoints.streams import Stream
+    from pync.events import Report
+
+HANDSHAKE = 30.0  # seconds that a handshake may take where nothing else was asked for
+
+
+async def secure(
+    below: Stream,
+    context: SSLContext,
+    *,
+    server_side: bool,
+    server_name: str | None,
+    pin: bytes | None,
+    limit: float | None,
+    report: Report,
+) -> TlsStream:
+    """The stream under TLS. `below` is closed if that fails.
+
+    `server_name` is the name to ask for and to verify, `pin` the digest of the only certificate that will do, `limit`
+    seconds are given to the peer. Raises TlsError, PeerLost, TimedOut.
+    """
+    try:
+        name = None if server_side else spoken(server_name)
+        stream = TlsStream(below, context, server_side=server_side, server_name=name)
+        try:
+            await below.loop.within(limit, stream.handshake())
+        except TimeoutError:
+            raise TimedOut(f"TLS handshake with {below.peer}", f"no answer for {limit:g} s") from None
+        if pin is not None:
+            _compare(stream, pin)
+    except BaseException:
+        below.close()
+        raise
+    report(_secured(stream))
+    return stream
+
+
+def spoken(name: str | None) -> str | None:
+    """A host as TLS knows it: without the dot at the end of a full name (RFC 6066 §3), without an address's zone."""
+    if name is None:
+        return None
+    return name.partition("%")[0] if ":" in name else name.removesuffix(".")
+
+
+def _compare(stream: TlsStream, pin: bytes) -> None:
+    """Raises TlsError unless the peer's certificate is the pinned one. Nothing of ours has been sent yet."""
+    wanted, der = PREFIX + pin.hex(), stream.tls.getpeercert(binary_form=True)
+    shown = fingerprint(der) if der else "none at all"
+    if shown != wanted:
+        raise TlsError(f"TLS handshake with {stream.peer}", f"the certificate is {shown}, not the pinned {wanted}")
+
+
+def _secured(stream: TlsStream) -> Secured:
+    tls = stream.tls
+    cipher = tls.cipher()
+    return Secured(
+        peer=stream.peer,
+        protocol=tls.version() or "",
+        cipher=cipher[0] if cipher else "",
+        alpn=tls.selected_alpn_protocol(),
+        certificate=described(tls),
+    )

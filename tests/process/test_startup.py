@@ -1,0 +1,305 @@
+"""Starting: no run imports anything costly, nor anything of a feature that it was not asked for.
+
+It is the installed command that is asked, and what the interpreter imports by itself is left out.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import socket
+import sys
+from functools import cache
+from typing import TYPE_CHECKING
+
+import encrypted
+import pytest
+from harness import PYNC, UNMEASURED, Running, announced, connect, run, serve
+from layers import COSTLY, within
+from pairs import drain
+
+from pync import engine
+from pync.config import Config
+
+if TYPE_CHECKING:
+    import ssl
+
+    from certificates import Authority
+
+    from pync.events import Event
+
+# -- What may be imported ----------------------------------------------------------------------------------------
+
+# Each feature, and the modules and folders that are its own: a run that does not ask for it must not import them.
+FEATURES = {
+    "moving bytes": ("endpoints", "relay", "sessions"),
+    "scanning": ("modes.scan", "modes.port_probes"),
+    "listening": ("modes.listen", "connections.incoming", "net.access", "net.bind"),
+    "serving": ("services.server",),
+    "shared stdio": ("endpoints.client_queues", "endpoints.shared_stdio", "services.stdio"),
+    "programs": ("endpoints.child", "sessions.program"),
+    "datagrams": ("connections.next_address", "endpoints.datagrams", "endpoints.datagram_server", "endpoints.segments"),
+    "wrappers": ("endpoints.pacing", "endpoints.wrappers"),
+    "stages": ("stages",),
+    "logs": ("relay.log_files", "relay.hexdump"),
+    "hub": ("services.hub", "stages.chat_lines"),
+    "forwarding": ("relay.bridge", "services.forward"),
+    "proxies": ("protocols", "connections.proxy_client", "connections.talk", "services.proxy"),
+    "HTTP": ("protocols.http_answer", "services.http_answer"),
+    "TLS": ("tls",),
+    "other users": ("net.privileges",),
+    "options of TLS, proxies and relaying": ("faces.native.tls_and_proxy",),
+    "help": ("faces.click_help",),
+}
+CONVERSATION = {"moving bytes"}
+LISTENER = CONVERSATION | {"listening"}
+# A server has all that a session may need before its files are out of reach, or its descriptors are used up.
+SERVER = LISTENER | {"serving", "programs", "datagrams", "wrappers", "stages"}
+EXTRA = {"options of TLS, proxies and relaying"}
+
+# Of all others: what no run imports that does not need it for what it was asked.
+RARE = COSTLY | {"click", "h11", "ipaddress", "mimetypes", "random", "ssl", "tempfile", "threading", "tty"}
+SSL = {"enum", "functools", "re", "socket", "ssl"}  # of these, what `import ssl` is
+
+
+# -- Asking the interpreter --------------------------------------------------------------------------------------
+
+
+def python(*arguments: str) -> list[str]:
+    """An interpreter that tells on stderr what it imports."""
+    return [sys.executable, "-X", "importtime", *arguments]
+
+
+START = python(*PYNC)
+
+
+def named(err: str) -> set[str]:
+    """The modules in what `-X importtime` tells."""
+    return {line.rpartition("|")[2].strip() for line in err.splitlines() if line.startswith("import time:")}
+
+
+@cache
+def bare() -> frozenset[str]:
+    """What the interpreter imports by itself."""
+    return frozenset(named(run(python("-c", "pass"), env=UNMEASURED).err))
+
+
+class Imported:
+    """What a run imported: modules of pync, without that prefix, and others."""
+
+    def __init__(self, err: str) -> None:
+        names = named(err) - bare()
+        self.own = {name.removeprefix("pync.") for name in names if name.startswith("pync.")}
+        self.features = {
+            feature
+            for feature, rooms in FEATURES.items()
+            if any(within(name, room) for name in self.own for room in rooms)
+        }
+        self.others = {name for name in names if not name.startswith("pync")}
+
+
+def client(*options: str, host: str = "127.0.0.1", port: int = 0, stdin: bytes = b"hello\n") -> Imported:
+    """Run pync against a server that echoes: that one, or one of our own."""
+    with serve(echo) as (_, ours):
+        result = run([*START, *options, host, str(port or ours)], stdin, env=UNMEASURED)
+    assert result.status == 0, result.err
+    assert result.out == (b"" if "-z" in options else stdin)
+    return Imported(result.err)
+
+
+def echo(conn: socket.socket) -> None:
+    while data := conn.recv(4096):
+        conn.sendall(data)
+
+
+def server(*options: str, answer: bytes = b"", context: ssl.SSLContext | None = None) -> Imported:
+    """Run a pync that listens, and talk to it. One that goes on without its client is ended by a signal."""
+    goes_on = "-k" in options
+    with announced(Running([*START, "-v", "-l", *options, "127.0.0.1", "0"], env=UNMEASURED)) as process:
+        process.close_stdin()
+        assert answered(process.port, context) == answer
+        if goes_on:
+            process.signal(signal.SIGTERM)
+        result = process.finish()
+    assert result.status == (143 if goes_on else 0), result.err
+    return Imported(result.err)
+
+
+def answered(port: int, context: ssl.SSLContext | None) -> bytes:
+    """What a server answers, to the end of file after ours."""
+    if context:
+        with encrypted.greeted(context, port) as peer:
+            peer.sendall(b"hello\n")
+            encrypted.say_end(peer)
+            return encrypted.drain(peer)
+    with connect(port) as plain:
+        plain.sendall(b"hello\n")
+        plain.shutdown(socket.SHUT_WR)
+        return drain(plain)
+
+
+# -- The laws ----------------------------------------------------------------------------------------------------
+
+
+def test_a_scan_imports_nothing_that_moves_bytes() -> None:
+    imported = client("-z")
+    assert imported.features == {"scanning"}
+    assert imported.others & RARE <= {"resource"}
+
+
+def test_connecting_imports_what_a_conversation_needs() -> None:
+    imported = client()
+    assert imported.features == CONVERSATION
+    assert imported.others & RARE == set()
+
+
+def test_listening_imports_what_a_conversation_needs() -> None:
+    imported = server()
+    assert imported.features == LISTENER
+    assert imported.others & RARE == set()
+
+
+def test_a_program_imports_what_a_program_needs() -> None:
+    imported = server("--filter", "cat", answer=b"hello\n")
+    assert imported.features == LISTENER | {"programs"}
+    assert imported.others & RARE <= {"tty"}
+
+
+@pytest.mark.parametrize(
+    ("options", "more"),
+    [
+        (["-C"], {"stages"}),
+        (["-t"], {"stages"}),
+        (["-i", "1ms"], {"wrappers"}),
+        (["--delay", "1ms"], {"wrappers"}),
+        (["-o", "/dev/null"], {"logs"}),
+    ],
+    ids=["crlf", "telnet", "pace", "delay", "log"],
+)
+def test_what_is_asked_for_is_imported_and_nothing_beside_it(options: list[str], more: set[str]) -> None:
+    imported = client(*options, stdin=b"hello\r\n")
+    assert imported.features == CONVERSATION | more
+    assert imported.others & RARE == set()
+
+
+def test_a_server_imports_what_its_sessions_may_need() -> None:
+    imported = server("-k")
+    assert imported.features == SERVER | {"shared stdio"}
+    assert imported.others & RARE == {"tty"}
+
+
+@pytest.mark.parametrize("kind", ["--broker", "--chat"])
+def test_a_hub_imports_what_a_hub_needs(kind: str) -> None:
+    with announced(Running([*START, "-v", "-l", kind, "127.0.0.1", "0"], env=UNMEASURED)) as process:
+        with connect(process.port) as one, connect(process.port) as other:
+            process.expect("^Connection received", count=2)
+            one.sendall(b"hello\n")
+            heard = b""
+            while not heard.endswith(b"hello\n"):
+                heard += other.recv(4096)
+        process.signal(signal.SIGTERM)
+        imported = Imported(process.finish().err)
+    assert imported.features == SERVER | EXTRA | {"hub", "shared stdio"}
+    assert imported.others & RARE == {"tty"}
+
+
+def test_forwarding_imports_what_forwarding_needs() -> None:
+    with serve(echo) as (host, port):
+        imported = server("-k", "--to", f"{host}:{port}", answer=b"hello\n")
+    assert imported.features == SERVER | EXTRA | {"forwarding"}
+    assert imported.others & RARE == {"tty"}
+
+
+def test_a_way_through_a_proxy_imports_what_a_proxy_needs() -> None:
+    def proxy(conn: socket.socket) -> None:
+        conn.recv(3)
+        conn.sendall(b"\5\0")
+        conn.recv(10)
+        conn.sendall(b"\5\0\0\1" + bytes(6))
+        echo(conn)
+
+    with serve(proxy) as (host, port):
+        imported = client("-x", f"{host}:{port}")
+    assert imported.features == CONVERSATION | EXTRA | {"proxies"}
+    assert imported.others & RARE == set()
+
+
+# -- TLS ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_client_under_tls_imports_what_tls_needs(authority: Authority) -> None:
+    context = encrypted.server_side(authority.server)
+
+    def echo_under_tls(conn: socket.socket) -> None:
+        with context.wrap_socket(conn, server_side=True) as peer:
+            echo(peer)
+            peer.unwrap()
+
+    with serve(echo_under_tls) as (host, port):
+        imported = client(*encrypted.trusting(authority), host=host, port=port)
+    assert imported.features == CONVERSATION | EXTRA | {"TLS"}
+    assert imported.others & RARE == SSL - bare()
+
+
+@pytest.mark.parametrize(
+    ("options", "more"), [([], LISTENER), (["-k"], SERVER | {"shared stdio"})], ids=["one client", "many"]
+)
+def test_a_listener_under_tls_imports_what_tls_needs(options: list[str], more: set[str], authority: Authority) -> None:
+    imported = server(*options, *encrypted.ours(authority.server), context=encrypted.client_side(authority))
+    assert imported.features == more | EXTRA | {"TLS"}
+    assert imported.others & RARE - {"tty"} == SSL - bare()
+
+
+# -- Others ------------------------------------------------------------------------------------------------------
+
+
+def test_the_version_is_told_without_an_engine() -> None:
+    result = run([*START, "--version"], env=UNMEASURED)
+    assert result.status == 0
+    assert Imported(result.err).features == set()
+
+
+# -- The collector -----------------------------------------------------------------------------------------------
+
+# Runs pync with an engine that tells whether garbage is collected when it is reached.
+REACHED = """
+import gc, os, sys, types
+from pync.cli import main
+
+def run(*_):
+    os.write(1, b"on" if gc.isenabled() else b"off")
+    os._exit(0)
+
+sys.modules["pync.engine"] = types.ModuleType("pync.engine")
+sys.modules["pync.engine"].run = run
+sys.argv = ["pync", "127.0.0.1", "1"]
+main()
+"""
+
+
+def test_no_garbage_is_collected_during_the_start() -> None:
+    assert run([sys.executable, "-c", REACHED], env=UNMEASURED).out == b"off"
+
+
+def test_garbage_is_collected_while_the_loop_runs_and_what_was_there_before_is_left_out() -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    def report(event: Event) -> None:
+        seen.append((gc.isenabled(), gc.get_freeze_count() > 0))
+
+    gc.disable()
+    try:
+        with serve(echo) as (host, port):
+            engine.run(Config(mode="scan", host=host, ports=(port,)), report)
+    finally:
+        gc.unfreeze()
+        gc.enable()
+    assert seen == [(True, True)]
+
+
+def test_who_runs_the_engine_with_the_collector_on_keeps_it_as_it_is() -> None:
+    frozen = gc.get_freeze_count()
+    with serve(echo) as (host, port):
+        engine.run(Config(mode="scan", host=host, ports=(port,)), lambda event: None)
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == frozen

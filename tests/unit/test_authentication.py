@@ -1,0 +1,310 @@
+"""Laws of HTTP authentication: the examples of its RFCs, and that our proxy believes our client and nobody else."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import pytest
+from harness import require, run, serve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pync.protocols.dialogue import Refused
+from pync.protocols.http_auth import (
+    HASHES,
+    NONCE_LIFE,
+    REALM,
+    Challenge,
+    answer,
+    basic,
+    demands,
+    is_fresh,
+    judge,
+    make_nonce,
+    parse,
+)
+
+if TYPE_CHECKING:
+    import socket
+
+LOGIN = ("Mufasa", "Circle of Life")
+SECRET = b"only the proxy knows"
+TARGET = "example.org:443"
+
+MUFASA = (
+    'realm="http-auth@example.org", qop="auth, auth-int", algorithm={}, '
+    'nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"'
+)
+MUFASAS_CNONCE = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ"
+
+texts = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=20)
+users = texts.filter(lambda text: ":" not in text)
+algorithms = [each + session for each in HASHES for session in ("", "-sess", "-SESS")]
+
+
+def fresh(nonce: str) -> bool:
+    return is_fresh(nonce, SECRET, now=1000)
+
+
+def judged(credentials: str | None, login: tuple[str, str] = LOGIN, method: str = "CONNECT") -> str:
+    return judge(credentials, login, method, {TARGET}, fresh)
+
+
+def challenge(nonce: str = make_nonce(SECRET, 1000), **parameters: str) -> str:
+    return f'Digest realm="{REALM}", nonce="{nonce}"' + "".join(f', {name}="{parameters[name]}"' for name in parameters)
+
+
+# -- Examples ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "response"),
+    [
+        ("MD5", "8ca523f5e9506fed4657c9700eebdbec"),
+        ("SHA-256", "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
+    ],
+)
+def test_digest_answers_as_in_rfc_7616_section_3_9_1(algorithm: str, response: str) -> None:
+    given = answer(["Digest " + MUFASA.format(algorithm)], LOGIN, "GET", "/dir/index.html", MUFASAS_CNONCE)
+    assert given == (
+        'Digest username="Mufasa", realm="http-auth@example.org", '
+        'nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", uri="/dir/index.html", '
+        f'algorithm={algorithm}, opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS", qop=auth, nc=00000001, '
+        f'cnonce="{MUFASAS_CNONCE}", response="{response}"'
+    )
+
+
+def test_digest_hides_the_user_as_in_rfc_7616_section_3_9_2() -> None:
+    """With the hash as its erratum has it: the one printed was made with a truncated SHA-512."""
+    text = 'Digest realm="api@example.org", qop="auth", algorithm=SHA-512-256, nonce="n", userhash=true, charset=UTF-8'
+    given = answer([text], ("Jäsøn Doe", "Secret, or not?"), "GET", "/doe.json", "c")
+    assert given is not None
+    parameters = parse(given)[0].parameters
+    assert parameters["username"] == "793263caabb707a56211940d90411ea4a575adeccb7e360aeb624ed06ece9b0b"
+    assert parameters["userhash"] == "true"
+
+
+def test_digest_answers_as_in_rfc_2069_where_no_quality_is_offered() -> None:
+    """By hand: H(H(user:realm:password):nonce:H(method:uri))."""
+    given = answer(['Digest realm="r", nonce="n"'], ("u", "p"), "CONNECT", "h:1", "unused")
+    secret, request = (hashlib.md5(text).hexdigest() for text in (b"u:r:p", b"CONNECT:h:1"))
+    response = hashlib.md5(f"{secret}:n:{request}".encode()).hexdigest()
+    assert given == f'Digest username="u", realm="r", nonce="n", uri="h:1", response="{response}"'
+
+
+@pytest.mark.parametrize(
+    ("login", "credentials"),
+    [
+        (("Aladdin", "open sesame"), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),  # RFC 7617, section 2
+        (("test", "123£"), "Basic dGVzdDoxMjPCow=="),  # RFC 7617, section 2.1
+        (("", "a:b"), "Basic OmE6Yg=="),
+    ],
+)
+def test_basic_answers_as_in_rfc_7617(login: tuple[str, str], credentials: str) -> None:
+    assert answer(['Basic realm="WallyWorld"'], login, "GET", "/", "unused") == basic(login) == credentials
+    assert judged(credentials, login) == "granted"
+
+
+# -- Challenges --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "challenges"),
+    [
+        ("Negotiate", [("negotiate", "", {})]),
+        ("Negotiate dG9rZW4=", [("negotiate", "dG9rZW4=", {})]),
+        ("NTLM a==, Basic realm=x", [("ntlm", "a==", {}), ("basic", "", {"realm": "x"})]),
+        (r'Basic realm="a \"b\\, c\", d"', [("basic", "", {"realm": 'a "b\\, c", d'})]),
+        ('Digest REALM = "r" ,, nonce=n, Basic', [("digest", "", {"realm": "r", "nonce": "n"}), ("basic", "", {})]),
+        (", ,Newauth realm=\"\", title='t'", [("newauth", "", {"realm": "", "title": "'t'"})]),
+        ("Basic, Digest nonce=n", [("basic", "", {}), ("digest", "", {"nonce": "n"})]),
+        ('Digest realm="r", nonce="never closed', [("digest", "", {"realm": "r"}), ("nonce", "", {})]),
+        ('realm="r", Basic', []),
+        ("", []),
+        ("@", []),
+    ],
+)
+def test_challenges_are_told_from_each_other(text: str, challenges: list[tuple[str, str, dict[str, str]]]) -> None:
+    expected = [Challenge(scheme=scheme, token=token, parameters=dict_) for scheme, token, dict_ in challenges]
+    assert parse(text) == expected
+
+
+@given(
+    st.text() | st.lists(st.sampled_from(['"', "\\", "Digest ", "Basic", " ", ",", "=", "a", "nonce="])).map("".join)
+)
+def test_any_text_is_read_and_judged(text: str) -> None:
+    for each in parse(text):
+        assert each.scheme == each.scheme.lower()
+    assert answer([text], ("u", "p"), "CONNECT", TARGET, "c") in (None, basic(("u", "p")))
+    assert judged(text) == "denied"
+
+
+MD5, SHA, SHA512 = ('Digest realm="r", nonce="n", algorithm=' + each for each in ("MD5", "SHA-256", "SHA-512-256"))
+
+
+@pytest.mark.parametrize(
+    ("challenges", "chosen"),
+    [
+        ([f"Basic realm=x, {MD5}, {SHA}"], "SHA-256"),
+        ([MD5, SHA512, SHA, "Basic"], "SHA-512-256"),
+        ([SHA + "-sess", MD5], "SHA-256-sess"),
+        ([MD5.lower(), "Negotiate"], "md5"),
+        (["Basic", 'Digest realm="r", nonce="n", algorithm=SHA-3'], "Basic"),
+        (["Basic", 'Digest realm="r", nonce="n", qop="auth-int"'], "Basic"),
+        (["Basic", 'Digest realm="r"'], "Basic"),
+        (["Basic", 'Digest nonce="n"'], "Basic"),
+        (["Negotiate, Bearer"], None),
+        ([], None),
+    ],
+)
+def test_the_strongest_that_is_known_is_answered(challenges: list[str], chosen: str | None) -> None:
+    given = answer(challenges, LOGIN, "CONNECT", TARGET, "c")
+    if given is None or given.startswith("Basic"):
+        assert (given and "Basic") == chosen
+    else:
+        assert parse(given)[0].parameters["algorithm"] == chosen
+
+
+@pytest.mark.parametrize("login", [("a\nb", ""), ("a", "b\r\n"), ("\0", ""), ("a", "\x7f")])
+@pytest.mark.parametrize("demand", ["Basic", MD5])
+def test_control_characters_are_not_sent(login: tuple[str, str], demand: str) -> None:
+    with pytest.raises(Refused, match="control characters"):
+        answer([demand], login, "CONNECT", TARGET, "c")
+
+
+def test_basic_knows_no_colon_in_a_user() -> None:
+    with pytest.raises(Refused, match="colon"):
+        basic(("a:b", "c"))
+
+
+# -- Both together -----------------------------------------------------------------------------------------------
+
+
+@given(
+    users,
+    texts,
+    texts.filter(bool),
+    st.sampled_from([*algorithms, ""]),
+    st.sampled_from(["auth", "auth-int,auth", "AUTH", ""]),
+    st.booleans(),
+)
+def test_our_client_is_believed_by_our_proxy(
+    user: str, password: str, other: str, algorithm: str, quality: str, hidden: bool
+) -> None:
+    parameters = {"qop": quality, "opaque": 'o\\"', "userhash": str(hidden).lower()}
+    text = challenge(**parameters | ({"algorithm": algorithm} if algorithm else {})).replace('o\\"', 'o\\\\\\"')
+    given = answer([text], (user, password), "CONNECT", TARGET, 'c"\\')
+    assert given is not None
+    assert judged(given, (user, password)) == "granted"
+    assert judged(given, (user, password + other)) == "denied"
+    assert judged(given, (user + other, password)) == "denied"
+    assert judged(given, (user, password), "GET") == "denied"
+    assert judge(given, (user, password), "CONNECT", {"example.org:80"}, fresh) == "denied"
+
+
+@given(users, texts, texts.filter(bool))
+def test_basic_credentials_are_believed_if_they_are_right(user: str, password: str, other: str) -> None:
+    assert judged(basic((user, password)), (user, password)) == "granted"
+    assert judged(basic((user, password)), (user, password + other)) == "denied"
+
+
+@given(users, texts)
+def test_our_client_answers_the_demands_of_our_proxy(user: str, password: str) -> None:
+    nonce = make_nonce(SECRET, 1000)
+    given = answer(demands(nonce), (user, password), "CONNECT", TARGET, "c")
+    assert given is not None
+    assert parse(given)[0].parameters["algorithm"] == "SHA-256"
+    assert judged(given, (user, password)) == "granted"
+
+
+def test_a_demand_says_whether_only_the_nonce_was_wrong() -> None:
+    assert ["stale=true" in each for each in demands("n", stale=True)] == [True, True, False]
+    assert [parse(each)[0].parameters.get("stale") for each in demands("n")] == [None, None, None]
+
+
+@pytest.mark.parametrize("moment", [0, 1000 - NONCE_LIFE, 1001])
+def test_an_answer_to_an_old_nonce_is_right_but_stale(moment: int) -> None:
+    text = challenge(nonce=make_nonce(SECRET, moment))
+    assert judged(answer([text], LOGIN, "CONNECT", TARGET, "c")) == "stale"
+    assert judged(answer([text], ("Scar", LOGIN[1]), "CONNECT", TARGET, "c")) == "denied"
+
+
+@pytest.mark.parametrize("nonce", ["", "-", "x", "3e8", "3e8-", "3e8-00", "٣-", make_nonce(b"other", 1000), "f" * 9999])
+def test_a_nonce_that_is_not_ours_is_not_fresh(nonce: str) -> None:
+    assert not fresh(nonce)
+
+
+@given(st.floats(0, 1e9), st.floats(0, 2 * NONCE_LIFE))
+def test_a_nonce_lives_for_its_time(now: float, age: float) -> None:
+    alive = is_fresh(make_nonce(SECRET, now), SECRET, now + age)
+    assert alive == (int(now) <= now + age < int(now) + NONCE_LIFE)
+
+
+RIGHT = answer([challenge(qop="auth")], LOGIN, "CONNECT", TARGET, "c") or ""
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        None,
+        "",
+        "Bearer token",
+        "Basic",
+        "Basic ====",
+        "Basic TXVmYXNh",
+        "Basic TXVmYXNhOkNpcmNsZSBvZiBMaWZ",
+        "Digest",
+        RIGHT.replace('realm="pync"', 'realm="other"'),
+        RIGHT.replace("qop=auth", "qop=auth-int"),
+        RIGHT.replace("qop=auth, ", ""),
+        RIGHT.replace("nc=00000001, ", ""),
+        RIGHT.replace('cnonce="c", ', ""),
+        RIGHT.replace('response="', 'response="0'),
+        RIGHT.partition(", response")[0],
+        RIGHT + ", algorithm=SHA-256",
+        RIGHT + ", algorithm=SHA-3",
+    ],
+)
+def test_credentials_that_lack_anything_are_denied(credentials: str | None) -> None:
+    assert judged(RIGHT) == "granted"
+    assert judged(credentials) == "denied"
+
+
+# -- Others ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "quality"),
+    [
+        ("MD5", None),
+        ("MD5", "auth"),
+        ("MD5-sess", "auth"),
+        ("SHA-256", None),
+        ("SHA-256", "auth"),
+        ("SHA-256-SESS", "auth"),
+    ],
+)
+def test_curl_is_believed(algorithm: str, quality: str | None) -> None:
+    """Not for SHA-512-256: before 8.10 it sends a SHA-256 under that name."""
+    parameters = {"algorithm": algorithm, "opaque": "o"} | ({"qop": quality} if quality else {})
+    demand = f"HTTP/1.1 401 No\r\nWWW-Authenticate: {challenge(**parameters)}\r\nContent-Length: 0\r\n\r\n".encode()
+    heads: list[bytes] = []
+
+    def web_server(conn: socket.socket) -> None:
+        for said in (demand, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"):
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += conn.recv(4096) or b"\r\n\r\n"
+            heads.append(head)
+            conn.sendall(said)
+
+    user = 'Jäsøn Doe:a"b\\ü'
+    with serve(web_server) as (host, port):
+        url = f"http://{host}:{port}/x?y"
+        assert run([require("curl"), "-sS", "--noproxy", "*", "--digest", "-u", user, url]).status == 0
+    lines = [line for line in heads[1].decode().split("\r\n") if line.startswith("Authorization: ")]
+    assert len(lines) == 1
+    login = ("Jäsøn Doe", 'a"b\\ü')
+    assert judge(lines[0].removeprefix("Authorization: "), login, "GET", {"/x?y"}, fresh) == "granted"
+    assert judge(lines[0].removeprefix("Authorization: "), LOGIN, "GET", {"/x?y"}, fresh) == "denied"

@@ -1,0 +1,588 @@
+"""Programs: what they are given, that no byte of theirs is lost, and that none of them outlives its client."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+from conformance import (
+    LARGEST,
+    Bench,
+    Far,
+    FarSocket,
+    bench,
+    descriptors,
+    gather,
+    join,
+    same,
+    terminal,
+    turns,
+    unix_pair,
+)
+from doubles import pipe
+from harness import PAYLOAD
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pync.config import Program
+from pync.endpoints import Half, child
+from pync.endpoints.child import Child
+from pync.endpoints.pipes import TERMINAL, Output
+from pync.errors import ProgramError
+from pync.events import Address
+from pync.loop.tasks import Signal
+from pync.relay.flow import Flow
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+    from pync.endpoints import Bytes
+    from pync.loop.kernel import Loop
+
+SERVES, FILTERS = "serves", "filters"
+both_ways = pytest.mark.parametrize("way", [SERVES, FILTERS])
+MIB = 1 << 20
+
+
+@asynccontextmanager
+async def started(loop: Loop, *argv: str, way: str = FILTERS, **environment: str) -> AsyncIterator[Child]:
+    """A program that is dismissed at the end, and then no child of ours any more."""
+    process = child.start(loop, Program(argv=argv, filters=way == FILTERS), {**os.environ, **environment})
+    try:
+        yield process
+    finally:
+        await process.dismiss()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(process.pid, os.WNOHANG)
+
+
+class Memory(Half):
+    """Says its data in one go, and keeps what it is given."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self.said = [data] if data else []
+        self.heard = b""
+
+    async def read(self) -> bytes | None:
+        return self.said.pop() if self.said else None
+
+    async def write(self, data: Bytes) -> int:
+        self.heard += data
+        return len(data)
+
+    async def send_eof(self) -> None: ...
+
+
+def through(*argv: str, data: bytes = b"", way: str = FILTERS, **environment: str) -> tuple[bytes, int]:
+    """What a program makes of the data, and its status."""
+
+    async def main(loop: Bench) -> tuple[bytes, int]:
+        memory = Memory(data)
+        async with started(loop, *argv, way=way, **environment) as process:
+            await loop.together(Flow(loop, memory, process.input).run(), Flow(loop, process.output, memory).run())
+            return memory.heard, await process.ended()
+
+    return bench(main)
+
+
+def shell(script: str, *, data: bytes = b"", way: str = FILTERS, **environment: str) -> tuple[bytes, int]:
+    return through("sh", "-c", script, data=data, way=way, **environment)
+
+
+# -- No byte is lost or changed ----------------------------------------------------------------------------------
+
+
+@both_ways
+def test_every_byte_value_passes_unchanged(way: str) -> None:
+    data = bytes(range(256)) * 2
+    assert through("cat", data=data, way=way) == (data, 0)
+
+
+@both_ways
+@pytest.mark.parametrize("attempt", range(20))
+def test_nothing_of_the_tail_is_lost(way: str, attempt: int) -> None:
+    data = PAYLOAD(MIB + attempt)
+    answer, status = through("cat", data=data, way=way)
+    same([answer], [data])
+    assert status == 0
+
+
+@both_ways
+def test_a_filter_of_bulk_is_exact(way: str) -> None:
+    data = PAYLOAD(MIB)
+    answer, status = through("tr", "a-z", "A-Z", data=data, way=way, LC_ALL="C")
+    same([answer], [data.translate(bytes.maketrans(bytes(range(97, 123)), bytes(range(65, 91))))])
+    assert status == 0
+
+
+@both_ways
+def test_who_answers_at_the_end_gets_its_end_of_file(way: str) -> None:
+    assert through("sort", data=b"b\na\n", way=way) == (b"a\nb\n", 0)
+    assert through("wc", "-c", data=PAYLOAD(MIB), way=way)[0].split() == [b"%d" % MIB]
+
+
+def test_a_filter_answers_at_once() -> None:
+    unbuffered = any(map(os.path.exists, child.LIBSTDBUF))
+    words = [b"no", b"newline"] if unbuffered else [b"a line\n", b"another\n"]
+
+    async def main(loop: Bench) -> None:
+        async with started(loop, "tr", "a-z", "A-Z") as process:
+            for word in words:
+                await process.input.write(word)
+                assert b"".join(await gather(process.output.read, len(word))) == word.upper()
+
+    bench(main)
+
+
+@both_ways
+def test_what_a_program_does_not_read_is_dropped(way: str) -> None:
+    assert shell("exit 3", data=PAYLOAD(MIB), way=way) == (b"", 3)
+    assert through("head", "-c", "10", data=PAYLOAD(MIB), way=way) == (PAYLOAD(MIB)[:10], 0)
+
+
+@both_ways
+def test_what_is_written_to_a_closed_input_is_dropped(way: str) -> None:
+    async def main(loop: Bench) -> None:
+        async with started(loop, "sh", "-c", "exec <&-; echo closed; exec sleep 60", way=way) as process:
+            assert await process.output.read() == b"closed\n"
+            assert await process.input.write(PAYLOAD(MIB)) == MIB
+
+    bench(main)
+
+
+@both_ways
+def test_its_output_is_read_in_pieces_of_a_size(way: str) -> None:
+    async def main(loop: Bench) -> None:
+        program = Program(argv=("printf", "123456789"), filters=way == FILTERS)
+        process = child.start(loop, program, os.environ, most=4)
+        assert await process.ended() == 0
+        assert [await process.output.read() for _ in range(4)] == [b"1234", b"5678", b"9", None]
+        await process.dismiss()
+
+    bench(main)
+
+
+@asynccontextmanager
+async def screen(loop: Loop) -> AsyncIterator[tuple[Output, Far]]:
+    """The output of a program that has a terminal, and who writes there."""
+    master, slave = terminal()
+    os.set_blocking(master, False)
+    output, far = Output(loop, master), Far(loop, writing=slave)
+    try:
+        yield output, far
+    finally:
+        output.close()
+        far.close()
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.sampled_from([1, TERMINAL - 1, TERMINAL, TERMINAL + 1, 70_000]) | st.integers(1, 20_000), max_size=6)
+)
+def test_however_a_terminal_cuts_it_every_byte_comes_and_a_read_fits_a_datagram(sizes: list[int]) -> None:
+    data = PAYLOAD(sum(sizes))
+
+    async def write(loop: Bench, far: Far) -> None:
+        rest = data
+        for size in sizes:
+            await far.give(rest[:size])
+            rest = rest[size:]
+            await loop.sleep(0)
+
+    async def main(loop: Bench) -> list[bytes]:
+        async with screen(loop) as (output, far):
+            writing = loop.spawn(write(loop, far), Signal())
+            chunks = await gather(output.read, len(data))
+            await join(loop, writing)
+            far.hang_up()
+            assert await output.read() is None
+            return chunks
+
+    chunks = bench(main)
+    same(chunks, [data])
+    assert all(len(chunk) <= LARGEST for chunk in chunks)
+
+
+@pytest.mark.parametrize("size", [1, TERMINAL - 1, TERMINAL])
+def test_a_single_piece_of_a_terminal_is_passed_on_at_once(size: int) -> None:
+    async def main(loop: Bench) -> None:
+        async with screen(loop) as (output, far):
+            await far.give(PAYLOAD(size))
+            reading = loop.spawn(output.read(), Signal())
+            await turns(loop, 5)
+            assert reading.done
+            same([reading.value], [PAYLOAD(size)])
+
+    bench(main)
+
+
+def test_pieces_that_are_there_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    really = os.read
+    monkeypatch.setattr(os, "read", lambda fd, size: really(fd, min(size, TERMINAL)))  # as a terminal gives them
+
+    async def main(loop: Bench) -> None:
+        with pipe() as (reading, writing):
+            output = Output(loop, reading)
+            os.write(writing, PAYLOAD(3 * TERMINAL + 5))
+            assert await output.read() == PAYLOAD(3 * TERMINAL + 5)
+            output.close()
+
+    bench(main)
+
+
+def test_much_from_a_terminal_is_all_of_it_in_order() -> None:
+    async def main(loop: Bench) -> None:
+        async with screen(loop) as (output, far):
+            giving = loop.spawn(far.give(PAYLOAD(MIB)), Signal())
+            same(await gather(output.read, MIB), [PAYLOAD(MIB)])
+            await join(loop, giving)
+
+    bench(main)
+
+
+def test_an_end_behind_a_full_piece_is_not_lost() -> None:
+    async def main(loop: Bench) -> None:
+        with pipe() as (reading, writing):
+            output = Output(loop, reading)
+            os.write(writing, PAYLOAD(TERMINAL))
+            os.close(writing)
+            same([await output.read() or b""], [PAYLOAD(TERMINAL)])
+            assert [await output.read(), await output.read()] == [None, None]
+            output.close()
+
+    bench(main)
+
+
+def test_without_pseudo_terminals_a_filter_gets_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> tuple[int, int]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "openpty", refuse)
+    assert shell("[ -t 1 ]; echo $?; cat", data=bytes(range(256))) == (b"1\n" + bytes(range(256)), 0)
+
+
+def test_only_the_output_of_a_filter_is_a_terminal() -> None:
+    asked = "for fd in 0 1; do [ -t $fd ]; echo $?; done"
+    assert shell(asked, way=FILTERS)[0] == b"1\n0\n"
+    assert shell(asked, way=SERVES)[0] == b"1\n1\n"
+
+
+# -- What a program is given -------------------------------------------------------------------------------------
+
+
+def descriptors_of(pid: int) -> set[int]:
+    """Those of a process, but for what the tests themselves were started with and hand on."""
+    handed_on = {int(fd) for fd in descriptors() if int(fd) > 2 and os.get_inheritable(int(fd))}
+    return {int(fd) for fd in os.listdir(f"/proc/{pid}/fd")} - handed_on
+
+
+@both_ways
+def test_a_program_has_its_three_descriptors_and_none_of_ours(way: str) -> None:
+    async def main(loop: Bench) -> None:
+        with pipe():
+            async with started(loop, "cat", way=way) as process:
+                await process.input.write(b"ready")
+                assert await process.output.read() == b"ready"
+                assert descriptors_of(process.pid) == {0, 1, 2}
+
+    bench(main)
+
+
+def test_a_program_has_the_default_signal_dispositions() -> None:
+    assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN  # as Python has it
+    (told, _) = through("grep", "SigIgn", "/proc/self/status")
+    ignored = int(told.split()[1], 16)
+    assert not [name for name in child.PYTHON_IGNORES if ignored & 1 << name - 1]
+
+
+def test_a_program_leads_a_process_group() -> None:
+    async def main(loop: Bench) -> None:
+        async with started(loop, "cat") as process:
+            assert os.getpgid(process.pid) == process.pid != os.getpgrp()
+
+    bench(main)
+
+
+def test_a_program_is_told_who_is_connected() -> None:
+    facts = child.environment("tcp", Address(host="127.0.0.1", port=80), Address(host="::1", port=5000))
+    told = {
+        "REMOTE_ADDR": "::1",
+        "REMOTE_PORT": "5000",
+        "LOCAL_ADDR": "127.0.0.1",
+        "LOCAL_PORT": "80",
+        "PROTO": "TCP",
+    }
+    added = {f"{prefix}_{name}": value for prefix in ("PYNC", "NCAT") for name, value in told.items()}
+    assert facts == {**os.environ, **added}
+
+
+def test_a_program_sees_its_environment() -> None:
+    assert shell('echo "$PYNC_REMOTE_ADDR $NCAT_LOCAL_PORT"', PYNC_REMOTE_ADDR="::1", NCAT_LOCAL_PORT="80") == (
+        b"::1 80\n",
+        0,
+    )
+
+
+def test_a_unix_connection_has_no_ports() -> None:
+    facts = child.environment("unix", Address(host="/run/socket"), Address(host=""))
+    assert [facts[f"PYNC_{name}"] for name in ("LOCAL_ADDR", "LOCAL_PORT", "REMOTE_ADDR", "REMOTE_PORT", "PROTO")] == [
+        "/run/socket",
+        "",
+        "",
+        "",
+        "UNIX",
+    ]
+
+
+@pytest.mark.parametrize(("before", "after"), [("", "{0}"), ("/lib/own.so", "/lib/own.so:{0}")])
+def test_what_was_preloaded_stays_so(before: str, after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = tmp_path / "libstdbuf.so"
+    library.touch()
+    monkeypatch.setattr(child, "LIBSTDBUF", ("/nowhere/libstdbuf.so", str(library)))
+    given: list[dict[str, str]] = []
+
+    def spawn(path: str, argv: object, environment: dict[str, str], **_: object) -> int:
+        given.append(environment)
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "posix_spawnp", spawn)
+
+    async def main(loop: Bench) -> None:
+        for filters in (True, False):
+            with pytest.raises(ProgramError):
+                child.start(loop, Program(argv=("x",), filters=filters), {"LD_PRELOAD": before})
+
+    bench(main)
+    assert given == [{"LD_PRELOAD": after.format(library), "_STDBUF_O": "0"}, {"LD_PRELOAD": before}]
+
+
+def test_without_libstdbuf_nothing_is_preloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "LIBSTDBUF", ())
+    assert shell('echo "${LD_PRELOAD-unset}"', LANG="C")[0] == b"%s\n" % os.environ.get("LD_PRELOAD", "unset").encode()
+
+
+# -- The socket itself -------------------------------------------------------------------------------------------
+
+
+def test_a_program_that_serves_can_have_the_socket_itself() -> None:
+    async def main(loop: Bench) -> None:
+        near, other = unix_pair()
+        far = FarSocket(loop, other)
+        process = child.hand_over(loop, Program(argv=("cat",)), near, os.environ)
+        await far.give(b"a question")
+        assert await far.take() == b"a question"
+        assert descriptors_of(process.pid) == {0, 1, 2}
+        links = {os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in (0, 1)}
+        assert links == {os.readlink(f"/proc/self/fd/{near.fileno()}")}
+        assert near.getblocking()
+        far.hang_up()
+        assert await process.ended() == 0
+        assert await process.output.read() is None and await process.input.write(b"nobody") == 6
+        await process.input.send_eof()
+        near.close()  # our copy was the last
+        assert await far.take() is None
+        far.close()
+
+    bench(main)
+
+
+# -- A program that cannot be run --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Callable[[str, int], str]:
+    """Writes a file that one may try to run."""
+
+    def write(text: str, mode: int) -> str:
+        path = tmp_path / f"program {mode:o}"
+        path.write_text(text)
+        path.chmod(mode)
+        return str(path)
+
+    return write
+
+
+def refused(program: str, way: str) -> ProgramError:
+    async def main(loop: Bench) -> ProgramError:
+        with pytest.raises(ProgramError) as raised:
+            child.start(loop, Program(argv=(program,), filters=way == FILTERS), os.environ)
+        return raised.value
+
+    error = bench(main)
+    assert error.what == program
+    return error
+
+
+@both_ways
+def test_a_program_that_does_not_exist_is_not_found(way: str, tmp_path: Path) -> None:
+    for name in ("no-such-program-anywhere", str(tmp_path / "missing")):
+        error = refused(name, way)
+        assert (str(error), error.found) == (f"{name}: No such file or directory", False)
+
+
+@both_ways
+def test_a_program_that_is_none_was_found(way: str, tmp_path: Path, script: Callable[[str, int], str]) -> None:
+    for name, why in (
+        (str(tmp_path), "Permission denied"),
+        (script("echo", 0o644), "Permission denied"),
+        (script("no first line that says who runs it", 0o755), "Exec format error"),
+    ):
+        error = refused(name, way)
+        assert (str(error), error.found) == (f"{name}: {why}", True)
+
+
+@contextmanager
+def descriptors_left(free: int) -> Iterator[None]:
+    """Inside, so many descriptors can be opened."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, descriptors())) + 10, limits[1]))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        for _ in range(free):
+            os.close(taken.pop())
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for fd in taken:
+            os.close(fd)
+
+
+@both_ways
+@pytest.mark.parametrize("free", range(4))
+def test_without_descriptors_a_program_cannot_be_run_and_nothing_is_left(way: str, free: int) -> None:
+    async def main(loop: Bench) -> ProgramError:
+        with descriptors_left(free), pytest.raises(ProgramError) as raised:
+            child.start(loop, Program(argv=("cat",), filters=way == FILTERS), os.environ)
+        return raised.value
+
+    error = bench(main)
+    assert (str(error), error.found) == ("cat: Too many open files", True)
+
+
+# -- Its status --------------------------------------------------------------------------------------------------
+
+
+@both_ways
+@pytest.mark.parametrize(
+    ("script", "status"), [("exit 0", 0), ("exit 3", 3), ("exit 127", 127), ("kill -9 $$", 137), ("kill -1 $$", 129)]
+)
+def test_the_status_is_what_a_shell_would_show(script: str, status: int, way: str) -> None:
+    assert shell(script, way=way) == (b"", status)
+
+
+def test_the_status_can_be_asked_for_again() -> None:
+    async def main(loop: Bench) -> None:
+        async with started(loop, "sh", "-c", "exit 5") as process:
+            assert [await process.ended(), await process.ended()] == [5, 5]
+
+    bench(main)
+
+
+# -- Its end -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The signals that programs are sent."""
+    signals: list[int] = []
+    really = os.killpg
+
+    def killpg(group: int, signum: int) -> None:
+        really(group, signum)
+        if signum:
+            signals.append(signum)
+
+    monkeypatch.setattr(os, "killpg", killpg)
+    return signals
+
+
+def dismissed(monkeypatch: pytest.MonkeyPatch, script: str, obeys: int = 0, way: str = FILTERS) -> int | None:
+    """The status of a program that is dismissed once it says that it is ready, and gets the time to obey a signal."""
+    patient = tuple((signum, 30.0 if signum == obeys else grace) for signum, grace in child.ENDING)
+    monkeypatch.setattr(child, "ENDING", patient)
+
+    async def main(loop: Bench) -> int | None:
+        async with started(loop, "sh", "-c", script, way=way) as process:
+            assert (await process.output.read() or b"").startswith(b"ready\n")
+        return process.status
+
+    return bench(main)
+
+
+@both_ways
+def test_a_polite_program_ends_at_its_end_of_file(way: str, sent: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert dismissed(monkeypatch, "echo ready; cat >/dev/null; exit 7", way=way) == 7
+    assert sent == []
+
+
+@both_ways
+def test_a_program_that_writes_to_nobody_ends_by_itself(
+    way: str, sent: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dismissed(monkeypatch, "echo ready; exec yes 2>/dev/null", way=way)
+    assert sent == []
+
+
+def test_a_program_that_does_not_read_is_hung_up_on(sent: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert dismissed(monkeypatch, "echo ready; exec sleep 60", signal.SIGHUP) == 129
+    assert sent == [signal.SIGHUP]
+
+
+def test_a_program_that_is_deaf_to_that_is_terminated(sent: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert dismissed(monkeypatch, "trap '' HUP; echo ready; exec sleep 60", signal.SIGTERM) == 143
+    assert sent == [signal.SIGHUP, signal.SIGTERM]
+
+
+def test_a_stubborn_program_is_killed_with_all_that_it_has_started(sent: list[int]) -> None:
+    async def main(loop: Bench) -> None:
+        async with started(loop, "sh", "-c", "trap '' HUP TERM; sleep 60 & echo $!; wait") as process:
+            offspring = os.pidfd_open(int(await process.output.read() or b""))
+            begun = loop.clock()
+        assert process.status == 137
+        assert sent == [signal.SIGHUP, signal.SIGTERM, signal.SIGKILL]
+        assert 2.3 <= loop.clock() - begun < 10
+        assert await loop.readable(offspring, loop.clock() + 10), "it lives on"
+        loop.forget(offspring)
+        os.close(offspring)
+
+    bench(main)
+
+
+def test_a_program_that_has_ended_is_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(loop: Bench) -> None:
+        async with started(loop, "true") as process:
+            await process.ended()
+            with monkeypatch.context() as patch:  # the number may be somebody else's by now
+                patch.setattr(os, "killpg", lambda *_: pytest.fail("a signal was sent"))
+                await process.dismiss()
+                await process.dismiss()
+
+    bench(main)
+
+
+def test_a_program_that_may_not_be_signalled_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(group: int, signum: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "killpg", refuse)  # as for sudo(8)
+    assert dismissed(monkeypatch, "echo ready; cat >/dev/null; exit 7") == 7
+
+
+def test_after_the_closing_reading_ends_and_writing_goes_nowhere() -> None:
+    async def main(loop: Bench) -> None:
+        async with started(loop, "cat") as process:
+            process.close()
+            assert await process.output.read() is None
+            assert await process.input.write(b"nobody") == 6
+            await process.input.send_eof()
+
+    bench(main)

@@ -1,0 +1,421 @@
+"""A flow moves every byte once and in order, however reads are cut and writes refused, and knows what it has not."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import pytest
+from doubles import END, Clock, MemoryFile, MemorySink, MemorySource, play
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pync.errors import InputError, PeerLost
+from pync.loop.tasks import Signal
+from pync.relay import flow as flow_module
+from pync.relay.flow import Flow
+from pync.relay.zerocopy import Unsuitable
+from pync.stages.crlf import Crlf
+from pync.stages.telnet import TelnetEscape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pync.loop.kernel import Loop
+    from pync.stages import Stage
+
+
+class Holding:
+    """A stage that keeps the last three bytes until it has more, and marks its tail."""
+
+    def __init__(self) -> None:
+        self.held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        whole = self.held + data
+        self.held = whole[-3:]
+        return whole[:-3]
+
+    def flush(self) -> bytes:
+        return self.held + b"\n"
+
+
+class Vowels:
+    """A stage that passes on nothing but vowels: whole reads may vanish."""
+
+    def feed(self, data: bytes) -> bytes:
+        return bytes(byte for byte in data if byte in b"aeiou")
+
+    def flush(self) -> bytes:
+        return b""
+
+
+PAUSES = st.sampled_from([0.0, 0.25, 1.0])
+CHUNKS = st.lists(st.binary(min_size=1, max_size=9) | st.sampled_from([b"\n", b"\r", b"a\xff\n", b"xyz"]), max_size=8)
+REFUSALS = st.lists(st.integers(1, 5) | PAUSES, max_size=12)
+KINDS: list[Callable[[], Stage]] = [Crlf, TelnetEscape, Holding, Vowels]
+STAGES = st.lists(st.sampled_from(KINDS), max_size=3)
+
+LOST = PeerLost("connection to x", "Connection reset by peer")
+
+
+def transformed(stages: Sequence[Callable[[], Stage]], data: bytes) -> bytes:
+    """What the stages make of all the bytes at once."""
+    for kind in stages:
+        stage = kind()
+        data = stage.feed(data) + stage.flush()
+    return data
+
+
+def mixed(chunks: Sequence[bytes], pauses: Sequence[float]) -> list[bytes | float]:
+    """The chunks, with a pause after each as long as there are any."""
+    script: list[bytes | float] = []
+    for position, chunk in enumerate(chunks):
+        script += [chunk, *pauses[position : position + 1]]
+    return script
+
+
+@given(CHUNKS, st.lists(PAUSES, max_size=8), REFUSALS, STAGES)
+def test_the_sink_gets_the_whole_transformed_however_it_is_cut_paused_and_refused(
+    chunks: list[bytes], pauses: list[float], refusals: list[int | float], stages: list[Callable[[], Stage]]
+) -> None:
+    async def main(loop: Loop) -> tuple[Flow, MemorySink]:
+        sink = MemorySink(loop, *refusals)
+        flow = Flow(loop, MemorySource(loop, *mixed(chunks, pauses), END), sink, [kind() for kind in stages])
+        await flow.run()
+        return flow, sink
+
+    flow, sink = play(main)
+    assert sink.data == transformed(stages, b"".join(chunks))
+    assert len(sink.ends) == 1 and sink.history[-1][1] is None
+    assert (flow.moved, flow.reads, flow.unsent(), flow.ended) == (len(sink.data), len(chunks), 0, True)
+
+
+@given(CHUNKS, REFUSALS)
+def test_at_any_break_what_was_moved_and_what_is_unsent_is_everything(
+    chunks: list[bytes], refusals: list[int | float]
+) -> None:
+    async def main(loop: Loop) -> tuple[Flow, MemorySink]:
+        sink = MemorySink(loop, *refusals, LOST)
+        flow = Flow(loop, MemoryFile(loop, *chunks, END), sink)
+        try:
+            await flow.run()
+        except PeerLost as error:
+            assert error is LOST and not flow.ended and not sink.ends
+        else:
+            assert flow.ended
+        return flow, sink
+
+    flow, sink = play(main)
+    whole = b"".join(chunks)
+    assert whole.startswith(sink.data)
+    assert flow.moved == len(sink.data)
+    assert flow.moved + flow.unsent() == len(whole)
+
+
+@given(CHUNKS, REFUSALS, st.floats(0, 5))
+def test_whenever_it_is_cut_off_what_was_moved_and_what_is_unsent_is_everything(
+    chunks: list[bytes], refusals: list[int | float], moment: float
+) -> None:
+    async def main(loop: Loop) -> tuple[Flow, MemorySink]:
+        sink = MemorySink(loop, *refusals)
+        flow = Flow(loop, MemoryFile(loop, *mixed(chunks, [0.5] * 8), END), sink)
+        task = loop.spawn(flow.run(), Signal())
+        await loop.sleep(moment)
+        await loop.dismiss(task)
+        return flow, sink
+
+    flow, sink = play(main)
+    assert flow.moved == len(sink.data)
+    assert flow.moved + flow.unsent() == sum(map(len, chunks))
+
+
+@given(st.lists(st.binary(max_size=4), max_size=8), st.lists(PAUSES, max_size=8))
+def test_a_datagram_stays_one_and_an_empty_one_is_one(datagrams: list[bytes], refusals: list[float]) -> None:
+    async def main(loop: Loop) -> tuple[Flow, MemorySink]:
+        sink = MemorySink(loop, *refusals)
+        flow = Flow(loop, MemorySource(loop, *datagrams, END), sink, [TelnetEscape(), Crlf()])
+        await flow.copy()
+        return flow, sink
+
+    flow, sink = play(main)
+    assert sink.taken == [transformed([TelnetEscape, Crlf], datagram) for datagram in datagrams]
+    assert flow.reads == len(datagrams)
+
+
+def test_what_a_stage_swallows_is_not_written() -> None:
+    async def main(loop: Loop) -> list[bytes]:
+        sink = MemorySink(loop)
+        await Flow(loop, MemorySource(loop, b"xyz", b"", b"aye", END), sink, [Vowels()]).run()
+        return sink.taken
+
+    assert play(main) == [b"", b"ae"]
+
+
+def test_the_end_of_file_is_not_passed_on_by_copy() -> None:
+    async def main(loop: Loop) -> tuple[list[bytes], list[float], bool]:
+        sink = MemorySink(loop)
+        flow = Flow(loop, MemorySource(loop, b"x", END), sink)
+        await flow.copy()
+        return sink.taken, sink.ends, flow.ended
+
+    assert play(main) == ([b"x"], [], True)
+
+
+def test_after_so_many_reads_the_flow_ends_as_if_the_source_had() -> None:
+    async def main(loop: Loop) -> tuple[list[bytes], int, bool, int]:
+        sink = MemorySink(loop)
+        flow = Flow(loop, MemorySource(loop, b"one", b"two", b"three", END), sink, [Holding()], read_limit=2)
+        await flow.run()
+        return sink.taken, flow.reads, flow.ended, len(sink.ends)
+
+    assert play(main) == ([b"one", b"two\n"], 2, True, 1)
+
+
+def test_a_failing_source_fails_the_flow_with_its_own_words() -> None:
+    async def main(loop: Loop) -> None:
+        sink = MemorySink(loop)
+        flow = Flow(loop, MemorySource(loop, b"x", InputError("reading stdin", "Input/output error")), sink)
+        with pytest.raises(InputError, match="Input/output error"):
+            await flow.run()
+        assert (sink.data, sink.ends, flow.ended, flow.waiting_since) == (b"x", [], False, None)
+
+    play(main)
+
+
+def test_a_flow_waits_for_its_source_or_for_its_sink_and_knows_which() -> None:
+    async def main(loop: Loop) -> None:
+        source, sink = MemorySource(loop), MemorySink(loop)
+        sink.refuse()
+        flow = Flow(loop, source, sink)
+        loop.spawn(flow.copy())
+        await loop.sleep(1)
+        assert (flow.waiting_since, flow.reads) == (1000, 0)
+        source.put(b"abc")
+        await loop.sleep(1)
+        assert (flow.waiting_since, flow.reads, flow.moved, flow.unsent()) == (None, 1, 0, 3)
+        sink.accept(1, 8.0)
+        await loop.sleep(1)
+        assert (flow.waiting_since, flow.moved, flow.unsent()) == (None, 1, 2)
+        await loop.sleep(8)
+        assert (flow.waiting_since, flow.moved, flow.unsent()) == (1010, 3, 0)
+
+    play(main)
+
+
+async def note(loop: Loop, flow: Flow, moments: list[float]) -> None:
+    """Note when something happens, until the flow has ended."""
+    while not flow.ended:
+        await loop.wait(flow.happened)
+        moments.append(loop.clock() - 1000)
+
+
+def test_happened_fires_at_each_read_each_write_and_the_end() -> None:
+    moments: list[float] = []
+
+    async def main(loop: Loop) -> None:
+        flow = Flow(loop, MemorySource(loop, 1.0, b"x", 4.0, END), MemorySink(loop, 2.0))
+        await loop.together(note(loop, flow, moments), flow.copy())
+
+    play(main)
+    assert moments == [1, 3, 7]
+
+
+def test_one_chunk_is_in_flight() -> None:
+    async def main(loop: Loop) -> int:
+        source, sink = MemorySource(loop, b"a", b"b", b"c"), MemorySink(loop)
+        sink.refuse()
+        loop.spawn(Flow(loop, source, sink).run())
+        await loop.sleep(1)
+        return len(source.script)
+
+    assert play(main) == 2
+
+
+# Words of others
+
+
+@given(CHUNKS, st.lists(st.lists(st.binary(max_size=6), max_size=3), max_size=3), REFUSALS)
+def test_who_sends_a_word_of_his_own_sends_it_whole_and_in_his_order(
+    chunks: list[bytes], words: list[list[bytes]], refusals: list[int | float]
+) -> None:
+    async def say(flow: Flow, said: list[bytes]) -> None:
+        for word in said:
+            await flow.send(word)
+
+    async def main(loop: Loop) -> bytes:
+        sink = MemorySink(loop, *refusals)
+        flow = Flow(loop, MemorySource(loop, *chunks, END), sink)
+        await loop.together(flow.copy(), *(say(flow, said) for said in words))
+        await flow.send_eof()
+        assert flow.moved == len(sink.data)
+        return sink.data
+
+    assert interleaved(play(main), [chunks, *words])
+
+
+def interleaved(data: bytes, speakers: Sequence[Sequence[bytes]]) -> bool:
+    """Whether `data` is made of all words of all speakers, each whole, each speaker's in order."""
+    states = {tuple(0 for _ in speakers): 0}  # how many words each has said: how far in data that is
+    for _ in range(sum(map(len, speakers))):
+        following = {}
+        for said, at in states.items():
+            for who, words in enumerate(speakers):
+                if said[who] < len(words) and data.startswith(words[said[who]], at):
+                    following[(*said[:who], said[who] + 1, *said[who + 1 :])] = at + len(words[said[who]])
+        states = following
+    return len(data) in states.values()
+
+
+def test_the_end_of_file_waits_for_the_word_that_is_being_said() -> None:
+    async def main(loop: Loop) -> list[object]:
+        sink = MemorySink(loop, 1, 5.0)
+        flow = Flow(loop, MemorySource(loop, END), sink)
+        await loop.together(flow.send(b"word"), flow.run())
+        return [data for _, data in sink.history]
+
+    assert play(main) == [b"w", b"ord", None]
+
+
+def test_after_the_end_of_file_nothing_is_said() -> None:
+    async def main(loop: Loop) -> tuple[list[bytes], int]:
+        sink = MemorySink(loop)
+        flow = Flow(loop, MemorySource(loop, b"x", END), sink)
+        await flow.run()
+        await flow.send(b"late")
+        return sink.taken, flow.moved
+
+    assert play(main) == ([b"x"], 1)
+
+
+def test_an_empty_datagram_that_is_refused_keeps_its_place() -> None:
+    clock = Clock()
+
+    async def main(loop: Loop) -> list[bytes]:
+        sink = MemorySink(loop, 3.0)
+        flow = Flow(loop, MemorySource(loop, b"", END), sink)
+        await loop.together(flow.copy(), flow.send(b"word"))
+        return sink.taken
+
+    assert play(main, clock) == [b"", b"word"]
+    assert clock.now == 1003
+
+
+# Bytes that somebody else moves
+
+
+class ScriptedMover:
+    """Moves what its script says: an int is so many bytes of the source (0: its end), None is "not ready".
+
+    Then it is unsuitable. `rooms` counts the waits for room, `closed` the times it was closed.
+    """
+
+    left = 0
+
+    def __init__(self, loop: Loop, source: MemoryFile, *script: int | BaseException | None) -> None:
+        self.loop = loop
+        self.source = source
+        self.script = deque(script)
+        self.data = b""
+        self.rooms = 0
+        self.closed = 0
+
+    async def ready(self, repeat: Callable[[], bool]) -> bool:
+        await self.loop.sleep(1)
+        while repeat():
+            await self.loop.sleep(1)
+        return True
+
+    async def room(self) -> bool:
+        self.rooms += 1
+        await self.loop.sleep(1)
+        return True
+
+    def step(self) -> int:
+        if not self.script:
+            raise Unsuitable
+        item = self.script.popleft()
+        if item is None:
+            raise BlockingIOError
+        if isinstance(item, BaseException):
+            raise item
+        moved = b""
+        while item and len(moved) < item and isinstance(chunk := self.source.script[0], bytes):
+            moved += chunk[: item - len(moved)]
+            self.source.script[0] = chunk[len(moved) :]
+            if not self.source.script[0]:
+                self.source.script.popleft()
+        self.data += moved
+        return len(moved)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def moved_by(script: Sequence[int | BaseException | None], whole: bytes) -> tuple[Flow, ScriptedMover, MemorySink]:
+    """A flow that a mover begins and that is copied to its end; a failure is raised when all is looked at."""
+
+    async def main(loop: Loop) -> tuple[Flow, ScriptedMover, MemorySink]:
+        source, sink = MemoryFile(loop, *([whole] if whole else []), END), MemorySink(loop)
+        mover = ScriptedMover(loop, source, *script)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(flow_module, "between", lambda *_: mover)
+            flow = Flow(loop, source, sink)
+            try:
+                await flow.run()
+            except PeerLost:
+                assert not flow.ended and not sink.ends
+        return flow, mover, sink
+
+    return play(main)
+
+
+@given(st.lists(st.none() | st.integers(1, 9), max_size=8), st.binary(max_size=40))
+def test_wherever_the_mover_gives_up_the_rest_is_copied(script: list[int | None], whole: bytes) -> None:
+    flow, mover, sink = moved_by(script, whole)
+    assert mover.data + sink.data == whole
+    assert (flow.moved, flow.ended, flow.unsent(), len(sink.ends)) == (len(whole), True, 0, 1)
+    assert flow.waiting_since is None
+    assert mover.closed == 1
+    assert mover.rooms == script[: len(script) - len(mover.script)].count(None)
+
+
+@given(st.lists(st.none() | st.integers(1, 9), max_size=8), st.binary(max_size=40))
+def test_what_breaks_the_mover_breaks_the_flow_and_the_rest_is_counted(script: list[int | None], whole: bytes) -> None:
+    flow, mover, sink = moved_by([*script, LOST], whole)
+    assert not sink.data and mover.closed == 1 and flow.waiting_since is None
+    assert whole.startswith(mover.data) and flow.moved == len(mover.data)
+    assert flow.moved + flow.unsent() == len(whole)
+    assert flow.ended or not mover.script
+
+
+def test_stages_and_a_read_limit_want_to_see_the_bytes() -> None:
+    asked: list[object] = []
+
+    async def main(loop: Loop) -> list[bytes]:
+        taken = []
+        for stages, limit in (([Crlf()], None), ([], 1), ([], None)):
+            sink = MemorySink(loop)
+            await Flow(loop, MemorySource(loop, b"x", END), sink, stages, limit).run()
+            taken += sink.taken
+        return taken
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flow_module, "between", lambda _, source, sink: asked.append(source))
+        assert play(main) == [b"x"] * 3
+    assert len(asked) == 1
+
+
+def test_happened_fires_at_each_step_of_a_mover_and_at_the_end() -> None:
+    moments: list[float] = []
+
+    async def main(loop: Loop) -> None:
+        source = MemoryFile(loop, b"abcdef", END)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(flow_module, "between", lambda *_: ScriptedMover(loop, source, 2, None, 2, 2, 0))
+            flow = Flow(loop, source, MemorySink(loop))
+            await loop.together(note(loop, flow, moments), flow.copy())
+            assert (flow.reads, flow.moved) == (3, 6)
+
+    play(main)
+    assert moments == [1, 4, 5, 6]  # at 2 it was not ready, at 3 there was room

@@ -1,0 +1,204 @@
+"""Signals arrive between two steps, as bytes on a descriptor, and everything is afterwards as it was before."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+from doubles import pipe, play
+
+from pync.endpoints.child import exit_status
+from pync.errors import Interrupted
+from pync.loop.kernel import Loop
+from pync.loop.os_signals import STOPPING
+from pync.loop.tasks import Cancelled, Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    """Each test begins with the default dispositions, and nothing of it stays."""
+    before = {signum: signal.getsignal(signum) for signum in (*STOPPING, signal.SIGCHLD)}
+    for signum in before:
+        signal.signal(signum, signal.SIG_DFL)
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+
+
+def dispositions() -> dict[int, object]:
+    return {signum: signal.getsignal(signum) for signum in signal.valid_signals()}
+
+
+def wakeup_fd() -> int:
+    fd = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(fd)
+    return fd
+
+
+async def forever(loop: Loop) -> None:
+    await loop.wait(Signal())
+
+
+every_stop = pytest.mark.parametrize("signum", STOPPING, ids=lambda signum: signal.Signals(signum).name)
+
+
+@every_stop
+def test_a_stopping_signal_ends_the_run_with_interrupted(signum: signal.Signals) -> None:
+    async def main(loop: Loop) -> None:
+        os.kill(os.getpid(), signum)
+        await forever(loop)
+
+    with pytest.raises(Interrupted) as caught:
+        play(main)
+    assert caught.value.signum == signum
+
+
+@every_stop
+def test_a_signal_strikes_between_two_steps_and_everybody_cleans_up(signum: signal.Signals) -> None:
+    steps: list[str] = []
+
+    async def session(loop: Loop) -> None:
+        try:
+            await forever(loop)
+        except Cancelled:
+            await loop.sleep(1)
+            steps.append("session over")
+            raise
+
+    async def main(loop: Loop) -> None:
+        loop.spawn(session(loop))
+        await loop.sleep(0)
+        try:
+            os.kill(os.getpid(), signum)
+            steps.append("in one piece")  # the signal has been delivered to the process by now
+            await forever(loop)
+        finally:
+            await loop.sleep(1)
+            steps.append("main over")
+
+    with pytest.raises(Interrupted):
+        play(main)
+    assert steps == ["in one piece", "main over", "session over"]
+
+
+def test_a_task_that_computes_is_not_torn_apart_by_a_signal_and_main_is_told_at_its_wait() -> None:
+    steps: list[str] = []
+
+    async def busy(loop: Loop) -> None:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+            steps.append("a step")
+        await loop.sleep(0)
+
+    async def main(loop: Loop) -> None:
+        try:
+            await loop.together(busy(loop), forever(loop))
+        except Interrupted:
+            steps.append("told")
+            raise
+
+    with pytest.raises(Interrupted):
+        play(main)
+    assert steps == ["a step"] * 3 + ["told"]
+
+
+def test_who_is_interrupted_may_be_interrupted_again_in_its_clean_up() -> None:
+    async def main(loop: Loop) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await forever(loop)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+            await forever(loop)  # a clean-up that hangs
+
+    with pytest.raises(Interrupted) as caught:
+        play(main)
+    assert caught.value.signum == signal.SIGINT
+
+
+@every_stop
+def test_a_signal_that_was_ignored_stays_ignored(signum: signal.Signals) -> None:
+    signal.signal(signum, signal.SIG_IGN)
+
+    async def main(loop: Loop) -> object:
+        during = signal.getsignal(signum)
+        os.kill(os.getpid(), signum)
+        await loop.sleep(1)
+        return during
+
+    assert play(main) is signal.SIG_IGN
+    assert signal.getsignal(signum) is signal.SIG_IGN
+
+
+def test_the_end_of_a_child_is_told_even_when_it_was_ignored_before() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    loop = Loop()
+
+    async def main() -> int:
+        return await exit_status(loop, os.posix_spawn("/bin/sh", ["sh", "-c", "exit 4"], {}))
+
+    assert loop.run(main()) == 4
+    assert signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+
+
+def test_sigchld_fires_child_ended_and_stops_nobody() -> None:
+    async def main(loop: Loop) -> bool:
+        os.kill(os.getpid(), signal.SIGCHLD)
+        return await loop.wait(loop.child_ended, loop.clock() + 1)
+
+    assert play(main) is True
+
+
+def finish(loop: Loop) -> None:
+    """Ends a run well."""
+
+
+def break_down(loop: Loop) -> None:
+    raise KeyError
+
+
+def interrupt(loop: Loop) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("act", [finish, break_down, interrupt])
+def test_after_a_run_dispositions_wakeup_descriptor_and_descriptors_are_as_before(act: object) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    descriptors, before = os.listdir("/proc/self/fd"), dispositions()
+
+    async def main(loop: Loop) -> None:
+        assert dispositions() != before
+        assert callable(act)
+        act(loop)
+        await loop.sleep(1)
+
+    with pipe() as (_, ours):
+        previous = signal.set_wakeup_fd(ours)
+        try:
+            with suppress(KeyError, Interrupted):
+                play(main)
+            assert wakeup_fd() == ours
+        finally:
+            signal.set_wakeup_fd(previous)
+    assert dispositions() == before
+    assert os.listdir("/proc/self/fd") == descriptors
+
+
+def test_a_flood_of_signals_does_not_block_and_is_understood() -> None:
+    async def main(loop: Loop) -> None:
+        for _ in range(100_000):  # more than the pipe holds
+            signal.raise_signal(signal.SIGCHLD)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await loop.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)  # the first one may have been lost in the flood
+        await forever(loop)
+
+    with pytest.raises(Interrupted):
+        play(main)

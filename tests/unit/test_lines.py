@@ -1,0 +1,114 @@
+"""Laws of the lines of a chat: nobody speaks in another's name or commands another's terminal, and text is unharmed."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pync.stages.chat_lines import LONGEST, Lines, clean
+
+PREFIX = "<user7> "
+BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # embeddings, overrides, isolates
+PARTS = st.lists(
+    st.sampled_from([b"\r", b"\n", b"\r\n", b"<user1> ", b"\x1b[2J", "é€😀".encode(), b"\xe2\x82", b"\xff", b"\t", b""])
+    | st.binary(max_size=4)
+    | st.text(max_size=4).map(str.encode)
+    | st.sampled_from(BIDI + "\u0085\u2028\u2029").map(str.encode)
+)
+
+
+def said(*parts: bytes) -> bytes:
+    """What the others see of what is said in these parts."""
+    lines = Lines(PREFIX)
+    return b"".join([*map(lines.feed, parts), lines.flush()])
+
+
+@given(PARTS)
+def test_any_split_gives_the_same(parts: list[bytes]) -> None:
+    whole = b"".join(parts)
+    assert said(*parts) == said(whole) == said(*(whole[at : at + 1] for at in range(len(whole))))
+
+
+@given(PARTS)
+def test_every_line_has_the_speakers_prefix_and_an_end(parts: list[bytes]) -> None:
+    *lines, rest = said(*parts).split(b"\n")
+    assert rest == b""
+    assert all(line.startswith(PREFIX.encode()) for line in lines)
+    assert len(lines) == len(b"".join(parts).removesuffix(b"\n").split(b"\n")) * bool(b"".join(parts))
+
+
+@given(PARTS)
+def test_nothing_that_commands_a_terminal_comes_through(parts: list[bytes]) -> None:
+    for line in said(*parts).decode().splitlines():  # which would also split at what is no LF
+        assert line.startswith(PREFIX)
+        assert not {unicodedata.category(letter) for letter in line.replace("\t", "")} & {"Cc", "Cs", "Zl", "Zp"}
+        assert not {*line} & {*BIDI}
+
+
+@given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"], exclude_characters=BIDI)))
+def test_text_is_unharmed(text: str) -> None:
+    assert said(text.encode() + b"\n") == f"{PREFIX}{text}\n".encode()
+    assert clean(text) == text
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (b"plain\n", "plain"),
+        (b"telnet\r\n", "telnet"),
+        (b"\x1b[31mred", r"\033[31mred"),
+        (b"a\rb\r\n", r"a\015b"),
+        (b"tab\there", "tab\there"),
+        (b"\x7f\0", r"\177\000"),
+        ("next\u0085line \u009b2J".encode(), r"next\302\205line \302\2332J"),
+        ("\u2028\u202e\u2066".encode(), r"\342\200\250\342\200\256\342\201\246"),
+        (b"\xff \xc3( \xed\xa0\x80", r"\377 \303( \355\240\200"),
+        ("Grüße, שלום, 👩‍🚀\n".encode(), "Grüße, שלום, 👩‍🚀"),
+        (b"\\033\n", r"\033"),
+        (b"\n", ""),
+    ],
+)
+def test_control_characters_are_written_as_octal(words: bytes, line: str) -> None:
+    assert said(words).decode() == f"{PREFIX}{line}\n"
+
+
+def test_a_line_goes_out_when_its_end_has_come_and_not_before() -> None:
+    lines = Lines(PREFIX)
+    assert lines.feed(b"one") == b""
+    assert lines.feed(b" line\nand ") == b"<user7> one line\n"
+    assert lines.feed(b"\r") == b""
+    assert lines.feed(b"\n") == b"<user7> and \n"
+    assert lines.flush() == b""
+
+
+LENGTHS = [LONGEST - 1, LONGEST, LONGEST + 1, LONGEST + 2, 2 * LONGEST, 2 * LONGEST + 1, 3 * LONGEST + 5]
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"], ids=repr)
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_line_that_is_too_long_is_cut_and_each_piece_is_a_line(length: int, end: bytes) -> None:
+    words = b"x" * length + end
+    pieces = said(words).split(b"\n")
+    assert pieces.pop() == b""
+    assert [len(piece) - len(PREFIX) for piece in pieces[:-1]] == [LONGEST] * ((length - 1) // LONGEST)
+    assert sum(map(len, pieces)) == length + len(pieces) * len(PREFIX)
+    for split in (1, LONGEST - 1, LONGEST, LONGEST + 1, len(words) - 1):
+        assert said(words[:split], words[split:]) == said(words)
+    assert said(*(words[at : at + 1000] for at in range(0, len(words), 1000))) == said(words)
+
+
+@pytest.mark.parametrize("letter", ["é", "€", "😀"])
+@pytest.mark.parametrize("before", range(4))
+def test_a_cut_never_goes_through_a_character(letter: str, before: int) -> None:
+    text = "x" * before + letter * LONGEST
+    pieces = said(text.encode()).decode().split("\n")
+    assert "".join(piece.removeprefix(PREFIX) for piece in pieces) == text
+
+
+def test_what_is_held_is_bounded() -> None:
+    lines = Lines(PREFIX)
+    out = sum(len(lines.feed(b"x" * 999)) for _ in range(1000))
+    assert out >= 999 * 1000 - LONGEST - 1

@@ -1,0 +1,1228 @@
+"""The kernel keeps every sentence of its theory: who waits is told, once; who is cancelled cleans up."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import tempfile
+from collections import Counter
+from contextlib import suppress
+from selectors import EVENT_READ, EVENT_WRITE
+from typing import TYPE_CHECKING
+
+import pytest
+from doubles import Clock, Stuck, pipe, play
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pync.endpoints.child import exit_status
+from pync.loop.kernel import Loop
+from pync.loop.tasks import Cancelled, Signal, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pync.loop.tasks import Work
+
+
+async def forever(loop: Loop) -> None:
+    await loop.wait(Signal())
+
+
+async def value(result: int) -> int:
+    return result
+
+
+async def fail(error: BaseException) -> None:
+    raise error
+
+
+async def after(loop: Loop, seconds: float, result: int = 0, error: BaseException | None = None) -> int:
+    await loop.sleep(seconds)
+    if error:
+        raise error
+    return result
+
+
+def fill(sock: socket.socket) -> None:
+    """Send until nothing is taken any more."""
+    sock.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            sock.send(bytes(65536))
+
+
+def descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
+
+
+# 1. A task runs until it waits.
+
+
+def test_run_returns_what_the_main_task_returns() -> None:
+    assert Loop().run(value(42)) == 42
+
+
+def test_run_raises_what_the_main_task_raises() -> None:
+    with pytest.raises(ValueError, match="^mine$"):
+        Loop().run(fail(ValueError("mine")))
+
+
+def test_a_task_runs_until_it_waits_and_the_others_in_the_order_they_were_spawned() -> None:
+    steps: list[str] = []
+
+    async def work(loop: Loop, name: str) -> None:
+        steps.append(name + "1")
+        steps.append(name + "2")
+        await loop.sleep(0)
+        steps.append(name + "3")
+
+    async def main(loop: Loop) -> None:
+        await loop.together(work(loop, "a"), work(loop, "b"))
+
+    play(main)
+    assert steps == ["a1", "a2", "b1", "b2", "a3", "b3"]
+
+
+def test_only_a_task_can_wait() -> None:
+    loop = Loop()
+    waiting = loop.sleep(1)
+    with pytest.raises(AssertionError, match="only a task can wait"):
+        waiting.send(None)
+    loop.run(value(0))
+
+
+# 2. A task waits for a descriptor, a signal, a moment, or whichever comes first.
+
+
+def test_a_readable_descriptor_wakes_its_reader_and_a_writable_one_its_writer() -> None:
+    async def main(loop: Loop) -> list[bool]:
+        with pipe() as (reading, writing):
+            assert await loop.writable(writing)
+            os.write(writing, b"x")
+            return [await loop.readable(reading), await loop.readable(reading, loop.clock() + 1)]
+
+    assert play(main) == [True, True]
+
+
+def test_a_moment_that_comes_before_the_descriptor_answers_false() -> None:
+    clock = Clock()
+
+    async def main(loop: Loop) -> bool:
+        with pipe() as (reading, _):
+            return await loop.readable(reading, loop.clock() + 2.5)
+
+    assert play(main, clock) is False
+    assert clock.now == 1002.5
+
+
+def test_a_descriptor_that_is_ready_when_the_moment_comes_is_ready() -> None:
+    async def main(loop: Loop) -> bool:
+        with pipe() as (reading, writing):
+            os.write(writing, b"x")
+            return await loop.readable(reading, loop.clock() - 1)
+
+    assert play(main) is True
+
+
+def test_a_peer_that_hung_up_makes_its_descriptor_readable() -> None:
+    async def main(loop: Loop) -> bool:
+        with pipe() as (reading, writing):
+            os.close(writing)
+            return await loop.readable(reading)
+
+    assert play(main) is True
+
+
+def test_a_reader_that_hung_up_makes_the_descriptor_writable() -> None:
+    async def main(loop: Loop) -> bool:
+        with pipe() as (reading, writing):
+            with suppress(BlockingIOError):
+                while True:
+                    os.write(writing, bytes(65536))
+            os.close(reading)
+            return await loop.writable(writing)
+
+    assert play(main) is True
+
+
+def test_reader_and_writer_of_one_descriptor_are_told_apart() -> None:
+    told: list[str] = []
+
+    async def read(loop: Loop, sock: socket.socket) -> None:
+        await loop.readable(sock.fileno())
+        told.append("read")
+
+    async def main(loop: Loop) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            reader = loop.spawn(read(loop, ours), Signal())
+            assert await loop.writable(ours.fileno())
+            told.append("write")
+            assert not reader.done
+            theirs.send(b"x")
+            while not reader.done:
+                await loop.wait(reader.ended)
+
+    play(main)
+    assert told == ["write", "read"]
+
+
+def test_a_sleep_lasts_as_long_as_it_was_asked_to() -> None:
+    clock = Clock()
+    play(lambda loop: loop.sleep(3.5), clock)
+    assert clock.now == 1003.5
+
+
+def test_sleepers_wake_in_the_order_of_their_moments() -> None:
+    order: list[float] = []
+
+    async def sleeper(loop: Loop, seconds: float) -> None:
+        await loop.sleep(seconds)
+        order.append(seconds)
+
+    async def main(loop: Loop) -> None:
+        await loop.together(*(sleeper(loop, seconds) for seconds in (3, 1, 2, 1, 0)))
+
+    play(main)
+    assert order == [0, 1, 1, 2, 3]
+
+
+def test_real_time_passes_on_the_clock_of_the_system() -> None:
+    loop = Loop()
+    start = loop.clock()
+    loop.run(loop.sleep(0.02))
+    assert loop.clock() - start >= 0.02
+
+
+def test_a_wait_that_ended_leaves_no_alarm_behind() -> None:
+    clock = Clock()
+
+    async def main(loop: Loop) -> None:
+        signal = Signal()
+        loop.spawn(pulse(loop, signal))
+        assert await loop.wait(signal, loop.clock() + 100) is True
+        assert await loop.wait(signal, loop.clock() + 5) is False  # not the alarm of the first wait
+
+    async def pulse(loop: Loop, signal: Signal) -> None:
+        await loop.sleep(98)
+        signal.fire()
+
+    play(main, clock)
+    assert clock.now == 1103
+
+
+# 2. What it would do at each event, a task can leave to be repeated.
+
+
+def taker(fd: int, taken: list[bytes], enough: int) -> Callable[[], bool]:
+    """A step that takes a byte, and answers False once it has enough."""
+
+    def step() -> bool:
+        taken.append(os.read(fd, 1))
+        return len(taken) < enough
+
+    return step
+
+
+def test_a_step_is_repeated_at_each_event_until_it_answers_false() -> None:
+    async def main(loop: Loop) -> tuple[list[bytes], bytes]:
+        taken: list[bytes] = []
+        with pipe() as (reading, writing):
+            os.write(writing, b"abcde")
+            assert await loop.readable(reading, repeat=taker(reading, taken, 3)) is True
+            return taken, os.read(reading, 9)
+
+    assert play(main) == ([b"a", b"b", b"c"], b"de")
+
+
+def test_a_step_is_repeated_for_as_long_as_something_can_be_written() -> None:
+    async def main(loop: Loop) -> tuple[int, bool]:
+        written = 0
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+
+            def step() -> bool:
+                nonlocal written
+                with suppress(BlockingIOError):
+                    written += ours.send(bytes(4096))
+                return True
+
+            in_time = await loop.writable(ours.fileno(), loop.clock() + 5, step)
+            taken = 0
+            while taken < written:
+                taken += len(theirs.recv(1 << 16))
+            return written, in_time
+
+    written, in_time = play(main)
+    assert written > 4096 and not in_time
+
+
+def test_a_step_waits_for_its_event() -> None:
+    clock = Clock()
+
+    async def main(loop: Loop) -> float:
+        with pipe() as (reading, writing):
+            task = loop.spawn(loop.readable(reading, repeat=taker(reading, [], 2)), Signal())
+            for _ in range(2):
+                await loop.sleep(3)
+                assert not task.done
+                os.write(writing, b"x")
+            await loop.wait(task.ended)
+            return loop.clock()
+
+    assert play(main, clock) == 1006
+
+
+def test_between_two_steps_the_others_have_their_turn() -> None:
+    steps: list[str] = []
+
+    async def main(loop: Loop) -> None:
+        with pipe() as (reading, writing):
+            os.write(writing, b"abc")
+
+            def step() -> bool:
+                steps.append("step")
+                os.read(reading, 1)
+                return len(steps) < 6
+
+            task = loop.spawn(loop.readable(reading, repeat=step), Signal())
+            for _ in range(4):
+                await loop.sleep(0)
+                steps.append("turn")
+            await loop.dismiss(task)
+
+    play(main)
+    assert steps == ["turn", "step", "turn", "step", "turn", "step", "turn"]
+
+
+def test_what_a_step_raises_is_raised_at_the_wait() -> None:
+    calls: list[None] = []
+
+    def step() -> bool:
+        calls.append(None)
+        raise ValueError("mine")
+
+    async def main(loop: Loop) -> bool:
+        with pipe() as (reading, writing):
+            os.write(writing, b"x")
+            with pytest.raises(ValueError, match="^mine$"):
+                await loop.readable(reading, repeat=step)
+            await loop.sleep(0)
+            await loop.sleep(0)
+            return await loop.readable(reading)  # the place is free, and the task can wait for other things
+
+    assert play(main) is True
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("writes_last", [False, True])
+def test_a_cancelled_task_s_step_is_never_called_again(turns: int, writes_last: bool) -> None:
+    async def main(loop: Loop) -> None:
+        taken: list[bytes] = []
+        with pipe() as (reading, writing):
+            task = loop.spawn(loop.readable(reading, repeat=taker(reading, taken, 99)), Signal())
+            await loop.sleep(0)
+            if not writes_last:
+                os.write(writing, b"abcdef")
+            for _ in range(turns):
+                await loop.sleep(0)
+            if writes_last:
+                os.write(writing, b"abcdef")  # in the same turn
+            task.cancel()
+            before = len(taken)
+            for _ in range(3):
+                await loop.sleep(0)
+            assert len(taken) == before == (0 if writes_last else turns)
+            assert task.done and isinstance(task.error, Cancelled)
+
+    play(main)
+
+
+@pytest.mark.parametrize("enough", [1, 99])
+def test_of_an_event_and_the_moment_in_one_turn_the_event_comes_first_and_the_step_once(enough: int) -> None:
+    async def main(loop: Loop) -> tuple[bool, list[bytes]]:
+        taken: list[bytes] = []
+        with pipe() as (reading, writing):
+            os.write(writing, b"abcdef")
+            in_time = await loop.readable(reading, loop.clock(), taker(reading, taken, enough))
+            for _ in range(3):
+                await loop.sleep(0)
+            return in_time, taken
+
+    assert play(main) == (enough == 1, [b"a"])
+
+
+def test_a_step_can_have_another_task_cancelled_whose_event_is_there_too() -> None:
+    calls: list[str] = []
+
+    async def main(loop: Loop) -> None:
+        with pipe() as (one, into_one), pipe() as (other, into_other):
+            tasks: dict[str, Task] = {}
+
+            def step(name: str, rival: str) -> bool:
+                calls.append(name)
+                tasks[rival].cancel()
+                return True
+
+            tasks["a"] = loop.spawn(loop.readable(one, repeat=lambda: step("a", "b")), Signal())
+            tasks["b"] = loop.spawn(loop.readable(other, repeat=lambda: step("b", "a")), Signal())
+            await loop.sleep(0)
+            os.write(into_one, b"x")
+            os.write(into_other, b"x")
+            await loop.sleep(0)
+            await loop.dismiss(*tasks.values())
+
+    play(main)
+    assert calls in (["a"], ["b"]), "whichever came first has silenced the other"
+
+
+def test_a_step_that_cancels_its_own_task_is_the_last() -> None:
+    async def main(loop: Loop) -> None:
+        calls: list[Task] = []
+        with pipe() as (reading, writing):
+            os.write(writing, b"x")
+
+            def step() -> bool:
+                calls.append(task)
+                task.cancel()
+                return True
+
+            task = loop.spawn(loop.readable(reading, repeat=step), Signal())
+            for _ in range(4):
+                await loop.sleep(0)
+            assert len(calls) == 1 and isinstance(task.error, Cancelled)
+
+    play(main)
+
+
+def test_a_task_that_waits_for_something_else_does_not_repeat_its_last_step() -> None:
+    async def main(loop: Loop) -> list[bytes]:
+        taken: list[bytes] = []
+        with pipe() as (reading, writing):
+            os.write(writing, b"abc")
+            assert await loop.readable(reading, repeat=taker(reading, taken, 1)) is True
+            assert await loop.readable(reading) is True
+            assert await loop.writable(writing) is True
+            return taken
+
+    assert play(main) == [b"a"]
+
+
+@pytest.mark.parametrize("second", [None, lambda: False], ids=["wait", "repeat"])
+def test_a_second_task_is_an_error_also_where_the_first_repeats(second: Callable[[], bool] | None) -> None:
+    async def main(loop: Loop) -> None:
+        taken: list[bytes] = []
+        with pipe() as (reading, writing):
+            first = loop.spawn(loop.readable(reading, repeat=taker(reading, taken, 1)), Signal())
+            await loop.sleep(0)
+            with pytest.raises(RuntimeError, match="two tasks wait for the same event"):
+                await loop.readable(reading, repeat=second)
+            os.write(writing, b"x")
+            await loop.wait(first.ended)
+            assert taken == [b"x"] and first.result() is True
+
+    play(main)
+
+
+def test_repeating_registers_once_and_the_interest_is_dropped_afterwards() -> None:
+    clock = Clock()
+
+    async def main(loop: Loop) -> int:
+        taken: list[bytes] = []
+        with pipe() as (reading, writing):
+            os.write(writing, bytes(60))
+            await loop.readable(reading, repeat=taker(reading, taken, 50))
+            assert clock.asked(reading) == ["register"]
+            await loop.sleep(0)  # the event that nobody waits for
+            polls = clock.polls
+            await loop.sleep(1)
+            assert clock.polls - polls <= 2, "it spins"
+            return reading
+
+    assert clock.asked(play(main, clock)) == ["register", "unregister"]
+
+
+# 3. One task waits for one (descriptor, event) at a time.
+
+
+@pytest.mark.parametrize("event", ["readable", "writable"])
+def test_a_second_task_at_the_same_event_of_a_descriptor_is_an_error(event: str) -> None:
+    async def main(loop: Loop) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            fill(ours)
+            wait = getattr(loop, event)
+            first = loop.spawn(wait(ours.fileno()), Signal())
+            await loop.sleep(0)
+            with pytest.raises(RuntimeError, match=f"two tasks wait for the same event of descriptor {ours.fileno()}"):
+                await wait(ours.fileno())
+            assert not first.done, "the one that was there first is not disturbed"
+            await loop.dismiss(first)
+            assert await wait(ours.fileno(), loop.clock() + 1) is False, "and when it has left there is room"
+
+    play(main)
+
+
+# 4. Interest in a descriptor outlives the wait.
+
+
+def test_a_steady_flow_registers_its_descriptor_once() -> None:
+    clock = Clock()
+
+    async def main(loop: Loop) -> int:
+        with pipe() as (reading, writing):
+            for _ in range(100):
+                os.write(writing, b"x")
+                assert await loop.readable(reading)
+                os.read(reading, 1)
+            return reading
+
+    assert clock.asked(play(main, clock)) == ["register"]
+
+
+def test_interest_in_a_second_event_modifies_the_first() -> None:
+    clock = Clock()
+
+    async def main(loop: Loop) -> int:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            loop.spawn(loop.readable(ours.fileno()))
+            await loop.sleep(0)
+            assert await loop.writable(ours.fileno())
+            return ours.fileno()
+
+    fd = play(main, clock)
+    assert [call for call in clock.calls if call[1] == fd] == [
+        ("register", fd, EVENT_READ),
+        ("modify", fd, EVENT_READ | EVENT_WRITE),
+    ]
+
+
+def test_interest_in_two_events_costs_nothing_more() -> None:
+    clock = Clock()
+
+    async def main(loop: Loop) -> int:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            fill(ours)
+            for _ in range(10):
+                assert not await loop.readable(ours.fileno(), loop.clock() + 1)
+                assert not await loop.writable(ours.fileno(), loop.clock() + 1)
+            return ours.fileno()
+
+    assert clock.asked(play(main, clock)) == ["register", "modify"]
+
+
+def test_interest_is_dropped_when_an_event_comes_that_nobody_waits_for() -> None:
+    clock = Clock()
+
+    async def main(loop: Loop) -> int:
+        with pipe() as (reading, writing):
+            os.write(writing, b"x")
+            assert await loop.readable(reading)  # and it is not read
+            before = clock.polls
+            await loop.sleep(1000)
+            assert clock.polls - before <= 3, "the loop spins"
+            return reading
+
+    assert clock.asked(play(main, clock)) == ["register", "unregister"]
+
+
+def test_dropping_one_interest_keeps_the_other() -> None:
+    clock = Clock()
+
+    async def main(loop: Loop) -> int:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            fd = ours.fileno()
+            assert await loop.writable(fd)
+            assert not await loop.readable(fd, loop.clock() + 1)
+            before = clock.polls
+            assert not await loop.readable(fd, loop.clock() + 1000)
+            assert clock.polls - before <= 3, "the loop spins"
+            theirs.send(b"x")
+            assert await loop.readable(fd)
+            ours.recv(1)
+            assert await loop.writable(fd), "and it can be had again"
+            return fd
+
+    fd = play(main, clock)
+    assert [call for call in clock.calls if call[1] == fd] == [
+        ("register", fd, EVENT_WRITE),
+        ("modify", fd, EVENT_READ | EVENT_WRITE),
+        ("modify", fd, EVENT_READ),
+        ("modify", fd, EVENT_READ | EVENT_WRITE),
+    ]
+
+
+def test_a_forgotten_descriptor_s_number_can_be_another_one_s() -> None:
+    clock = Clock()
+
+    async def main(loop: Loop) -> None:
+        with pipe() as (reading, writing):
+            os.write(writing, b"x")
+            assert await loop.readable(reading)
+            loop.forget(reading)
+            with pipe() as (other, other_writing):
+                os.dup2(other, reading)  # the number now is the end of another, empty pipe
+                assert not await loop.readable(reading, loop.clock() + 1)
+                os.write(other_writing, b"y")
+                assert await loop.readable(reading)
+                assert os.read(reading, 1) == b"y"
+            assert clock.asked(reading) == ["register", "unregister", "register"]
+
+    play(main, clock)
+
+
+def test_forgetting_what_nobody_watches_changes_nothing() -> None:
+    clock = Clock()
+
+    async def main(loop: Loop) -> None:
+        with pipe() as (reading, _):
+            loop.forget(reading)
+            assert not await loop.readable(reading, loop.clock() + 1)
+            loop.forget(reading)
+            loop.forget(reading)
+            assert clock.asked(reading) == ["register", "unregister"]
+
+    play(main, clock)
+
+
+def test_a_waiter_whose_descriptor_was_forgotten_can_be_cancelled() -> None:
+    async def main(loop: Loop) -> None:
+        with pipe() as (reading, writing):
+            waiter = loop.spawn(loop.readable(reading), Signal())
+            await loop.sleep(0)
+            loop.forget(reading)
+            await loop.dismiss(waiter)
+            os.write(writing, b"x")
+            assert await loop.readable(reading), "the place is free again"
+
+    play(main)
+
+
+# Always ready: regular files and /dev/null
+
+
+def test_regular_files_and_the_null_device_are_always_ready() -> None:
+    clock = Clock()
+
+    async def main(loop: Loop) -> list[bool]:
+        with tempfile.TemporaryFile() as file, open(os.devnull, "r+b") as null:  # noqa: SIM115
+            waits = (loop.readable, loop.writable)
+            return [await wait(item.fileno(), until) for item in (file, null) for wait in waits for until in (None, 0)]
+
+    assert play(main, clock) == [True] * 8
+    assert clock.now == 1000
+
+
+def test_what_is_always_ready_leaves_the_others_their_turn() -> None:
+    order: list[str] = []
+
+    async def work(loop: Loop, fd: int, name: str) -> None:
+        for _ in range(5):
+            assert await loop.readable(fd)
+            order.append(name)
+
+    async def main(loop: Loop) -> None:
+        with open(os.devnull, "rb") as null, pipe() as (reading, writing):
+            os.write(writing, b"x")
+            await loop.together(work(loop, null.fileno(), "null"), work(loop, reading, "pipe"))
+
+    play(main)
+    assert Counter(order) == {"null": 5, "pipe": 5}
+    assert "null" in order[:3] and "pipe" in order[:3], "they take turns"
+
+
+def test_a_descriptor_that_is_none_is_the_waiter_s_error() -> None:
+    async def main(loop: Loop) -> None:
+        with pytest.raises((OSError, ValueError)):
+            await loop.readable(9999)
+
+    play(main)
+
+
+# 5. A signal has no memory.
+
+
+def test_a_signal_wakes_all_who_wait_now() -> None:
+    async def main(loop: Loop) -> list[bool]:
+        signal = Signal()
+        loop.spawn(fire(loop, signal))
+        return await loop.together(*(loop.wait(signal) for _ in range(3)))
+
+    async def fire(loop: Loop, signal: Signal) -> None:
+        await loop.sleep(1)
+        signal.fire()
+
+    assert play(main) == [True, True, True]
+
+
+def test_a_signal_that_fired_before_is_not_remembered() -> None:
+    async def main(loop: Loop) -> bool:
+        signal = Signal()
+        signal.fire()
+        return await loop.wait(signal, loop.clock() + 1)
+
+    assert play(main) is False
+
+
+def test_a_wait_that_is_over_is_not_told_of_later_signals() -> None:
+    async def main(loop: Loop) -> None:
+        signal = Signal()
+        assert not await loop.wait(signal, loop.clock() + 1)
+        assert not signal.waiting
+        cancelled = loop.spawn(loop.wait(signal), Signal())
+        await loop.sleep(0)
+        await loop.dismiss(cancelled)
+        assert not signal.waiting
+
+    play(main)
+
+
+def test_what_never_happens_is_noticed_by_the_clock_of_the_tests() -> None:
+    with pytest.raises(Stuck):
+        play(forever)
+
+
+# Cancelling
+
+
+def test_a_cancelled_task_gets_it_where_it_waits_and_cleans_up() -> None:
+    steps: list[str] = []
+
+    async def work(loop: Loop) -> None:
+        try:
+            steps.append("began")
+            await forever(loop)
+            steps.append("never")
+        except Cancelled:
+            steps.append("cancelled")
+            raise
+        finally:
+            await loop.sleep(5)
+            steps.append("cleaned up")
+
+    async def main(loop: Loop) -> None:
+        task = loop.spawn(work(loop), Signal())
+        await loop.sleep(1)
+        await loop.dismiss(task)
+        assert task.done
+        with pytest.raises(Cancelled):
+            task.result()
+        steps.append("dismissed")
+
+    play(main)
+    assert steps == ["began", "cancelled", "cleaned up", "dismissed"]
+
+
+def test_a_task_cancelled_while_it_is_queued_does_not_go_on() -> None:
+    steps: list[object] = []
+
+    async def work(loop: Loop, signal: Signal) -> None:
+        try:
+            steps.append(await loop.wait(signal))
+        finally:
+            steps.append("cleaned up")
+
+    async def main(loop: Loop) -> None:
+        signal = Signal()
+        task = loop.spawn(work(loop, signal), Signal())
+        await loop.sleep(0)
+        signal.fire()  # from here on it is queued to go on
+        await loop.dismiss(task)
+
+    play(main)
+    assert steps == ["cleaned up"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_task_cancelled_before_its_first_step_never_begins() -> None:
+    steps: list[str] = []
+
+    async def work() -> None:
+        steps.append("began")
+
+    async def main(loop: Loop) -> None:
+        task = loop.spawn(work(), Signal())
+        await loop.dismiss(task)
+        assert task.done
+
+    play(main)
+    gc.collect()
+    assert steps == []
+
+
+def test_a_task_that_is_done_cannot_be_cancelled() -> None:
+    async def main(loop: Loop) -> object:
+        task = loop.spawn(value(7), Signal())
+        await loop.sleep(0)
+        task.cancel()
+        await loop.dismiss(task)
+        return task.result()
+
+    assert play(main) == 7
+
+
+def test_a_task_is_cancelled_with_the_exception_it_is_given() -> None:
+    async def main(loop: Loop) -> None:
+        task = loop.spawn(forever(loop), Signal())
+        await loop.sleep(0)
+        task.cancel(KeyError("mine"))
+        while not task.done:
+            await loop.wait(task.ended)
+        with pytest.raises(KeyError, match="mine"):
+            task.result()
+
+    play(main)
+
+
+def test_a_task_that_cancels_itself_is_stopped_at_its_next_wait() -> None:
+    steps: list[str] = []
+
+    async def main(loop: Loop) -> None:
+        async def work() -> None:
+            task.cancel()
+            steps.append("still here")
+            await loop.sleep(1000)
+            steps.append("never")
+
+        task = loop.spawn(work(), Signal())
+        while not task.done:
+            await loop.wait(task.ended)
+
+    clock = Clock()
+    play(main, clock)
+    assert steps == ["still here"]
+    assert clock.now == 1000
+
+
+def test_being_cancelled_is_not_an_exception_that_something_swallows_by_accident() -> None:
+    assert not issubclass(Cancelled, Exception)
+
+
+def test_a_cancelled_wait_for_a_descriptor_leaves_its_place_free() -> None:
+    async def main(loop: Loop) -> bool:
+        with pipe() as (reading, writing):
+            task = loop.spawn(loop.readable(reading), Signal())
+            await loop.sleep(0)
+            await loop.dismiss(task)
+            os.write(writing, b"x")
+            return await loop.readable(reading)
+
+    assert play(main) is True
+
+
+# together, first, within
+
+
+def test_together_returns_all_results_in_order_whoever_ends_first() -> None:
+    async def main(loop: Loop) -> list[int]:
+        return await loop.together(after(loop, 3, 1), after(loop, 1, 2), value(3))
+
+    clock = Clock()
+    assert play(main, clock) == [1, 2, 3]
+    assert clock.now == 1003
+
+
+def test_together_of_nothing_is_nothing() -> None:
+    async def main(loop: Loop) -> list[int]:
+        return await loop.together()
+
+    assert play(main) == []
+
+
+def test_the_first_failure_cancels_the_rest_and_is_raised_when_they_have_cleaned_up() -> None:
+    cleaned: list[float] = []
+    clock = Clock()
+
+    async def slow(loop: Loop) -> None:
+        try:
+            await forever(loop)
+        finally:
+            await loop.sleep(10)
+            cleaned.append(loop.clock())
+
+    async def main(loop: Loop) -> None:
+        with pytest.raises(KeyError, match="first"):
+            await loop.together(slow(loop), after(loop, 1, error=KeyError("first")), slow(loop), value(1))
+        assert cleaned == [1011, 1011]
+        assert clock.now == 1011
+
+    play(main, clock)
+
+
+def test_of_two_failures_at_the_same_moment_one_is_raised() -> None:
+    async def main(loop: Loop) -> None:
+        with pytest.raises(KeyError):
+            await loop.together(fail(KeyError(1)), fail(KeyError(2)))
+
+    play(main)
+
+
+@pytest.mark.parametrize("way", ["together", "first", "within"])
+def test_who_is_cancelled_while_it_waits_for_others_cancels_them_and_waits_for_them(way: str) -> None:
+    cleaned: list[int] = []
+
+    async def slow(loop: Loop, number: int) -> None:
+        try:
+            await forever(loop)
+        finally:
+            await loop.sleep(10)
+            cleaned.append(number)
+
+    async def main(loop: Loop) -> None:
+        works: dict[str, Callable[[], Work[object]]] = {
+            "together": lambda: loop.together(slow(loop, 1), slow(loop, 2)),
+            "first": lambda: loop.first(slow(loop, 1), slow(loop, 2)),
+            "within": lambda: loop.together(loop.within(100, slow(loop, 1)), loop.within(None, slow(loop, 2))),
+        }
+        task = loop.spawn(works[way](), Signal())
+        await loop.sleep(1)
+        await loop.dismiss(task)
+        assert sorted(cleaned) == [1, 2]
+
+    play(main)
+
+
+def test_first_is_whichever_ends_first_and_the_others_are_cancelled_and_waited_for() -> None:
+    cleaned: list[float] = []
+    clock = Clock()
+
+    async def slow(loop: Loop) -> None:
+        try:
+            await loop.sleep(100)
+        finally:
+            await loop.sleep(10)
+            cleaned.append(loop.clock())
+
+    async def main(loop: Loop) -> None:
+        assert await loop.first(slow(loop), after(loop, 1, 5), slow(loop)) == 5
+        assert cleaned == [1011, 1011]
+
+    play(main, clock)
+
+
+def test_first_raises_the_failure_that_comes_first() -> None:
+    async def main(loop: Loop) -> None:
+        with pytest.raises(KeyError):
+            await loop.first(after(loop, 2, 5), after(loop, 1, error=KeyError()))
+
+    play(main)
+
+
+def test_within_is_the_result_of_what_ends_in_time() -> None:
+    async def main(loop: Loop) -> list[int]:
+        return [await loop.within(2, after(loop, 1, 5)), await loop.within(None, after(loop, 1000, 6))]
+
+    assert play(main) == [5, 6]
+
+
+def test_within_raises_timeout_error_when_the_time_has_passed() -> None:
+    clock = Clock()
+
+    async def main(loop: Loop) -> None:
+        with pytest.raises(TimeoutError):
+            await loop.within(2, after(loop, 3, 5))
+
+    play(main, clock)
+    assert clock.now == 1002
+
+
+def test_what_ends_at_the_last_moment_is_in_time() -> None:
+    async def main(loop: Loop) -> int:
+        return await loop.within(2, after(loop, 2, 5))
+
+    assert play(main) == 5
+
+
+def test_dismissing_waits_for_the_clean_up_even_of_those_who_fail_in_it() -> None:
+    async def stubborn(loop: Loop) -> None:
+        try:
+            await forever(loop)
+        finally:
+            await loop.sleep(1)
+            raise KeyError("in the clean-up")
+
+    async def main(loop: Loop) -> None:
+        task = loop.spawn(stubborn(loop), Signal())
+        await loop.sleep(0)
+        await loop.dismiss(task)
+        assert isinstance(task.error, KeyError)
+
+    play(main)
+
+
+def test_tasks_that_keep_each_other_awake_do_not_keep_the_others_waiting() -> None:
+    async def echo(loop: Loop, heard: Signal, said: Signal) -> None:
+        while True:
+            await loop.wait(heard)
+            said.fire()
+
+    async def main(loop: Loop) -> bool:
+        ping, pong = Signal(), Signal()
+        loop.spawn(echo(loop, ping, pong))
+        loop.spawn(echo(loop, pong, ping))
+        await loop.sleep(0)
+        ping.fire()
+        with pipe() as (reading, writing):
+            os.write(writing, b"x")
+            return await loop.readable(reading)
+
+    assert play(main) is True
+
+
+# 6. A task that nobody waits for fails the whole run.
+
+
+def test_a_failing_task_that_nobody_waits_for_fails_the_run_and_all_clean_up() -> None:
+    cleaned: list[str] = []
+
+    async def session(loop: Loop, name: str) -> None:
+        try:
+            await forever(loop)
+        finally:
+            await loop.sleep(2)
+            cleaned.append(name)
+
+    async def main(loop: Loop) -> None:
+        try:
+            loop.spawn(session(loop, "owned by nobody"))
+            loop.spawn(session(loop, "owned by main"), Signal())
+            loop.spawn(after(loop, 1, error=KeyError("background")))
+            await forever(loop)
+        finally:
+            cleaned.append("main")
+
+    with pytest.raises(KeyError, match="background"):
+        play(main)
+    assert sorted(cleaned) == ["main", "owned by main", "owned by nobody"]
+
+
+def test_all_clean_up_even_when_the_clean_up_of_some_fails() -> None:
+    cleaned: list[int] = []
+
+    async def session(loop: Loop, number: int) -> None:
+        try:
+            await forever(loop)
+        finally:
+            cleaned.append(number)
+            await loop.sleep(number)
+            raise KeyError(number)
+
+    async def main(loop: Loop) -> None:
+        for number in range(5):
+            loop.spawn(session(loop, number))
+        await loop.sleep(1)
+
+    before = descriptors()
+    with pytest.raises(KeyError, match="0"):
+        play(main)
+    assert cleaned == [0, 1, 2, 3, 4]
+    assert descriptors() == before
+
+
+def test_the_first_failure_is_the_one_that_is_raised() -> None:
+    async def session(loop: Loop) -> None:
+        try:
+            await forever(loop)
+        finally:
+            raise KeyError("because of it")
+
+    async def main(loop: Loop) -> None:
+        loop.spawn(session(loop))
+        await loop.sleep(1)
+        raise ValueError("the reason")
+
+    with pytest.raises(ValueError, match="the reason"):
+        play(main)
+
+
+def test_a_failure_that_somebody_waits_for_is_that_one_s_alone() -> None:
+    async def main(loop: Loop) -> str:
+        task = loop.spawn(fail(KeyError()), Signal())
+        await loop.sleep(1)
+        return type(task.error).__name__
+
+    assert play(main) == "KeyError"
+
+
+def test_a_task_that_was_cancelled_does_not_fail_the_run() -> None:
+    async def main(loop: Loop) -> int:
+        task = loop.spawn(forever(loop))
+        await loop.sleep(0)
+        await loop.dismiss(task)
+        return 1
+
+    assert play(main) == 1
+
+
+def test_at_the_end_no_task_is_left() -> None:
+    cleaned: list[int] = []
+
+    async def work(loop: Loop, number: int) -> None:
+        try:
+            await forever(loop)
+        finally:
+            await loop.sleep(number)
+            cleaned.append(number)
+
+    async def main(loop: Loop) -> int:
+        for number in (3, 1, 2):
+            loop.spawn(work(loop, number))
+        await loop.sleep(0)
+        return 9
+
+    assert play(main) == 9
+    assert cleaned == [1, 2, 3]
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(0, 5)), max_size=8))
+def test_whoever_is_cancelled_whenever_every_task_that_began_cleans_up_once(
+    plan: list[tuple[int, int, int]],
+) -> None:
+    """Each task of the plan sleeps, cleans up for a while, and is cancelled (perhaps twice) at some moment."""
+    began: list[int] = []
+    cleaned: list[int] = []
+
+    async def work(loop: Loop, number: int, seconds: int, clean_up: int) -> None:
+        began.append(number)
+        try:
+            await loop.sleep(seconds)
+        finally:
+            with suppress(Cancelled):
+                await loop.sleep(clean_up)
+            cleaned.append(number)
+
+    async def main(loop: Loop) -> None:
+        tasks = [loop.spawn(work(loop, number, *item[:2]), Signal()) for number, item in enumerate(plan)]
+        for moment in range(6):
+            for task, (_, _, cancelled) in zip(tasks, plan, strict=True):
+                if cancelled == moment or cancelled + 1 == moment:
+                    task.cancel()
+            await loop.sleep(1)
+
+    play(main)
+    assert sorted(began) == sorted(cleaned) == [number for number in range(len(plan)) if number in began]
+
+
+# Children
+
+
+def spawn(script: str) -> int:
+    return os.posix_spawn("/bin/sh", ["sh", "-c", script], {})
+
+
+def without_pidfd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "pidfd_open")
+
+
+def without_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pid: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+
+
+def with_pidfd(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hasattr(os, "pidfd_open"), "this path cannot be tested here"
+
+
+every_path = pytest.mark.parametrize("path", [with_pidfd, without_pidfd, without_descriptors])
+
+
+@every_path
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        ("exit 0", 0),
+        ("exit 3", 3),
+        ("exit 255", 255),
+        ("kill -9 $$", -signal.SIGKILL),
+        ("kill -TERM $$", -signal.SIGTERM),
+    ],
+)
+def test_a_child_s_end_is_waited_for_and_its_status_told(
+    monkeypatch: pytest.MonkeyPatch, path: Callable[[pytest.MonkeyPatch], None], script: str, status: int
+) -> None:
+    path(monkeypatch)
+    before = descriptors()
+    loop = Loop()
+    pid = spawn(script)
+    assert loop.run(exit_status(loop, pid)) == status
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    assert descriptors() == before
+
+
+@every_path
+def test_children_that_end_together_are_all_reaped(
+    monkeypatch: pytest.MonkeyPatch, path: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    path(monkeypatch)
+    loop = Loop()
+    children = [spawn(f"exit {status}") for status in range(8)]
+    assert loop.run(loop.together(*(exit_status(loop, child) for child in children))) == list(range(8))
+
+
+@every_path
+def test_a_child_that_goes_on_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, path: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    path(monkeypatch)
+    with pipe() as (reading, writing):
+        os.set_blocking(reading, True)
+        os.set_inheritable(reading, True)
+        loop = Loop()
+        actions = [(os.POSIX_SPAWN_DUP2, reading, 0)]
+        child = os.posix_spawn("/bin/sh", ["sh", "-c", "read line; exit $line"], {}, file_actions=actions)
+
+        async def main() -> list[int]:
+            return await loop.together(exit_status(loop, child), speak())
+
+        async def speak() -> int:
+            await loop.sleep(0)
+            return os.write(writing, b"7\n")
+
+        assert loop.run(main()) == [7, 2]
+
+
+@every_path
+def test_a_cancelled_wait_for_a_child_keeps_no_descriptor_and_can_be_repeated(
+    monkeypatch: pytest.MonkeyPatch, path: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    path(monkeypatch)
+    before = descriptors()
+    loop = Loop()
+    child = spawn("kill -STOP $$")
+
+    async def main() -> int:
+        waiting = loop.spawn(exit_status(loop, child), Signal())
+        await loop.sleep(0)
+        await loop.dismiss(waiting)
+        os.kill(child, signal.SIGKILL)
+        return await exit_status(loop, child)
+
+    assert loop.run(main()) == -signal.SIGKILL
+    assert descriptors() == before
+
+
+# The run itself
+
+
+@pytest.mark.parametrize("error", [None, KeyError("failed")])
+def test_a_run_leaks_no_descriptor(error: Exception | None) -> None:
+    before = descriptors()
+    work: Work[object] = fail(error) if error else value(1)
+    with suppress(KeyError):
+        Loop().run(work)
+    assert descriptors() == before
+
+
+def test_many_runs_can_follow_each_other() -> None:
+    assert [Loop().run(value(number)) for number in range(20)] == list(range(20))

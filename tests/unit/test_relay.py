@@ -1,0 +1,869 @@
+"""The rules of ending: one by one on a clock that jumps, then all at once against what the ends have seen.
+
+A script is what stdin, the peer or a program says and when: bytes, END, and pauses in seconds (see doubles.py).
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+import pytest
+from doubles import END, Clock, MemoryFile, MemorySink, MemorySource, Stuck, play
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from pync.config import Ending
+from pync.endpoints.pacing import Delayed, Paced
+from pync.errors import InputError, OutputError, OutputGone, PeerLost, TimedOut
+from pync.loop.tasks import Signal
+from pync.relay.flow import Flow
+from pync.relay.rules import Conversation, Relay, Service
+from pync.stages.telnet import Telnet, TelnetEscape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from doubles import Given, Taken
+
+    from pync.endpoints import Source
+    from pync.loop.kernel import Loop
+
+    Said = Sequence[Given]
+    Room = Sequence[Taken]
+
+RESET = PeerLost("connection to x", "Connection reset by peer")
+DO_ECHO, WONT_ECHO = b"\xff\xfd\x01", b"\xff\xfc\x01"
+DO_NAWS, WONT_NAWS = b"\xff\xfd\x1f", b"\xff\xfc\x1f"
+FOREVER: Said = ()
+
+
+class Ends:
+    """Two flows between scripted ends. `said` goes to the peer, which is `sent` it; `heard` is `shown`."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        said: Said,
+        heard: Said,
+        ending: Ending,
+        *,
+        sent: Room = (),
+        shown: Room = (),
+        file: bool = False,
+        telnet: bool = False,
+        pace: float = 0,
+        delay: float = 0,
+    ) -> None:
+        self.said = (MemoryFile if file else MemorySource)(loop, *said)
+        self.heard = MemorySource(loop, *heard)
+        self.sent = MemorySink(loop, *sent)
+        self.shown = MemorySink(loop, *shown)
+        self.telnet = Telnet() if telnet else None
+        speech: Source = Paced(loop, self.said, pace) if pace else self.said
+        hearing: Source = Delayed(loop, self.heard, delay) if delay else self.heard
+        self.outward = Flow(loop, speech, self.sent, [TelnetEscape()] if telnet else [])
+        self.inward = Flow(loop, hearing, self.shown, [self.telnet] if self.telnet else [], ending.receive_limit)
+
+
+class Over:
+    """How a relay ended: after so many seconds (None: it goes on for ever), and with which error."""
+
+    def __init__(self) -> None:
+        self.seconds: float | None = None
+        self.error: BaseException | None = None
+        self.ends: Ends
+
+    @property
+    def sent(self) -> bytes:
+        return self.ends.sent.data
+
+    @property
+    def shown(self) -> bytes:
+        return self.ends.shown.data
+
+    @property
+    def half_closed(self) -> list[float]:
+        """When the peer got our end-of-file."""
+        return [moment - 1000 for moment in self.ends.sent.ends]
+
+    @property
+    def closed(self) -> list[float]:
+        """When stdout, or the program's stdin, got the peer's."""
+        return [moment - 1000 for moment in self.ends.shown.ends]
+
+    @property
+    def moments(self) -> list[tuple[float, bytes]]:
+        """What the peer got, and when."""
+        return [(moment - 1000, item) for moment, item in self.ends.sent.history if isinstance(item, bytes)]
+
+
+def relayed(make: Callable[[Loop], tuple[Ends, Relay]]) -> Over:
+    """Run a relay to its end."""
+    over, clock = Over(), Clock()
+
+    async def main(loop: Loop) -> None:
+        over.ends, relay = make(loop)
+        await relay.run()
+
+    try:
+        play(main, clock)
+        over.seconds = clock.now - 1000
+    except Stuck:
+        pass
+    except Exception as error:
+        over.seconds, over.error = clock.now - 1000, error
+    return over
+
+
+def converse(
+    stdin: Said,
+    peer: Said,
+    ending: Ending = Ending(),  # noqa: B008 (frozen)
+    *,
+    gone: Said | None = FOREVER,
+    speaks: bool = True,
+    listens: bool = True,
+    terminal: bool = False,
+    client: bool = True,
+    **how: object,
+) -> Over:
+    """A conversation. `gone` is the script of the connection's end; None: these are datagrams."""
+
+    def make(loop: Loop) -> tuple[Ends, Relay]:
+        ends = Ends(loop, stdin, peer, ending, **how)  # type: ignore[arg-type]
+
+        async def is_gone() -> None:
+            await MemorySource(loop, *(gone or ())).read()
+
+        return ends, Conversation(
+            loop,
+            ends.outward,
+            ends.inward,
+            ending,
+            ends.telnet,
+            gone=None if gone is None else is_gone,
+            speaks=speaks,
+            listens=listens,
+            terminal=terminal,
+            client=client,
+        )
+
+    return relayed(make)
+
+
+def serve(
+    output: Said,
+    peer: Said,
+    program: Said,
+    ending: Ending = Ending(),  # noqa: B008
+    lost: Said | None = FOREVER,
+    **how: object,
+) -> Over:
+    """A program's session. `program` is the script of its end, `lost` that of the connection; None: datagrams."""
+
+    def make(loop: Loop) -> tuple[Ends, Relay]:
+        ends = Ends(loop, output, peer, ending, **how)  # type: ignore[arg-type]
+        life = MemorySource(loop, *program)
+
+        async def is_lost() -> None:
+            await MemorySource(loop, *(lost or ())).read()
+
+        watch = None if lost is None else is_lost
+        relay = Service(loop, ends.outward, ends.inward, ending, ends.telnet, program_ended=life.read, lost=watch)
+        return ends, relay
+
+    return relayed(make)
+
+
+def trickle(pause: float, times: int) -> list[Given]:
+    """A byte after each pause."""
+    return [item for _ in range(times) for item in (pause, b".")]
+
+
+# Rule 1: the end of stdin
+
+
+def test_at_the_end_of_stdin_we_half_close_and_go_on_receiving() -> None:
+    over = converse([b"ask", 1.0, END], [3.0, b"answer", 100.0, b"more", END])
+    assert (over.sent, over.half_closed) == (b"ask", [1])
+    assert (over.shown, over.closed) == (b"answermore", [103])
+    assert (over.seconds, over.error) == (103, None)
+
+
+def test_the_half_close_comes_after_all_bytes_however_slowly_the_peer_takes_them() -> None:
+    over = converse([b"abc", b"def", END], [END], sent=[1, 5.0, 2, 5.0, 1])
+    assert (over.sent, over.half_closed, over.seconds) == (b"abcdef", [10], 10)
+
+
+def test_without_half_close_the_peer_gets_none_and_its_end_is_waited_for() -> None:
+    over = converse([b"ask", END], [9.0, b"answer", END], Ending(half_close=False))
+    assert (over.sent, over.half_closed, over.shown, over.seconds) == (b"ask", [], b"answer", 9)
+
+
+def test_a_peer_that_does_not_end_is_listened_to_for_ever() -> None:
+    assert converse([b"ask", END], [b"answer"]).seconds is None
+
+
+def test_an_empty_stdin_half_closes_when_the_peer_has_been_silent_for_half_a_second() -> None:
+    over = converse([END], [0.25, b"a", 0.25, b"b", 0.375, b"c", 2.0, b"d", END])
+    assert over.half_closed == [0.875 + 0.5]
+    assert (over.shown, over.seconds) == (b"abcd", 2.875)
+
+
+def test_an_empty_stdin_half_closes_after_half_a_second_if_the_peer_never_says_a_word() -> None:
+    assert converse([END], FOREVER).half_closed == [0.5]
+
+
+def test_the_silence_is_counted_from_the_end_of_an_empty_stdin_on() -> None:
+    assert converse([3.0, END], FOREVER).half_closed == [3.5]
+
+
+def test_a_peer_whose_words_stdout_does_not_take_yet_is_not_silent() -> None:
+    over = converse([END], [b"abc", 0.125, b"d"], shown=[1, 5.0])
+    assert over.half_closed == [5 + 0.125 + 0.5]
+
+
+def test_words_that_a_delay_holds_back_are_no_silence() -> None:
+    over = converse([END], [0.25, b"a", 0.25, b"b", END], delay=2)
+    assert (over.shown, over.half_closed, over.closed) == (b"ab", [4.5], [4.5])
+
+
+def test_the_half_close_of_an_empty_stdin_is_owed_at_the_latest_when_the_peer_ends() -> None:
+    over = converse([END], [0.25, b"a", 0.125, END])
+    assert (over.half_closed, over.closed, over.seconds) == ([0.375], [0.375], 0.375)
+
+
+def test_an_empty_stdin_half_closes_at_once_if_asked_to() -> None:
+    over = converse([END], [0.25, b"a", END], Ending(at_once=True))
+    assert (over.half_closed, over.seconds) == ([0], 0.25)
+
+
+@pytest.mark.parametrize("ending", [Ending(), Ending(at_once=True)])
+def test_one_byte_of_stdin_and_the_half_close_does_not_wait(ending: Ending) -> None:
+    assert converse([b"x", 0.25, END], trickle(0.25, 8), ending).half_closed == [0.25]
+
+
+def test_an_answer_to_the_peers_negotiation_is_not_a_byte_of_stdin() -> None:
+    over = converse([1.0, END], [b"login: " + DO_ECHO, 1.25, b"more"], telnet=True)
+    assert over.sent == WONT_ECHO
+    assert over.half_closed == [1.75], "stdin ended empty, so the peer's silence is waited for"
+
+
+def test_who_only_sends_half_closes_and_leaves_when_stdin_ends() -> None:
+    over = converse([b"x", 1.0, END], [b"unwanted"], listens=False)
+    assert (over.sent, over.half_closed, over.seconds) == (b"x", [1], 1)
+    over = converse([2.0, END], FOREVER, listens=False)
+    assert (over.half_closed, over.seconds) == ([2], 2), "an empty stdin waits for nobody's silence then"
+
+
+def test_who_only_sends_leaves_without_half_close_if_asked_to() -> None:
+    over = converse([b"x", 1.0, END], FOREVER, Ending(half_close=False), listens=False)
+    assert (over.sent, over.half_closed, over.seconds) == (b"x", [], 1)
+
+
+# quit_after
+
+
+@pytest.mark.parametrize("quit_after", [0.0, 2.0])
+def test_quit_after_leaves_so_long_after_the_end_of_stdin_whatever_the_peer_does(quit_after: float) -> None:
+    over = converse([b"x", 1.0, END], trickle(0.3, 1000), Ending(quit_after=quit_after))
+    assert (over.half_closed, over.seconds, over.error) == ([1], 1 + quit_after, None)
+
+
+def test_quit_after_half_closes_an_empty_stdin_at_once() -> None:
+    over = converse([END], trickle(0.25, 1000), Ending(quit_after=2.0))
+    assert (over.half_closed, over.seconds) == ([0], 2)
+    assert over.shown[:7] == b"......."
+
+
+def test_quit_after_waits_no_longer_than_the_peer() -> None:
+    assert converse([b"x", END], [1.0, END], Ending(quit_after=2.0)).seconds == 1
+
+
+def test_quit_after_counts_from_when_the_last_byte_was_taken() -> None:
+    assert converse([b"x", END], FOREVER, Ending(quit_after=2.0), sent=[5.0]).seconds == 7
+
+
+def test_quit_after_says_nothing_of_a_stdin_that_goes_on() -> None:
+    assert converse([b"x"], [b"y"], Ending(quit_after=2.0)).seconds is None
+
+
+def test_quit_after_leaves_even_when_stdout_takes_nothing() -> None:
+    assert converse([b"x", END], [b"y"], Ending(quit_after=2.0), shown=[1000.0]).seconds == 2
+
+
+# Rules 2 and 3: the end of the peer
+
+
+def test_at_the_peers_end_stdout_is_closed_after_all_that_was_received() -> None:
+    over = converse(FOREVER, [b"abc", END], shown=[1, 5.0, 1, 5.0])
+    assert (over.shown, over.closed) == (b"abc", [10])
+
+
+def test_a_peer_that_had_spoken_gets_what_stdin_yields_until_it_is_silent_for_half_a_second() -> None:
+    stdin: Said = [0.25, b"a", 0.25, b"b", 0.375, b"c", 0.75, b"never", END]
+    over = converse(stdin, [b"request", END])
+    assert (over.sent, over.closed, over.seconds, over.error) == (b"abc", [0], 0.875 + 0.5, None)
+
+
+def test_the_silence_of_stdin_is_counted_from_the_peers_end_on() -> None:
+    over = converse([1.25, b"a"], [b"request", 1.0, END])
+    assert (over.sent, over.seconds) == (b"a", 1.75)
+
+
+def test_a_peer_that_takes_its_time_gets_all_that_was_read() -> None:
+    over = converse([b"abc", 0.25, b"d", END], [b"request", END], sent=[1, 60.0, 1, 60.0])
+    assert (over.sent, over.half_closed, over.seconds) == (b"abcd", [120.25], 120.25)
+
+
+def test_lines_that_are_held_back_by_pacing_are_no_silence() -> None:
+    over = converse([b"1\n2\n3\n", END], [b"request", END], pace=5)
+    assert over.moments == [(0, b"1\n"), (5, b"2\n"), (10, b"3\n")]
+    assert (over.half_closed, over.seconds) == ([10], 10)
+
+
+def test_a_peer_that_never_sent_a_byte_only_listens_and_gets_all_until_stdin_ends() -> None:
+    over = converse([*trickle(100.0, 3), END], [END])
+    assert (over.sent, over.closed, over.half_closed, over.seconds) == (b"...", [0], [300], 300)
+
+
+def test_a_peer_that_sent_only_negotiation_has_sent_something() -> None:
+    assert converse(FOREVER, [DO_ECHO, END], telnet=True).seconds == 0.5
+
+
+def test_a_peer_that_only_listens_is_served_until_the_connection_is_gone() -> None:
+    over = converse(trickle(1.0, 1000), [END], gone=[5.5, END])
+    assert (over.sent, over.seconds, over.error) == (b".....", 5.5, None)
+
+
+def test_a_connection_that_is_reset_while_nobody_reads_it_is_lost() -> None:
+    over = converse(FOREVER, [END], gone=[5.0, RESET])
+    assert (over.seconds, str(over.error)) == (5, str(RESET))
+
+
+def test_both_ended_is_done() -> None:
+    over = converse([1.0, b"a", END], [2.0, b"b", END])
+    assert (over.half_closed, over.closed, over.seconds) == ([1], [2], 2)
+    over = converse([2.0, b"a", END], [1.0, END])
+    assert (over.half_closed, over.closed, over.seconds) == ([2], [1], 2)
+    over = converse([b"a", END], [b"b", END])
+    assert (over.sent, over.shown, over.seconds) == (b"a", b"b", 0)
+
+
+@pytest.mark.parametrize("peer", [[1.0, END], [1.0, b"x", END]])
+def test_a_terminal_has_ended_once_the_peer_has(peer: Said) -> None:
+    assert converse(FOREVER, peer, terminal=True).seconds == 1
+
+
+@pytest.mark.parametrize("peer", [[1.0, END], [1.0, b"x", END]])
+def test_a_stdin_that_is_not_read_has_ended_once_the_peer_has_and_is_never_read(peer: Said) -> None:
+    over = converse([b"x", END], peer, speaks=False)
+    assert (over.sent, over.half_closed, over.seconds) == (b"", [], 1)
+
+
+def test_who_does_not_read_stdin_receives_as_long_as_the_peer_sends() -> None:
+    assert converse(FOREVER, [b"x"], speaks=False).seconds is None
+
+
+@pytest.mark.parametrize("stdin", [FOREVER, [b"a", END], [END], trickle(0.25, 100)])
+def test_after_so_many_reads_from_the_peer_we_leave(stdin: Said) -> None:
+    over = converse(stdin, [1.0, b"one", 1.0, b"two", 1.0, b"three"], Ending(receive_limit=2))
+    assert (over.shown, over.closed, over.seconds, over.error) == (b"onetwo", [2], 2, None)
+
+
+def test_a_read_limit_that_is_not_reached_changes_nothing() -> None:
+    over = converse([0.25, b"a"], [b"one", END], Ending(receive_limit=2))
+    assert (over.sent, over.seconds) == (b"a", 0.75)
+
+
+# Rule 4: datagrams
+
+
+def test_a_client_leaves_when_it_was_answered_and_then_left_alone_for_half_a_second() -> None:
+    over = converse([b"ask", END], [3.0, b"a", 0.25, b"b", 0.375, b"c", 0.75, b"late"], gone=None)
+    assert (over.shown, over.seconds, over.error) == (b"abc", 3.625 + 0.5, None)
+
+
+def test_a_client_that_is_not_answered_waits() -> None:
+    assert converse([b"ask", END], FOREVER, gone=None).seconds is None
+
+
+def test_an_empty_datagram_is_an_answer() -> None:
+    over = converse([b"ask", END], [3.0, b""], gone=None)
+    assert (over.ends.shown.taken, over.seconds) == ([b""], 3.5)
+
+
+def test_a_client_that_was_answered_before_its_stdin_ended_is_left_alone_from_then_on() -> None:
+    assert converse([b"ask", 9.0, END], [3.0, b"a"], gone=None).seconds == 9.5
+
+
+def test_a_client_whose_stdin_goes_on_stays() -> None:
+    assert converse([b"ask"], [3.0, b"a"], gone=None).seconds is None
+
+
+def test_a_client_with_an_empty_stdin_owes_nobody_a_silence() -> None:
+    over = converse([END], trickle(0.25, 4), gone=None)
+    assert (over.half_closed, over.seconds) == ([0], 1.5)
+
+
+def test_a_delayed_answer_is_waited_for() -> None:
+    over = converse([b"ask", END], [b"a", 0.25, b"b"], gone=None, delay=2)
+    assert (over.shown, over.seconds) == (b"ab", 4.75)
+
+
+def test_a_listener_stays() -> None:
+    over = converse([b"said", END], [b"a", 1.0, b"b"], gone=None, client=False)
+    assert (over.sent, over.shown, over.seconds) == (b"said", b"ab", None)
+
+
+@pytest.mark.parametrize("client", [True, False])
+def test_quit_after_ends_both(client: bool) -> None:
+    over = converse([b"ask", END], trickle(0.25, 1000), Ending(quit_after=2.0), gone=None, client=client)
+    assert (over.seconds, over.error) == (2, None)
+
+
+@pytest.mark.parametrize("client", [True, False])
+def test_the_idle_limit_ends_both(client: bool) -> None:
+    over = converse([b"ask", END], FOREVER, Ending(idle_timeout=8.0), gone=None, client=client)
+    assert isinstance(over.error, TimedOut)
+
+
+def test_an_answered_client_does_not_wait_for_its_limit() -> None:
+    assert converse([b"ask", END], [b"a"], Ending(quit_after=9.0), gone=None).seconds == 0.5
+
+
+def test_so_many_datagrams_are_enough_without_an_end() -> None:
+    assert converse([b"ask"], [1.0, b"a", 1.0, b"b"], Ending(receive_limit=2), gone=None).seconds == 2
+
+
+# The idle limit
+
+
+def test_the_idle_limit_strikes_when_nothing_has_come_or_gone_for_so_long() -> None:
+    over = converse([1.0, b"a"], [2.0, b"b"], Ending(idle_timeout=8.0))
+    assert isinstance(over.error, TimedOut)
+    assert str(over.error) == "idle connection: nothing came or went for 8 s"
+    assert over.seconds is not None
+    assert 2 + 8 <= over.seconds <= 2 + 8 * 1.25
+    assert (over.half_closed, over.closed) == ([], [])
+
+
+@pytest.mark.parametrize("pause", [0.75, 4.0, 7.0, 7.5, 7.875])
+@pytest.mark.parametrize("who", ["stdin", "peer"])
+def test_progress_that_trickles_keeps_the_idle_limit_away(who: str, pause: float) -> None:
+    script = trickle(pause, 40)
+    stdin, peer = (script, FOREVER) if who == "stdin" else (FOREVER, script)
+    over = converse(stdin, peer, Ending(idle_timeout=8.0))
+    assert over.sent + over.shown == b"." * 40
+    assert over.seconds is not None
+    assert 40 * pause + 8 <= over.seconds <= 40 * pause + 8 * 1.25
+
+
+def test_every_byte_that_a_slow_end_takes_is_progress() -> None:
+    slowly: list[Taken] = [7.5, 1] * 4
+    over = converse([b"....", END], FOREVER, Ending(idle_timeout=8.0), sent=slowly)
+    assert (over.sent, over.half_closed) == (b"....", [30])
+    over = converse(FOREVER, [b"....", END], Ending(idle_timeout=8.0), shown=slowly)
+    assert (over.shown, over.closed) == (b"....", [30])
+
+
+@pytest.mark.parametrize("who", ["stdin", "peer"])
+def test_an_empty_datagram_is_progress(who: str) -> None:
+    script: Said = [5.0, b""] * 8
+    stdin, peer = (script, FOREVER) if who == "stdin" else (FOREVER, script)
+    over = converse(stdin, peer, Ending(idle_timeout=8.0), gone=None)
+    assert over.seconds is not None
+    assert 48 <= over.seconds <= 50
+
+
+def test_a_peer_that_takes_nothing_is_idle() -> None:
+    over = converse([b"a"], FOREVER, Ending(idle_timeout=8.0), sent=[1000.0])
+    assert isinstance(over.error, TimedOut)
+    assert over.seconds is not None
+    assert 8 <= over.seconds <= 10
+
+
+def test_the_idle_limit_is_gone_with_the_conversation() -> None:
+    over = converse([b"a", END], [1.0, END], Ending(idle_timeout=8.0))
+    assert (over.seconds, over.error) == (1, None)
+
+
+# Rule 6: errors
+
+
+def test_a_reset_while_reading_is_raised_with_what_was_not_sent() -> None:
+    over = converse([b"abcdef", b"gh"], [1.0, RESET], sent=[2, 1000.0], file=True)
+    assert isinstance(over.error, PeerLost)
+    assert over.error.unsent == 6
+    assert str(over.error) == "connection to x: Connection reset by peer, 6 bytes were not sent"
+    assert (over.seconds, over.sent, over.half_closed, over.closed) == (1, b"ab", [], [])
+
+
+def test_a_peer_that_breaks_while_it_is_written_to_is_raised_with_what_was_not_sent() -> None:
+    broken = PeerLost("connection to x", "Broken pipe", unsent=3)
+    over = converse([b"abcdef", b"gh"], FOREVER, sent=[2, broken])
+    assert isinstance(over.error, PeerLost)
+    assert over.error.unsent == 4 + 3, "of the chunk, and of what the kernel had taken"
+
+
+def test_what_was_received_before_the_connection_broke_is_shown() -> None:
+    over = converse(FOREVER, [b"abc", b"def", RESET], shown=[1, 3.0])
+    assert (over.shown, over.seconds) == (b"abcdef", 3)
+    assert isinstance(over.error, PeerLost)
+
+
+def test_a_peer_that_takes_nothing_any_more_is_heard_out_before_it_is_given_up() -> None:
+    over = converse([b"a long upload"], [0.25, b"413 ", 0.375, b"too long", 0.25, END], sent=[2, RESET])
+    assert (over.shown, over.closed, over.half_closed, over.seconds) == (b"413 too long", [0.875], [], 0.875)
+    assert isinstance(over.error, PeerLost)
+    assert over.error.unsent == 11
+
+
+def test_hearing_out_ends_with_half_a_second_of_silence() -> None:
+    over = converse([b"a long upload"], [0.25, b"413", 0.75, b"never"], sent=[RESET])
+    assert (over.shown, over.seconds) == (b"413", 0.75)
+    assert isinstance(over.error, PeerLost)
+
+
+def test_who_does_not_listen_hears_nobody_out_and_datagrams_have_no_more_to_tell() -> None:
+    assert converse([b"a"], [0.25, b"b"], sent=[RESET], listens=False).seconds == 0
+    assert converse([b"a"], [0.25, b"b"], sent=[RESET], gone=None).seconds == 0
+
+
+@pytest.mark.parametrize(
+    ("stdin", "shown", "error"),
+    [
+        ([b"a", 2.0, InputError("reading stdin", "Input/output error")], [], InputError),
+        ([b"a"], [2.0, OutputError("writing stdout", "No space left on device")], OutputError),
+        ([b"a"], [2.0, OutputGone("writing stdout", "Broken pipe")], OutputGone),
+    ],
+)
+def test_an_error_of_our_own_ends_the_conversation_as_it_is(stdin: Said, shown: Room, error: type[Exception]) -> None:
+    over = converse(stdin, [b"b"], shown=shown)
+    assert type(over.error) is error
+    assert (over.seconds, over.half_closed, over.closed) == (2, [], [])
+
+
+def test_an_error_after_the_end_of_the_other_half_is_raised_too() -> None:
+    assert isinstance(converse([END], [2.0, RESET]).error, PeerLost)
+    assert isinstance(converse([b"a", END], [2.0, RESET]).error, PeerLost)
+    assert isinstance(converse([2.0, b"a"], [END], sent=[RESET]).error, PeerLost)
+    assert isinstance(converse([0.25, b"a"], [b"b", END], sent=[RESET]).error, PeerLost)
+    assert isinstance(converse([b"ask", END], [b"a", 0.25, RESET], gone=None).error, PeerLost)
+    assert isinstance(converse([2.0, InputError("reading stdin", "?")], [END]).error, InputError)
+
+
+# When it is over
+
+
+class Life:
+    """Waits for ever, and knows whether somebody waits with it."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.watched = 0
+
+    async def end(self) -> None:
+        self.watched += 1
+        try:
+            await self.loop.wait(Signal())
+        finally:
+            self.watched -= 1
+
+
+@pytest.mark.parametrize("peer", [[1.0, END], [1.0, b"x", END], [1.0, RESET], [1.0, b"x", RESET]])
+@pytest.mark.parametrize("stdin", [[b"a", END], [3.0, b"a", END], [3.0, b"a", RESET], [3.0, END]])
+def test_when_a_conversation_is_over_nothing_of_it_goes_on(stdin: Said, peer: Said) -> None:
+    async def main(loop: Loop) -> None:
+        ends, life = Ends(loop, stdin, peer, Ending(idle_timeout=100.0)), Life(loop)
+        relay = Conversation(loop, ends.outward, ends.inward, Ending(idle_timeout=100.0), gone=life.end)
+        await check_nothing_goes_on(loop, relay, ends, life)
+
+    play(main)
+
+
+@pytest.mark.parametrize("peer", [[1.0, END], [1.0, RESET]])
+@pytest.mark.parametrize("output", [[b"a", END], [b"a", 3.0, END], [b"a", 3.0, RESET]])
+def test_when_a_program_s_session_is_over_nothing_of_it_goes_on(output: Said, peer: Said) -> None:
+    async def main(loop: Loop) -> None:
+        ends, life = Ends(loop, output, peer, Ending()), Life(loop)
+        await check_nothing_goes_on(
+            loop, Service(loop, ends.outward, ends.inward, Ending(), program_ended=life.end), ends, life
+        )
+
+    play(main)
+
+
+async def check_nothing_goes_on(loop: Loop, relay: Relay, ends: Ends, life: Life) -> None:
+    with suppress(PeerLost):
+        await relay.run()
+    histories = [len(end.history) for end in (ends.said, ends.heard, ends.sent, ends.shown)]
+    ends.said.put(b"late")
+    ends.heard.put(b"late")
+    await loop.sleep(1000)
+    assert histories == [len(end.history) for end in (ends.said, ends.heard, ends.sent, ends.shown)]
+    assert life.watched == 0
+
+
+# TELNET answers
+
+
+def test_answers_are_sent_in_between_and_whole_and_not_escaped() -> None:
+    over = converse([b"abc", 5.0, b"\xff", END], [1.0, b"x" + DO_ECHO + b"y", 9.0, END], sent=[1, 2.0], telnet=True)
+    assert over.moments == [(0, b"a"), (2, b"bc"), (2, WONT_ECHO), (7, b"\xff\xff")]
+    assert over.shown == b"xy"
+
+
+def test_an_answer_goes_out_even_when_the_one_before_was_refused_for_a_while() -> None:
+    over = converse(FOREVER, [DO_ECHO, 1.0, DO_NAWS], sent=[1, 5.0], telnet=True)
+    assert over.moments == [(0, WONT_ECHO[:1]), (5, WONT_ECHO[1:]), (5, WONT_NAWS)]
+
+
+def test_a_half_close_waits_for_the_answer_that_is_being_sent() -> None:
+    over = converse([0.25, b"a", 0.25, END], [DO_ECHO, END], sent=[1, 5.0], telnet=True)
+    assert (over.sent, over.half_closed, over.seconds) == (WONT_ECHO + b"a", [5.25], 5.25)
+
+
+def test_after_our_half_close_the_peers_requests_stay_unanswered() -> None:
+    over = converse([b"a", END], [1.0, DO_ECHO, 1.0, b"x" + DO_NAWS, END], telnet=True)
+    assert (over.sent, over.shown, over.half_closed) == (b"a", b"x", [0])
+    assert (over.seconds, over.error) == (2, None)
+
+
+# Rule 5: a program
+
+
+def test_a_session_is_over_when_the_output_has_ended_and_the_program_is_gone() -> None:
+    over = serve([b"answer", 1.0, END], FOREVER, [2.0, END])
+    assert (over.sent, over.half_closed, over.seconds, over.error) == (b"answer", [1], 2, None)
+
+
+def test_a_session_is_over_when_the_output_has_ended_and_the_peers_half_too() -> None:
+    over = serve([b"answer", 1.0, END], [b"ask", 3.0, END], FOREVER)
+    assert (over.shown, over.closed, over.half_closed, over.seconds) == (b"ask", [3], [1], 3)
+
+
+def test_a_program_that_has_closed_its_output_and_still_listens_goes_on() -> None:
+    over = serve([END], trickle(1.0, 5), FOREVER)
+    assert (over.shown, over.half_closed, over.seconds) == (b".....", [0], None)
+
+
+def test_a_program_that_is_gone_while_its_output_is_still_held_open_goes_on() -> None:
+    over = serve(trickle(1.0, 5), FOREVER, [END])
+    assert (over.sent, over.seconds) == (b".....", None)
+
+
+def test_the_peers_end_is_the_programs_end_of_file_and_its_answer_is_waited_for() -> None:
+    over = serve([60.0, b"answer", END], [b"ask", 1.0, END], FOREVER)
+    assert (over.closed, over.sent, over.half_closed, over.seconds) == ([1], b"answer", [60], 60)
+
+
+def test_no_silence_ends_a_program() -> None:
+    assert serve(FOREVER, [b"ask", END], FOREVER).seconds is None
+
+
+def test_a_peer_that_is_lost_ends_a_program_s_session() -> None:
+    over = serve([b"abcdef"], FOREVER, FOREVER, sent=[2, RESET])
+    assert isinstance(over.error, PeerLost)
+    assert over.error.unsent == 4
+    for output in (FOREVER, [END]):
+        assert isinstance(serve(output, [3.0, RESET], FOREVER).error, PeerLost)
+
+
+def test_a_program_that_does_not_read_learns_that_its_peer_is_lost() -> None:
+    over = serve(FOREVER, [b"unread"], FOREVER, lost=[2.0, RESET], shown=[1000.0])
+    assert (over.seconds, type(over.error)) == (2, PeerLost)
+
+
+def test_a_program_s_datagrams_are_relayed_by_the_same_rule() -> None:
+    over = serve([b"answer", 1.0, END], FOREVER, [2.0, END], lost=None)
+    assert (over.sent, over.seconds, over.error) == (b"answer", 2, None)
+
+
+def test_a_program_s_session_has_an_idle_limit_too() -> None:
+    over = serve([1.0, b"a"], [2.0, b"b"], FOREVER, Ending(idle_timeout=8.0))
+    assert isinstance(over.error, TimedOut)
+    assert over.seconds is not None
+    assert 10 <= over.seconds <= 12
+
+
+def test_a_program_s_peer_may_negotiate() -> None:
+    over = serve([1.0, b"hi", END], [DO_ECHO + b"ask", END], FOREVER, telnet=True)
+    assert (over.sent, over.shown, over.seconds) == (WONT_ECHO + b"hi", b"ask", 1)
+
+
+# All rules at once. Whatever the ends do and whenever: what they have seen says when it may end, and when it must.
+
+
+class Half:
+    """What one flow's ends have seen: `bounds` are (not before, not after), apart only where two things coincide."""
+
+    def __init__(self, source: MemorySource, sink: MemorySink, limit: int | None = None) -> None:
+        self.given = [(moment - 1000, item) for moment, item in source.history]
+        self.taken = [(moment - 1000, item) for moment, item in sink.history if isinstance(item, bytes)]
+        self.reads = [moment for moment, item in self.given if isinstance(item, bytes)]
+        self.said = b"".join(item for _, item in self.given if isinstance(item, bytes))
+        self.unreadable = [moment for moment, item in self.given if isinstance(item, Exception)]
+        self.unwritable = [moment - 1000 for moment, item in sink.history if isinstance(item, Exception)]
+        self.written = list(self._written())
+        self.over = next((moment for moment, item in self.given if item is END), INFINITE)
+        if limit is not None and len(self.written) == limit:
+            self.over = self.written[-1]
+
+    def _written(self) -> Iterator[float]:
+        """When each chunk that was read had been taken whole."""
+        sizes = [len(item) for _, item in self.given if isinstance(item, bytes)]
+        taken = list(accumulate(len(item) for _, item in self.taken))
+        for size in accumulate(sizes):
+            yield from [moment for (moment, _), whole in zip(self.taken, taken, strict=True) if whole >= size][:1]
+
+    def silent(self, start: float) -> tuple[float, float]:
+        """When the source has, from `start` on, been waited for in vain for half a second, or has ended."""
+        bounds = [max(start, self.over)] * 2
+        ends = [moment for moment, _ in self.given] + [INFINITE]
+        for begin, end in zip([0.0, *self.written], ends, strict=False):
+            moment = max(begin, start) + 0.5
+            if moment <= end:
+                bounds[0] = min(bounds[0], moment)
+            if moment < end:
+                bounds[1] = min(bounds[1], moment)
+        return bounds[0], bounds[1]
+
+
+INFINITE = float("inf")
+PAUSES = st.sampled_from([0.125, 0.25, 0.375, 0.5, 0.625, 1.0, 2.0])
+CHUNKS = st.sampled_from([b"a", b"bcd", b"efghijk"])
+
+
+def scripts(error: Exception) -> st.SearchStrategy[list[Given]]:
+    """What an end says and when: it may end, or break, or wait for ever."""
+    middle = st.lists(CHUNKS | PAUSES, max_size=6)
+    last: st.SearchStrategy[list[Given]] = st.sampled_from([[END], [END], [END], [], [error]])
+    return st.tuples(middle, last).map(lambda parts: [*parts[0], *parts[1]])
+
+
+def rooms(error: Exception) -> st.SearchStrategy[list[Taken]]:
+    """How an end takes what it gets: so many bytes, not for so long, or not at all any more."""
+    middle = st.lists(st.integers(1, 4) | PAUSES, max_size=6)
+    last: st.SearchStrategy[list[Taken]] = st.sampled_from([[], [], [], [error]])
+    return st.tuples(middle, last).map(lambda parts: [*parts[0], *parts[1]])
+
+
+ENDINGS = st.builds(
+    Ending,
+    half_close=st.sampled_from([True, True, False]),
+    at_once=st.booleans(),
+    quit_after=st.sampled_from([None, None, 0.0, 0.75]),
+    receive_limit=st.sampled_from([None, None, 1, 3]),
+)
+GONE: st.SearchStrategy[Said | None] = st.sampled_from([FOREVER, [0.25, END], [2.0, END], [1.0, RESET], None])
+FACTS = st.fixed_dictionaries(
+    {},
+    optional={name: st.booleans() for name in ("speaks", "listens", "terminal", "client")},
+)
+
+
+@settings(max_examples=300)
+@given(
+    stdin=scripts(InputError("reading stdin", "?")),
+    peer=scripts(RESET),
+    sent=rooms(RESET),
+    shown=rooms(OutputError("writing stdout", "?")),
+    ending=ENDINGS,
+    gone=GONE,
+    facts=FACTS,
+)
+def test_a_conversation_ends_when_the_rules_say_and_never_before(
+    stdin: Said, peer: Said, sent: Room, shown: Room, ending: Ending, gone: Said | None, facts: dict[str, bool]
+) -> None:
+    over = converse(stdin, peer, ending, gone=gone, sent=sent, shown=shown, **facts)
+    outward = Half(over.ends.said, over.ends.sent)
+    inward = Half(over.ends.heard, over.ends.shown, ending.receive_limit)
+    end = INFINITE if over.seconds is None else over.seconds
+
+    assert outward.said.startswith(over.sent) and inward.said.startswith(over.shown), "every byte, once, in order"
+    check_closed(over.closed, inward, end)
+    spoken = check_half_closed(over.half_closed, outward, inward, ending, gone, facts, end)
+    earliest, latest = over_at(outward, inward, ending, gone, facts, spoken)
+    event(f"{type(over.error).__name__ if over.error else 'over' if over.seconds is not None else 'goes on'}")
+
+    first, last = broken_at(outward, inward, gone, facts, spoken)
+    assert end <= min(last, latest), "it is over as soon as it may be"
+    assert (first if over.error else earliest) <= end, "it is over too soon"
+    assert over.error or not any(moment < end for moment in outward.unwritable), "what broke is told"
+    if isinstance(over.error, PeerLost):
+        assert over.error.unsent == len(outward.said) - len(over.sent)
+
+
+def check_closed(closed: list[float], inward: Half, end: float) -> None:
+    """Our stdout is closed when the peer has ended and all is written, once."""
+    assert closed in ([inward.over], []), "stdout is closed in its place"
+    assert closed or end <= inward.over, "stdout is closed at all"
+
+
+def check_half_closed(
+    half_closed: list[float],
+    outward: Half,
+    inward: Half,
+    ending: Ending,
+    gone: Said | None,
+    facts: dict[str, bool],
+    end: float,
+) -> float:
+    """The half-close comes once, in its place: when we have spoken, which is answered (unless only that is over)."""
+    if not ending.half_close:
+        assert half_closed == []
+        return outward.over
+    bounds = (outward.over, outward.over)
+    asked = ending.at_once or ending.quit_after is not None or not facts.get("listens", True)
+    if not outward.reads and not asked and gone is not None and outward.over < INFINITE:
+        bounds = inward.silent(outward.over)
+    assert len(half_closed) <= 1
+    assert all(bounds[0] <= moment <= bounds[1] for moment in half_closed), "the half-close is in its place"
+    assert half_closed or end <= bounds[1], "the half-close comes at all"
+    return half_closed[0] if half_closed else INFINITE
+
+
+def over_at(
+    outward: Half, inward: Half, ending: Ending, gone: Said | None, facts: dict[str, bool], spoken: float
+) -> tuple[float, float]:
+    """When the conversation is over by rules 1 to 4, if nothing breaks."""
+    both = max(inward.over, spoken)
+    bounds = [(both, both)]
+    if not facts.get("listens", True):
+        bounds.append((spoken, spoken))
+    if ending.quit_after is not None:
+        bounds.append((spoken + ending.quit_after,) * 2)
+    if gone is None and facts.get("client", True) and inward.reads:
+        bounds.append(inward.silent(max(spoken, inward.reads[0])))
+    bounds += [stdin_over(outward, inward, ending, gone, facts)]
+    return min(low for low, _ in bounds), min(high for _, high in bounds)
+
+
+def stdin_over(
+    outward: Half, inward: Half, ending: Ending, gone: Said | None, facts: dict[str, bool]
+) -> tuple[float, float]:
+    """When, after the peer's end, stdin may have nothing more to say."""
+    limited = ending.receive_limit is not None and len(inward.reads) == ending.receive_limit
+    if not facts.get("speaks", True) or facts.get("terminal", False) or limited or gone is None:
+        return inward.over, inward.over
+    if inward.reads:
+        return outward.silent(inward.over)
+    well = inward.over + float(gone[0] or 0) if gone and gone[-1] is END and isinstance(gone[0], float) else INFINITE
+    return well, well
+
+
+def broken_at(
+    outward: Half, inward: Half, gone: Said | None, facts: dict[str, bool], spoken: float
+) -> tuple[float, float]:
+    """When it is broken, by rule 6; who does not take our bytes any more is heard out first."""
+    moments = [*outward.unreadable, *inward.unreadable, *inward.unwritable, INFINITE]
+    watched = facts.get("speaks", True) and not facts.get("terminal", False) and not inward.reads
+    if watched and inward.over < spoken and gone and gone[-1] is RESET:
+        moments.append(inward.over + 1.0)
+    bounds = [(min(moments),) * 2]
+    heard_out = facts.get("listens", True) and gone is not None
+    bounds += [inward.silent(moment) if heard_out else (moment, moment) for moment in outward.unwritable]
+    return min(low for low, _ in bounds), min(high for _, high in bounds)

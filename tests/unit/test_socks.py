@@ -1,0 +1,329 @@
+"""Laws of SOCKS, the client's side and the proxy's: what is said, byte by byte, and that it may come in any pieces."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from dialogues import Outcome, every_way, hold
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pync.protocols.dialogue import Asked, Refused
+from pync.protocols.hosts import authority, split
+from pync.protocols.socks_client import FAILURES_4, FAILURES_5, socks4, socks5
+from pync.protocols.socks_server import CODES, failed, granted, serve
+
+if TYPE_CHECKING:
+    from pync.protocols.dialogue import Login, Trouble
+
+V4 = bytes((192, 0, 2, 7))
+V6 = ipaddress.ip_address("2001:db8::7").packed
+EARLY = b"\0early\xff\r\n"  # bytes of the target that come with the proxy's answer
+LOGIN = ("Jäsøn", "Secret, or not?")
+CREDENTIALS = b"\1\7J\xc3\xa4s\xc3\xb8n\x0fSecret, or not?"
+FROM_V4 = b"\5\0\0\1" + V4 + b"\x04\x38"
+
+
+def v6(octets: bytes) -> str:
+    return socket.inet_ntop(socket.AF_INET6, octets)
+
+
+ANY_SPLIT = st.lists(st.binary(max_size=9) | st.sampled_from([b"\5\0", b"\5\2", b"\1\0", b"\5\0\0", b"\1", b"\3", V4]))
+names = st.from_regex(r"[a-z0-9_-]{1,60}(\.[a-z0-9-]{1,60}){0,2}", fullmatch=True).filter(
+    lambda name: not name.replace(".", "").isdigit()
+)
+hosts = names | st.ip_addresses(v=4).map(str) | st.binary(min_size=16, max_size=16).map(v6)
+ports = st.integers(1, 65535)
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
+logins = st.none() | st.tuples(texts, texts)
+
+
+# -- Version 4 ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "user", "question"),
+    [
+        ("192.0.2.7", 80, "", b"\4\1\0\x50" + V4 + b"\0"),
+        ("192.0.2.7", 1080, "fred", b"\4\1\x04\x38" + V4 + b"fred\0"),
+        ("example.org", 65535, "grüß", b"\4\1\xff\xff\0\0\0\1gr\xc3\xbc\xc3\x9f\0example.org\0"),
+        ("bücher.example", 1, "", b"\4\1\0\1\0\0\0\1\0xn--bcher-kva.example\0"),
+    ],
+)
+def test_socks_4_asks_with_an_address_and_4a_with_a_name(host: str, port: int, user: str, question: bytes) -> None:
+    answer = b"\0\x5a" + b"abcdef"
+    assert every_way(lambda: socks4(host, port, user), answer + EARLY) == Outcome([question], None, EARLY)
+
+
+@pytest.mark.parametrize("version", [0, 4])
+def test_socks_4_takes_a_repeated_version_for_an_answer(version: int) -> None:
+    assert every_way(lambda: socks4("192.0.2.7", 1), bytes((version, 90)) + bytes(6)).refusal is None
+
+
+@pytest.mark.parametrize("code", [*FAILURES_4, 94, 0])
+def test_socks_4_tells_why_it_is_refused(code: int) -> None:
+    outcome = every_way(lambda: socks4("192.0.2.7", 1), bytes((0, code)))
+    assert outcome.refusal == FAILURES_4.get(code, f"unassigned code 0x{code:02x}")
+
+
+@pytest.mark.parametrize(
+    ("host", "user", "why"),
+    [
+        ("2001:db8::7", "", "SOCKS 4 knows no IPv6 addresses"),
+        ("example.org", "a\0b", "a SOCKS 4 user must not contain a NUL byte"),
+        ("a\0b", "", "'a\\x00b' is not a host name"),
+    ],
+)
+def test_socks_4_does_not_ask_what_it_cannot(host: str, user: str, why: str) -> None:
+    assert hold(socks4(host, 80, user), []) == Outcome([], refusal=why)
+
+
+# -- Version 5 ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("192.0.2.7", b"\1" + V4),
+        ("2001:db8::7", b"\4" + V6),
+        ("example.org", b"\3\x0bexample.org"),
+        ("bücher.example", b"\3\x15xn--bcher-kva.example"),
+        ("a" * 255, b"\3\xff" + b"a" * 255),
+    ],
+)
+@pytest.mark.parametrize("origin", [b"\1" + V4, b"\4" + V6, b"\3\x05proxy", b"\3\0"])
+def test_socks_5_connects_to_and_from_every_kind_of_address(host: str, address: bytes, origin: bytes) -> None:
+    outcome = every_way(lambda: socks5(host, 1080), b"\5\0" + b"\5\0\0" + origin + b"\x12\x34" + EARLY)
+    assert outcome == Outcome([b"\5\1\0", b"\5\1\0" + address + b"\x04\x38"], None, EARLY)
+
+
+def test_a_password_is_sent_to_a_proxy_that_wants_it() -> None:
+    outcome = every_way(lambda: socks5("192.0.2.7", 80, LOGIN), b"\5\2" + b"\1\0" + FROM_V4 + EARLY)
+    assert outcome == Outcome([b"\5\2\0\2", CREDENTIALS, b"\5\1\0\1" + V4 + b"\0\x50"], None, EARLY)
+
+
+def test_a_password_is_not_sent_to_a_proxy_that_does_not_want_it() -> None:
+    outcome = every_way(lambda: socks5("192.0.2.7", 80, LOGIN), b"\5\0" + FROM_V4)
+    assert outcome == Outcome([b"\5\2\0\2", b"\5\1\0\1" + V4 + b"\0\x50"])
+
+
+@pytest.mark.parametrize("code", [*FAILURES_5, 9, 255])
+@pytest.mark.parametrize("brief", [True, False])
+def test_socks_5_tells_why_it_is_refused(code: int, brief: bool) -> None:
+    answer = bytes((5, code)) + (b"" if brief else b"\0\1" + bytes(6))
+    outcome = every_way(lambda: socks5("192.0.2.7", 1), b"\5\0" + answer)
+    assert outcome.refusal == FAILURES_5.get(code, f"unassigned code 0x{code:02x}")
+
+
+@pytest.mark.parametrize(
+    ("login", "answers", "why"),
+    [
+        (None, b"HTTP/1.1 400 Bad Request\r\n\r\n", "it is not a SOCKS 5 proxy"),
+        (None, b"\5\xff", "it wants authentication"),
+        (None, b"\5\2", "it wants authentication"),
+        (LOGIN, b"\5\xff", "it wants another authentication than user and password"),
+        (LOGIN, b"\5\1", "it wants another authentication than user and password"),
+        (LOGIN, b"\5\2\1\1", "it does not accept this user and password"),
+        (LOGIN, b"\5\2\5\xff", "it does not accept this user and password"),
+        (None, b"\5\0HTTP", "it is not a SOCKS 5 proxy"),
+        (None, b"\5\0\5\0\0\2", "an address of unknown type 0x02 in its answer"),
+        (None, b"", "it ended the connection"),
+        (None, b"\5", "it broke off in the middle of a message"),
+        (None, b"\5\0", "it ended the connection"),
+        (LOGIN, b"\5\2", "it ended the connection"),
+        (None, FROM_V4[:2] + FROM_V4[:-1], "it broke off in the middle of a message"),
+    ],
+)
+def test_what_is_no_answer_is_refused_in_words(login: Login | None, answers: bytes, why: str) -> None:
+    assert every_way(lambda: socks5("192.0.2.7", 1, login), answers).refusal == why
+
+
+@pytest.mark.parametrize("login", [("", "secret"), ("user", ""), ("u" * 256, "secret"), ("user", "ü" * 128)])
+def test_credentials_have_to_fit(login: Login) -> None:
+    outcome = hold(socks5("192.0.2.7", 1, login), [])
+    assert outcome == Outcome([], refusal="a SOCKS 5 user and password have 1 to 255 bytes each")
+
+
+@pytest.mark.parametrize("host", ["", "a b", "a\r\nb", "a\0b", "fe80::1%eth0", "[::1]", "x" * 64 + "ü", "a..ü", "a/b"])
+def test_a_host_that_is_none_is_not_asked_for(host: str) -> None:
+    assert hold(socks5(host, 1), []) == Outcome([], refusal=f"{host!r} is not a host name")
+
+
+def test_a_host_that_is_too_long_is_not_asked_for() -> None:
+    assert hold(socks5("a" * 256, 1), []) == Outcome([], refusal="a host name of more than 255 bytes")
+
+
+# -- The proxy's side --------------------------------------------------------------------------------------------
+
+REQUEST = b"\5\1\0\1" + V4 + b"\0\x50"
+ASKED = Asked(host="192.0.2.7", port=80)
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        (b"\1" + V4, "192.0.2.7"),
+        (b"\4" + V6, "2001:db8::7"),
+        (b"\3\x0bexample.org", "example.org"),
+        (b"\3\x092001:db8:", None),
+        (b"\3\x0b2001:db8::7", "2001:db8::7"),
+        (b"\3\0", None),
+        (b"\3\3a\r\n", None),
+        (b"\3\2\xc3\xbc", None),
+    ],
+)
+def test_a_client_asks_for_every_kind_of_address(address: bytes, host: str | None) -> None:
+    outcome = every_way(lambda: serve(None), b"\5\1\0" + b"\5\1\0" + address + b"\x04\x38" + EARLY)
+    if host:
+        assert outcome == Outcome([b"\5\0"], Asked(host=host, port=1080), EARLY)
+    else:
+        assert outcome.said == [b"\5\0", b"\5\4\0\1" + bytes(6)]
+        assert outcome.refusal is not None
+        assert outcome.refusal.endswith("is not a host name")
+
+
+@pytest.mark.parametrize("methods", [b"\1\0", b"\3\0\1\2", b"\2\2\0"])
+def test_without_a_password_nobody_is_asked_for_one(methods: bytes) -> None:
+    assert every_way(lambda: serve(None), b"\5" + methods + REQUEST) == Outcome([b"\5\0"], ASKED)
+
+
+def test_who_knows_the_password_is_let_in() -> None:
+    outcome = every_way(lambda: serve(LOGIN), b"\5\2\0\2" + CREDENTIALS + REQUEST + EARLY)
+    assert outcome == Outcome([b"\5\2", b"\1\0"], ASKED, EARLY)
+
+
+@pytest.mark.parametrize(
+    ("login", "said", "answers", "why"),
+    [
+        (None, b"\4\1\0\x50" + V4 + b"\0", [], "it does not speak SOCKS 5"),
+        (None, b"GET / HTTP/1.1\r\n\r\n", [], "it does not speak SOCKS 5"),
+        (None, b"\5\0", [b"\5\xff"], "it insists on an authentication"),
+        (None, b"\5\1\2", [b"\5\xff"], "it insists on an authentication"),
+        (LOGIN, b"\5\1\0", [b"\5\xff"], "it does not say who it is"),
+        (LOGIN, b"\5\1\2\5", [b"\5\2"], "it does not keep to SOCKS 5"),
+        (LOGIN, b"\5\1\2" + CREDENTIALS[:-1] + b"!", [b"\5\2", b"\1\1"], "a wrong user or password"),
+        (LOGIN, b"\5\1\2" + CREDENTIALS.replace(b"J", b"j", 1), [b"\5\2", b"\1\1"], "a wrong user or password"),
+        (LOGIN, b"\5\1\2\1\0\0", [b"\5\2", b"\1\1"], "a wrong user or password"),
+        (None, b"\5\1\0" + b"\4\1\0\x01", [b"\5\0"], "it does not keep to SOCKS 5"),
+        (None, b"\5\1\0" + b"\5\1\0\2", [b"\5\0", b"\5\x08\0\1" + bytes(6)], "an address of unknown type 0x02"),
+        (
+            None,
+            b"\5\1\0" + b"\5\2" + REQUEST[2:],
+            [b"\5\0", b"\5\7\0\1" + bytes(6)],
+            "a command that is not served, 0x02",
+        ),
+        (None, b"", [], "it ended the connection"),
+        (None, b"\5\2\0", [], "it broke off in the middle of a message"),
+        (None, b"\5\1\0", [b"\5\0"], "it ended the connection"),
+        (None, b"\5\1\0" + REQUEST[:-1], [b"\5\0"], "it broke off in the middle of a message"),
+    ],
+)
+def test_a_client_that_is_refused_is_told_so(login: Login | None, said: bytes, answers: list[bytes], why: str) -> None:
+    assert every_way(lambda: serve(login), said) == Outcome(answers, refusal=why)
+
+
+# -- Both together -----------------------------------------------------------------------------------------------
+
+
+def meet(host: str, port: int, login: Login | None, account: Login | None, answer: bytes) -> tuple[Outcome, Outcome]:
+    """A client and a proxy that talk to each other, first one and then the other."""
+    client_says: list[bytes] = []
+    server = Outcome([])
+    while True:  # each round, one of them has heard more
+        client = hold(socks5(host, port, login), [*server.said, *([answer] if server.result else [])])
+        if client.said == client_says:
+            return client, server
+        client_says = client.said
+        server = hold(serve(account), client_says)
+
+
+@given(hosts, ports, logins)
+def test_our_client_is_understood_by_our_proxy(host: str, port: int, login: Login | None) -> None:
+    asked = Asked(host=host, port=port)
+    client, server = meet(host, port, login, login, granted(asked) + EARLY)
+    assert (server.result, client.rest, client.refusal) == (asked, EARLY, None)
+
+
+@given(hosts, texts, texts)
+def test_our_client_with_another_password_is_not_let_in(host: str, password: str, other: str) -> None:
+    client, server = meet(host, 80, ("user", password), ("user", other), granted(ASKED))
+    assert (client.refusal is None) == (server.result is not None) == (password == other)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        ("failed", "General SOCKS server failure"),
+        ("forbidden", "Connection not allowed by ruleset"),
+        ("no network", "Network unreachable"),
+        ("no host", "Host unreachable"),
+        ("refused", "Connection refused"),
+        ("timed out", "TTL expired"),
+    ],
+)
+def test_our_client_hears_what_troubled_our_proxy(trouble: Trouble, words: str) -> None:
+    assert trouble in CODES
+    client, _ = meet("example.org", 80, None, None, failed(trouble, "why"))
+    assert client.refusal == words
+
+
+# -- Any bytes ---------------------------------------------------------------------------------------------------
+
+
+@given(ANY_SPLIT, st.sampled_from([None, LOGIN]))
+def test_any_bytes_in_any_split_have_one_outcome(parts: list[bytes], login: Login | None) -> None:
+    whole = b"".join(parts)
+    assert hold(socks4("192.0.2.7", 1), parts) == every_way(lambda: socks4("192.0.2.7", 1), whole)
+    assert hold(socks5("192.0.2.7", 1, login), parts) == every_way(lambda: socks5("192.0.2.7", 1, login), whole)
+    assert hold(serve(login), parts) == every_way(lambda: serve(login), whole)
+
+
+@given(st.text())
+def test_any_text_is_a_host_or_is_refused(host: str) -> None:
+    for dialogue in (socks4(host, 80), socks5(host, 80)):
+        outcome = hold(dialogue, [])
+        assert outcome.refusal
+        assert len(outcome.said) <= 1
+
+
+# -- Names -------------------------------------------------------------------------------------------------------
+
+
+@given(hosts, ports)
+def test_an_authority_is_split_into_what_it_was_made_of(host: str, port: int) -> None:
+    assert split(authority(host, port)) == (host, port)
+    assert split(authority(host, port).rpartition(":")[0]) == (host, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "'' is not a host name"),
+        (":80", "'' is not a host name"),
+        ("::1", "':' is not a host name"),
+        ("[::1", "'[:' is not a host name"),
+        ("[192.0.2.7]:80", "'[192.0.2.7]' is not a host name"),
+        ("user@host:80", "'user@host' is not a host name"),
+        ("host:0", "'0' is not a port"),
+        ("host:65536", "'65536' is not a port"),
+        ("host:+80", "'+80' is not a port"),
+        ("host:٣", "'٣' is not a port"),
+        ("host:" + "9" * 5000, f"'{'9' * 20}' is not a port"),
+    ],
+)
+def test_what_is_no_authority_is_refused(text: str, why: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        split(text)
+    assert str(refusal.value) == why
+
+
+@given(st.text())
+def test_any_text_is_an_authority_or_is_refused(text: str) -> None:
+    try:
+        host, port = split(text)
+    except Refused:
+        return
+    assert split(authority(host, port or 80)) == (host, port or 80) or not host.isascii()

@@ -1,0 +1,514 @@
+"""TLS over a stream: the laws of every endpoint, and what is special to it.
+
+How contexts are made and failures are worded is in `test_tls_context.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import ssl
+from contextlib import asynccontextmanager, closing, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+from conformance import (
+    TAIL,
+    Bench,
+    Can,
+    FarSocket,
+    Kind,
+    Rig,
+    bench,
+    cases,
+    check_endpoint,
+    join,
+    same,
+    tcp_pair,
+    turns,
+)
+from doubles import play
+from harness import PAYLOAD, Running, connect, require
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tls import VERSIONS, FarTls, Wire, at_once, plain_pair, put, wired
+
+from pync.config import Tls
+from pync.endpoints.streams import LINGER, StreamSocket
+from pync.errors import PeerLost
+from pync.events import address
+from pync.loop.tasks import Signal
+from pync.tls import stream as tls_stream
+from pync.tls.context import client_context
+from pync.tls.stream import TlsStream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from pathlib import Path
+
+    from certificates import Authority, Certificate
+    from conformance import Law
+
+    from pync.loop.kernel import Loop
+
+TLS12, TLS13 = VERSIONS
+LAYERS = {
+    "TLS 1.3, client": [(TLS13, False)],
+    "TLS 1.3, server": [(TLS13, True)],
+    "TLS 1.2, client": [(TLS12, False)],
+    "TLS 1.2, server": [(TLS12, True)],
+    "TLS 1.3 in TLS 1.2, client": [(TLS12, False), (TLS13, False)],
+    "TLS 1.2 in TLS 1.3, server": [(TLS13, True), (TLS12, True)],
+}
+every_kind = pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS.keys())
+both_versions = pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+both_roles = pytest.mark.parametrize("server", [False, True], ids=["client", "server"])
+
+CAN = Can.READ | Can.WAIT | Can.END | Can.TRY | Can.WRITE | Can.PUSH_BACK | Can.HALF_CLOSE | Can.CLOSE
+
+
+@asynccontextmanager
+async def connected(
+    loop: Loop, layers: list[tuple[ssl.TLSVersion, bool]], size: int = 1 << 16
+) -> AsyncIterator[tuple[TlsStream, FarTls]]:
+    """A stream under so many layers of TLS, and its other side."""
+    near, other = tcp_pair(size=size)
+    endpoint: StreamSocket | TlsStream = StreamSocket(loop, near, address(other.getsockname()))
+    far: FarSocket | FarTls = FarSocket(loop, other)
+    with closing(endpoint), closing(far):
+        for version, server in layers:
+            ours, theirs = plain_pair(version, server=server)
+            name = None if server else "localhost"
+            endpoint = TlsStream(endpoint, ours, server_side=server, server_name=name)
+            far = FarTls(loop, far, theirs, server=not server)
+            await loop.together(endpoint.handshake(), far.handshake())
+        assert isinstance(endpoint, TlsStream) and isinstance(far, FarTls)
+        yield endpoint, far
+
+
+@asynccontextmanager
+async def rig(layers: list[tuple[ssl.TLSVersion, bool]], loop: Loop, scratch: Path) -> AsyncIterator[Rig]:
+    async with connected(loop, layers) as (endpoint, far):
+        yield Rig(loop, far, endpoint, endpoint)
+
+
+KINDS = [Kind(name, CAN, partial(rig, layers), PeerLost, PeerLost) for name, layers in LAYERS.items()]
+
+
+@pytest.mark.parametrize(("kind", "law"), cases(KINDS))
+def test_it_keeps_the_law(kind: Kind, law: Law, tmp_path: Path) -> None:
+    check_endpoint(kind, law, tmp_path)
+
+
+# -- Any split gives the same ------------------------------------------------------------------------------------
+
+# Of the ciphertext's pieces: within a record's header, around the end of a record, many records at once.
+SIZES = st.lists(st.sampled_from([1, 4, 5, 6, 1000, 16_405, 16_406, 16_407]), max_size=6).map(
+    lambda sizes: itertools.cycle([*sizes, 1 << 20])
+)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["write", "say", "look"]), st.integers(1, 70_000) | st.just(400_000)),
+        st.sampled_from([("read", 0), ("send_eof", 0), ("hang_up", 0)]),
+    ),
+    max_size=12,
+)
+
+
+class Talk:
+    """A conversation with the other side of a wire, step by step."""
+
+    def __init__(self, stream: TlsStream, wire: Wire) -> None:
+        self.stream = stream
+        self.far = wire.engine
+        self.written, self.taken = b"", b""
+        self.said, self.read = b"", b""
+        self.hung_up = False
+
+    def step(self, what: str, size: int = 0) -> None:
+        if what == "write" and not self.stream.half_closed:
+            count = at_once(self.stream.write(PAYLOAD(size)))
+            assert 0 < count <= size
+            self.written += PAYLOAD(size)[:count]
+        elif what == "say" and not self.hung_up:
+            self.far.tls.write(PAYLOAD(size))
+            self.said += PAYLOAD(size)
+        elif what == "look" and self.read != self.said:
+            shown = at_once(self.stream.look()) or b""
+            assert at_once(self.stream.look()) == shown, "it was left where it is"
+            at_once(self.stream.take(min(size, len(shown))))
+            self.read += shown[:size]
+        elif what == "read" and self.read != self.said:
+            data = at_once(self.stream.read())
+            assert data, "an end-of-file before the last byte"
+            self.read += data
+        elif what == "send_eof":
+            at_once(self.stream.send_eof())
+        elif what == "hang_up":
+            self.taken += self.far.read() or b""
+            self.far.close_notify()
+            self.hung_up = True
+
+    def end(self) -> None:
+        """Both sides say what they have not said yet, and end."""
+        while self.read != self.said:
+            self.step("read")
+        self.step("hang_up")
+        self.step("send_eof")
+        self.taken += self.far.read() or b""
+
+
+@settings(max_examples=60)
+@given(version=st.sampled_from(VERSIONS), server=st.booleans(), takes=SIZES, gives=SIZES, steps=STEPS)
+def test_any_split_gives_the_same_with_half_closes_wherever_they_come(
+    version: ssl.TLSVersion, server: bool, takes: Iterator[int], gives: Iterator[int], steps: list[tuple[str, int]]
+) -> None:
+    stream, wire = wired(version, server=server, takes=takes, gives=gives)
+    talk = Talk(stream, wire)
+    for what, size in steps:
+        talk.step(what, size)
+    talk.end()
+    assert [at_once(stream.read()), at_once(stream.look())] == [None, None]
+    stream.ended_well()
+    same([talk.read], [talk.said])
+    same([talk.taken], [talk.written])
+    assert wire.engine.read() is None, "our end-of-file has arrived"
+
+
+@both_versions
+@both_roles
+def test_what_came_before_our_end_of_file_and_was_not_read_is_not_lost(version: ssl.TLSVersion, server: bool) -> None:
+    stream, wire = wired(version, server=server)
+    talk = Talk(stream, wire)
+    talk.step("say", 900_000)
+    talk.step("look", 1)  # OpenSSL has all of it now, and has decrypted a part
+    talk.step("send_eof")
+    talk.step("say", 50_000)
+    talk.end()
+    same([talk.read], [talk.said])
+
+
+# -- Both ways at once -------------------------------------------------------------------------------------------
+
+
+async def send(stream: TlsStream, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[await stream.write(rest) :]
+    await stream.send_eof()
+
+
+async def take_all(far: FarTls) -> bytes:
+    return b"".join([data async for data in until_none(far.take)])
+
+
+async def read_all(stream: TlsStream) -> bytes:
+    return b"".join([data async for data in until_none(stream.read)])
+
+
+async def until_none(read: Callable[[], Awaitable[bytes | None]]) -> AsyncIterator[bytes]:
+    while (data := await read()) is not None:
+        yield data
+
+
+@every_kind
+def test_much_goes_both_ways_at_once_through_small_buffers(layers: list[tuple[ssl.TLSVersion, bool]]) -> None:
+    data = PAYLOAD(1_000_000)
+
+    async def say(far: FarTls) -> None:
+        await far.give(data)
+        far.hang_up()
+
+    async def main(loop: Bench) -> None:
+        async with connected(loop, layers, size=4096) as (stream, far):
+            taken, read, *_ = await loop.together(take_all(far), read_all(stream), send(stream, data), say(far))
+            same([taken, read], [data, data])
+
+    bench(main)
+
+
+@every_kind
+def test_a_reader_does_not_wait_for_a_peer_that_does_not_read(layers: list[tuple[ssl.TLSVersion, bool]]) -> None:
+    async def main(loop: Bench) -> None:
+        async with connected(loop, layers) as (stream, far):
+            writing = loop.spawn(send(stream, PAYLOAD(1 << 21)), Signal())
+            await turns(loop, 50)
+            assert not writing.done
+            for _ in range(3):
+                await far.give(TAIL)
+                assert await stream.read() == TAIL
+            await loop.dismiss(writing)
+
+    bench(main)
+
+
+@every_kind
+def test_after_a_cancelled_write_the_stream_is_whole(layers: list[tuple[ssl.TLSVersion, bool]]) -> None:
+    data = PAYLOAD(1 << 21)
+
+    async def main(loop: Bench) -> None:
+        async with connected(loop, layers) as (stream, far):
+            writing = loop.spawn(send(stream, data), Signal())
+            await turns(loop, 50)
+            await loop.dismiss(writing)
+            taken, _ = await loop.together(take_all(far), stream.send_eof())
+            same([taken], [data[: len(taken)]])
+            assert taken and not far.truncated
+
+    bench(main)
+
+
+# -- The end -----------------------------------------------------------------------------------------------------
+
+
+@every_kind
+def test_a_connection_that_ends_without_a_close_notify_was_cut_off(layers: list[tuple[ssl.TLSVersion, bool]]) -> None:
+    async def main(loop: Bench) -> None:
+        async with connected(loop, layers) as (stream, far):
+            await far.give(TAIL)
+            put(far.below, far.engine.outgoing.read() + b"\x17\x03\x03")  # and the beginning of a record
+            far.below.hang_up()
+            assert [await stream.read(), await stream.read(), await stream.look()] == [TAIL, None, None]
+            await stream.send_eof()
+            with pytest.raises(PeerLost) as raised:
+                stream.ended_well()
+            words = f"connection to {stream.peer}: truncated: it ended without a TLS close_notify"
+            assert str(raised.value) == words
+
+    bench(main)
+
+
+@every_kind
+def test_what_follows_a_close_notify_is_nobodys_business(layers: list[tuple[ssl.TLSVersion, bool]]) -> None:
+    async def main(loop: Bench) -> None:
+        async with connected(loop, layers) as (stream, far):
+            await far.give(TAIL)
+            far.hang_up()
+            put(far.below, b"not TLS at all")
+            assert [await stream.read(), await stream.read(), await stream.read()] == [TAIL, None, None]
+            stream.ended_well()
+            await send(stream, PAYLOAD(100_000))
+            assert await take_all(far) == PAYLOAD(100_000)
+
+    bench(main)
+
+
+@every_kind
+def test_closing_without_a_half_close_looks_cut_off(layers: list[tuple[ssl.TLSVersion, bool]]) -> None:
+    async def main(loop: Bench) -> None:
+        async with connected(loop, layers) as (stream, far):
+            stream.close()
+            assert await far.take() is None
+            assert far.truncated
+
+    bench(main)
+
+
+@every_kind
+def test_parting_says_goodbye_and_tells_whether_the_peer_has(layers: list[tuple[ssl.TLSVersion, bool]]) -> None:
+    async def main(loop: Bench, *, polite: bool) -> None:
+        async with connected(loop, layers) as (stream, far):
+            if polite:
+                far.hang_up()
+            else:
+                far.below.hang_up()
+            assert await stream.read() is None
+            if polite:
+                await stream.part()
+            else:
+                with pytest.raises(PeerLost, match="truncated"):
+                    await stream.part()
+            stream.close()
+            assert await far.take() is None and not far.truncated
+
+    bench(partial(main, polite=True))
+    bench(partial(main, polite=False))
+
+
+def test_parting_does_not_wait_for_a_peer_that_takes_nothing() -> None:
+    async def main(loop: Loop) -> float:
+        async with connected(loop, LAYERS["TLS 1.3, client"]) as (stream, _):
+            await fill(stream)
+            assert stream.unacknowledged() == stream.below.unacknowledged() > 0
+            start = loop.clock()
+            await stream.part()
+            return loop.clock() - start
+
+    assert play(main) == pytest.approx(LINGER)
+
+
+async def fill(stream: TlsStream) -> None:
+    """Write until nothing more is taken."""
+    with pytest.raises(TimeoutError):
+        await stream.loop.within(0.1, send(stream, PAYLOAD(1 << 22)))
+
+
+@every_kind
+def test_lingering_half_closes_both_streams_and_waits_for_the_peer(layers: list[tuple[ssl.TLSVersion, bool]]) -> None:
+    async def main(loop: Bench) -> None:
+        async with connected(loop, layers) as (stream, far):
+            await stream.write(TAIL)
+            lingering = loop.spawn(stream.linger(None), Signal())
+            await far.give(PAYLOAD(100_000))  # that nobody reads
+            assert await far.take() == TAIL
+            assert await far.take() is None and not far.truncated
+            assert await join(loop, lingering) is True
+
+    bench(main)
+
+
+def test_lingering_has_a_limit_even_while_our_own_words_are_not_taken() -> None:
+    async def main(loop: Loop) -> float:
+        async with connected(loop, LAYERS["TLS 1.3, client"]) as (stream, _):
+            await fill(stream)
+            start = loop.clock()
+            assert await stream.linger(1.5) is False
+            return loop.clock() - start
+
+    assert play(main) == pytest.approx(1.5)
+
+
+def test_an_aborted_connection_is_reset() -> None:
+    async def main(loop: Bench) -> None:
+        async with connected(loop, LAYERS["TLS 1.3, client"]) as (stream, far):
+            assert stream.raw() is None and stream.unread() == 0 and stream.offer(TAIL) == 0
+            gone = loop.spawn(stream.gone(), Signal())
+            await turns(loop, 10)
+            await loop.dismiss(gone)
+            stream.abort()
+            with pytest.raises(ConnectionResetError):
+                await far.take()
+
+    bench(main)
+
+
+@every_kind
+def test_a_half_close_of_a_lost_connection_leaves_the_error_to_who_reads(
+    layers: list[tuple[ssl.TLSVersion, bool]],
+) -> None:
+    async def main(loop: Bench) -> None:
+        async with connected(loop, layers) as (stream, far):
+            far.leave()
+            await loop.readable(stream.sock.fileno())
+            await stream.send_eof()
+            with pytest.raises(PeerLost, match="Connection reset by peer"):
+                await stream.read()
+            await stream.send_eof()
+
+    bench(main)
+
+
+# -- What breaks a record ----------------------------------------------------------------------------------------
+
+
+@both_versions
+@both_roles
+def test_a_changed_record_is_an_error_after_what_came_before(version: ssl.TLSVersion, server: bool) -> None:
+    stream, wire = wired(version, server=server)
+    wire.engine.tls.write(TAIL)
+    wire.arrive()
+    wire.engine.tls.write(b"changed on its way")
+    wire.arrive()
+    wire.given[-1] ^= 1
+    assert at_once(stream.read()) == TAIL
+    for _ in range(2):
+        with pytest.raises(PeerLost, match=r"^connection to far:1: a record was changed on its way$"):
+            at_once(stream.read())
+    with pytest.raises(ssl.SSLError, match="(?i)bad.record.mac"):
+        wire.engine.read()
+
+
+@both_versions
+def test_what_is_no_record_is_an_error(version: ssl.TLSVersion) -> None:
+    stream, wire = wired(version)
+    wire.given += b"HTTP/1.1 400 Bad Request\r\n\r\n"
+    with pytest.raises(PeerLost, match="what the peer sends is not TLS"):
+        at_once(stream.read())
+    with pytest.raises(PeerLost, match="^connection to far:1: "):
+        at_once(stream.write(TAIL))
+
+
+def test_an_answer_that_is_not_taken_goes_before_the_next_write_and_in_one_piece(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream, wire = wired(takes=itertools.cycle([3]))
+    alert = b"an alert that reading has produced"
+    sent: list[bytes] = []
+    monkeypatch.setattr(wire, "_deliver", sent.append)
+    wire.offers = 5
+    stream._outgoing.write(alert)
+    wire.engine.tls.write(TAIL)
+    assert at_once(stream.read()) == TAIL
+    assert sent == [alert[:5]], "a reader does not wait"
+    stream._outgoing.write(alert)
+    wire.engine.tls.write(TAIL)
+    assert at_once(stream.read()) == TAIL
+    assert sent == [alert[:5]], "nothing comes in between"
+    at_once(stream.write(TAIL))
+    assert b"".join(sent).startswith(2 * alert + b"\x17\x03\x03")
+
+
+# -- Peers that ask for more -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def s_server(certificate: Certificate, *options: str) -> Iterator[Running]:
+    """OpenSSL's server; a line of one letter on its stdin is a command."""
+    openssl = [require("openssl"), "s_server", "-accept", "127.0.0.1:0", "-cert", str(certificate.both), "-msg"]
+    with Running([*openssl, *options]) as process:
+        process.read_until(b"ACCEPT 127.0.0.1:")
+        process.port = int(process.read_until(b"\n"))
+        yield process
+
+
+@asynccontextmanager
+async def client_of(loop: Loop, port: int) -> AsyncIterator[TlsStream]:
+    sock = connect(port)
+    with closing(StreamSocket(loop, sock, address(sock.getpeername()))) as below:
+        stream = TlsStream(below, client_context(Tls(verify=False)), server_side=False)
+        await stream.handshake()
+        yield stream
+
+
+def test_keys_are_changed_while_data_goes_both_ways(authority: Authority) -> None:
+    async def main(loop: Bench, server: Running) -> None:
+        async with client_of(loop, server.port) as stream:
+            for turn in range(3):
+                server.send(b"K\n")  # change yours, too
+                server.read_until(b">>> TLS 1.3, Handshake [length 0005], KeyUpdate")
+                server.send(b"said %d\n" % turn)
+                assert await stream.read() == b"said %d\n" % turn
+                await stream.write(b"written %d\n" % turn)
+                log = server.read_until(b"written %d\n" % turn)
+                assert b"<<< TLS 1.3, Handshake [length 0005], KeyUpdate" in log
+
+    with s_server(authority.server, "-tls1_3") as server:
+        bench(partial(main, server=server))
+
+
+def test_a_renegotiation_is_refused(authority: Authority) -> None:
+    async def main(loop: Bench, server: Running) -> None:
+        async with client_of(loop, server.port) as stream:
+            server.send(b"r\n")
+            await loop.readable(stream.sock.fileno())
+            reading = loop.spawn(stream.read(), Signal())
+            await turns(loop, 10)
+            server.read_until(b"<<< TLS 1.2, Alert [length 0002], warning no_renegotiation")
+            await loop.dismiss(reading)
+
+    with s_server(authority.server, "-tls1_2") as server:
+        bench(partial(main, server=server))
+
+
+def test_a_peer_that_asks_and_asks_and_takes_no_answer_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tls_stream, "OWED", 50)
+    stream, wire = wired()
+    wire.offers = 0
+    wire.engine.tls.write(TAIL)
+    stream._outgoing.write(bytes(60))
+    assert at_once(stream.read()) == TAIL, "one answer is on its way"
+    stream._outgoing.write(bytes(60))
+    with pytest.raises(PeerLost, match="it takes none of the answers that it asks for"):
+        at_once(stream.read())

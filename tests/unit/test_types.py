@@ -1,0 +1,275 @@
+"""The types of option values: what each reads, and that it refuses everything else with a reason."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pync.faces import option_values
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TYPES = [
+    option_values.seconds,
+    option_values.quit_seconds,
+    option_values.count(-5, 70000),
+    option_values.port,
+    option_values.listen_port,
+    option_values.ports,
+    option_values.tos,
+    option_values.command,
+    option_values.shell,
+    option_values.user,
+    option_values.specs,
+    option_values.path,
+]
+ODD = st.text(alphabet="0123456789+-.,:/\\ \t\n\0xmshéß٣\udc80eEinfa_", max_size=8)
+
+
+def refusal(read: Callable[[str], object], text: str) -> str:
+    """The reason with which a type refuses a text."""
+    with pytest.raises(ValueError) as caught:
+        read(text)
+    assert type(caught.value) is ValueError
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("read", TYPES)
+@given(text=st.text() | ODD)
+def test_nothing_but_value_error_with_a_reason_is_raised(read: Callable[[str], object], text: str) -> None:
+    try:
+        value = read(text)
+    except ValueError as error:
+        assert type(error) is ValueError and str(error)
+    else:
+        assert value is not None or read is option_values.quit_seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0", 0),
+        ("5", 5),
+        ("300", 300),  # not Ncat's "since April 2010"
+        ("007", 7),
+        ("+5", 5),
+        ("1.5", 1.5),
+        (".5", 0.5),
+        ("5.", 5),
+        ("250ms", 0.25),
+        ("250MS", 0.25),
+        ("2s", 2),
+        ("1.5m", 90),
+        ("2H", 7200),
+        ("2147483", 2147483),
+        ("2147483000ms", 2147483),
+    ],
+)
+def test_a_time_is_seconds_unless_it_has_a_unit(text: str, value: float) -> None:
+    assert option_values.seconds(text) == pytest.approx(value)
+    assert option_values.quit_seconds(text) == option_values.seconds(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "5 ", " 5", "5 s", "5x", "ms", ".", "1.2.3", "inf", "nan", "1e3", "0x5", "1_0", "٣", "--5", "5d", "5sm"],
+)
+def test_what_is_no_decimal_number_is_no_time(text: str) -> None:
+    assert refusal(option_values.seconds, text) == f"invalid: {text}"
+    assert refusal(option_values.quit_seconds, text) == f"invalid: {text}"
+
+
+def test_a_time_has_limits() -> None:
+    assert refusal(option_values.seconds, "-1") == "too small: -1"
+    assert refusal(option_values.seconds, "-0.5ms") == "too small: -0.5ms"
+    assert refusal(option_values.seconds, "2147484") == "too large: 2147484"
+    assert refusal(option_values.seconds, "597h") == "too large: 597h"
+    assert refusal(option_values.seconds, "9" * 5000).startswith("too large: ")
+    assert str(option_values.seconds("-0")) == "0.0"
+
+
+def test_a_negative_whole_number_means_never() -> None:
+    assert option_values.quit_seconds("-1") is None
+    assert option_values.quit_seconds("-300") is None
+    assert option_values.quit_seconds("-0") == 0
+    assert refusal(option_values.quit_seconds, "-1.5") == "too small: -1.5"
+    assert refusal(option_values.quit_seconds, "-1s") == "too small: -1s"
+
+
+@given(st.integers(0, option_values.LONGEST * 1000), st.sampled_from(["", "s", "S", "m", "M", "h", "H", "ms", "Ms"]))
+def test_a_time_is_read_as_it_was_written(thousandths: int, unit: str) -> None:
+    factor = {"": 1, "s": 1, "m": 60, "h": 3600, "ms": 0.001}[unit.lower()]
+    text = f"{thousandths // 1000}.{thousandths % 1000:03}{unit}"
+    if thousandths * factor <= option_values.LONGEST * 1000:
+        assert option_values.seconds(text) == pytest.approx(thousandths / 1000 * factor)
+    else:
+        assert refusal(option_values.seconds, text) == f"too large: {text}"
+
+
+@given(st.integers(-(10**18), 10**18), st.integers(), st.integers(-(10**18), 10**18))
+def test_a_count_is_read_as_it_was_written_between_its_limits(low: int, value: int, high: int) -> None:
+    read = option_values.count(low, high)
+    for text in (str(value), f"{value:+}"):
+        if low <= value <= high:
+            assert read(text) == value
+        else:
+            assert refusal(read, text) == f"too {'small' if value < low else 'large'}: {text}"
+
+
+def test_a_count_is_strict() -> None:
+    read = option_values.count(1, 99)
+    assert read("0042") == 42
+    assert read("0" * 5000 + "7") == 7
+    assert refusal(read, "0") == "too small: 0"
+    assert refusal(read, "-" + "9" * 5000).startswith("too small: -9")
+    assert refusal(read, "9" * 5000).startswith("too large: 9")
+    for text in ("", " 5", "5 ", "1.5", "5x", "0x5", "1_0", "+-5", "-", "٣", "²"):
+        assert refusal(read, text) == f"invalid: {text}"
+
+
+def test_a_port_is_a_number_or_the_name_of_a_service() -> None:
+    assert option_values.port("1") == 1
+    assert option_values.port("+080") == 80
+    assert option_values.port("65535") == 65535
+    assert option_values.port("http") == option_values.listen_port("http") == 80
+    assert option_values.port("http-alt") == 8080
+    for text in ("", "nosuch", "80x", " 80", "10-20", "ht\0tp", "\ud800"):
+        assert refusal(option_values.port, text) == f"invalid: {text}"
+
+
+def test_a_service_is_one_of_the_protocol() -> None:
+    assert option_values.port("tftp", "udp") == option_values.listen_port("tftp", "udp") == 69
+    assert refusal(option_values.port, "tftp") == "invalid: tftp"
+
+
+def test_a_port_never_wraps_around() -> None:
+    assert option_values.listen_port("0") == 0
+    assert refusal(option_values.port, "0") == "too small: 0"
+    assert refusal(option_values.listen_port, "-1") == "too small: -1"
+    for read in (option_values.port, option_values.listen_port, option_values.ports):
+        assert refusal(read, "70000") == "too large: 70000"
+
+
+@given(st.integers(1, 65535), st.integers(1, 65535))
+def test_a_range_of_ports_counts_upwards(one: int, other: int) -> None:
+    assert option_values.ports(f"{one}-{other}") == tuple(range(min(one, other), max(one, other) + 1))
+    assert option_values.ports(str(one)) == (one,)
+
+
+def test_a_hyphen_may_belong_to_the_name_of_a_service() -> None:
+    assert option_values.ports("http-alt") == (8080,)
+    assert option_values.ports("snmp-trap", "udp") == (socket.getservbyname("snmp-trap", "udp"),)
+    assert option_values.ports("tftp", "udp") == (69,)
+    for text in ("http-https", "80-http", "10-", "1-2-3", "-", "", "1-+5", "1--5"):
+        assert refusal(option_values.ports, text) == f"invalid: {text}"
+    assert refusal(option_values.ports, "-5") == "too small: -5"
+    assert refusal(option_values.ports, "1-0") == "too small: 0"
+    assert refusal(option_values.ports, "1-70000") == "too large: 70000"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("af11", 0x28),
+        ("af12", 0x30),
+        ("af13", 0x38),
+        ("AF21", 0x48),
+        ("af22", 0x50),
+        ("af23", 0x58),
+        ("af31", 0x68),
+        ("af32", 0x70),
+        ("af33", 0x78),
+        ("af41", 0x88),
+        ("af42", 0x90),
+        ("af43", 0x98),
+        ("cs0", 0),
+        ("cs1", 0x20),
+        ("cs2", 0x40),
+        ("cs3", 0x60),
+        ("cs4", 0x80),
+        ("cs5", 0xA0),
+        ("cs6", 0xC0),
+        ("CS7", 0xE0),
+        ("ef", 0xB8),
+        ("critical", 0xA0),
+        ("inetcontrol", 0xC0),
+        ("netcontrol", 0xE0),
+        ("lowdelay", 0x10),
+        ("throughput", 0x08),
+        ("reliability", 0x04),
+        ("lowcost", 0x02),
+        ("Minimize-Delay", 0x10),
+        ("Maximize-Throughput", 0x08),
+        ("Maximize-Reliability", 0x04),
+        ("Minimize-Cost", 0x02),
+    ],
+)
+def test_the_keywords_of_both_netcats_name_a_type_of_service(text: str, value: int) -> None:
+    assert option_values.tos(text) == value
+
+
+@given(st.integers(0, 255))
+def test_a_type_of_service_is_a_byte_in_either_base(value: int) -> None:
+    for text in (str(value), f"{value:#x}", f"0x{value:02X}", f"0X{value:02x}"):
+        assert option_values.tos(text) == value
+
+
+def test_a_type_of_service_is_nothing_else() -> None:
+    assert refusal(option_values.tos, "256") == "too large: 256"
+    assert refusal(option_values.tos, "-1") == "too small: -1"
+    for text in ("", "0x", "0x100", "0xgg", "0x_f", "0x-1", "b8", "af44", "cs8", "lowdelay "):
+        assert refusal(option_values.tos, text) == f"invalid: {text}"
+
+
+def test_a_command_is_divided_as_by_ncat() -> None:
+    assert option_values.command("/bin/cat") == ("/bin/cat",)
+    assert option_values.command(r"""prog a\ b c\x "d e" 'f'""") == ("prog", "a b", "cx", '"d', 'e"', "'f'")
+    assert option_values.command("  prog\tx\ny\\\tz\v\f\r") == ("prog", "x", "y\tz")
+    assert option_values.command(r"prog a\\b \  c") == ("prog", r"a\b", " ", "c")
+    assert option_values.command("prog a\u00a0b") == ("prog", "a\u00a0b")
+
+
+def test_a_command_without_a_program_or_with_half_an_escape_is_refused() -> None:
+    assert refusal(option_values.command, "") == refusal(option_values.command, " \t") == "no program named"
+    assert refusal(option_values.command, "prog a\\") == "nothing follows the last backslash: prog a\\"
+
+
+@given(st.lists(st.text(min_size=1), min_size=1), st.text(" \t\n\v\f\r", min_size=1))
+def test_escaped_words_come_back_as_they_were(words: list[str], blanks: str) -> None:
+    escaped = ["".join(f"\\{letter}" if letter in " \t\n\v\f\r\\" else letter for letter in word) for word in words]
+    fully_escaped = ["".join(f"\\{letter}" for letter in word) for word in words]
+    assert option_values.command(blanks.join(escaped)) == tuple(words)
+    assert option_values.command(blanks + blanks.join(fully_escaped) + blanks) == tuple(words)
+
+
+@given(st.text())
+def test_the_shell_gets_its_line_untouched(line: str) -> None:
+    assert option_values.shell(line) == ("/bin/sh", "-c", line)
+
+
+def test_a_user_has_a_name_and_perhaps_a_group() -> None:
+    for text in ("nobody", "nobody:nogroup", "65534", "1:2"):
+        assert option_values.user(text) == text
+    for text in ("", ":", "nobody:", ":nogroup", "a:b:c"):
+        assert refusal(option_values.user, text) == f"not NAME or NAME:GROUP: {text}"
+
+
+@given(st.lists(st.text("abc.:/*-0123456789", min_size=1), min_size=1))
+def test_hosts_are_divided_by_commas(hosts: list[str]) -> None:
+    assert option_values.specs(",".join(hosts)) == option_values.specs(" , ,".join(hosts) + ",") == tuple(hosts)
+
+
+def test_a_list_that_names_no_host_is_refused() -> None:
+    for text in ("", ",", " , "):
+        assert refusal(option_values.specs, text) == "no host named"
+
+
+def test_a_path_is_anything_a_file_can_be_called() -> None:
+    assert option_values.path("a b/\udc80") == "a b/\udc80"
+    assert refusal(option_values.path, "") == "empty file name"
+    assert refusal(option_values.path, "a\0b") == "not a file name"
