@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Family = Literal["any", "ipv4", "ipv6", "unix", "vsock"]
     Mode = Literal["connect", "listen", "scan"]
     ProxyKind = Literal["http", "socks4", "socks5"]
-    Hub = Literal["broker", "chat"]
+    HubKind = Literal["broker", "chat"]
 else:
 
     def dataclass_transform(**_: object) -> object:
@@ -180,7 +180,7 @@ class Config(Frozen):
 
     program: Program | None = None
     http: bool = False  # put an HTTP response in front of what is sent
-    hub: Hub | None = None  # relay between all clients
+    hub: HubKind | None = None  # relay between all clients
     target: Target | None = None  # relay each client to a connection of its own
     serve_proxy: ServeProxy | None = None
     pass_descriptor: bool = False  # hand the connected socket to whoever is at stdout

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from pync.relay.log_files import LogFiles
 
 
-class Run:
-    """The loop, what was asked for, who is told what happens (and wants to know), and the logs, if there are any.
+class Context:
+    """The loop, the config, where events are reported and which kinds are wanted, and the log files, if any.
 
-    `context` is that of the config's TLS, `proxy_context` that of TLS to a proxy: whoever needs them prepares them.
+    `tls_context` belongs to the config's own TLS, `proxy_tls_context` to TLS with a proxy. `preload` sets both.
     """
 
     def __init__(self, loop: Loop, config: Config, report: Report, wants: Wants, logs: LogFiles | None = None) -> None:
@@ -24,11 +24,11 @@ class Run:
         self.report = report
         self.wants = wants
         self.logs = logs
-        self.context: SSLContext | None = None
-        self.proxy_context: SSLContext | None = None
+        self.tls_context: SSLContext | None = None
+        self.proxy_tls_context: SSLContext | None = None
 
-    def towards(self, config: Config) -> Run:
+    def towards(self, config: Config) -> Context:
         """The same run with another config: that of the connections which a server makes for its clients."""
-        run = Run(self.loop, config, self.report, self.wants, self.logs)
-        run.proxy_context = self.proxy_context
-        return run
+        derived = Context(self.loop, config, self.report, self.wants, self.logs)
+        derived.proxy_tls_context = self.proxy_tls_context
+        return derived

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gc
 
-from pync.context import Run
+from pync.context import Context
 from pync.descriptors import raise_limit, seal
 from pync.loop.kernel import Loop
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pync.events import Outcome, Report, Wants
     from pync.relay.log_files import LogFiles
 
-    Mode = Callable[[Run], Coroutine[Any, Any, Outcome]]
+    Mode = Callable[[Context], Coroutine[Any, Any, Outcome]]
 
 
 LARGE = 1 << 22  # bytes, more than any buffer has
@@ -35,7 +35,7 @@ def run(config: Config, report: Report, wants: Wants = lambda kind: True) -> Out
     `wants` tells whether events of a kind are of any use: where there are thousands, they need not be made.
     """
     mode = _mode(config)
-    work = Run(Loop(), config, report, wants, _logs(config))
+    context = Context(Loop(), config, report, wants, _logs(config))
     if config.keep_open or config.http or (config.mode == "scan" and len(config.ports) > 1):
         raise_limit()
     if config.program:
@@ -46,7 +46,7 @@ def run(config: Config, report: Report, wants: Wants = lambda kind: True) -> Out
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
-    return work.loop.run(mode(work))
+    return context.loop.run(mode(context))
 
 
 def _mode(config: Config) -> Mode:

@@ -62,7 +62,7 @@ class OutputError(PyncError):
     """stdout or a log cannot be written."""
 
 
-class OutputGone(OutputError):
+class OutputClosed(OutputError):
     """Nobody reads our stdout any more."""
 
 

@@ -29,7 +29,7 @@ class Address(Frozen):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def address(name: Any) -> Address:
+def as_address(name: Any) -> Address:
     """A socket's address as the system gives it: a tuple, or a path for unix (abstract ones begin with NUL)."""
     if isinstance(name, tuple):
         # vsock has numbers for hosts. Many clients come from one host: its name is to be there once.
@@ -95,7 +95,7 @@ class SessionFailed(Event):
     error: PyncError
 
 
-class Secured(Event):
+class TlsEstablished(Event):
     """A TLS handshake was done."""
 
     peer: Address

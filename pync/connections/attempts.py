@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any, TypeVar
 
-    from pync.context import Run
+    from pync.context import Context
 
     T = TypeVar("T")
 
@@ -18,18 +18,18 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0  # seconds between two attempts with --ret
 NOT_YET = (AddressError, ConnectError, ProxyError, TimedOut)  # what may be otherwise in a moment
 
 
-def in_order(run: Run) -> tuple[int, ...]:
+def in_order(context: Context) -> tuple[int, ...]:
     """The ports in the order to be tried."""
-    if not run.config.shuffle:
-        return run.config.ports
+    if not context.config.shuffle:
+        return context.config.ports
     import random
 
-    return tuple(random.sample(run.config.ports, len(run.config.ports)))
+    return tuple(random.sample(context.config.ports, len(context.config.ports)))
 
 
-async def patiently(run: Run, attempt: Callable[[], Coroutine[Any, Any, T]]) -> T:
+async def with_retry(context: Context, attempt: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """What the attempt gives, trying again for as long as `retry` says. Raises TimedOut when that is over."""
-    retry = run.config.retry
+    retry = context.config.retry
     if retry is None:
         return await attempt()
     failures: list[PyncError] = []
@@ -41,12 +41,12 @@ async def patiently(run: Run, attempt: Callable[[], Coroutine[Any, Any, T]]) -> 
                 return await attempt()
             except NOT_YET as error:
                 failures[:] = [error]
-            run.report(Retrying(error=failures[0], pause=pause))
-            await run.loop.sleep(pause)
+            context.report(Retrying(error=failures[0], pause=pause))
+            await context.loop.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
     try:
-        return await run.loop.within(retry, keep_trying())
+        return await context.loop.within(retry, keep_trying())
     except TimeoutError:
-        last = failures[0] if failures else TimedOut(f"connect to {run.config.host}", "no answer")
+        last = failures[0] if failures else TimedOut(f"connect to {context.config.host}", "no answer")
         raise TimedOut(last.what, f"{last.why} (tried for {retry:g} s)") from None

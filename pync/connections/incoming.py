@@ -7,7 +7,7 @@ import errno
 from pync import system
 from pync.endpoints.streams import StreamSocket
 from pync.errors import reason
-from pync.events import Accepted, Denied, OutOfDescriptors, address
+from pync.events import Accepted, Denied, OutOfDescriptors, as_address
 from pync.net.dial import transport
 from pync.net.options import tune
 
@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
 
-    from pync.context import Run
+    from pync.context import Context
     from pync.events import Address
     from pync.net.access import Rules
 
@@ -23,7 +23,7 @@ NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 PAUSE = 0.5  # seconds until the next look whether there is a descriptor again
 
 
-async def accept(run: Run, sock: socket.socket) -> StreamSocket | None:
+async def accept(context: Context, sock: socket.socket) -> StreamSocket | None:
     """A client that waits at the socket, or None. If there is no descriptor for it, says so and waits for one."""
     told = False
     while True:
@@ -33,19 +33,19 @@ async def accept(run: Run, sock: socket.socket) -> StreamSocket | None:
             if error.errno not in NO_DESCRIPTORS:
                 return None  # nobody is there, or who was there has left again
             if not told:
-                run.report(OutOfDescriptors(why=reason(error)))
+                context.report(OutOfDescriptors(why=reason(error)))
             told = True
-            await run.loop.sleep(PAUSE)
+            await context.loop.sleep(PAUSE)
         else:
             tune(client)
-            return StreamSocket(run.loop, client, address(name))
+            return StreamSocket(context.loop, client, as_address(name))
 
 
-def let_in(run: Run, allowed: Rules, peer: Address) -> bool:
+def admit(context: Context, allowed: Rules, peer: Address) -> bool:
     """Whether the rules allow the peer; what was decided is reported."""
     why = allowed.verdict(peer.host)
     if why:
-        run.report(Denied(peer=peer, why=why))
+        context.report(Denied(peer=peer, why=why))
     else:
-        run.report(Accepted(peer=peer, transport=transport(run.config)))
+        context.report(Accepted(peer=peer, transport=transport(context.config)))
     return not why

@@ -13,55 +13,61 @@ from pync.sessions.conversation import endpoint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pync.context import Run
+    from pync.context import Context
     from pync.endpoints.streams import Stream
-    from pync.sessions.conversation import Far
+    from pync.sessions.conversation import Peer
 
 
-def prepare(run: Run) -> None:
+def prepare(context: Context) -> None:
     """Import and read what connections need: once, and before files may be out of reach. Raises TlsError."""
-    if run.config.proxy:
+    if context.config.proxy:
         from pync.connections.proxy_client import prepare as prepare_proxy
 
-        prepare_proxy(run, run.config.proxy)
-    if run.config.tls:
+        prepare_proxy(context, context.config.proxy)
+    if context.config.tls:
         from pync.tls import handshake  # noqa: F401
         from pync.tls.context import client_context
 
-        run.context = client_context(run.config.tls)
+        context.tls_context = client_context(context.config.tls)
 
 
-async def reach(run: Run, port: int | None) -> Far:
+async def reach(context: Context, port: int | None) -> Peer:
     """A connection to the config's host, on this port (None: a unix path). Call `prepare` first.
 
     Raises what `dial` raises, ProxyError, TlsError, PeerLost; TimedOut after `connect_timeout` seconds.
     """
     try:
-        return await run.loop.within(run.config.connect_timeout, _reach(run, port))
+        return await context.loop.within(context.config.connect_timeout, _reach(context, port))
     except TimeoutError:
-        raise TimedOut(goal(run.config, port), "timed out") from None
+        raise TimedOut(goal(context.config, port), "timed out") from None
 
 
-async def _reach(run: Run, port: int | None) -> Far:
-    far: Far
-    if run.config.proxy and port is not None:
+async def _reach(context: Context, port: int | None) -> Peer:
+    far: Peer
+    if context.config.proxy and port is not None:
         from pync.connections.proxy_client import through
 
-        far = await through(run, run.config.proxy, port)
+        far = await through(context, context.config.proxy, port)
     else:
-        far = endpoint(run, *await dial(run.loop, run.config, port, run.report))
-    if run.config.tls:
-        far = await _encrypted(run, far)  # type: ignore[arg-type]
+        far = endpoint(context, *await dial(context.loop, context.config, port, context.report))
+    if context.config.tls:
+        far = await _encrypted(context, far)  # type: ignore[arg-type]
     return far
 
 
-async def _encrypted(run: Run, stream: Stream) -> Stream:
+async def _encrypted(context: Context, stream: Stream) -> Stream:
     from pync.tls.handshake import HANDSHAKE, secure
 
-    tls = run.config.tls
-    assert tls is not None and run.context is not None
-    name = tls.server_name or (run.config.host if run.config.family != "unix" else None)
-    limit = run.config.connect_timeout or HANDSHAKE
+    tls = context.config.tls
+    assert tls is not None and context.tls_context is not None
+    name = tls.server_name or (context.config.host if context.config.family != "unix" else None)
+    limit = context.config.connect_timeout or HANDSHAKE
     return await secure(
-        stream, run.context, server_side=False, server_name=name, pin=tls.pin, limit=limit, report=run.report
+        stream,
+        context.tls_context,
+        server_side=False,
+        server_name=name,
+        pin=tls.pin,
+        limit=limit,
+        report=context.report,
     )

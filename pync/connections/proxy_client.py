@@ -11,7 +11,7 @@ import os
 from pync.connections.talk import talk
 from pync.endpoints.streams import StreamSocket
 from pync.errors import AddressError, ConnectError, PeerLost, ProxyError
-from pync.events import Address, Connected, address
+from pync.events import Address, Connected, as_address
 from pync.net.dial import dial, transport
 from pync.net.resolve import resolve
 from pync.protocols.dialogue import Refused
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from pync.config import Proxy
-    from pync.context import Run
+    from pync.context import Context
     from pync.endpoints.streams import Stream
     from pync.events import Event
     from pync.protocols.dialogue import Dialogue, Login
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 3  # with credentials: the second may fail for a nonce that was too old
 
 
-def prepare(run: Run, proxy: Proxy) -> None:
+def prepare(context: Context, proxy: Proxy) -> None:
     """Import and read what a dialogue with the proxy needs. Raises TlsError."""
     from pync.protocols import (
         http_connect,  # noqa: F401
@@ -50,42 +50,44 @@ def prepare(run: Run, proxy: Proxy) -> None:
         from pync.tls import handshake  # noqa: F401
         from pync.tls.context import client_context
 
-        run.proxy_context = client_context(proxy.tls)
+        context.proxy_tls_context = client_context(proxy.tls)
 
 
-async def through(run: Run, proxy: Proxy, port: int) -> Stream:
+async def through(context: Context, proxy: Proxy, port: int) -> Stream:
     """A stream to the config's host that goes through the proxy. Raises ProxyError, AddressError, TlsError."""
-    host = run.config.host or ""
-    names = [host] if proxy.remote_names else await _addresses(run, proxy, port)
+    host = context.config.host or ""
+    names = [host] if proxy.remote_names else await _addresses(context, proxy, port)
     failure: ProxyError | None = None
     for name in names:
         try:
-            stream = await _connected(run, proxy, name, port)
+            stream = await _connected(context, proxy, name, port)
         except ProxyError as error:
             failure = error
             continue
-        run.report(Connected(host=host, address=Address(host=name, port=port), transport=transport(run.config)))
+        context.report(Connected(host=host, address=Address(host=name, port=port), transport=transport(context.config)))
         return stream
     assert failure is not None
     raise failure
 
 
-async def _addresses(run: Run, proxy: Proxy, port: int) -> list[str]:
+async def _addresses(context: Context, proxy: Proxy, port: int) -> list[str]:
     """The host's addresses, for a proxy that is not to look it up."""
-    family = "ipv4" if proxy.kind == "socks4" else run.config.family
-    found = await resolve(run.loop, run.config.host, port, family, datagram=False, numeric=run.config.numeric)
+    family = "ipv4" if proxy.kind == "socks4" else context.config.family
+    found = await resolve(
+        context.loop, context.config.host, port, family, datagram=False, numeric=context.config.numeric
+    )
     return [name[0] for _, name in found]
 
 
-async def _connected(run: Run, proxy: Proxy, host: str, port: int) -> Stream:
+async def _connected(context: Context, proxy: Proxy, host: str, port: int) -> Stream:
     """A stream through the proxy to this host."""
     what = f"proxy {Address(host=proxy.host, port=proxy.port)}"
     try:
         if proxy.kind == "http":
-            return await _by_http(run, proxy, host, port)
+            return await _by_http(context, proxy, host, port)
         from pync.protocols.socks_client import socks4, socks5
 
-        stream = await _reach(run, proxy)
+        stream = await _reach(context, proxy)
         four = proxy.kind == "socks4"
         await _held(stream, socks4(host, port, proxy.user or "") if four else socks5(host, port, _login(proxy)))
         return stream
@@ -95,7 +97,7 @@ async def _connected(run: Run, proxy: Proxy, host: str, port: int) -> Stream:
         raise ProxyError(what, error.cause) from None
 
 
-async def _by_http(run: Run, proxy: Proxy, host: str, port: int) -> Stream:
+async def _by_http(context: Context, proxy: Proxy, host: str, port: int) -> Stream:
     """CONNECT, at first without saying who we are (RFC 9110, section 11.7)."""
     from pync.protocols.hosts import authority
     from pync.protocols.http_auth import answer
@@ -104,7 +106,7 @@ async def _by_http(run: Run, proxy: Proxy, host: str, port: int) -> Stream:
     login = _login(proxy)
     authorization: str | None = None
     for _ in range(ATTEMPTS):
-        stream = await _reach(run, proxy)
+        stream = await _reach(context, proxy)
         challenges = await _held(stream, connect(host, port, authorization))
         if challenges is None:
             return stream
@@ -131,29 +133,35 @@ async def _held(stream: Stream, dialogue: Dialogue[Result]) -> Result:
         raise
 
 
-async def _reach(run: Run, proxy: Proxy) -> Stream:
+async def _reach(context: Context, proxy: Proxy) -> Stream:
     """A stream to the proxy itself, under TLS if it wants that. Raises ProxyError, TlsError, PeerLost."""
 
     def report(event: Event) -> None:
         if not isinstance(event, Connected):  # that is to be said of the target
-            run.report(event)
+            context.report(event)
 
-    config = run.config.but(host=proxy.host, connect_timeout=None)
+    config = context.config.but(host=proxy.host, connect_timeout=None)
     try:
-        sock, name = await dial(run.loop, config, proxy.port, report)
+        sock, name = await dial(context.loop, config, proxy.port, report)
     except (AddressError, ConnectError) as error:
         raise ProxyError(f"proxy {Address(host=proxy.host, port=proxy.port)}", error.why) from None
-    stream = StreamSocket(run.loop, sock, address(name))
-    return await _encrypted(run, proxy, stream) if proxy.tls else stream
+    stream = StreamSocket(context.loop, sock, as_address(name))
+    return await _encrypted(context, proxy, stream) if proxy.tls else stream
 
 
-async def _encrypted(run: Run, proxy: Proxy, stream: Stream) -> Stream:
+async def _encrypted(context: Context, proxy: Proxy, stream: Stream) -> Stream:
     from pync.tls.handshake import HANDSHAKE, secure
 
-    assert run.proxy_context is not None
-    limit = run.config.connect_timeout or HANDSHAKE
+    assert context.proxy_tls_context is not None
+    limit = context.config.connect_timeout or HANDSHAKE
     return await secure(
-        stream, run.proxy_context, server_side=False, server_name=proxy.host, pin=None, limit=limit, report=run.report
+        stream,
+        context.proxy_tls_context,
+        server_side=False,
+        server_name=proxy.host,
+        pin=None,
+        limit=limit,
+        report=context.report,
     )
 
 

@@ -6,10 +6,10 @@ nobody. Without `keep_open` the first is served whose handshake succeeds: a stra
 
 from __future__ import annotations
 
-from pync.connections.incoming import accept, let_in
+from pync.connections.incoming import accept, admit
 from pync.errors import PeerLost, TimedOut, TlsError
 from pync.events import CertificateMade, SessionFailed
-from pync.loop.tasks import Signal
+from pync.loop.tasks import Condition
 from pync.tls.context import server_context
 from pync.tls.handshake import HANDSHAKE, secure
 
@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
 
-    from pync.context import Run
+    from pync.context import Context
     from pync.endpoints.streams import Stream
     from pync.loop.tasks import Task
     from pync.net.access import Rules
@@ -26,43 +26,49 @@ if TYPE_CHECKING:
 FAILURES = (PeerLost, TimedOut, TlsError)
 
 
-def prepare(run: Run) -> None:
+def prepare(context: Context) -> None:
     """Read our key and certificate, or make them: once, while the files can be read. Raises TlsError."""
-    assert run.config.tls is not None
-    run.context, made = server_context(run.config.tls, run.config.host)
+    assert context.config.tls is not None
+    context.tls_context, made = server_context(context.config.tls, context.config.host)
     if made:
-        run.report(CertificateMade(fingerprint=made))
+        context.report(CertificateMade(fingerprint=made))
 
 
-async def secured(run: Run, client: Stream) -> Stream:
+async def secured(context: Context, client: Stream) -> Stream:
     """The client under TLS. Raises TlsError, TimedOut, PeerLost; the connection is closed then."""
-    assert run.context is not None
+    assert context.tls_context is not None
     return await secure(
-        client, run.context, server_side=True, server_name=None, pin=None, limit=HANDSHAKE, report=run.report
+        client,
+        context.tls_context,
+        server_side=True,
+        server_name=None,
+        pin=None,
+        limit=HANDSHAKE,
+        report=context.report,
     )
 
 
-async def first_secured(run: Run, bound: Bound, allowed: Rules) -> Stream:
+async def first_secured(context: Context, bound: Bound, allowed: Rules) -> Stream:
     """The first client that is let in and whose handshake succeeds; nobody else is listened to from then on."""
-    ended = Signal()
+    ended = Condition()
     handshakes: list[Task] = []
 
-    async def admit(sock: socket.socket) -> None:
+    async def accept_from(sock: socket.socket) -> None:
         while True:
-            await run.loop.readable(sock.fileno())
-            client = await accept(run, sock)
-            if client and let_in(run, allowed, client.peer):
-                handshakes.append(run.loop.spawn(_attempt(run, client), ended))
+            await context.loop.readable(sock.fileno())
+            client = await accept(context, sock)
+            if client and admit(context, allowed, client.address):
+                handshakes.append(context.loop.spawn(_attempt(context, client), ended))
             elif client:
                 client.close()
 
-    admitting = [run.loop.spawn(admit(sock)) for sock in bound.sockets]
+    admitting = [context.loop.spawn(accept_from(sock)) for sock in bound.sockets]
     try:
         while not (won := _won(handshakes)):
-            await run.loop.wait(ended)
+            await context.loop.wait(ended)
         handshakes.remove(won)
     finally:
-        await run.loop.dismiss(*admitting, *handshakes)
+        await context.loop.cancel_and_wait(*admitting, *handshakes)
     bound.close()
     for late in handshakes:
         if late.value:
@@ -70,11 +76,11 @@ async def first_secured(run: Run, bound: Bound, allowed: Rules) -> Stream:
     return won.result()  # type: ignore[no-any-return]
 
 
-async def _attempt(run: Run, client: Stream) -> Stream | None:
+async def _attempt(context: Context, client: Stream) -> Stream | None:
     try:
-        return await secured(run, client)
+        return await secured(context, client)
     except FAILURES as error:
-        run.report(SessionFailed(peer=client.peer, error=error))
+        context.report(SessionFailed(peer=client.address, error=error))
         return None
 
 

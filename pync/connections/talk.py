@@ -27,10 +27,10 @@ async def talk(stream: Stream, dialogue: Dialogue[Result]) -> Result:
                 await write_all(stream, said)
                 said = next(dialogue)
             else:  # it has used all that it was shown
-                await stream.take(len(shown))
-                shown = await stream.look() or b""
+                await stream.skip(len(shown))
+                shown = await stream.peek() or b""
                 said = dialogue.send(shown)
     except StopIteration as end:
         result, rest = end.value
-    await stream.take(len(shown) - len(rest))
+    await stream.skip(len(shown) - len(rest))
     return result  # type: ignore[no-any-return]

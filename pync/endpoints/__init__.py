@@ -55,14 +55,14 @@ CHUNK = 256 * 1024  # bytes a stream is read in at most: large enough that the s
 FEW = 64 * 1024  # bytes asked for where little comes: getting a buffer of CHUNK costs more than a short read
 
 
-def appetite(asked: int, got: int, most: int = CHUNK) -> int:
+def next_read_size(asked: int, got: int, most: int = CHUNK) -> int:
     """How many bytes to ask for next, after `got` of `asked` came."""
     if got == asked:
         return most
     return asked if got > FEW else min(FEW, most)
 
 
-def queued(fd: int, *, outward: bool = False) -> int:
+def queued(fd: int, *, sending: bool = False) -> int:
     """Bytes that the kernel holds for a descriptor: to be read, or `outward` those that are not acknowledged yet.
 
     0 where it does not tell (ioctl_tty(2), FIONREAD and TIOCOUTQ).
@@ -71,7 +71,7 @@ def queued(fd: int, *, outward: bool = False) -> int:
     import termios
 
     try:
-        count = fcntl.ioctl(fd, termios.TIOCOUTQ if outward else termios.FIONREAD, bytes(4))
+        count = fcntl.ioctl(fd, termios.TIOCOUTQ if sending else termios.FIONREAD, bytes(4))
     except OSError:
         return 0
     return int.from_bytes(count, sys.byteorder)

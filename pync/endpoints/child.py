@@ -60,7 +60,7 @@ class Child:
             self.status = status if status >= 0 else 128 - status
         return self.status
 
-    async def dismiss(self) -> None:
+    async def terminate(self) -> None:
         """See that the program is gone: end-of-file, then signals of rising force to its group; reap it."""
         self.close()
         for signum, grace in ENDING:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from pync.loop.tasks import Signal
+from pync.loop.tasks import Condition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Queues:
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self.full: dict[Queue, None] = {}
-        self.changed = Signal()  # one of the full ones is full no more
+        self.changed = Condition()  # one of the full ones is full no more
 
     async def room(self) -> None:
         """Wait until no queue is full; give up those that stand still."""
@@ -52,7 +52,7 @@ class Queues:
         """Wait for this one no longer."""
         if queue in self.full:
             del self.full[queue]
-            self.changed.fire()
+            self.changed.notify()
 
 
 class Queue:

@@ -11,8 +11,8 @@ from collections import OrderedDict, deque
 from pync.endpoints import Half
 from pync.endpoints.segments import BATCH, Inbox, cut
 from pync.errors import PeerLost, reason
-from pync.events import Denied, address
-from pync.loop.tasks import Signal
+from pync.events import Denied, as_address
+from pync.loop.tasks import Condition
 from pync.system import socket
 
 TYPE_CHECKING = False
@@ -29,18 +29,18 @@ PEERS = 16384  # sessions at a time; then the one silent for longest ends
 AGAIN = 0.002  # seconds between two tries to send to a unix peer whose queue is full
 
 
-class Peer(Half):
+class DatagramPeer(Half):
     """One peer of a socket that serves many. Its queue is bounded: what does not fit is dropped, as UDP does."""
 
-    def __init__(self, mailroom: Mailroom, sock: socket.socket, name: Any) -> None:
+    def __init__(self, mailroom: DatagramServer, sock: socket.socket, name: Any) -> None:
         self.mailroom = mailroom
         self.loop = mailroom.loop
         self.sock = sock
         self.name = name
-        self.peer = address(name)
+        self.address = as_address(name)
         self.queue: deque[bytes] = deque()
         self.size = 0
-        self.arrived = Signal()
+        self.arrived = Condition()
         self.closed = False
 
     def deliver(self, data: bytes) -> bool:
@@ -48,7 +48,7 @@ class Peer(Half):
         if self.size + len(data) > QUEUE:
             return False
         if not self.queue:
-            self.arrived.fire()
+            self.arrived.notify()
         self.queue.append(data)
         self.size += len(data) + 64  # an empty one takes room as well
         return True
@@ -78,14 +78,14 @@ class Peer(Half):
     async def write(self, data: Bytes) -> int:
         """Send one datagram to the peer. Raises PeerLost."""
         if not self.name:
-            raise PeerLost(f"datagrams to {self.peer}", "it cannot be answered")
+            raise PeerLost(f"datagrams to {self.address}", "it cannot be answered")
         while True:
             try:
                 return self.sock.sendto(data, self.name)
             except BlockingIOError:
                 await self.mailroom.room(self.sock)
             except OSError as error:
-                raise PeerLost(f"datagrams to {self.peer}", reason(error)) from None
+                raise PeerLost(f"datagrams to {self.address}", reason(error)) from None
 
     async def send_eof(self) -> None:
         """Nothing: datagrams have no end-of-file."""
@@ -95,19 +95,19 @@ class Peer(Half):
         if not self.closed:  # else it would end that new one
             self.closed = True
             self.mailroom.sessions.pop((self.sock, self.name), None)
-            self.arrived.fire()
+            self.arrived.notify()
 
 
-class Mailroom:
+class DatagramServer:
     """Sorts the datagrams of one or more bound sockets into sessions, one for each peer."""
 
-    def __init__(self, loop: Loop, report: Report, welcome: Callable[[Peer], bool]) -> None:
+    def __init__(self, loop: Loop, report: Report, welcome: Callable[[DatagramPeer], bool]) -> None:
         """`welcome` is asked for each new peer, and starts its session or says no."""
         self.loop = loop
         self.report = report
         self.welcome = welcome
-        self.sessions: OrderedDict[tuple[socket.socket, Any], Peer] = OrderedDict()
-        self._room: dict[socket.socket, Signal] = {}
+        self.sessions: OrderedDict[tuple[socket.socket, Any], DatagramPeer] = OrderedDict()
+        self._room: dict[socket.socket, Condition] = {}
 
     async def receive(self, sock: socket.socket) -> None:
         """Receive for ever."""
@@ -127,7 +127,7 @@ class Mailroom:
         key = (sock, name)
         peer = self.sessions.get(key)
         if peer is None:
-            peer = Peer(self, sock, name)
+            peer = DatagramPeer(self, sock, name)
             if not self.welcome(peer):
                 return
             self.sessions[key] = peer
@@ -136,17 +136,17 @@ class Mailroom:
         self.sessions.move_to_end(key)
         for data in arrived:
             if not peer.deliver(data):
-                self.report(Denied(peer=peer.peer, why="its queue is full, a datagram was dropped"))
+                self.report(Denied(peer=peer.address, why="its queue is full, a datagram was dropped"))
 
     async def room(self, sock: socket.socket) -> None:
         """Wait until the socket takes a datagram again: one task waits for all the sessions on it."""
         if sock in self._room:
             await self.loop.wait(self._room[sock])
             return
-        self._room[sock] = Signal()
+        self._room[sock] = Condition()
         try:
             await self.loop.writable(sock.fileno())
             if sock.family == socket.AF_UNIX:  # it is the peer's queue that is full, and nothing tells when it is not
                 await self.loop.sleep(AGAIN)
         finally:
-            self._room.pop(sock).fire()
+            self._room.pop(sock).notify()

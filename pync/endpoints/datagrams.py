@@ -15,7 +15,7 @@ from pync.endpoints import CHUNK
 from pync.endpoints.segments import BATCH, UNSUITABLE, WHOLE, Inbox, cut, segmented, send_segments
 from pync.endpoints.streams import ConnectedSocket
 from pync.errors import PeerLost, reason
-from pync.events import address
+from pync.events import as_address
 from pync.system import socket
 
 TYPE_CHECKING = False
@@ -48,10 +48,10 @@ class DatagramSocket(ConnectedSocket):
 
     def __init__(self, loop: Loop, sock: socket.socket, name: Any, first: list[bytes] | None = None) -> None:
         """`name` is the peer's address as the system gives it; `first`: datagrams of it received already."""
-        super().__init__(loop, sock, address(name))
+        super().__init__(loop, sock, as_address(name))
         self.name = name
         self.arrived = deque(first or ())
-        self.heard = False  # the peer has said something
+        self.answered = False  # the peer has said something
         self.refused: PeerLost | None = None
         self.inbox = Inbox(sock)
         self.private = False  # nothing is there any more that others sent before we connected
@@ -87,7 +87,7 @@ class DatagramSocket(ConnectedSocket):
             pass
         except OSError as error:
             self.refused = self.failed(error)
-        self.heard = self.heard or count > 0
+        self.answered = self.answered or count > 0
         return bytes(buffer[:end]) if count else None
 
     async def _pieces(self) -> list[tuple[bytes, int]]:
@@ -110,7 +110,7 @@ class DatagramSocket(ConnectedSocket):
                 if room < WHOLE:
                     break
             if pieces:
-                self.heard = True
+                self.answered = True
                 return pieces
 
     def _receive(self) -> tuple[bytes, int, Any] | None:
@@ -170,4 +170,4 @@ class DatagramSocket(ConnectedSocket):
 
     def failed(self, error: OSError) -> PeerLost:
         """What went wrong with this peer."""
-        return PeerLost(f"datagrams to {self.peer}", reason(error))
+        return PeerLost(f"datagrams to {self.address}", reason(error))

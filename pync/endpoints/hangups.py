@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import select
 
-from pync.loop.tasks import Signal
+from pync.loop.tasks import Condition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ class Hangups:
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
-        self.watched: dict[int, Signal] = {}
+        self.watched: dict[int, Condition] = {}
         self.epoll: select.epoll | None = None
 
-    async def of(self, fd: int, gone: Signal) -> None:
+    async def of(self, fd: int, gone: Condition) -> None:
         """Wait until the connection is gone in both directions, or until `gone` fires for another reason."""
         if self.epoll is None and hasattr(select, "epoll"):
             self.epoll = select.epoll()
@@ -43,7 +43,7 @@ class Hangups:
             while True:
                 await self.loop.readable(epoll.fileno())
                 for fd, _ in epoll.poll(0):
-                    self.watched[fd].fire()
+                    self.watched[fd].notify()
                     self._forget(fd)
         finally:
             self.loop.forget(epoll.fileno())

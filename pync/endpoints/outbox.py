@@ -9,7 +9,7 @@ from __future__ import annotations
 from pync.endpoints import FEW
 from pync.endpoints.client_queues import Queue
 from pync.errors import PeerLost
-from pync.loop.tasks import Signal
+from pync.loop.tasks import Condition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ class Outbox(Queue):
     def put(self, data: Bytes) -> None:
         """Send it, or queue what is not taken at once."""
         if not self.pieces:
-            taken = self.far.offer(data)
+            taken = self.far.send_nowait(data)
             if taken:
                 self.moved += 1
                 if taken == len(data):
                     return
                 data = memoryview(data)[taken:]
-            self.writing = self.far.loop.spawn(self._write(), Signal())
+            self.writing = self.far.loop.spawn(self._write(), Condition())
         super().put(data)
 
     async def _write(self) -> None:
@@ -68,7 +68,7 @@ class Outbox(Queue):
         """Others wait for it in vain."""
         unsent = self.size + self.far.unacknowledged()
         self.cut_off(
-            PeerLost(f"connection to {self.far.peer}", "cut off: it takes nothing, and others wait", unsent=unsent)
+            PeerLost(f"connection to {self.far.address}", "cut off: it takes nothing, and others wait", unsent=unsent)
         )
 
     def lost(self, error: PeerLost) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from pync.endpoints import CHUNK, FEW, Half, appetite
+from pync.endpoints import CHUNK, FEW, Half, next_read_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Output(End):
                 continue
             except OSError:  # EIO: nobody has the pseudo-terminal open any more
                 break
-            self.size = appetite(self.size, len(data), self.most)
+            self.size = next_read_size(self.size, len(data), self.most)
             return self._and_more(self.fd, data) if len(data) == TERMINAL else data or None
         return None
 

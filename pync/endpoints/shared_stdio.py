@@ -15,7 +15,7 @@ import os
 from pync.endpoints import Half, write_all
 from pync.endpoints.client_queues import Queue, Queues
 from pync.endpoints.stdio import STDIN, FileSource, is_regular
-from pync.loop.tasks import Signal
+from pync.loop.tasks import Condition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class SharedStdin:
         self.start = os.lseek(STDIN, 0, os.SEEK_CUR) if is_regular(STDIN) else None
         self.readers: dict[Reader, None] = {}
         self.queues = Queues(loop)
-        self.joined = Signal()
+        self.joined = Condition()
         self.over = False
 
     def join(self, far: Stream | None = None) -> Source:
@@ -44,7 +44,7 @@ class SharedStdin:
             return FileSource(self.loop, STDIN, self.start)
         reader = Reader(self, far)
         self.readers[reader] = None
-        self.joined.fire()
+        self.joined.notify()
         return reader
 
     def leave(self, source: Source | None) -> None:
@@ -66,7 +66,7 @@ class SharedStdin:
             await self.queues.room()
         self.over = True
         for reader in self.readers:
-            reader.arrived.fire()
+            reader.arrived.notify()
 
     async def _somebody(self) -> None:
         while not self.readers:
@@ -81,25 +81,25 @@ class Reader(Queue, Half):
     def __init__(self, shared: SharedStdin, far: Stream | None) -> None:
         super().__init__(shared.queues, far)
         self.shared = shared
-        self.arrived = Signal()
-        self._given_up: Signal | None = None
+        self.arrived = Condition()
+        self._given_up: Condition | None = None
 
     @property
-    def given_up(self) -> Signal:
+    def given_up(self) -> Condition:
         """Fires when the client blocks the others. Made when somebody asks: a silent client has no use for it."""
         if self._given_up is None:
-            self._given_up = Signal()
+            self._given_up = Condition()
         return self._given_up
 
     def give_up(self) -> None:
         """The client gets nothing more."""
         self.shared.readers.pop(self, None)
-        self.given_up.fire()
+        self.given_up.notify()
 
     def put(self, data: Bytes) -> None:
         """Queue what was read."""
         super().put(data)
-        self.arrived.fire()
+        self.arrived.notify()
 
     def over(self) -> bool:
         """Whether stdin is over, and all of it was read."""
@@ -130,7 +130,7 @@ class SharedStdout:
         self.lines = lines
         self.shares: dict[Share, None] = {}
         self.busy = False
-        self.free = Signal()
+        self.free = Condition()
 
     def join(self) -> Share:
         """A sink for a new client; its `send_eof` leaves stdout open."""
@@ -155,7 +155,7 @@ class SharedStdout:
             await write_all(self.sink, data)
         finally:
             self.busy = False
-            self.free.fire()
+            self.free.notify()
 
 
 class Share(Half):

@@ -16,8 +16,8 @@ import select
 import stat
 
 from pync.descriptors import grow, reserve
-from pync.endpoints import CHUNK, FEW, Half, appetite, queued
-from pync.errors import InputError, OutputError, OutputGone, reason
+from pync.endpoints import CHUNK, FEW, Half, next_read_size, queued
+from pync.errors import InputError, OutputClosed, OutputError, reason
 from pync.system import socket
 
 TYPE_CHECKING = False
@@ -82,7 +82,7 @@ class Stdin(Half):
                 continue
             except OSError as error:
                 raise self.failed(error) from None
-            self.size = appetite(self.size, len(data), self.most)
+            self.size = next_read_size(self.size, len(data), self.most)
             return data or None
 
     def raw(self) -> int | None:
@@ -145,7 +145,7 @@ class Stdout(Half):
         self.closed = False
 
     async def write(self, data: Bytes) -> int:
-        """Write what it takes. Raises OutputGone when nobody reads any more, OutputError when it is full or fails."""
+        """Write what it takes. Raises OutputClosed when nobody reads any more, OutputError when it is full or fails."""
         if self.limit:
             await self.loop.writable(self.fd)
         while True:
@@ -182,7 +182,7 @@ class Stdout(Half):
     def failed(self, error: OSError) -> OutputError:
         """What an error of stdout means: nobody reads it any more, or it takes no more."""
         gone = isinstance(error, (BrokenPipeError, ConnectionResetError))
-        return (OutputGone if gone else OutputError)("writing stdout", reason(error))
+        return (OutputClosed if gone else OutputError)("writing stdout", reason(error))
 
 
 class Discard(Half):

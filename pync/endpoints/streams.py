@@ -12,9 +12,9 @@ import os
 import select
 import sys
 
-from pync.endpoints import FEW, Half, appetite, queued
+from pync.endpoints import FEW, Half, next_read_size, queued
 from pync.errors import PeerLost, reason
-from pync.loop.tasks import Signal
+from pync.loop.tasks import Condition
 from pync.system import socket
 
 TYPE_CHECKING = False
@@ -33,7 +33,7 @@ class Stream(Half):
 
     __slots__ = ()
     loop: Loop
-    peer: Address
+    address: Address
     sock: socket.socket
 
     async def read(self) -> bytes | None:
@@ -48,15 +48,15 @@ class Stream(Half):
         """Half-close."""
         raise NotImplementedError
 
-    async def look(self) -> bytes | None:
+    async def peek(self) -> bytes | None:
         """Wait for the next bytes and see them without taking them; None at the peer's end-of-file. Raises PeerLost."""
         raise NotImplementedError
 
-    async def take(self, count: int) -> None:
-        """Take so many of the bytes that `look` has shown."""
+    async def skip(self, count: int) -> None:
+        """Take so many of the bytes that `peek` has shown."""
         raise NotImplementedError
 
-    def offer(self, data: Bytes) -> int:
+    def send_nowait(self, data: Bytes) -> int:
         """Send what is taken at once, and return how much that is; errors are left to be found by `write`."""
         return 0
 
@@ -64,7 +64,7 @@ class Stream(Half):
         """Bytes that were accepted and that the peer has not acknowledged."""
         raise NotImplementedError
 
-    async def gone(self) -> None:
+    async def wait_closed(self) -> None:
         """Wait until the connection is gone in both directions; raises PeerLost if it was reset."""
         raise NotImplementedError
 
@@ -72,10 +72,10 @@ class Stream(Half):
         """Half-close, and let the peer take the end of what it was sent; False if `limit` seconds were too few."""
         raise NotImplementedError
 
-    def ended_well(self) -> None:
+    def check_clean_end(self) -> None:
         """Raises PeerLost if what was taken for the peer's end-of-file was none."""
 
-    async def part(self) -> None:
+    async def shutdown(self) -> None:
         """Say goodbye where closing alone does not. Raises as `ended_well`."""
 
     def close(self) -> None:
@@ -90,13 +90,13 @@ class Stream(Half):
 class ConnectedSocket(Half):
     """What connected sockets of every kind have in common. It owns the socket and closes it."""
 
-    __slots__ = ("loop", "peer", "sock")
+    __slots__ = ("loop", "address", "sock")
 
     def __init__(self, loop: Loop, sock: socket.socket, peer: Address) -> None:
         sock.setblocking(False)
         self.loop = loop
         self.sock = sock
-        self.peer = peer
+        self.address = peer
 
     async def write(self, data: Bytes) -> int:
         """Send what the kernel takes (a datagram whole); waits while it takes nothing. Raises PeerLost."""
@@ -139,10 +139,10 @@ class StreamSocket(ConnectedSocket, Stream):
                 continue
             except OSError as error:
                 raise self.failed(error) from None
-            self.size = appetite(self.size, len(data))
+            self.size = next_read_size(self.size, len(data))
             return data or None
 
-    async def look(self) -> bytes | None:
+    async def peek(self) -> bytes | None:
         """What has arrived, left where it is; None at the peer's end-of-file. Raises PeerLost."""
         while True:
             await self.loop.readable(self.sock.fileno())
@@ -153,12 +153,12 @@ class StreamSocket(ConnectedSocket, Stream):
             except OSError as error:
                 raise self.failed(error) from None
 
-    async def take(self, count: int) -> None:
-        """Take so many of the bytes that `look` has shown."""
+    async def skip(self, count: int) -> None:
+        """Take so many of the bytes that `peek` has shown."""
         while count:
             count -= len(self.sock.recv(count))
 
-    def offer(self, data: Bytes) -> int:
+    def send_nowait(self, data: Bytes) -> int:
         """Send what the kernel takes at once."""
         try:
             return self.sock.send(data)
@@ -183,15 +183,15 @@ class StreamSocket(ConnectedSocket, Stream):
         if error.errno == errno.EPIPE and self.sock.family != socket.AF_UNIX and not self.half_closed:
             # Only a reset stops TCP from sending. sendfile(2) keeps the one to itself that strikes in its middle.
             error = OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-        return PeerLost(f"connection to {self.peer}", reason(error), unsent=self.unacknowledged())
+        return PeerLost(f"connection to {self.address}", reason(error), unsent=self.unacknowledged())
 
     def unacknowledged(self) -> int:
         """Bytes that the kernel accepted and the peer has not acknowledged (SIOCOUTQ, tcp(7)), a reset included."""
         if self.sock.family == socket.AF_UNIX:  # where it counts something else
             return 0
-        return max(0, queued(self.sock.fileno(), outward=True) - self.half_closed)  # a FIN counts as one
+        return max(0, queued(self.sock.fileno(), sending=True) - self.half_closed)  # a FIN counts as one
 
-    async def gone(self) -> None:
+    async def wait_closed(self) -> None:
         """Wait until the connection is gone in both directions; raises PeerLost if it was reset.
 
         For a time when nobody reads the socket: an end-of-file that was read already would make it "readable" for
@@ -201,7 +201,7 @@ class StreamSocket(ConnectedSocket, Stream):
         try:
             hangups = select.epoll(1)
         except (AttributeError, OSError):
-            await self.loop.wait(Signal())
+            await self.loop.wait(Condition())
             return
         with hangups:
             hangups.register(self.sock.fileno(), 0)

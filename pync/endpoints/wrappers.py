@@ -31,7 +31,7 @@ class Chain(Half):
         return sum(map(len, self.chunks)) + (self.rest.unread() if self.rest else 0)
 
 
-class Remembered(Half):
+class Replayable(Half):
     """A source of which the beginning can be read again."""
 
     def __init__(self, source: Source) -> None:
@@ -56,9 +56,9 @@ class Remembered(Half):
                 self.said.clear()
         return data
 
-    def again(self) -> Remembered | None:
+    def replay(self) -> Replayable | None:
         """All of it from the start; None if that was too much to remember."""
-        return Remembered(Chain(self.said, self.source)) if self.room >= 0 else None
+        return Replayable(Chain(self.said, self.source)) if self.room >= 0 else None
 
     def unread(self) -> int:
         """Bytes known to be left."""

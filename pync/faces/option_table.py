@@ -149,7 +149,7 @@ def name(table: Table, dest: str) -> str:
     return next(option.spellings[0] for option in every(table) if option.dest == dest)
 
 
-def check_apart(table: Table, values: Values, rules: Iterable[Rule]) -> None:
+def check_conflicts(table: Table, values: Values, rules: Iterable[Rule]) -> None:
     """Raise UsageError for options that make no sense together: a rule is a dest, those it rules out, and why."""
     for dest, others, why in rules:
         for other in others:

@@ -26,7 +26,7 @@ from time import monotonic
 from types import coroutine
 
 from pync.loop.os_signals import Delivery
-from pync.loop.tasks import Cancelled, Signal, Task
+from pync.loop.tasks import Cancelled, Condition, Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,9 +56,11 @@ class Loop:
         self._tasks: dict[Task, None] = {}
         self._current: Task | None = None
         self._failure: Task | None = None  # the first that nobody waits for
-        self.child_ended = Signal()
+        self.child_ended = Condition()
 
-    def readable(self, fd: int, until: Until = None, repeat: Repeat = None, signal: Signal | None = None) -> Work[bool]:
+    def readable(
+        self, fd: int, until: Until = None, repeat: Repeat = None, signal: Condition | None = None
+    ) -> Work[bool]:
         """Wait until `fd` can be read (or has an end or error to tell), or `signal` fires; False if `until` came first.
 
         With `repeat`, do that each time, and go on when it answers False; what it raises is raised here.
@@ -69,7 +71,7 @@ class Loop:
         """Wait until `fd` can be written (or has an error to tell), or as `readable` does."""
         return self._descriptor(self._writing, fd, EVENT_WRITE, until, repeat, None)
 
-    async def wait(self, signal: Signal, until: float | None = None) -> bool:
+    async def wait(self, signal: Condition, until: float | None = None) -> bool:
         """Wait for the next time `signal` fires; False if `until` came first."""
         task = self._running()
         signal.add(task)
@@ -84,7 +86,7 @@ class Loop:
 
     @coroutine
     def _descriptor(
-        self, waiting: dict[int, Task], fd: int, event: int, until: Until, repeat: Repeat, signal: Signal | None
+        self, waiting: dict[int, Task], fd: int, event: int, until: Until, repeat: Repeat, signal: Condition | None
     ) -> Generator[None, bool, bool]:
         task = self._running()
         if fd in waiting:
@@ -116,7 +118,7 @@ class Loop:
         finally:
             alarm.clear()
 
-    def spawn(self, work: Work[Any], ended: Signal | None = None) -> Task:
+    def spawn(self, work: Work[Any], ended: Condition | None = None) -> Task:
         """Start a task. Pass `ended` to wait for it and to take its failure; without, a failure fails the run."""
         task = Task(work, self._ready, ended)
         self._tasks[task] = None
@@ -124,25 +126,25 @@ class Loop:
 
     async def together(self, *works: Work[Any]) -> list[Any]:
         """Run all, and return their results; the first failure cancels the rest, waits for them, then is raised."""
-        ended = Signal()
+        ended = Condition()
         tasks = [self.spawn(work, ended) for work in works]
         try:
             while not (all(task.done for task in tasks) or any(task.error for task in tasks)):
                 await self.wait(ended)
             failed = [task for task in tasks if task.error]
         finally:
-            await self.dismiss(*tasks)
+            await self.cancel_and_wait(*tasks)
         return [task.result() for task in failed or tasks]
 
     async def first(self, *works: Work[Any]) -> Any:
         """The result (or failure) of whichever ends first; the others are cancelled and waited for."""
-        ended = Signal()
+        ended = Condition()
         tasks = [self.spawn(work, ended) for work in works]
         try:
             while not (done := [task for task in tasks if task.done]):
                 await self.wait(ended)
         finally:
-            await self.dismiss(*tasks)
+            await self.cancel_and_wait(*tasks)
         return done[0].result()
 
     async def within(self, seconds: float | None, work: Work[T]) -> T:
@@ -155,7 +157,7 @@ class Loop:
         await self.sleep(seconds)
         raise TimeoutError
 
-    async def dismiss(self, *tasks: Task) -> None:
+    async def cancel_and_wait(self, *tasks: Task) -> None:
         """Cancel what still runs, and wait until it has cleaned up."""
         for task in tasks:
             task.cancel()

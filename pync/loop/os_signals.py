@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pync.loop.kernel import Loop
-    from pync.loop.tasks import Signal, Task
+    from pync.loop.tasks import Condition, Task
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -28,7 +28,7 @@ class Delivery:
     On leaving, every disposition is what it was before.
     """
 
-    def __init__(self, loop: Loop, main: Task, child_ended: Signal) -> None:
+    def __init__(self, loop: Loop, main: Task, child_ended: Condition) -> None:
         self._loop = loop
         self._main = main
         self._child_ended = child_ended
@@ -54,6 +54,6 @@ class Delivery:
             await self._loop.readable(self._reading)
             for signum in os.read(self._reading, 64):
                 if signum == signal.SIGCHLD:
-                    self._child_ended.fire()
+                    self._child_ended.notify()
                 else:
                     self._main.cancel(Interrupted(signum))

@@ -20,15 +20,15 @@ class Cancelled(BaseException):
     """Thrown into a task that is not wanted any more. Not an `Exception`: nothing may swallow it by accident."""
 
 
-class Signal:
-    """Something that happens: `fire` wakes every task that waits for it at this moment."""
+class Condition:
+    """Something that happens: `notify` wakes every task that waits for it at this moment."""
 
     __slots__ = ("waiting",)
 
     def __init__(self) -> None:
         self.waiting: list[Task] | None = None  # most signals are never waited for: a client has many
 
-    def fire(self) -> None:
+    def notify(self) -> None:
         """Wake all who wait now; nobody later will know."""
         if self.waiting:
             waiting, self.waiting = self.waiting, None
@@ -53,7 +53,7 @@ class Task:
 
     __slots__ = ("_doom", "_ended", "_parked", "_ready", "coro", "done", "error", "owned", "repeat", "value")
 
-    def __init__(self, coro: Work[Any], ready: deque[tuple[Task, bool | None]], ended: Signal | None) -> None:
+    def __init__(self, coro: Work[Any], ready: deque[tuple[Task, bool | None]], ended: Condition | None) -> None:
         self.coro = coro
         self.done = False
         self.value: Any = None
@@ -67,10 +67,10 @@ class Task:
         self.wake(None)
 
     @property
-    def ended(self) -> Signal:
+    def ended(self) -> Condition:
         """Fires when the task is done. Made when somebody asks: nobody waits for most of a server's tasks."""
         if self._ended is None:
-            self._ended = Signal()
+            self._ended = Condition()
         return self._ended
 
     def wake(self, value: bool | None) -> None:
@@ -119,4 +119,4 @@ class Task:
         self.done = True
         self._parked = False
         if self._ended is not None:
-            self._ended.fire()
+            self._ended.notify()

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import os
 
-from pync.connections.incoming import accept, let_in
+from pync.connections.incoming import accept, admit
 from pync.endpoints.stdio import STDIN, Stdout, is_null, is_terminal
 from pync.errors import AddressError, BindError, reason
-from pync.events import Listening, OpenProxy, Outcome, address
+from pync.events import Listening, OpenProxy, Outcome, as_address
 from pync.net.access import rules
 from pync.net.bind import bind
 from pync.net.dial import transport
-from pync.sessions.conversation import Local, converse, read_stdin
+from pync.sessions.conversation import Stdio, converse, read_stdin
 from pync.system import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pync.context import Run
+    from pync.context import Context
     from pync.endpoints.datagrams import DatagramSocket
     from pync.endpoints.streams import StreamSocket
     from pync.events import Address
@@ -31,79 +31,79 @@ if TYPE_CHECKING:
     from pync.net.bind import Bound
     from pync.net.privileges import Identity
     from pync.services.server import Service
-    from pync.sessions.conversation import Far
+    from pync.sessions.conversation import Peer
 
 
-async def listen(run: Run) -> Outcome:
+async def listen(context: Context) -> Outcome:
     """Serve. Raises BindError, PrivilegeError, and what ends the one conversation."""
-    identity = _identity(run.config.user)
-    allowed = rules(run.config.access, lambda name: _addresses(name, numeric=run.config.numeric))
-    if run.config.tls:
+    identity = _identity(context.config.user)
+    allowed = rules(context.config.access, lambda name: _addresses(name, numeric=context.config.numeric))
+    if context.config.tls:
         from pync.connections.secured import prepare
 
-        prepare(run)
-    bound = await bind(run.loop, run.config)
+        prepare(context)
+    bound = await bind(context.loop, context.config)
     try:
-        local = _local(run)
-        service = _service(run, local)
+        local = _local(context)
+        service = _service(context, local)
         if identity or service:
-            _load(run)
+            _load(context)
         if identity:
             _become(identity, bound)
         for sock in bound.sockets:
-            _announce(run, address(sock.getsockname()))
+            _announce(context, as_address(sock.getsockname()))
         if service:
             from pync.services.server import Server
 
-            await Server(run, bound.sockets, allowed, service).run()
+            await Server(context, bound.sockets, allowed, service).run()
             return Outcome()
-        return await _one(run, await _first(run, bound, allowed), local)
+        return await _one(context, await _first(context, bound, allowed), local)
     finally:
         bound.close()
 
 
-def _announce(run: Run, where: Address) -> None:
-    run.report(Listening(address=where, transport=transport(run.config)))
-    if run.config.serve_proxy:
+def _announce(context: Context, where: Address) -> None:
+    context.report(Listening(address=where, transport=transport(context.config)))
+    if context.config.serve_proxy:
         from pync.services.proxy import is_open
 
-        if is_open(run.config, where):
-            run.report(OpenProxy(address=where))
+        if is_open(context.config, where):
+            context.report(OpenProxy(address=where))
 
 
-def _service(run: Run, local: Local) -> Service | None:
+def _service(context: Context, local: Stdio) -> Service | None:
     """What is done with each of many clients; None if there is to be only one."""
-    config = run.config
+    config = context.config
     if config.http:
-        from pync.services.http_answer import Answers
+        from pync.services.http_answer import HttpService
 
-        return Answers(run, local)
+        return HttpService(context, local)
     if not config.keep_open:
         return None
     if config.program:
-        from pync.services.programs import Programs
+        from pync.services.programs import ProgramService
 
-        return Programs(run, config.program)
+        return ProgramService(context, config.program)
     if config.hub or config.target or config.serve_proxy:
-        return _relaying(run, local)
-    from pync.services.stdio import Conversations
+        return _relaying(context, local)
+    from pync.services.stdio import StdioService
 
-    return Conversations(run, local)
+    return StdioService(context, local)
 
 
-def _relaying(run: Run, local: Local) -> Service:
+def _relaying(context: Context, local: Stdio) -> Service:
     """What relays its clients to each other, or to somebody else."""
-    if run.config.hub:
-        from pync.services.hub import Hub
+    if context.config.hub:
+        from pync.services.hub import HubService
 
-        return Hub(run, local.stdin)
-    if run.config.target:
-        from pync.services.forward import Forward
+        return HubService(context, local.stdin)
+    if context.config.target:
+        from pync.services.forward import ForwardService
 
-        return Forward(run)
-    from pync.services.proxy import ProxyServer
+        return ForwardService(context)
+    from pync.services.proxy import ProxyService
 
-    return ProxyServer(run)
+    return ProxyService(context)
 
 
 def _identity(user: str | None) -> Identity | None:
@@ -114,7 +114,7 @@ def _identity(user: str | None) -> Identity | None:
     return lookup(user)
 
 
-def _load(run: Run) -> None:
+def _load(context: Context) -> None:
     """Import what would be imported later: then its files may be out of reach, or no descriptor left to read them."""
     import fcntl  # noqa: F401
     import termios  # noqa: F401
@@ -127,9 +127,9 @@ def _load(run: Run) -> None:
     from pync.sessions import program  # noqa: F401
     from pync.stages import crlf, telnet  # noqa: F401
 
-    if run.config.hub == "chat":
+    if context.config.hub == "chat":
         from pync.stages import chat_lines  # noqa: F401
-    if run.config.http:
+    if context.config.http:
         from pync.services.http_answer import prepare
 
         prepare()
@@ -153,62 +153,62 @@ def _addresses(name: str, *, numeric: bool) -> list[str]:
     return [str(item[4][0]) for item in found]
 
 
-def _local(run: Run) -> Local:
-    speaks = run.config.send and not is_null(STDIN) and not run.config.program
-    stdin = read_stdin(run) if speaks and not (run.config.target or run.config.serve_proxy) else None
-    return Local(stdin, Stdout(run.loop), terminal=is_terminal(STDIN))
+def _local(context: Context) -> Stdio:
+    speaks = context.config.send and not is_null(STDIN) and not context.config.program
+    stdin = read_stdin(context) if speaks and not (context.config.target or context.config.serve_proxy) else None
+    return Stdio(stdin, Stdout(context.loop), terminal=is_terminal(STDIN))
 
 
-async def _one(run: Run, far: Far, local: Local) -> Outcome:
-    if run.config.program:
+async def _one(context: Context, far: Peer, local: Stdio) -> Outcome:
+    if context.config.program:
         from pync.sessions.program import serve
 
-        return Outcome(child_status=await serve(run, far, run.config.program))
-    if run.config.target or run.config.serve_proxy:
-        await _relaying(run, local).session(far)
+        return Outcome(child_status=await serve(context, far, context.config.program))
+    if context.config.target or context.config.serve_proxy:
+        await _relaying(context, local).session(far)
         return Outcome()
-    await converse(run, far, local, client=False)
+    await converse(context, far, local, client=False)
     return Outcome()
 
 
-async def _first(run: Run, bound: Bound, allowed: Rules) -> Far:
-    if run.config.datagram:
-        return await _first_peer(run, bound, allowed)
-    if run.config.tls:
+async def _first(context: Context, bound: Bound, allowed: Rules) -> Peer:
+    if context.config.datagram:
+        return await _first_peer(context, bound, allowed)
+    if context.config.tls:
         from pync.connections.secured import first_secured
 
-        return await first_secured(run, bound, allowed)
-    return await _first_client(run, bound, allowed)
+        return await first_secured(context, bound, allowed)
+    return await _first_client(context, bound, allowed)
 
 
-async def _first_client(run: Run, bound: Bound, allowed: Rules) -> StreamSocket:
+async def _first_client(context: Context, bound: Bound, allowed: Rules) -> StreamSocket:
     """The first client that is let in; nobody else is listened to from then on."""
     while True:
-        await run.loop.first(*(run.loop.readable(sock.fileno()) for sock in bound.sockets))
+        await context.loop.first(*(context.loop.readable(sock.fileno()) for sock in bound.sockets))
         for sock in bound.sockets:
-            client = await accept(run, sock)
-            if client and let_in(run, allowed, client.peer):
+            client = await accept(context, sock)
+            if client and admit(context, allowed, client.address):
                 bound.close()
                 return client
             if client:
                 client.close()
 
 
-async def _first_peer(run: Run, bound: Bound, allowed: Rules) -> DatagramSocket:
+async def _first_peer(context: Context, bound: Bound, allowed: Rules) -> DatagramSocket:
     """The sender of the first datagram that is let in; the socket is connected to it from then on."""
     from pync.endpoints.datagrams import DatagramSocket, receive
 
     while True:
-        await run.loop.first(*(run.loop.readable(sock.fileno()) for sock in bound.sockets))
+        await context.loop.first(*(context.loop.readable(sock.fileno()) for sock in bound.sockets))
         for sock in bound.sockets:
             try:
                 data, name = receive(sock)
             except OSError:  # nothing on this one
                 continue
-            if let_in(run, allowed, address(name)):
+            if admit(context, allowed, as_address(name)):
                 _connect(sock, name)
                 bound.keep(sock)
-                return DatagramSocket(run.loop, sock, name, [data])
+                return DatagramSocket(context.loop, sock, name, [data])
 
 
 def _connect(sock: socket.socket, name: Any) -> None:
@@ -219,4 +219,4 @@ def _connect(sock: socket.socket, name: Any) -> None:
     except (ConnectionRefusedError, FileNotFoundError):
         return  # a unix sender that has left again: what it sent is still to be read
     except OSError as error:
-        raise BindError(f"answer {address(name)}", reason(error)) from None
+        raise BindError(f"answer {as_address(name)}", reason(error)) from None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from pync.context import Run
+    from pync.context import Context
 
 LIMIT = 5.0  # seconds for each port, unless asked otherwise: the system's own limit is minutes
 UDP_SILENCE = 2.0  # seconds without a refusal after which a UDP port is taken for open
@@ -39,14 +39,14 @@ def with_port(name: Any, port: int | None) -> Any:
 class Probe:
     """Probes the ports of one address, with a new socket for each: UDP, and unix sockets (whose port is None)."""
 
-    def __init__(self, run: Run, family: int, name: Any, own: Any) -> None:
+    def __init__(self, context: Context, family: int, name: Any, own: Any) -> None:
         """`name` is the address as the system gives it, its port does not matter; `own` is what `own_names` gives."""
-        self.loop = run.loop
-        self.config = run.config
+        self.loop = context.loop
+        self.config = context.config
         self.family = family
         self.name = name
         self.own = own
-        self.limit = run.config.connect_timeout or LIMIT
+        self.limit = context.config.connect_timeout or LIMIT
 
     @staticmethod
     def refusals(probes: Sequence[Any], ports: Sequence[int | None]) -> tuple[int, int]:

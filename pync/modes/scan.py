@@ -11,10 +11,10 @@ import errno
 import os
 import resource
 
-from pync.connections.attempts import in_order, patiently
+from pync.connections.attempts import in_order, with_retry
 from pync.errors import ConnectError, ProxyError, TimedOut, reason
-from pync.events import Connected, ConnectFailed, Outcome, address
-from pync.loop.tasks import Signal
+from pync.events import Connected, ConnectFailed, Outcome, as_address
+from pync.loop.tasks import Condition
 from pync.modes.port_probes import UNDER_WAY, Probe, StreamProbe, with_port
 from pync.net.dial import own_names, transport, unix_name
 from pync.net.resolve import resolve
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from pync.context import Run
+    from pync.context import Context
     from pync.events import Event
     from pync.loop.tasks import Task
 
     Address = tuple[int, Any]  # its family, and its name as the system gives it
-    Answers = list[OSError | None]  # for each address that was tried: why it is not open, or None
+    HttpService = list[OSError | None]  # for each address that was tried: why it is not open, or None
 
 WINDOW = 512  # attempts at a time, if there are descriptors for so many
 SPARE = 32  # descriptors left for everything else
@@ -38,84 +38,84 @@ TURN = 256  # ports tried in a row before signals and the other workers have the
 REFUSED = OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))  # what most ports answer; never raised
 
 
-async def scan(run: Run) -> Outcome:
+async def scan(context: Context) -> Outcome:
     """Try each port, report each in order; `opened` if any is open. With `retry`, until one is, or TimedOut."""
-    if run.config.retry is None:
-        return Outcome(opened=await _round(run))
+    if context.config.retry is None:
+        return Outcome(opened=await _round(context))
 
     async def insist() -> None:
-        if not await _round(run):
-            raise ConnectError(f"connect to {run.config.host}", "no port was open")
+        if not await _round(context):
+            raise ConnectError(f"connect to {context.config.host}", "no port was open")
 
-    await patiently(run, insist)
+    await with_retry(context, insist)
     return Outcome(opened=True)
 
 
-async def _round(run: Run) -> bool:
+async def _round(context: Context) -> bool:
     """Every port once; whether any is open."""
-    if run.config.proxy:
-        return await _round_through(run)
-    ports = in_order(run) or (None,)
-    return await Sweep(run, ports, await _addresses(run), await own_names(run.loop, run.config)).run()
+    if context.config.proxy:
+        return await _round_through(context)
+    ports = in_order(context) or (None,)
+    return await Sweep(context, ports, await _addresses(context), await own_names(context.loop, context.config)).run()
 
 
-async def _round_through(run: Run) -> bool:
+async def _round_through(context: Context) -> bool:
     """Every port once, asked of a proxy: one by one, for who knows what it makes of many."""
     from pync.connections.outgoing import prepare, reach
 
-    prepare(run)
+    prepare(context)
     opened = False
-    for port in in_order(run):
+    for port in in_order(context):
         try:
-            far = await reach(run, port)
+            far = await reach(context, port)
         except (ConnectError, ProxyError, TimedOut) as error:
-            host, late = run.config.host or "", isinstance(error, TimedOut)
+            host, late = context.config.host or "", isinstance(error, TimedOut)
             why = error.why if late else str(error)  # with the proxy in it: it may be that which is not there
-            where, kind = address((host, port)), transport(run.config)
-            run.report(ConnectFailed(host=host, address=where, transport=kind, why=why, timed_out=late))
+            where, kind = as_address((host, port)), transport(context.config)
+            context.report(ConnectFailed(host=host, address=where, transport=kind, why=why, timed_out=late))
         else:
             far.close()
             opened = True
     return opened
 
 
-async def _addresses(run: Run) -> list[Address]:
+async def _addresses(context: Context) -> list[Address]:
     """Every address of the host, asked for once for all ports."""
-    config = run.config
+    config = context.config
     if config.family == "unix":
         return [(socket.AF_UNIX, unix_name(config.host or ""))]
-    return await resolve(run.loop, config.host, 0, config.family, datagram=config.datagram, numeric=config.numeric)
+    return await resolve(context.loop, config.host, 0, config.family, datagram=config.datagram, numeric=config.numeric)
 
 
 class Sweep:
     """One round over the ports: the workers, and what they found that is still to be told."""
 
-    def __init__(self, run: Run, ports: tuple[int | None, ...], addresses: list[Address], own: Any) -> None:
+    def __init__(self, context: Context, ports: tuple[int | None, ...], addresses: list[Address], own: Any) -> None:
         """`own` is what `own_names` gives."""
-        self._run = run
+        self._context = context
         self._ports = ports
-        self._transport = transport(run.config)
+        self._transport = transport(context.config)
         self._kind = StreamProbe if self._transport == "tcp" else Probe
-        self._places = [(run, family, name, own) for family, name in addresses]
+        self._places = [(context, family, name, own) for family, name in addresses]
         self._workers: list[Task] = []
         self._window = _window(len(addresses))
-        self._ended = Signal()
+        self._ended = Condition()
         self._next = 0  # the number of the port that is tried next
         self._told = 0  # the number of the port that is told next
-        self._found: dict[int, tuple[int, Answers]] = {}  # stretches of ports: where each begins, where it stops
-        self._failures = run.wants(ConnectFailed)
+        self._found: dict[int, tuple[int, HttpService]] = {}  # stretches of ports: where each begins, where it stops
+        self._failures = context.wants(ConnectFailed)
         self._opened = False
 
     async def run(self) -> bool:
         """Try every port, report each in order; whether any is open."""
-        loop = self._run.loop
+        loop = self._context.loop
         self._hire()
         try:
             while not (all(task.done for task in self._workers) or any(task.error for task in self._workers)):
                 await loop.wait(self._ended)
             failed = [task for task in self._workers if task.error]
         finally:
-            await loop.dismiss(*self._workers)
+            await loop.cancel_and_wait(*self._workers)
         for task in failed:
             task.result()
         return self._opened
@@ -123,7 +123,7 @@ class Sweep:
     def _hire(self) -> None:
         """Let another worker begin, unless the window is full."""
         if len(self._workers) < self._window:
-            self._workers.append(self._run.loop.spawn(self._work(), self._ended))
+            self._workers.append(self._context.loop.spawn(self._work(), self._ended))
 
     async def _work(self) -> None:
         """Try ports until none is left: many in a row while they are refused at once, or one with patience."""
@@ -136,7 +136,7 @@ class Sweep:
                 if count:
                     self._settle(first, self._next, [REFUSED] * len(probes))
                 if count == len(ports):
-                    await self._run.loop.sleep(0)
+                    await self._context.loop.sleep(0)
                     continue
                 number = self._next
                 self._next += 1
@@ -145,16 +145,16 @@ class Sweep:
             for probe in probes:
                 probe.close()
 
-    async def _answers(self, probes: list[Probe], port: int | None, refusing: int) -> Answers:
+    async def _answers(self, probes: list[Probe], port: int | None, refusing: int) -> HttpService:
         """Why each address is not open, or None, after which no other is tried. The first ones refused it already."""
-        answers: Answers = [REFUSED] * refusing
+        answers: HttpService = [REFUSED] * refusing
         for probe in probes[refusing:]:
             try:
                 code = probe.ask(port)
                 if code in UNDER_WAY:
                     self._hire()
                 else:
-                    await self._run.loop.sleep(0)  # nothing to wait for, but the others have their turn
+                    await self._context.loop.sleep(0)  # nothing to wait for, but the others have their turn
                 await probe.answer(port, code)
             except OSError as error:
                 answers.append(error)
@@ -162,7 +162,7 @@ class Sweep:
                 return [*answers, None]
         return answers
 
-    def _settle(self, first: int, stop: int, answers: Answers) -> None:
+    def _settle(self, first: int, stop: int, answers: HttpService) -> None:
         """Take down what a stretch of ports answers, and report all up to the first port that is still waited for."""
         self._found[first] = stop, answers
         while self._told in self._found:
@@ -172,13 +172,13 @@ class Sweep:
             if self._failures or answers[-1] is None:
                 for port in self._ports[first:stop]:
                     for event in self._events(port, answers):
-                        self._run.report(event)
+                        self._context.report(event)
 
-    def _events(self, port: int | None, answers: Answers) -> Iterator[Event]:
+    def _events(self, port: int | None, answers: HttpService) -> Iterator[Event]:
         """Each address that failed, and the one that is open."""
-        kind, host = self._transport, self._run.config.host or ""
+        kind, host = self._transport, self._context.config.host or ""
         for failure, (_, _, name, _) in zip(answers, self._places, strict=False):
-            where = address(with_port(name, port))
+            where = as_address(with_port(name, port))
             if failure is None:
                 yield Connected(host=host, address=where, transport=kind)
             else:

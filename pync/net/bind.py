@@ -12,7 +12,7 @@ import os
 import stat
 
 from pync.errors import BindError, reason
-from pync.events import address
+from pync.events import as_address
 from pync.net.dial import unix_name
 from pync.net.options import new_socket
 from pync.net.resolve import resolve
@@ -88,7 +88,7 @@ def _bind_all(config: Config, found: list[tuple[int, Any]]) -> list[socket.socke
         try:
             sockets.append(_bind_one(config, family, (name[0], port, *name[2:])))
         except OSError as error:
-            failure = BindError(f"listen on {address((name[0], port))}", reason(error))
+            failure = BindError(f"listen on {as_address((name[0], port))}", reason(error))
             if error.errno in NOT_HERE:
                 missing = failure
                 continue

@@ -11,8 +11,8 @@ import os
 from itertools import zip_longest
 
 from pync.errors import AddressError, BindError, ConnectError, TimedOut, reason
-from pync.events import Connected, ConnectFailed, address
-from pync.loop.tasks import Signal
+from pync.events import Connected, ConnectFailed, as_address
+from pync.loop.tasks import Condition
 from pync.net.options import new_socket, tune
 from pync.net.resolve import resolve
 from pync.system import socket
@@ -58,7 +58,7 @@ async def dial(
     except OSError as error:
         raise ConnectError(f"{goal(config, port)} failed", reason(error)) from None
     tune(sock)
-    report(Connected(host=config.host or "", address=address(name), transport=transport(config)))
+    report(Connected(host=config.host or "", address=as_address(name), transport=transport(config)))
     return sock, name
 
 
@@ -90,7 +90,7 @@ def take_turns(found: Iterable[tuple[int, Any]]) -> list[tuple[int, Any]]:
 async def _race(
     loop: Loop, config: Config, waiting: list[tuple[int, Any, Any]], report: Report
 ) -> tuple[socket.socket, Any]:
-    ended = Signal()
+    ended = Condition()
     running: dict[Task, Any] = {}
     failure: OSError = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
     try:
@@ -112,12 +112,12 @@ async def _race(
 
 def _tell(config: Config, name: Any, failure: OSError, report: Report) -> None:
     host, why = config.host or "", reason(failure)
-    report(ConnectFailed(host=host, address=address(name), transport=transport(config), why=why))
+    report(ConnectFailed(host=host, address=as_address(name), transport=transport(config), why=why))
 
 
 async def _abandon(loop: Loop, running: dict[Task, Any]) -> None:
     """End the attempts that did not win; one may just have got its connection."""
-    await loop.dismiss(*running)
+    await loop.cancel_and_wait(*running)
     for task in running:
         if task.error is None:
             task.result()[0].close()
@@ -173,7 +173,7 @@ def bind_own(sock: socket.socket, own: Any) -> None:
     try:
         sock.bind(own)
     except OSError as error:
-        raise BindError(f"bind to {address(own)}", reason(error)) from None
+        raise BindError(f"bind to {as_address(own)}", reason(error)) from None
 
 
 async def own_names(loop: Loop, config: Config) -> dict[int, Any] | None:

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 class Bridge(Relay):
     """Between far (a client) and near (the connection that was made for it). The caller closes both."""
 
-    def __init__(self, loop: Loop, outward: Flow, inward: Flow, ending: Ending, *, far: Stream, near: Stream) -> None:
+    def __init__(
+        self, loop: Loop, sending: Flow, receiving: Flow, ending: Ending, *, far: Stream, near: Stream
+    ) -> None:
         """`outward` flows from near to far, `inward` from far to near."""
-        super().__init__(loop, outward, inward, ending)
+        super().__init__(loop, sending, receiving, ending)
         self.far = far
         self.near = near
         self.lost: Flow | None = None  # the flow to whom we have lost
@@ -50,17 +52,17 @@ class Bridge(Relay):
 
     async def conduct(self) -> None:
         """Rules 1 and 2."""
-        hearing = self.loop.spawn(self._pass(self.inward, self.outward, self.far), self.ended)
-        speaking = self.loop.spawn(self._pass(self.outward, self.inward, self.near), self.ended)
+        hearing = self.loop.spawn(self._pass(self.receiving, self.sending, self.far), self.ended)
+        speaking = self.loop.spawn(self._pass(self.sending, self.receiving, self.near), self.ended)
         try:
             await self.one_of(hearing, speaking)
-            peer, self.lost, going = (self.far, self.outward, speaking)
+            peer, self.lost, going = (self.far, self.sending, speaking)
             if not hearing.done:
-                peer, self.lost, going = (self.near, self.inward, hearing)
-            await self.one_of_both(peer.gone(), going)
+                peer, self.lost, going = (self.near, self.receiving, hearing)
+            await self.one_of_both(peer.wait_closed(), going)
             self.complete = going.done
         finally:
-            await self.loop.dismiss(hearing, speaking)
+            await self.loop.cancel_and_wait(hearing, speaking)
         if not self.complete:
             await self._delivered()
 
@@ -68,7 +70,7 @@ class Bridge(Relay):
         """One direction. A peer that takes nothing any more is heard out before that is told."""
         try:
             await flow.copy()
-            source.ended_well()
+            source.check_clean_end()
         except PeerLost:
             first, self.lost = self.lost is None, flow if flow.unsent() else back  # what could not be written is left
             if first and self.lost is flow:
@@ -83,7 +85,7 @@ class Bridge(Relay):
 
     async def _delivered(self) -> None:
         """Wait until the other peer has all that it was sent, or for as long as one waits at an end."""
-        other = self.near if self.lost is self.outward else self.far
+        other = self.near if self.lost is self.sending else self.far
         until, pause = self.loop.clock() + LINGER, SHORTEST_LOOK
         while other.unacknowledged() and self.loop.clock() < until:
             await self.loop.sleep(pause)
@@ -95,4 +97,4 @@ class Exchange(Relay):
 
     async def conduct(self) -> None:
         """Rule 4."""
-        await self.loop.first(self.inward.copy(), self.outward.copy())
+        await self.loop.first(self.receiving.copy(), self.sending.copy())

@@ -10,7 +10,7 @@ Where no stage has to see the bytes and both ends have a descriptor for it, the 
 
 from __future__ import annotations
 
-from pync.loop.tasks import Signal
+from pync.loop.tasks import Condition
 from pync.relay.zerocopy import Unsuitable, between
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ class Flow:
     """One direction. `moved` counts bytes written, `reads` the reads."""
 
     __slots__ = (
-        *("loop", "source", "sink", "stages", "read_limit", "reads", "moved", "ended", "waiting_since", "happened"),
+        *("loop", "source", "sink", "stages", "read_limit", "reads", "moved", "ended", "waiting_since", "progress"),
         *("_eof_sent", "_mover", "_rest"),
     )
 
@@ -48,7 +48,7 @@ class Flow:
         self.moved = 0
         self.ended = False  # the source has, and all of it is written
         self.waiting_since: float | None = None  # when the present wait for the source began
-        self.happened = Signal()  # something was read or written, or the source ended
+        self.progress = Condition()  # something was read or written, or the source ended
         self._eof_sent = False
         self._mover: Mover | None = None
         self._rest: memoryview | None = None  # what is being written and was not taken yet
@@ -63,7 +63,7 @@ class Flow:
         if not await self._by_kernel():
             await self._by_hand()
         self.ended = True
-        self.happened.fire()
+        self.progress.notify()
 
     async def _by_kernel(self) -> bool:
         """Have the kernel move all of it; False if the rest has to be copied."""
@@ -98,7 +98,7 @@ class Flow:
         self.reads += 1
         self.moved += count
         self.waiting_since = self.loop.clock()
-        self.happened.fire()
+        self.progress.notify()
         return not mover.left
 
     async def _by_hand(self) -> None:
@@ -108,7 +108,7 @@ class Flow:
                 data = await self.source.read()
             finally:
                 self.waiting_since = None
-                self.happened.fire()
+                self.progress.notify()
             if data is None:
                 break
             self.reads += 1
@@ -132,7 +132,7 @@ class Flow:
             written = await self.sink.write(self._rest)
             self.moved += written
             self._rest = self._rest[written:] or None
-        self.happened.fire()
+        self.progress.notify()
 
     async def send_eof(self) -> None:
         """Pass the end-of-file on, after what is being written."""
@@ -146,7 +146,7 @@ class Flow:
 
     async def _turn(self) -> None:
         while self._rest is not None:
-            await self.loop.wait(self.happened)
+            await self.loop.wait(self.progress)
 
     async def _flush(self) -> None:
         for position, stage in enumerate(self.stages):

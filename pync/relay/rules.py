@@ -22,7 +22,7 @@ The rules
 from __future__ import annotations
 
 from pync.errors import PeerLost, TimedOut
-from pync.loop.tasks import Signal
+from pync.loop.tasks import Condition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,13 +42,15 @@ IDLE_STEPS = 8  # how finely the idle limit looks: it strikes after 1 to 1 + 1/8
 class Relay:
     """Two flows between near (us, or a program) and far (the peer), until the rules say that it is over."""
 
-    def __init__(self, loop: Loop, outward: Flow, inward: Flow, ending: Ending, telnet: Telnet | None = None) -> None:
+    def __init__(
+        self, loop: Loop, sending: Flow, receiving: Flow, ending: Ending, telnet: Telnet | None = None
+    ) -> None:
         self.loop = loop
-        self.outward = outward
-        self.inward = inward
+        self.sending = sending
+        self.receiving = receiving
         self.ending = ending
         self.telnet = telnet
-        self.ended = Signal()  # one of our tasks has
+        self.ended = Condition()  # one of our tasks has
 
     async def run(self) -> None:
         """Relay until it is over. Raises what broke it: PeerLost, TimedOut, OutputError, InputError."""
@@ -64,7 +66,7 @@ class Relay:
 
     def unsent(self) -> int:
         """Bytes that the peer which was lost will not get."""
-        return self.outward.unsent()
+        return self.sending.unsent()
 
     async def conduct(self) -> None:
         """Run both flows by the rules."""
@@ -87,7 +89,7 @@ class Relay:
         try:
             await self.one_of(task, other, until=until)
         finally:
-            await self.loop.dismiss(other)
+            await self.loop.cancel_and_wait(other)
 
     async def silence(self, flow: Flow) -> None:
         """Wait until the flow has ended, or has had nothing to read for half a second from now on."""
@@ -98,7 +100,7 @@ class Relay:
                 until = max(flow.waiting_since, start) + SILENCE
                 if self.loop.clock() >= until:
                     return
-            await self.loop.wait(flow.happened, until)
+            await self.loop.wait(flow.progress, until)
 
     async def _idle(self, limit: float) -> None:
         seen, since = self._progress(), self.loop.clock()
@@ -109,13 +111,13 @@ class Relay:
         raise TimedOut("idle connection", f"nothing came or went for {limit:g} s")
 
     def _progress(self) -> int:
-        return self.outward.moved + self.outward.reads + self.inward.moved + self.inward.reads
+        return self.sending.moved + self.sending.reads + self.receiving.moved + self.receiving.reads
 
     async def _answer(self, telnet: Telnet) -> None:
         while True:
             while answers := telnet.take_answers():
-                await self.outward.send(answers)
-            await self.loop.wait(self.inward.happened)
+                await self.sending.send(answers)
+            await self.loop.wait(self.receiving.progress)
 
 
 class Conversation(Relay):
@@ -124,8 +126,8 @@ class Conversation(Relay):
     def __init__(
         self,
         loop: Loop,
-        outward: Flow,
-        inward: Flow,
+        sending: Flow,
+        receiving: Flow,
         ending: Ending,
         telnet: Telnet | None = None,
         *,
@@ -141,7 +143,7 @@ class Conversation(Relay):
         `speaks`: stdin is read; `listens`: what the peer sends is wanted; `terminal`: stdin is one;
         `client`: we began it; `fragile`: something on the way may take a half-close for the end of all.
         """
-        super().__init__(loop, outward, inward, ending, telnet)
+        super().__init__(loop, sending, receiving, ending, telnet)
         self.gone = gone
         self.speaks = speaks
         self.listens = listens
@@ -152,8 +154,8 @@ class Conversation(Relay):
     async def conduct(self) -> None:
         """Rules 1 to 4."""
         if not self.speaks:
-            return await self.inward.run()
-        listening = self.loop.spawn(self.inward.run(), self.ended)
+            return await self.receiving.run()
+        listening = self.loop.spawn(self.receiving.run(), self.ended)
         speaking = self.loop.spawn(self._speak(), self.ended)
         try:
             await self.one_of(listening, speaking)
@@ -162,21 +164,21 @@ class Conversation(Relay):
             else:
                 await self._stdin_ended(listening)
         finally:
-            await self.loop.dismiss(listening, speaking)
+            await self.loop.cancel_and_wait(listening, speaking)
 
     async def _speak(self) -> None:
         try:
-            await self.outward.copy()
+            await self.sending.copy()
         except PeerLost:  # a server may answer early and leave: what it said is heard before that is told
             if self.listens and self.gone is not None:
-                await self.silence(self.inward)
+                await self.silence(self.receiving)
             raise
         if not self.ending.half_close:
             return
         patient = self.listens and not self.ending.at_once and self.ending.quit_after is None
-        if patient and (self.fragile or not self.outward.reads) and self.gone is not None:
-            await self.silence(self.inward)
-        await self.outward.send_eof()
+        if patient and (self.fragile or not self.sending.reads) and self.gone is not None:
+            await self.silence(self.receiving)
+        await self.sending.send_eof()
 
     async def _stdin_ended(self, listening: Task) -> None:
         """Rules 1 and 4: go on receiving, with what limits were asked for."""
@@ -189,25 +191,25 @@ class Conversation(Relay):
 
     async def _peer_ended(self, speaking: Task) -> None:
         """Rules 2 and 3: how much longer stdin is read."""
-        limited = self.inward.reads == self.inward.read_limit
+        limited = self.receiving.reads == self.receiving.read_limit
         if speaking.done or self.terminal or limited or self.gone is None:
             return
-        await self.one_of_both(self.silence(self.outward) if self.inward.reads else self.gone(), speaking)
+        await self.one_of_both(self.silence(self.sending) if self.receiving.reads else self.gone(), speaking)
 
     async def _answered(self) -> None:
-        while not self.inward.reads:
-            await self.loop.wait(self.inward.happened)
-        await self.silence(self.inward)
+        while not self.receiving.reads:
+            await self.loop.wait(self.receiving.progress)
+        await self.silence(self.receiving)
 
 
-class Service(Relay):
+class ProgramRelay(Relay):
     """Between a program and a peer."""
 
     def __init__(
         self,
         loop: Loop,
-        outward: Flow,
-        inward: Flow,
+        sending: Flow,
+        receiving: Flow,
         ending: Ending,
         telnet: Telnet | None = None,
         *,
@@ -215,7 +217,7 @@ class Service(Relay):
         lost: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         """`lost` raises PeerLost at a reset, even while nobody reads the connection; datagrams know none (None)."""
-        super().__init__(loop, outward, inward, ending, telnet)
+        super().__init__(loop, sending, receiving, ending, telnet)
         self.program_ended = program_ended
         self.lost = lost
 
@@ -224,12 +226,12 @@ class Service(Relay):
         await (self.loop.first(self._serve(), self.lost()) if self.lost else self._serve())
 
     async def _serve(self) -> None:
-        feeding = self.loop.spawn(self.inward.run(), self.ended)
-        answering = self.loop.spawn(self.outward.run(), self.ended)
+        feeding = self.loop.spawn(self.receiving.run(), self.ended)
+        answering = self.loop.spawn(self.sending.run(), self.ended)
         living = self.loop.spawn(self.program_ended(), self.ended)
         try:
             while not answering.done:
                 await self.one_of(*(task for task in (feeding, answering) if not task.done))
             await self.one_of(feeding, living)
         finally:
-            await self.loop.dismiss(feeding, answering, living)
+            await self.loop.cancel_and_wait(feeding, answering, living)

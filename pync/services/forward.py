@@ -18,10 +18,10 @@ from pync.services.server import Service
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.config import Config
-    from pync.context import Run
+    from pync.context import Context
     from pync.endpoints import Sink, Source
     from pync.endpoints.datagrams import DatagramSocket
-    from pync.sessions.conversation import Far
+    from pync.sessions.conversation import Peer
 
 QUIET = 120.0  # seconds without a datagram either way that end a session (RFC 4787, REQ-5: at least two minutes)
 
@@ -42,18 +42,18 @@ def outgoing(config: Config) -> Config:
     )
 
 
-class Forward(Service):
+class ForwardService(Service):
     """A connection to the target for each client."""
 
-    def __init__(self, run: Run) -> None:
-        super().__init__(run)
-        self.onward = run.towards(outgoing(run.config))
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.onward = context.towards(outgoing(context.config))
         prepare(self.onward)
-        if run.config.datagram:  # as `prepare`
+        if context.config.datagram:  # as `prepare`
             from pync.connections import next_address  # noqa: F401
             from pync.endpoints import datagrams  # noqa: F401
 
-    async def session(self, far: Far) -> None:
+    async def session(self, far: Peer) -> None:
         """Relay one client. Raises what `reach`, `bridge` and `exchange` raise."""
         try:
             near = await self._reach(far)
@@ -62,7 +62,7 @@ class Forward(Service):
                 far.abort()
             raise
         if isinstance(far, Stream) and isinstance(near, Stream):
-            await bridge(self.work, far, near)
+            await bridge(self.context, far, near)
         elif near:
             await self._exchange(far, near)  # type: ignore[arg-type]
 
@@ -71,24 +71,24 @@ class Forward(Service):
         """The target's; None if that is a path."""
         return next(iter(self.onward.config.ports), None)
 
-    async def _reach(self, far: Far) -> Far | None:
+    async def _reach(self, far: Peer) -> Peer | None:
         """The connection to the target; None if the client is gone before it stands."""
         reaching = reach(self.onward, self.port)
-        return await (self.loop.first(reaching, far.gone()) if isinstance(far, Stream) else reaching)
+        return await (self.loop.first(reaching, far.wait_closed()) if isinstance(far, Stream) else reaching)
 
-    async def _exchange(self, far: Far, near: DatagramSocket) -> None:
-        from pync.connections.next_address import until_heard
+    async def _exchange(self, far: Peer, near: DatagramSocket) -> None:
+        from pync.connections.next_address import with_next_address
 
         try:
-            await until_heard(
-                self.onward, self.port, near, far, lambda near, said: exchange(self.work, far, said, near)
+            await with_next_address(
+                self.onward, self.port, near, far, lambda near, said: exchange(self.context, far, said, near)
             )
         finally:
             far.close()
 
 
 async def bridge(
-    run: Run, far: Stream, near: Stream, question: Source | None = None, answer: Source | None = None
+    context: Context, far: Stream, near: Stream, question: Source | None = None, answer: Source | None = None
 ) -> None:
     """Relay between a client and the connection made for it, and close both.
 
@@ -97,22 +97,22 @@ async def bridge(
     Raises PeerLost, TimedOut, OutputError (a log).
     """
     try:
-        outward, inward = _flows(run, (answer or near, far), (question or far, near))
-        await Bridge(run.loop, outward, inward, run.config.ending, far=far, near=near).run()
+        sending, receiving = _flows(context, (answer or near, far), (question or far, near))
+        await Bridge(context.loop, sending, receiving, context.config.ending, far=far, near=near).run()
     finally:
         far.close()
         near.close()
 
 
-async def exchange(run: Run, far: Far, said: Source, near: DatagramSocket) -> None:
+async def exchange(context: Context, far: Peer, said: Source, near: DatagramSocket) -> None:
     """Relay datagrams between a client, who says what is `said`, and the target, and close the target.
 
     Raises PeerLost, TimedOut (if a limit was asked for), OutputError (a log).
     """
-    ending = run.config.ending
+    ending = context.config.ending
     try:
-        outward, inward = _flows(run, (near, far), (said, near))
-        await Exchange(run.loop, outward, inward, ending.but(idle_timeout=ending.idle_timeout or QUIET)).run()
+        sending, receiving = _flows(context, (near, far), (said, near))
+        await Exchange(context.loop, sending, receiving, ending.but(idle_timeout=ending.idle_timeout or QUIET)).run()
     except TimedOut:
         if ending.idle_timeout:
             raise
@@ -120,10 +120,10 @@ async def exchange(run: Run, far: Far, said: Source, near: DatagramSocket) -> No
         near.close()
 
 
-def _flows(run: Run, out: tuple[Source, Sink], back: tuple[Source, Sink]) -> tuple[Flow, Flow]:
+def _flows(context: Context, out: tuple[Source, Sink], back: tuple[Source, Sink]) -> tuple[Flow, Flow]:
     """Out to the client, which the logs call sent, and back from it, which they call received."""
-    if not run.logs:
-        return Flow(run.loop, *out), Flow(run.loop, *back)
+    if not context.logs:
+        return Flow(context.loop, *out), Flow(context.loop, *back)
     from pync.relay.log_files import RECEIVED, SENT
 
-    return Flow(run.loop, *out, run.logs.copy(SENT)), Flow(run.loop, *back, run.logs.copy(RECEIVED))
+    return Flow(context.loop, *out, context.logs.copy(SENT)), Flow(context.loop, *back, context.logs.copy(RECEIVED))

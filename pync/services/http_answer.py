@@ -13,31 +13,31 @@ from pync.endpoints import write_all
 from pync.endpoints.stdio import STDIN, is_regular
 from pync.endpoints.wrappers import Chain
 from pync.errors import ProtocolError, TimedOut
-from pync.loop.tasks import Signal
+from pync.loop.tasks import Condition
 from pync.protocols.http_answer import BadRequest, Head, Request, answers_body, content_type, error_page, response_head
-from pync.services.stdio import Conversations
+from pync.services.stdio import StdioService
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pync.context import Run
+    from pync.context import Context
     from pync.endpoints import Sink, Source
     from pync.endpoints.streams import Stream
-    from pync.sessions.conversation import Far, Local
+    from pync.sessions.conversation import Peer, Stdio
 
 
-class Answers(Conversations):
+class HttpService(StdioService):
     """An HTTP answer for each client, or with `keep_open` false for one."""
 
-    def __init__(self, work: Run, local: Local) -> None:
-        super().__init__(work, local)
-        self.chosen: Far | None = None  # who gets the one answer
-        self.over = Signal()
+    def __init__(self, context: Context, local: Stdio) -> None:
+        super().__init__(context, local)
+        self.chosen: Peer | None = None  # who gets the one answer
+        self.over = Condition()
 
     async def run(self) -> None:
         """Read stdin for all, until the one answer was given."""
         await self.loop.first(super().run(), self.loop.wait(self.over))
 
-    async def session(self, far: Far) -> None:
+    async def session(self, far: Peer) -> None:
         """Answer one request. Raises as a conversation does, and ProtocolError."""
         stdout = self.stdout.join()
         source: Source | None = None
@@ -50,7 +50,7 @@ class Answers(Conversations):
             source = self.stdin.join() if self.stdin else None
             await self.converse(far, await response(head, source), source, stdout)
             if not self.config.keep_open:
-                self.over.fire()
+                self.over.notify()
         finally:
             far.close()
             self.left(source)
@@ -82,11 +82,11 @@ async def read_request(far: Stream, stdout: Sink, limit: float | None) -> Head |
             await write_all(stdout, data)
             request.feed(data)
     except TimeoutError:
-        raise TimedOut(f"request from {far.peer}", f"nothing came for {limit:g} s") from None
+        raise TimedOut(f"request from {far.address}", f"nothing came for {limit:g} s") from None
     except BadRequest as error:
         await write_all(far, error_page(error.status, str(error), time.time()))
         await far.linger()
-        raise ProtocolError(f"request from {far.peer}", str(error)) from None
+        raise ProtocolError(f"request from {far.address}", str(error)) from None
     return request.head
 
 

@@ -19,17 +19,17 @@ from pync.endpoints.hangups import Hangups
 from pync.endpoints.outbox import Outbox
 from pync.endpoints.streams import Stream, StreamSocket
 from pync.errors import PeerLost, TimedOut
-from pync.loop.tasks import Signal
+from pync.loop.tasks import Condition
 from pync.services.server import Service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pync.context import Run
+    from pync.context import Context
     from pync.endpoints import Source
     from pync.loop.tasks import Task
-    from pync.sessions.conversation import Far
+    from pync.sessions.conversation import Peer
     from pync.stages import Stage
 
 IDLE_STEPS = 8  # how finely the idle limit looks: it strikes after 1 to 1 + 1/8 of its time
@@ -41,18 +41,18 @@ class Member(Outbox):
     __slots__ = ("heard", "hearing", "label", "left", "name", "stages")
     hearing: Task
 
-    def __init__(self, hub: Hub, far: Stream, name: str) -> None:
+    def __init__(self, hub: HubService, far: Stream, name: str) -> None:
         super().__init__(hub.queues, far)
         self.name = name
         self.label = ""  # how a newcomer is told of it, once the others know it
         self.stages = hub.stages_of_client(name)
         self.heard = 0  # how often it said something
-        self.left: Signal | None = None  # once it has nothing more to say: its connection is gone
+        self.left: Condition | None = None  # once it has nothing more to say: its connection is gone
 
     def lost(self, error: PeerLost) -> None:
         """Its session ends; if it was only listening, this is how it leaves."""
         if self.left:
-            self.left.fire()
+            self.left.notify()
         else:
             self.hearing.cancel(error)
 
@@ -61,17 +61,17 @@ class Member(Outbox):
         self.hearing.cancel(error)
 
 
-class Hub(Service):
+class HubService(Service):
     """All the clients, and what they tell each other."""
 
-    def __init__(self, run: Run, stdin: Source | None) -> None:
-        super().__init__(run)
+    def __init__(self, context: Context, stdin: Source | None) -> None:
+        super().__init__(context)
         self.stdin = stdin
         self.members: dict[Member, None] = {}
-        self.queues = Queues(run.loop)
-        self.hangups = Hangups(run.loop)
-        self.joined = Signal()
-        self.chats = run.config.hub == "chat"
+        self.queues = Queues(context.loop)
+        self.hangups = Hangups(context.loop)
+        self.joined = Condition()
+        self.chats = context.config.hub == "chat"
         self.names = 0  # given so far: none is given twice
 
     async def run(self) -> None:
@@ -80,7 +80,7 @@ class Hub(Service):
             await self._speak(self.stdin)
         await super().run()
 
-    async def session(self, far: Far) -> None:
+    async def session(self, far: Peer) -> None:
         """Have one client in until it is gone. Raises PeerLost, TimedOut, OutputError."""
         assert isinstance(far, Stream)
         self.names += 1
@@ -96,14 +96,14 @@ class Hub(Service):
     async def _attend(self, member: Member) -> None:
         """See to it that one client is heard, told everything, and not idle for too long; until it is gone."""
         limit = self.config.ending.idle_timeout
-        member.hearing = self.loop.spawn(self._hear(member), Signal())
-        watching = self.loop.spawn(self._watch(member, limit), Signal()) if limit else None
+        member.hearing = self.loop.spawn(self._hear(member), Condition())
+        watching = self.loop.spawn(self._watch(member, limit), Condition()) if limit else None
         try:
             while not member.hearing.done:
                 await self.loop.wait(member.hearing.ended)
         finally:
             self._forget(member)  # first: whatever is told from now on is not for it
-            await self.loop.dismiss(*(task for task in (member.hearing, member.writing, watching) if task))
+            await self.loop.cancel_and_wait(*(task for task in (member.hearing, member.writing, watching) if task))
         if isinstance(member.hearing.error, PeerLost):
             member.far.abort()  # an end-of-file would say that this is all
 
@@ -120,9 +120,9 @@ class Hub(Service):
             for stage in member.stages:
                 data = stage.feed(data)
             await self.tell(data, member)
-        far.ended_well()
+        far.check_clean_end()
         await self._finish(member.stages, member)
-        member.left = Signal()
+        member.left = Condition()
         if self.chats:
             member.put(b"<announce> you are only listening now.\n")  # a client that has closed answers with a reset
         await self.hangups.of(far.sock.fileno(), member.left)
@@ -169,12 +169,12 @@ class Hub(Service):
             await self.queues.room()  # also for announcements: nothing else may hold up a flood of them
             self._announce(member)
         self.members[member] = None
-        self.joined.fire()
+        self.joined.notify()
 
     def _announce(self, member: Member) -> None:
         from pync.stages.chat_lines import clean
 
-        host = clean(member.far.peer.host) or "a unix client"
+        host = clean(member.far.address.host) or "a unix client"
         others = ", ".join([other.label for other in self.members]) or "nobody"
         member.label = f"{host} as <{member.name}>"
         arrival = f"<announce> {host} is connected as <{member.name}>.\n"
@@ -198,7 +198,7 @@ class Hub(Service):
             await self.loop.sleep(limit / IDLE_STEPS)
             if member.heard + member.moved != seen:
                 seen, since = member.heard + member.moved, self.loop.clock()
-        idle = TimedOut(f"connection to {member.far.peer}", f"nothing came or went for {limit:g} s")
+        idle = TimedOut(f"connection to {member.far.address}", f"nothing came or went for {limit:g} s")
         member.hearing.cancel(idle)
 
     def stages_of_client(self, name: str) -> Sequence[Stage]:
@@ -221,8 +221,8 @@ class Hub(Service):
         return (Lines(f"<{name}> "),)
 
     def _logs(self, *, sent: bool) -> Sequence[Stage]:
-        if not self.work.logs:
+        if not self.context.logs:
             return ()
         from pync.relay.log_files import RECEIVED, SENT
 
-        return self.work.logs.copy(SENT if sent else RECEIVED)
+        return self.context.logs.copy(SENT if sent else RECEIVED)

@@ -8,17 +8,17 @@ from pync.sessions.program import serve
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.config import Program
-    from pync.context import Run
-    from pync.sessions.conversation import Far
+    from pync.context import Context
+    from pync.sessions.conversation import Peer
 
 
-class Programs(Service):
+class ProgramService(Service):
     """A process for each client."""
 
-    def __init__(self, work: Run, program: Program) -> None:
-        super().__init__(work)
+    def __init__(self, context: Context, program: Program) -> None:
+        super().__init__(context)
         self.program = program
 
-    async def session(self, far: Far) -> None:
+    async def session(self, far: Peer) -> None:
         """Put the program on the connection. Raises PeerLost, TimedOut, ProgramError."""
-        await serve(self.work, far, self.program)
+        await serve(self.context, far, self.program)

@@ -26,12 +26,12 @@ from pync.services.server import Service
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.config import Config
-    from pync.context import Run
+    from pync.context import Context
     from pync.endpoints.streams import Stream
     from pync.errors import PyncError
     from pync.events import Address
     from pync.protocols.dialogue import Asked, Dialogue, Trouble
-    from pync.sessions.conversation import Far
+    from pync.sessions.conversation import Peer
 
 PATIENCE = 30.0  # seconds for a client to say what it wants, and for the connection that it wants
 UNREACHED = (AddressError, ConnectError, PeerLost, ProxyError, TimedOut, TlsError)
@@ -50,24 +50,24 @@ def is_open(config: Config, address: Address) -> bool:
     return not (restricted or known or here)
 
 
-class ProxyServer(Service):
+class ProxyService(Service):
     """A connection for each client, to where it asks."""
 
-    def __init__(self, run: Run) -> None:
-        super().__init__(run)
-        asked = run.config.serve_proxy
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        asked = context.config.serve_proxy
         assert asked is not None
         self.login = None if asked.user is None else (asked.user, asked.password)
         self.protocol = http_proxy if asked.kind == "http" else socks_server
         self.secret = os.urandom(32)
-        self.onward = run.towards(
-            run.config.but(
+        self.onward = context.towards(
+            context.config.but(
                 mode="connect",
-                family=run.config.family if run.config.family in ("ipv4", "ipv6") else "any",
+                family=context.config.family if context.config.family in ("ipv4", "ipv6") else "any",
                 source_host=None,
                 source_port=None,
                 tls=None,
-                connect_timeout=run.config.connect_timeout or PATIENCE,
+                connect_timeout=context.config.connect_timeout or PATIENCE,
             )
         )
         prepare(self.onward)
@@ -76,7 +76,7 @@ class ProxyServer(Service):
             import base64  # noqa: F401
             import hmac  # noqa: F401
 
-    async def session(self, far: Far) -> None:
+    async def session(self, far: Peer) -> None:
         """Serve one client. Raises ProtocolError, what `reach` raises, PeerLost, TimedOut."""
         asked = await self._asked(far)  # type: ignore[arg-type]
         near = await self._reach(far, asked)  # type: ignore[arg-type]
@@ -89,7 +89,7 @@ class ProxyServer(Service):
             near.close()
             raise
         question = None if asked.size is None else Question(far, asked.size)  # type: ignore[arg-type]
-        await bridge(self.work, far, near, question, Answer(near) if asked.head else None)  # type: ignore[arg-type]
+        await bridge(self.context, far, near, question, Answer(near) if asked.head else None)  # type: ignore[arg-type]
 
     async def _asked(self, far: Stream) -> Asked:
         limit = self.config.ending.idle_timeout or PATIENCE
@@ -97,9 +97,9 @@ class ProxyServer(Service):
             return await self.loop.within(limit, talk(far, self._dialogue()))
         except Refused as error:
             await _turn_away(far)
-            raise ProtocolError(f"proxy request from {far.peer}", str(error)) from None
+            raise ProtocolError(f"proxy request from {far.address}", str(error)) from None
         except TimeoutError:
-            raise TimedOut(f"proxy request from {far.peer}", f"nothing came for {limit:g} s") from None
+            raise TimedOut(f"proxy request from {far.address}", f"nothing came for {limit:g} s") from None
 
     def _dialogue(self) -> Dialogue[Asked]:
         if self.protocol is http_proxy:
@@ -110,7 +110,9 @@ class ProxyServer(Service):
         """The connection that is asked for; None if the client is gone before it stands."""
         config = self.onward.config.but(host=asked.host, ports=(asked.port,))
         try:
-            near: Stream | None = await self.loop.first(reach(self.onward.towards(config), asked.port), far.gone())
+            near: Stream | None = await self.loop.first(
+                reach(self.onward.towards(config), asked.port), far.wait_closed()
+            )
         except UNREACHED as error:
             await _turn_away(far, self.protocol.failed(_trouble(error), error.why))
             raise

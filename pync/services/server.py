@@ -7,8 +7,8 @@ server. Clients are accepted in batches. What is done with a client is none of t
 
 from __future__ import annotations
 
-from pync.connections.incoming import accept, let_in
-from pync.endpoints.datagram_server import Mailroom
+from pync.connections.incoming import accept, admit
+from pync.endpoints.datagram_server import DatagramServer
 from pync.endpoints.streams import Stream
 from pync.errors import (
     AddressError,
@@ -21,17 +21,17 @@ from pync.errors import (
     TlsError,
 )
 from pync.events import Denied, SessionFailed
-from pync.loop.tasks import Signal
+from pync.loop.tasks import Condition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
 
-    from pync.context import Run
-    from pync.endpoints.datagram_server import Peer
+    from pync.context import Context
+    from pync.endpoints.datagram_server import DatagramPeer
     from pync.events import Address
     from pync.net.access import Rules
-    from pync.sessions.conversation import Far
+    from pync.sessions.conversation import Peer
 
 BATCH = 64  # clients accepted before the others have their turn
 # Failures that end one session.
@@ -41,16 +41,16 @@ ITS_OWN = (AddressError, ConnectError, PeerLost, ProgramError, ProtocolError, Pr
 class Service:
     """What is done with each client, and beside them."""
 
-    def __init__(self, run: Run) -> None:
-        self.work = run
-        self.loop = run.loop
-        self.config = run.config
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.loop = context.loop
+        self.config = context.config
 
     async def run(self) -> None:
         """What goes on beside the sessions. The server ends with it."""
-        await self.loop.wait(Signal())
+        await self.loop.wait(Condition())
 
-    async def session(self, far: Far) -> None:
+    async def session(self, far: Peer) -> None:
         """Serve one client. Raises what ends this session, one of `ITS_OWN`, or what ends the server."""
         raise NotImplementedError
 
@@ -58,10 +58,10 @@ class Service:
 class Server:
     """The clients of one listener."""
 
-    def __init__(self, work: Run, sockets: list[socket.socket], allowed: Rules, service: Service) -> None:
-        self.work = work
-        self.loop = work.loop
-        self.config = work.config
+    def __init__(self, context: Context, sockets: list[socket.socket], allowed: Rules, service: Service) -> None:
+        self.context = context
+        self.loop = context.loop
+        self.config = context.config
         self.sockets = sockets
         self.allowed = allowed
         self.service = service
@@ -70,7 +70,7 @@ class Server:
     async def run(self) -> None:
         """Serve until the service has come to its end."""
         if self.config.datagram:
-            mailroom = Mailroom(self.loop, self.work.report, self._welcome)
+            mailroom = DatagramServer(self.loop, self.context.report, self._welcome)
             works = [mailroom.receive(sock) for sock in self.sockets]
         else:
             works = [self._accept(sock) for sock in self.sockets]
@@ -82,16 +82,16 @@ class Server:
         while True:
             await self.loop.readable(sock.fileno())
             for _ in range(BATCH):
-                client = await accept(self.work, sock)
+                client = await accept(self.context, sock)
                 if client is None:
                     break
-                if self._refused(client.peer):
+                if self._refused(client.address):
                     client.close()
                 else:
                     self.loop.spawn(self._session(client))
 
-    def _welcome(self, peer: Peer) -> bool:
-        if self._refused(peer.peer):
+    def _welcome(self, peer: DatagramPeer) -> bool:
+        if self._refused(peer.address):
             return False
         self.loop.spawn(self._session(peer))
         return True
@@ -99,22 +99,22 @@ class Server:
     def _refused(self, peer: Address) -> bool:
         limit = self.config.max_conns
         if limit is not None and self.sessions >= limit:
-            self.work.report(Denied(peer=peer, why=f"connection limit reached ({limit})"))
+            self.context.report(Denied(peer=peer, why=f"connection limit reached ({limit})"))
             return True
-        if not let_in(self.work, self.allowed, peer):
+        if not admit(self.context, self.allowed, peer):
             return True
         self.sessions += 1
         return False
 
-    async def _session(self, far: Far) -> None:
+    async def _session(self, far: Peer) -> None:
         try:
             if self.config.tls and isinstance(far, Stream):
                 from pync.connections.secured import secured
 
-                far = await secured(self.work, far)
+                far = await secured(self.context, far)
             await self.service.session(far)
         except ITS_OWN as error:
-            self.work.report(SessionFailed(peer=far.peer, error=error))
+            self.context.report(SessionFailed(peer=far.address, error=error))
         finally:
             far.close()
             self.sessions -= 1

@@ -10,7 +10,7 @@ from pync.endpoints import CHUNK
 from pync.endpoints.stdio import STDOUT, Discard, Stdin
 from pync.endpoints.streams import LINGER, Stream, StreamSocket
 from pync.errors import TimedOut
-from pync.events import address
+from pync.events import as_address
 from pync.relay.flow import Flow
 from pync.relay.rules import Conversation
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pync.config import Config
-    from pync.context import Run
+    from pync.context import Context
     from pync.endpoints import Sink, Source
-    from pync.endpoints.datagram_server import Peer
+    from pync.endpoints.datagram_server import DatagramPeer
     from pync.endpoints.datagrams import DatagramSocket
     from pync.stages import Stage
     from pync.stages.telnet import Telnet
 
-    Far = Stream | DatagramSocket | Peer
+    Peer = Stream | DatagramSocket | DatagramPeer
 
 
-class Local:
+class Stdio:
     """Our side of a conversation: stdin (None: it has nothing to say) and stdout."""
 
     def __init__(self, stdin: Source | None, stdout: Sink, *, terminal: bool = False) -> None:
@@ -39,13 +39,13 @@ class Local:
         self.terminal = terminal
 
 
-def endpoint(run: Run, sock: socket.socket, name: Any) -> StreamSocket | DatagramSocket:
+def endpoint(context: Context, sock: socket.socket, name: Any) -> StreamSocket | DatagramSocket:
     """The endpoint of a connected socket, whose peer has this name."""
-    if not run.config.datagram:
-        return StreamSocket(run.loop, sock, address(name))
+    if not context.config.datagram:
+        return StreamSocket(context.loop, sock, as_address(name))
     from pync.endpoints.datagrams import DatagramSocket
 
-    return DatagramSocket(run.loop, sock, name)
+    return DatagramSocket(context.loop, sock, name)
 
 
 def chunk(config: Config) -> int:
@@ -57,31 +57,31 @@ def chunk(config: Config) -> int:
     return LARGEST
 
 
-def read_stdin(run: Run) -> Stdin:
+def read_stdin(context: Context) -> Stdin:
     """Our stdin, as datagrams if the peer takes those."""
-    if not run.config.datagram:
-        return Stdin(run.loop)
+    if not context.config.datagram:
+        return Stdin(context.loop)
     from pync.endpoints.segments import Packets
 
-    return Packets(run.loop)
+    return Packets(context.loop)
 
 
-async def converse(run: Run, far: Far, local: Local, *, client: bool) -> None:
+async def converse(context: Context, far: Peer, local: Stdio, *, client: bool) -> None:
     """Relay between stdin, stdout and the peer by the rules of ending.
 
     Raises PeerLost, TimedOut, InputError, OutputError.
     """
-    config = run.config
+    config = context.config
     try:
         stdout = local.stdout if config.receive else Discard()
-        outward, inward, telnet = flows(run, local.stdin or _nothing(), far, stdout)
+        sending, receiving, telnet = flows(context, local.stdin or _nothing(), far, stdout)
         relay = Conversation(
-            run.loop,
-            outward,
-            inward,
+            context.loop,
+            sending,
+            receiving,
             config.ending,
             telnet,
-            gone=far.gone if isinstance(far, Stream) else None,
+            gone=far.wait_closed if isinstance(far, Stream) else None,
             speaks=local.stdin is not None,
             listens=config.receive,
             terminal=local.terminal,
@@ -89,10 +89,10 @@ async def converse(run: Run, far: Far, local: Local, *, client: bool) -> None:
             fragile=config.proxy is not None and not config.tls,  # under TLS no proxy sees it
         )
         await relay.run()
-        if isinstance(far, Stream) and outward.moved and not inward.ended:
+        if isinstance(far, Stream) and sending.moved and not receiving.ended:
             await _leave(far, config)
         if isinstance(far, Stream):
-            await far.part()
+            await far.shutdown()
     finally:
         far.close()
 
@@ -116,9 +116,9 @@ def _nothing() -> Source:
     return Chain([], None)
 
 
-def flows(run: Run, near: Source, far: Far, back: Sink) -> tuple[Flow, Flow, Telnet | None]:
+def flows(context: Context, near: Source, far: Peer, back: Sink) -> tuple[Flow, Flow, Telnet | None]:
     """The flows from near to far and from far to back, with what the config puts in between."""
-    config, loop = run.config, run.loop
+    config, loop = context.config, context.loop
     speech: Source = near
     heard: Source = far
     if config.pace or config.delay:
@@ -128,37 +128,37 @@ def flows(run: Run, near: Source, far: Far, back: Sink) -> tuple[Flow, Flow, Tel
             speech = Paced(loop, speech, config.pace)
         if config.delay:
             speech, heard = Delayed(loop, speech, config.delay), Delayed(loop, heard, config.delay)
-    outward, inward, telnet = _stages(run)
+    sending, receiving, telnet = _stages(context)
     sink: Sink = far
     if not isinstance(far, Stream) and not config.program:
         from pync.endpoints.datagrams import DatagramSocket
         from pync.endpoints.segments import Burst, Joined, shows_boundaries
 
-        if isinstance(far, DatagramSocket) and not outward:
+        if isinstance(far, DatagramSocket) and not sending:
             speech = sink = Burst(speech, far)
-        if heard is far and not (inward or config.ending.receive_limit or shows_boundaries(STDOUT)):
+        if heard is far and not (receiving or config.ending.receive_limit or shows_boundaries(STDOUT)):
             heard = Joined(far)
-    return Flow(loop, speech, sink, outward), Flow(loop, heard, back, inward, config.ending.receive_limit), telnet
+    return Flow(loop, speech, sink, sending), Flow(loop, heard, back, receiving, config.ending.receive_limit), telnet
 
 
-def _stages(run: Run) -> tuple[list[Stage], list[Stage], Telnet | None]:
+def _stages(context: Context) -> tuple[list[Stage], list[Stage], Telnet | None]:
     """What changes, or sees, the bytes on their way out and on their way in. The logs see those of the network."""
-    outward: list[Stage] = []
-    inward: list[Stage] = []
+    sending: list[Stage] = []
+    receiving: list[Stage] = []
     telnet: Telnet | None = None
-    if run.config.crlf:
+    if context.config.crlf:
         from pync.stages.crlf import Crlf
 
-        outward.append(Crlf())
-    if run.config.telnet:
+        sending.append(Crlf())
+    if context.config.telnet:
         from pync.stages.telnet import Telnet, TelnetEscape
 
         telnet = Telnet()
-        outward.append(TelnetEscape())
-        inward.append(telnet)
-    if run.logs:
+        sending.append(TelnetEscape())
+        receiving.append(telnet)
+    if context.logs:
         from pync.relay.log_files import RECEIVED, SENT
 
-        outward += run.logs.copy(SENT)
-        inward[:0] = run.logs.copy(RECEIVED)
-    return outward, inward, telnet
+        sending += context.logs.copy(SENT)
+        receiving[:0] = context.logs.copy(RECEIVED)
+    return sending, receiving, telnet

@@ -16,12 +16,12 @@ from pync.system import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pync.sessions.conversation import Far
+    from pync.sessions.conversation import Peer
 
 WHAT = "handing the connection over"
 
 
-def hand_over(far: Far) -> None:
+def hand_over(far: Peer) -> None:
     """Send the connected socket over stdout. Raises OutputError."""
     try:
         if not isinstance(far, StreamSocket):

@@ -7,27 +7,27 @@ from __future__ import annotations
 
 from pync.endpoints import child
 from pync.endpoints.streams import Stream, StreamSocket
-from pync.events import address
-from pync.loop.tasks import Signal
+from pync.events import as_address
+from pync.loop.tasks import Condition
 from pync.net.dial import transport
-from pync.relay.rules import Service
+from pync.relay.rules import ProgramRelay
 from pync.sessions.conversation import chunk, flows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.config import Config, Program
-    from pync.context import Run
-    from pync.sessions.conversation import Far
+    from pync.context import Context
+    from pync.sessions.conversation import Peer
 
 
-async def serve(run: Run, far: Far, program: Program) -> int:
+async def serve(context: Context, far: Peer, program: Program) -> int:
     """Put the program on the connection; its exit status. Raises PeerLost, TimedOut, ProgramError."""
     try:
-        local = address(far.sock.getsockname())
-        environment = child.environment(transport(run.config), local, far.peer)
-        if isinstance(far, StreamSocket) and _may_hand_over(run.config):
-            return await _hand_over(run, far, program, environment)
-        return await _pump(run, far, program, environment)
+        local = as_address(far.sock.getsockname())
+        environment = child.environment(transport(context.config), local, far.address)
+        if isinstance(far, StreamSocket) and _may_hand_over(context.config):
+            return await _hand_over(context, far, program, environment)
+        return await _pump(context, far, program, environment)
     finally:
         far.close()
 
@@ -39,12 +39,12 @@ def _may_hand_over(config: Config) -> bool:
     return not (watched or limited or (config.program and config.program.filters))
 
 
-async def _hand_over(run: Run, far: StreamSocket, program: Program, environment: dict[str, str]) -> int:
-    process = child.hand_over(run.loop, program, far.sock, environment)
+async def _hand_over(context: Context, far: StreamSocket, program: Program, environment: dict[str, str]) -> int:
+    process = child.hand_over(context.loop, program, far.sock, environment)
     try:
-        status: int = await run.loop.first(process.ended(), _lost(far))
+        status: int = await context.loop.first(process.ended(), _lost(far))
     finally:
-        await process.dismiss()
+        await process.terminate()
     far.sock.setblocking(False)
     await far.linger()
     return status
@@ -52,22 +52,24 @@ async def _hand_over(run: Run, far: StreamSocket, program: Program, environment:
 
 async def _lost(far: Stream) -> None:
     """Raises PeerLost when the connection is reset; one that has merely ended is the program's to notice."""
-    await far.gone()
-    await far.loop.wait(Signal())
+    await far.wait_closed()
+    await far.loop.wait(Condition())
 
 
-async def _pump(run: Run, far: Far, program: Program, environment: dict[str, str]) -> int:
-    process = child.start(run.loop, program, environment, chunk(run.config))
+async def _pump(context: Context, far: Peer, program: Program, environment: dict[str, str]) -> int:
+    process = child.start(context.loop, program, environment, chunk(context.config))
     try:
-        outward, inward, telnet = flows(run, process.output, far, process.input)
+        sending, receiving, telnet = flows(context, process.output, far, process.input)
         lost = (lambda: _lost(far)) if isinstance(far, Stream) else None
-        relay = Service(run.loop, outward, inward, run.config.ending, telnet, program_ended=process.ended, lost=lost)
+        relay = ProgramRelay(
+            context.loop, sending, receiving, context.config.ending, telnet, program_ended=process.ended, lost=lost
+        )
         await relay.run()
         status = await process.ended()
     finally:
-        await process.dismiss()
+        await process.terminate()
     if isinstance(far, Stream):
-        if not inward.ended:
+        if not receiving.ended:
             await far.linger()
-        await far.part()
+        await far.shutdown()
     return status

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib  # noqa: F401 - `fingerprint` does; at a server's first handshake its file may be out of reach
 
 from pync.errors import TimedOut, TlsError
-from pync.events import Secured
+from pync.events import TlsEstablished
 from pync.tls.certificate import PREFIX, fingerprint
 from pync.tls.reasons import described
 from pync.tls.stream import TlsStream
@@ -41,7 +41,7 @@ async def secure(
         try:
             await below.loop.within(limit, stream.handshake())
         except TimeoutError:
-            raise TimedOut(f"TLS handshake with {below.peer}", f"no answer for {limit:g} s") from None
+            raise TimedOut(f"TLS handshake with {below.address}", f"no answer for {limit:g} s") from None
         if pin is not None:
             _compare(stream, pin)
     except BaseException:
@@ -63,14 +63,14 @@ def _compare(stream: TlsStream, pin: bytes) -> None:
     wanted, der = PREFIX + pin.hex(), stream.tls.getpeercert(binary_form=True)
     shown = fingerprint(der) if der else "none at all"
     if shown != wanted:
-        raise TlsError(f"TLS handshake with {stream.peer}", f"the certificate is {shown}, not the pinned {wanted}")
+        raise TlsError(f"TLS handshake with {stream.address}", f"the certificate is {shown}, not the pinned {wanted}")
 
 
-def _secured(stream: TlsStream) -> Secured:
+def _secured(stream: TlsStream) -> TlsEstablished:
     tls = stream.tls
     cipher = tls.cipher()
-    return Secured(
-        peer=stream.peer,
+    return TlsEstablished(
+        peer=stream.address,
         protocol=tls.version() or "",
         cipher=cipher[0] if cipher else "",
         alpn=tls.selected_alpn_protocol(),

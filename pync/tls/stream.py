@@ -40,7 +40,7 @@ class TlsStream(Stream):
     """A TLS connection. It owns the stream below and closes it."""
 
     __slots__ = (
-        *("loop", "peer", "sock", "below", "tls", "server_name", "half_closed", "ended", "truncated"),
+        *("loop", "address", "sock", "below", "tls", "server_name", "half_closed", "ended", "truncated"),
         *("_incoming", "_outgoing", "_rest", "_plain", "_failure", "_lost_unseen"),
     )
 
@@ -49,7 +49,7 @@ class TlsStream(Stream):
     ) -> None:
         """`server_name` is asked for, and verified if the context verifies. Raises TlsError if it cannot be one."""
         self.below = below
-        self.loop, self.peer, self.sock = below.loop, below.peer, below.sock
+        self.loop, self.address, self.sock = below.loop, below.address, below.sock
         self.server_name = server_name
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         if context.check_hostname and not server_name:  # an SSLObject would take that for leave to verify no name
@@ -70,7 +70,7 @@ class TlsStream(Stream):
 
     @property
     def _goal(self) -> str:
-        return f"TLS handshake with {self.peer}"
+        return f"TLS handshake with {self.address}"
 
     async def handshake(self) -> None:
         """Agree on keys and see whom we talk to. Raises TlsError, PeerLost."""
@@ -98,11 +98,11 @@ class TlsStream(Stream):
 
     async def read(self) -> bytes | None:
         """What has arrived; None at the peer's end-of-file, or where the connection ended. Raises PeerLost."""
-        data = await self.look()
+        data = await self.peek()
         self._plain = b""
         return data
 
-    async def look(self) -> bytes | None:
+    async def peek(self) -> bytes | None:
         """What has arrived, left where it is; None at the peer's end-of-file. Raises PeerLost."""
         while not self._plain:
             self._plain = self._decrypt()
@@ -117,8 +117,8 @@ class TlsStream(Stream):
             self.truncated = not await self._fill()
         return self._plain
 
-    async def take(self, count: int) -> None:
-        """Take so many of the bytes that `look` has shown."""
+    async def skip(self, count: int) -> None:
+        """Take so many of the bytes that `peek` has shown."""
         self._plain = self._plain[count:]
 
     async def _fill(self) -> bool:
@@ -151,7 +151,7 @@ class TlsStream(Stream):
     def _answer(self) -> None:
         """Send what reading has produced, if nobody else is sending and the stream below takes it at once."""
         if not self._rest and (answer := self._outgoing.read()):
-            self._rest = memoryview(answer)[self.below.offer(answer) :]
+            self._rest = memoryview(answer)[self.below.send_nowait(answer) :]
         if self._outgoing.pending > OWED:
             self._failure = self._failure or "it takes none of the answers that it asks for"
 
@@ -209,29 +209,29 @@ class TlsStream(Stream):
 
     # -- The connection
 
-    def ended_well(self) -> None:
+    def check_clean_end(self) -> None:
         """Raises PeerLost if the connection ended before the peer had said that it would."""
         if self.truncated:
             raise self._lost("truncated: it ended without a TLS close_notify")
 
-    async def part(self) -> None:
+    async def shutdown(self) -> None:
         """Send the close_notify, if that has not been done, and see that the peer has sent its own."""
         try:
             await self.loop.within(LINGER, self.send_eof())
         except TimeoutError:  # it takes nothing any more
             pass
-        self.ended_well()
+        self.check_clean_end()
 
     def _lost(self, why: str) -> PeerLost:
-        return PeerLost(f"connection to {self.peer}", why)
+        return PeerLost(f"connection to {self.address}", why)
 
     def unacknowledged(self) -> int:
         """Bytes below, encrypted, that the peer has not acknowledged."""
         return self.below.unacknowledged()
 
-    async def gone(self) -> None:
+    async def wait_closed(self) -> None:
         """Wait until the connection is gone in both directions; raises PeerLost if it was reset."""
-        await self.below.gone()
+        await self.below.wait_closed()
 
     def close(self) -> None:
         """Close the connection. Unless `send_eof` or `linger` came before, the peer sees that it was cut off.

@@ -15,7 +15,7 @@ from harness import pync
 
 from pync.config import Config, SocketOptions
 from pync.errors import ConnectError
-from pync.events import address
+from pync.events import as_address
 from pync.net.dial import transport
 from pync.net.options import IPPROTO_SCTP, new_socket
 from pync.net.resolve import AF_VSOCK, resolve
@@ -32,7 +32,7 @@ def test_a_cid_and_a_port_are_a_name_that_nobody_has_to_look_up() -> None:
         return await resolve(loop, VSOCK.host, VSOCK.ports[0], "vsock", datagram=False, numeric=True)
 
     assert play(main) == [(AF_VSOCK, (2, 4000000000))]
-    assert str(address((2, 4000000000))) == "2:4000000000"
+    assert str(as_address((2, 4000000000))) == "2:4000000000"
     assert transport(VSOCK) == "vsock"
 
 

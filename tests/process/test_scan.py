@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from pync import system
 from pync.config import Config
-from pync.context import Run
+from pync.context import Context
 from pync.engine import run as engine
 from pync.errors import TimedOut
 from pync.events import Connected, ConnectFailed, Event, Outcome, Retrying
@@ -312,7 +312,7 @@ def test_a_host_that_drops_everything_costs_the_limit_for_each_window(
         config = Config(mode="scan", host=host, ports=tuple(ports), connect_timeout=1.5)
 
         async def main(loop: Loop) -> Outcome:
-            return await scanning.scan(Run(loop, config, events.append, lambda kind: True))
+            return await scanning.scan(Context(loop, config, events.append, lambda kind: True))
 
         assert not play(main, clock).opened
     assert clock.now - begun == windows * 1.5
@@ -488,7 +488,7 @@ def test_ports_that_answer_at_once_leave_others_their_turn(is_open: bool, count:
 
     async def main(loop: Loop) -> Outcome:
         loop.spawn(others(loop))
-        return await scanning.scan(Run(loop, config, lambda event: None, lambda kind: True))
+        return await scanning.scan(Context(loop, config, lambda event: None, lambda kind: True))
 
     with neighbours(1) as (held,):
         if is_open:

@@ -26,7 +26,7 @@ from harness import PAYLOAD
 
 from pync.endpoints import CHUNK
 from pync.loop.kernel import Loop
-from pync.loop.tasks import Signal
+from pync.loop.tasks import Condition
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -212,7 +212,7 @@ class Rig:
 
     def start(self, work: Work[Any]) -> Task:
         """Run it beside the law, which looks after its failure."""
-        return self.loop.spawn(work, Signal())
+        return self.loop.spawn(work, Condition())
 
     async def join(self, task: Task) -> Any:
         """Its result, or its failure."""
@@ -488,7 +488,7 @@ async def a_cancelled_read_loses_nothing(rig: Rig) -> None:
         await turns(rig.loop, 3)
         await rig.far.give(word)
         await turns(rig.loop, patience)
-        await rig.loop.dismiss(reading)
+        await rig.loop.cancel_and_wait(reading)
         assert (reading.value or await rig.source.read()) == word
 
 
@@ -530,14 +530,14 @@ async def a_refused_write_sleeps(rig: Rig) -> None:
     before = rig.selector.polls
     await rig.loop.sleep(0.05)
     assert rig.selector.polls - before < 1000, "the loop spins"
-    await rig.loop.dismiss(writing)
+    await rig.loop.cancel_and_wait(writing)
 
 
 @law(Can.WRITE | Can.PUSH_BACK)
 async def a_cancelled_write_has_written_what_it_said(rig: Rig) -> None:
     written: list[int] = []
     writing = await rig.waiting(rig.write(rig.much, written))
-    await rig.loop.dismiss(writing)
+    await rig.loop.cancel_and_wait(writing)
     ending = rig.start(rig.write([TAIL]))
     got = b""
     while not got.endswith(TAIL):
@@ -579,7 +579,7 @@ async def an_end_of_file_that_cannot_be_passed_on_changes_nothing(rig: Rig) -> N
 async def closing_again_closes_nobody_elses_descriptor(rig: Rig) -> None:
     tasks = [await rig.waiting(rig.source.read()), rig.start(rig.write(rig.much))]
     await turns(rig.loop, 10)
-    await rig.loop.dismiss(*tasks)
+    await rig.loop.cancel_and_wait(*tasks)
     rig.close()
     with pipe() as others:  # has the numbers that have become free
         rig.close()
@@ -638,7 +638,7 @@ async def writing_changes_no_flag_of_what_was_inherited(rig: Rig) -> None:
     assert rig.given and rig.given.untouched()
     writing = await rig.waiting(rig.write(rig.much))
     assert rig.given.untouched()
-    await rig.loop.dismiss(writing)
+    await rig.loop.cancel_and_wait(writing)
     assert rig.given.untouched()
 
 

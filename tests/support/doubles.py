@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pync.endpoints import Half
 from pync.loop.kernel import Loop
-from pync.loop.tasks import Signal
+from pync.loop.tasks import Condition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -99,12 +99,12 @@ class MemorySource(Half):
     def __init__(self, loop: Loop, *script: Given) -> None:
         self.loop = loop
         self.script = deque(script)
-        self.arrived = Signal()
+        self.arrived = Condition()
         self.history: list[tuple[float, bytes | BaseException | None]] = []
 
     def put(self, *script: Given) -> None:
         self.script += script
-        self.arrived.fire()
+        self.arrived.notify()
 
     async def read(self) -> bytes | None:
         while True:
@@ -142,7 +142,7 @@ class MemorySink(Half):
         self.history: list[tuple[float, bytes | BaseException | None]] = []
         self.refusing = False
         self.writing = False
-        self.changed = Signal()
+        self.changed = Condition()
 
     @property
     def taken(self) -> list[bytes]:
@@ -163,7 +163,7 @@ class MemorySink(Half):
     def accept(self, *script: Taken) -> None:
         self.script += script
         self.refusing = False
-        self.changed.fire()
+        self.changed.notify()
 
     async def write(self, data: Bytes) -> int:
         assert not self.writing, "two tasks write at once"

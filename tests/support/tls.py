@@ -17,7 +17,7 @@ from conformance import Far, FarSocket, bench, tcp_pair
 from pync.config import Tls
 from pync.endpoints.streams import Stream, StreamSocket
 from pync.errors import PeerLost, PyncError
-from pync.events import Address, address
+from pync.events import Address, as_address
 from pync.tls.context import client_context, server_context
 from pync.tls.handshake import secure
 from pync.tls.stream import TlsStream
@@ -162,7 +162,7 @@ class Wire(Stream):
         self.engine = engine
         self.loop: Any = None
         self.sock: Any = None
-        self.peer = Address(host="far", port=1)
+        self.address = Address(host="far", port=1)
         self.takes = takes or itertools.repeat(1 << 20)
         self.gives = gives or itertools.repeat(1 << 20)
         self.given = bytearray()  # on its way from there
@@ -195,7 +195,7 @@ class Wire(Stream):
     def _deliver(self, data: bytes) -> None:
         self.engine.incoming.write(data)
 
-    def offer(self, data: Bytes) -> int:
+    def send_nowait(self, data: Bytes) -> int:
         size = min(self.offers, len(data))
         self._deliver(bytes(data[:size]))
         return size
@@ -262,8 +262,8 @@ class Meeting:
     async def _main(self, loop: Bench) -> None:
         near, far = tcp_pair()
         await loop.together(
-            self._side(StreamSocket(loop, near, address(("127.0.0.1", 1))), server=False),
-            self._side(StreamSocket(loop, far, address(("127.0.0.1", 2))), server=True),
+            self._side(StreamSocket(loop, near, as_address(("127.0.0.1", 1))), server=False),
+            self._side(StreamSocket(loop, far, as_address(("127.0.0.1", 2))), server=True),
         )
 
     async def _side(self, below: StreamSocket, *, server: bool) -> None:

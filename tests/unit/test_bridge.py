@@ -22,7 +22,7 @@ from pync.descriptors import raise_limit
 from pync.endpoints.streams import LINGER, Stream, StreamSocket
 from pync.errors import PeerLost, PyncError, TimedOut
 from pync.events import Address
-from pync.loop.tasks import Signal
+from pync.loop.tasks import Condition
 from pync.relay import flow as flow_module
 from pync.relay.bridge import Bridge, Exchange
 from pync.relay.flow import Flow
@@ -50,7 +50,7 @@ FOREVER: Sequence[Given] = ()
 class MemoryStream(Stream):
     """A connection whose two halves are scripted. `broken` is the moment it was aborted."""
 
-    __slots__ = ("broken", "hangup", "heard", "improper", "loop", "peer", "source", "waiting")
+    __slots__ = ("address", "broken", "hangup", "heard", "improper", "loop", "source", "waiting")
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class MemoryStream(Stream):
     ) -> None:
         """`gone` is the script of the connection's end; `waiting`: seconds until it has acknowledged everything."""
         self.loop = loop
-        self.peer = Address(host="peer")
+        self.address = Address(host="peer")
         self.source = MemorySource(loop, *said)
         self.heard = MemorySink(loop, *room)
         self.hangup = MemorySource(loop, *gone)
@@ -80,10 +80,10 @@ class MemoryStream(Stream):
     async def send_eof(self) -> None:
         await self.heard.send_eof()
 
-    async def gone(self) -> None:
+    async def wait_closed(self) -> None:
         await self.hangup.read()
 
-    def ended_well(self) -> None:
+    def check_clean_end(self) -> None:
         if self.improper:
             raise self.improper
 
@@ -136,8 +136,8 @@ def bridged(far: Side, near: Side, ending: Ending = Ending()) -> Over:  # noqa: 
     async def main(loop: Loop) -> None:
         over.far = MemoryStream(loop, **far)  # type: ignore[arg-type]
         over.near = MemoryStream(loop, **near)  # type: ignore[arg-type]
-        outward, inward = Flow(loop, over.near, over.far), Flow(loop, over.far, over.near)
-        await Bridge(loop, outward, inward, ending, far=over.far, near=over.near).run()
+        sending, receiving = Flow(loop, over.near, over.far), Flow(loop, over.far, over.near)
+        await Bridge(loop, sending, receiving, ending, far=over.far, near=over.near).run()
 
     try:
         play(main, clock)
@@ -257,9 +257,9 @@ def test_a_bridge_that_is_not_wanted_any_more_is_broken_on_both_sides() -> None:
     async def main(loop: Loop) -> None:
         far, near = MemoryStream(loop, [b"half"]), MemoryStream(loop, [])
         bridge = Bridge(loop, Flow(loop, near, far), Flow(loop, far, near), Ending(), far=far, near=near)
-        running = loop.spawn(bridge.run(), Signal())
+        running = loop.spawn(bridge.run(), Condition())
         await loop.sleep(3)
-        await loop.dismiss(running)
+        await loop.cancel_and_wait(running)
         assert (far.broken, near.broken, near.heard.data) == (3, 3, b"half")
 
     play(main)
@@ -311,19 +311,19 @@ class Peer:
 
     async def live(self) -> None:
         """Play the script, and take all that comes."""
-        self.listening = self.loop.spawn(self._listen(), Signal())
+        self.listening = self.loop.spawn(self._listen(), Condition())
         try:
             await self._speak()
             await join(self.loop, self.listening) if not self.left else None
         finally:
-            await self.loop.dismiss(self.listening)
+            await self.loop.cancel_and_wait(self.listening)
             self.hand.close()
 
     async def _speak(self) -> None:
         for item in self.script:
             try:
                 if item == LEAVE:
-                    await self.loop.dismiss(self.listening)
+                    await self.loop.cancel_and_wait(self.listening)
                     self.left = True
                     return self.hand.leave()
                 if item is END:
@@ -381,7 +381,7 @@ def play_scene(scene: Scene) -> tuple[Peer, Peer, PyncError | None]:
         (one, client), (other, target) = (PAIRS[over]() for over in scene.over)
         far, near = endpoint(loop, one, "far"), endpoint(loop, other, "near")
         peers = [Peer(loop, *facts, slow=slow) for *facts, slow in zip((client, target), scene.scripts, scene.slow)]  # type: ignore[arg-type]  # noqa: B905
-        living = [loop.spawn(peer.live(), Signal()) for peer in peers]
+        living = [loop.spawn(peer.live(), Condition()) for peer in peers]
         error = None
         try:
             await Bridge(loop, Flow(loop, near, far), Flow(loop, far, near), Ending(), far=far, near=near).run()
@@ -450,7 +450,7 @@ def test_what_has_arrived_before_a_reset_is_delivered_before_the_reset(over: str
         one.send(b"unread: a unix socket is reset only if something is")
         bridge = Bridge(loop, Flow(loop, near, far), Flow(loop, far, near), Ending(), far=far, near=near)
         FarSocket(loop, client).leave()
-        running = loop.spawn(bridge.run(), Signal())
+        running = loop.spawn(bridge.run(), Condition())
         peer = Peer(loop, target, [], slow=False)
         await peer.live()
         same([bytes(peer.taken)], [BYTES[: len(peer.taken)]])
@@ -469,21 +469,23 @@ def test_a_target_that_does_not_read_stops_the_client_and_costs_nothing(over: st
     async def main(loop: Bench) -> None:
         (one, client), (other, target) = PAIRS[over](), PAIRS[over]()
         far, near = endpoint(loop, one, "far"), endpoint(loop, other, "near")
-        inward = Flow(loop, far, near)
-        running = loop.spawn(Bridge(loop, Flow(loop, near, far), inward, Ending(), far=far, near=near).run(), Signal())
+        receiving = Flow(loop, far, near)
+        running = loop.spawn(
+            Bridge(loop, Flow(loop, near, far), receiving, Ending(), far=far, near=near).run(), Condition()
+        )
         hand = FarSocket(loop, client)
-        giving = loop.spawn(hand.give(50 * BYTES), Signal())
+        giving = loop.spawn(hand.give(50 * BYTES), Condition())
         moved = -1
-        while moved != inward.moved:
-            moved = inward.moved
+        while moved != receiving.moved:
+            moved = receiving.moved
             await loop.sleep(0.03)
         assert not giving.done and moved < 5_000_000
-        assert inward.unsent() < 10 * len(BYTES), "a pipe of 1 MiB counts pages, and a page may stand for many"
+        assert receiving.unsent() < 10 * len(BYTES), "a pipe of 1 MiB counts pages, and a page may stand for many"
         polls = loop.selector.polls
         await loop.sleep(0.05)
         assert loop.selector.polls - polls < 10, "the loop spins"
         assert await answered(loop, target, hand), "the other direction goes on"
-        await loop.dismiss(giving, running)
+        await loop.cancel_and_wait(giving, running)
         FarSocket(loop, target).close()
         hand.close()
 
@@ -506,7 +508,7 @@ def test_a_thousand_bridges_on_one_loop_keep_apart_and_hold_no_pipe() -> None:
             (one, client), (other, target) = unix_pair(), unix_pair()
             far, near = endpoint(loop, one, "far"), endpoint(loop, other, "near")
             bridge = Bridge(loop, Flow(loop, near, far), Flow(loop, far, near), Ending(), far=far, near=near)
-            tasks.append((loop.spawn(bridge.run(), Signal()), far, near))
+            tasks.append((loop.spawn(bridge.run(), Condition()), far, near))
             hands.append((FarSocket(loop, client), FarSocket(loop, target)))
             await hands[number][0].give(b"question %d" % number)
         before = len(descriptors())

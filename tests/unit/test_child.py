@@ -35,7 +35,7 @@ from pync.endpoints.child import Child
 from pync.endpoints.pipes import TERMINAL, Output
 from pync.errors import ProgramError
 from pync.events import Address
-from pync.loop.tasks import Signal
+from pync.loop.tasks import Condition
 from pync.relay.flow import Flow
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ async def started(loop: Loop, *argv: str, way: str = FILTERS, **environment: str
     try:
         yield process
     finally:
-        await process.dismiss()
+        await process.terminate()
     with pytest.raises(ChildProcessError):
         os.waitpid(process.pid, os.WNOHANG)
 
@@ -163,7 +163,7 @@ def test_its_output_is_read_in_pieces_of_a_size(way: str) -> None:
         process = child.start(loop, program, os.environ, most=4)
         assert await process.ended() == 0
         assert [await process.output.read() for _ in range(4)] == [b"1234", b"5678", b"9", None]
-        await process.dismiss()
+        await process.terminate()
 
     bench(main)
 
@@ -197,7 +197,7 @@ def test_however_a_terminal_cuts_it_every_byte_comes_and_a_read_fits_a_datagram(
 
     async def main(loop: Bench) -> list[bytes]:
         async with screen(loop) as (output, far):
-            writing = loop.spawn(write(loop, far), Signal())
+            writing = loop.spawn(write(loop, far), Condition())
             chunks = await gather(output.read, len(data))
             await join(loop, writing)
             far.hang_up()
@@ -214,7 +214,7 @@ def test_a_single_piece_of_a_terminal_is_passed_on_at_once(size: int) -> None:
     async def main(loop: Bench) -> None:
         async with screen(loop) as (output, far):
             await far.give(PAYLOAD(size))
-            reading = loop.spawn(output.read(), Signal())
+            reading = loop.spawn(output.read(), Condition())
             await turns(loop, 5)
             assert reading.done
             same([reading.value], [PAYLOAD(size)])
@@ -239,7 +239,7 @@ def test_pieces_that_are_there_are_read_together(monkeypatch: pytest.MonkeyPatch
 def test_much_from_a_terminal_is_all_of_it_in_order() -> None:
     async def main(loop: Bench) -> None:
         async with screen(loop) as (output, far):
-            giving = loop.spawn(far.give(PAYLOAD(MIB)), Signal())
+            giving = loop.spawn(far.give(PAYLOAD(MIB)), Condition())
             same(await gather(output.read, MIB), [PAYLOAD(MIB)])
             await join(loop, giving)
 
@@ -563,8 +563,8 @@ def test_a_program_that_has_ended_is_sent_nothing(monkeypatch: pytest.MonkeyPatc
             await process.ended()
             with monkeypatch.context() as patch:  # the number may be somebody else's by now
                 patch.setattr(os, "killpg", lambda *_: pytest.fail("a signal was sent"))
-                await process.dismiss()
-                await process.dismiss()
+                await process.terminate()
+                await process.terminate()
 
     bench(main)
 

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pync.endpoints import Half, datagram_server, segments
-from pync.endpoints.datagram_server import Mailroom, Peer
+from pync.endpoints.datagram_server import DatagramPeer, DatagramServer
 from pync.endpoints.datagrams import DatagramSocket, remove_own_path
 from pync.errors import PeerLost
 from pync.events import Denied
-from pync.loop.tasks import Signal
+from pync.loop.tasks import Condition
 from pync.relay.flow import Flow
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def test_a_unix_sender_without_a_name_is_heard(tmp_path: Path) -> None:
         with unix() as far, closing(DatagramSocket(loop, unix(tmp_path / "near"), None)) as endpoint:
             far.sendto(b"one", str(tmp_path / "near"))
             assert await endpoint.read() == b"one"
-            assert str(endpoint.peer) == "a unix socket without a name"
+            assert str(endpoint.address) == "a unix socket without a name"
 
     bench(main)
 
@@ -112,7 +112,7 @@ def test_what_is_too_long_is_an_error_that_names_the_peer() -> None:
             with closing(DatagramSocket(loop, near, far.getsockname())) as endpoint:
                 with pytest.raises(PeerLost) as raised:
                     await endpoint.write(bytes(LARGEST + 1))
-                assert str(raised.value) == f"datagrams to {endpoint.peer}: Message too long"
+                assert str(raised.value) == f"datagrams to {endpoint.address}: Message too long"
                 human(raised.value)
 
     bench(main)
@@ -352,12 +352,12 @@ class Office:
         self.loop = loop
         self.sock = sock
         self.reports: list[Event] = []
-        self.peers: list[Peer] = []
-        self.asked: list[Peer] = []
+        self.peers: list[DatagramPeer] = []
+        self.asked: list[DatagramPeer] = []
         self.open = True
-        self.room = Mailroom(loop, self.reports.append, self._welcome)
+        self.room = DatagramServer(loop, self.reports.append, self._welcome)
 
-    def _welcome(self, peer: Peer) -> bool:
+    def _welcome(self, peer: DatagramPeer) -> bool:
         self.asked.append(peer)
         if self.open:
             self.peers.append(peer)
@@ -374,13 +374,13 @@ class Office:
 async def office(loop: Loop, sock: socket.socket) -> AsyncIterator[Office]:
     """One that receives."""
     opened = Office(loop, sock)
-    receiving = loop.spawn(opened.room.receive(sock), Signal())
+    receiving = loop.spawn(opened.room.receive(sock), Condition())
     await turns(loop, 1)
     try:
         yield opened
         assert not receiving.done
     finally:
-        await loop.dismiss(receiving)
+        await loop.cancel_and_wait(receiving)
         for peer in opened.peers:
             peer.close()
         loop.forget(sock.fileno())
@@ -397,7 +397,7 @@ def test_each_peer_gets_its_own_datagrams_and_is_answered() -> None:
                 assert [await first.read(), await first.read()] == [b"1a", b"1b"]
                 assert [await second.read(), await second.read()] == [b"2a", b"2b"]
                 for peer, sock in ((first, one), (second, other)):
-                    await peer.write(b"to %d" % (peer.peer.port or 0))
+                    await peer.write(b"to %d" % (peer.address.port or 0))
                     assert sock.recv(100) == b"to %d" % sock.getsockname()[1]
                 assert mail.reports == []
 
@@ -489,7 +489,7 @@ def test_a_full_queue_drops_what_comes_and_says_so(size: int, fit: int, monkeypa
                 peer = mail.peers[0]
                 while not mail.reports:
                     await mail.sent(far, bytes(size))
-                assert mail.reports == [Denied(peer=peer.peer, why="its queue is full, a datagram was dropped")]
+                assert mail.reports == [Denied(peer=peer.address, why="its queue is full, a datagram was dropped")]
                 waiting = len(peer.queue)
                 assert waiting == fit
                 assert [await peer.read() for _ in range(waiting)] == [bytes(size)] * waiting
@@ -525,7 +525,7 @@ def test_who_waits_for_a_datagram_learns_that_its_session_is_closed() -> None:
                 await mail.sent(far, b"one")
                 peer = mail.peers[0]
                 await peer.read()
-                reading = loop.spawn(peer.read(), Signal())
+                reading = loop.spawn(peer.read(), Condition())
                 await turns(loop, 3)
                 peer.close()
                 await turns(loop, 3)
@@ -597,7 +597,7 @@ def test_peers_that_wait_for_room_at_the_same_time_all_get_it(tmp_path: Path) ->
                 for sock in heard:
                     await mail.sent(sock, b"one")
                 words = [b"%d" % number for number in range(500)]
-                tasks = [loop.spawn(say(peer.write, words), Signal()) for peer in mail.peers]
+                tasks = [loop.spawn(say(peer.write, words), Condition()) for peer in mail.peers]
                 await turns(loop, 20)
                 assert not any(task.done for task in tasks)
                 while sum(map(len, heard.values())) < 2 * len(words):

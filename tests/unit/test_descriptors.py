@@ -52,7 +52,7 @@ async def main(loop):
     await process.input.write(b"ready")
     await process.output.read()
     print(*sorted(os.listdir(f"/proc/{process.pid}/fd")))
-    await process.dismiss()
+    await process.terminate()
 
 loop = Loop()
 loop.run(main(loop))

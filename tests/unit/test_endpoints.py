@@ -27,16 +27,16 @@ from conformance import (
 
 from pync.config import Program
 from pync.endpoints import child, shared_stdio
-from pync.endpoints.datagram_server import Mailroom, Peer
+from pync.endpoints.datagram_server import DatagramPeer, DatagramServer
 from pync.endpoints.datagrams import DatagramSocket
 from pync.endpoints.pacing import Delayed, Paced
 from pync.endpoints.shared_stdio import SharedStdin, SharedStdout
 from pync.endpoints.stdio import Discard, FileSource, Stdin, Stdout
 from pync.endpoints.streams import StreamSocket
 from pync.endpoints.wrappers import Chain
-from pync.errors import OutputError, OutputGone, PeerLost, PyncError
-from pync.events import address
-from pync.loop.tasks import Signal
+from pync.errors import OutputClosed, OutputError, PeerLost, PyncError
+from pync.events import as_address
+from pync.loop.tasks import Condition
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -82,7 +82,7 @@ async def stream(
     pair: Callable[[], tuple[socket.socket, socket.socket]], loop: Loop, scratch: Path
 ) -> AsyncIterator[Rig]:
     near, far = pair()
-    endpoint = StreamSocket(loop, near, address(far.getsockname()))
+    endpoint = StreamSocket(loop, near, as_address(far.getsockname()))
     with closing(endpoint), closing(FarSocket(loop, far)) as other:
         yield Rig(loop, other, endpoint, endpoint)
 
@@ -123,9 +123,9 @@ async def datagrams(host: str | None, loop: Loop, scratch: Path) -> AsyncIterato
 async def peer(host: str | None, loop: Loop, scratch: Path) -> AsyncIterator[Rig]:
     near, far = datagram_pair(host, scratch)
     near.setblocking(False)
-    peers: list[Peer] = []
-    mailroom = Mailroom(loop, print, lambda peer: not peers.append(peer))  # type: ignore[func-returns-value]
-    receiving = loop.spawn(mailroom.receive(near), Signal())
+    peers: list[DatagramPeer] = []
+    mailroom = DatagramServer(loop, print, lambda peer: not peers.append(peer))  # type: ignore[func-returns-value]
+    receiving = loop.spawn(mailroom.receive(near), Condition())
     other = FarSocket(loop, far, near.getsockname())
     await other.give(b"the first")
     while not peers:
@@ -136,7 +136,7 @@ async def peer(host: str | None, loop: Loop, scratch: Path) -> AsyncIterator[Rig
             yield Rig(loop, other, peers[0], peers[0])
         assert not mailroom.sessions
     finally:
-        await loop.dismiss(receiving)
+        await loop.cancel_and_wait(receiving)
         loop.forget(near.fileno())
         near.close()
 
@@ -242,10 +242,10 @@ OUT = SINK | Can.INHERITED
 KEPT = Can.WRITE | Can.COUNT  # by a file: it pushes nobody back, and a reader finds no end in it
 
 
-@kind("stdout, a pipe", OUT, Far, output_pipe, write_error=OutputGone)
-@kind("stdout, a FIFO", OUT, Far, output_fifo, write_error=OutputGone)
+@kind("stdout, a pipe", OUT, Far, output_pipe, write_error=OutputClosed)
+@kind("stdout, a FIFO", OUT, Far, output_fifo, write_error=OutputClosed)
 @kind("stdout, a terminal", OUT, Far, input_terminal, write_error=OutputError)
-@kind("stdout, a socket", OUT, Far, socket_ends, write_error=OutputGone)
+@kind("stdout, a socket", OUT, Far, socket_ends, write_error=OutputClosed)
 @kind("stdout, a regular file", KEPT, FarFile, partial(output_file, 0))
 @kind("stdout, a file opened for appending", KEPT, FarFile, partial(output_file, os.O_APPEND))
 @kind("stdout, /dev/null", Can.SWALLOW, Far, partial(device, "null"))
@@ -263,8 +263,8 @@ async def stdout(
         await sink.send_eof()
 
 
-@kind("stdout, another user's pipe", OUT, output_pipe, write_error=OutputGone)
-@kind("stdout, another user's pipe that does not block", OUT, partial(unblocked, output_pipe), write_error=OutputGone)
+@kind("stdout, another user's pipe", OUT, output_pipe, write_error=OutputClosed)
+@kind("stdout, another user's pipe that does not block", OUT, partial(unblocked, output_pipe), write_error=OutputClosed)
 @kind("stdout, another user's terminal", Can.INHERITED, input_terminal, write_error=OutputError)
 async def shared_stdout(ends: Callable[[Path], tuple[int, int]], loop: Loop, scratch: Path) -> AsyncIterator[Rig]:
     with nothing_opens_again():
@@ -296,7 +296,7 @@ async def program(filters: bool, loop: Loop, scratch: Path) -> AsyncIterator[Rig
         with closing(process), closing(Far(loop, reading, writing)) as other:
             yield Rig(loop, other, process.output, process.input)
     finally:
-        await process.dismiss()
+        await process.terminate()
     with pytest.raises(ChildProcessError):
         os.waitpid(process.pid, os.WNOHANG)
 
@@ -311,12 +311,12 @@ async def reader(loop: Loop, scratch: Path) -> AsyncIterator[Rig]:
             patch.setattr(shared_stdio, "STDIN", rig.given.fd)
             everybodys = SharedStdin(loop, rig.source)
             source = everybodys.join()
-            running = loop.spawn(everybodys.run(), Signal())
+            running = loop.spawn(everybodys.run(), Condition())
             try:
                 yield Rig(loop, rig.far, source)
             finally:
                 everybodys.leave(source)
-                await loop.dismiss(running)
+                await loop.cancel_and_wait(running)
 
 
 @kind("a client's view of a regular file", SOURCE & ~Can.WAIT)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from pync import config, errors, events
 from pync.config import Config, Ending, Frozen, Program
-from pync.errors import Interrupted, OutputError, OutputGone, PeerLost, ProgramError, PyncError, reason
-from pync.events import Address, Event, address
+from pync.errors import Interrupted, OutputClosed, OutputError, PeerLost, ProgramError, PyncError, reason
+from pync.events import Address, Event, as_address
 
 
 class Point(Frozen):
@@ -147,7 +147,7 @@ def test_an_address_reads_as_people_write_it(where: Address, text: str) -> None:
     ],
 )
 def test_a_name_is_an_address(name: object, known_as: Address) -> None:
-    assert address(name) == known_as
+    assert as_address(name) == known_as
 
 
 # Errors
@@ -189,7 +189,7 @@ def test_what_a_lost_peer_did_not_get_adds_up(kernel: int, flow: int, file: int)
 
 
 def test_an_output_that_is_gone_is_an_output_error() -> None:
-    assert issubclass(OutputGone, OutputError)
+    assert issubclass(OutputClosed, OutputError)
 
 
 def test_a_program_error_tells_not_found_from_not_executable() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pync.errors import InputError, PeerLost
-from pync.loop.tasks import Signal
+from pync.loop.tasks import Condition
 from pync.relay import flow as flow_module
 from pync.relay.flow import Flow
 from pync.relay.zerocopy import Unsuitable
@@ -120,9 +120,9 @@ def test_whenever_it_is_cut_off_what_was_moved_and_what_is_unsent_is_everything(
     async def main(loop: Loop) -> tuple[Flow, MemorySink]:
         sink = MemorySink(loop, *refusals)
         flow = Flow(loop, MemoryFile(loop, *mixed(chunks, [0.5] * 8), END), sink)
-        task = loop.spawn(flow.run(), Signal())
+        task = loop.spawn(flow.run(), Condition())
         await loop.sleep(moment)
-        await loop.dismiss(task)
+        await loop.cancel_and_wait(task)
         return flow, sink
 
     flow, sink = play(main)
@@ -206,7 +206,7 @@ def test_a_flow_waits_for_its_source_or_for_its_sink_and_knows_which() -> None:
 async def note(loop: Loop, flow: Flow, moments: list[float]) -> None:
     """Note when something happens, until the flow has ended."""
     while not flow.ended:
-        await loop.wait(flow.happened)
+        await loop.wait(flow.progress)
         moments.append(loop.clock() - 1000)
 
 

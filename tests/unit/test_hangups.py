@@ -13,16 +13,16 @@ from conformance import join, turns
 from doubles import play
 
 from pync.endpoints.hangups import Hangups
-from pync.loop.tasks import Signal
+from pync.loop.tasks import Condition
 
 if TYPE_CHECKING:
     from pync.loop.kernel import Loop
     from pync.loop.tasks import Task
 
 
-def watched(loop: Loop, hangups: Hangups, ours: socket.socket) -> tuple[Task, Signal]:
-    gone = Signal()
-    return loop.spawn(hangups.of(ours.fileno(), gone), Signal()), gone
+def watched(loop: Loop, hangups: Hangups, ours: socket.socket) -> tuple[Task, Condition]:
+    gone = Condition()
+    return loop.spawn(hangups.of(ours.fileno(), gone), Condition()), gone
 
 
 def test_a_connection_is_gone_when_both_ends_of_file_are_there_not_when_one_is() -> None:
@@ -55,7 +55,7 @@ def test_one_that_is_gone_already_is_told_of_at_once() -> None:
 
 
 async def hangups_of(loop: Loop, ours: socket.socket) -> None:
-    await Hangups(loop).of(ours.fileno(), Signal())
+    await Hangups(loop).of(ours.fileno(), Condition())
 
 
 def test_the_wait_ends_also_for_another_reason_and_leaves_nothing_behind() -> None:
@@ -66,11 +66,11 @@ def test_the_wait_ends_also_for_another_reason_and_leaves_nothing_behind() -> No
             for _ in range(2):
                 task, gone = watched(loop, hangups, ours)
                 await turns(loop, 3)
-                gone.fire()
+                gone.notify()
                 await join(loop, task)
                 cancelled, _ = watched(loop, hangups, ours)
                 await turns(loop, 3)
-                await loop.dismiss(cancelled)
+                await loop.cancel_and_wait(cancelled)
                 assert not hangups.watched
 
     play(main)
@@ -107,7 +107,7 @@ def test_where_there_is_no_epoll_only_the_other_reason_ends_the_wait(monkeypatch
                 theirs.close()
                 await turns(loop, 5)
                 assert not task.done
-                gone.fire()
+                gone.notify()
                 await join(loop, task)
 
     play(main)

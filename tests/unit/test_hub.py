@@ -12,21 +12,21 @@ from doubles import END, MemorySource, play
 from harness import PAYLOAD
 
 from pync.config import Config, Ending, Logs
-from pync.context import Run
+from pync.context import Context
 from pync.endpoints import CHUNK
 from pync.endpoints.client_queues import LOOK, PATIENCE, QUEUE
 from pync.endpoints.streams import Stream
 from pync.errors import InputError, OutputError, PeerLost, PyncError, TimedOut
 from pync.events import Address
-from pync.loop.tasks import Signal
+from pync.loop.tasks import Condition
 from pync.relay.log_files import LogFiles
-from pync.services.hub import Hub
+from pync.services.hub import HubService
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from pync.config import Hub as Kind
+    from pync.config import HubKind as Kind
     from pync.endpoints import Bytes
     from pync.loop.kernel import Loop
     from pync.loop.tasks import Task
@@ -40,7 +40,7 @@ class Person(Stream):
     def __init__(self, loop: Loop, *script: bytes | float | BaseException | None, host: str = "127.0.0.1") -> None:
         self.loop = loop
         self.words = MemorySource(loop, *script)
-        self.peer = Address(host=host, port=None if host.startswith("/") else 1)
+        self.address = Address(host=host, port=None if host.startswith("/") else 1)
         self.sock, self.other_end = socket.socketpair()
         self.got = bytearray()
         self.pieces: deque[int] = deque()  # the sizes of what it took
@@ -49,7 +49,7 @@ class Person(Stream):
         self.acknowledges = 0.0  # bytes for each second that pass without room for more
         self.broken: PeerLost | None = None
         self.end: PeerLost | None = None  # what is wrong with its end-of-file
-        self.changed = Signal()
+        self.changed = Condition()
         self.closed = self.aborted = False
         self.began = loop.clock()
 
@@ -65,13 +65,13 @@ class Person(Stream):
 
     def takes(self, more: float) -> None:
         self.room += more
-        self.changed.fire()
+        self.changed.notify()
 
     def breaks(self, error: PeerLost = RESET) -> None:
         """Its connection is broken: reading does not show it, writing does."""
         self.broken = error
         self.room = 0
-        self.changed.fire()
+        self.changed.notify()
 
     def hangs_up(self) -> None:
         self.other_end.close()
@@ -79,7 +79,7 @@ class Person(Stream):
     async def read(self) -> bytes | None:
         return await self.words.read()
 
-    def offer(self, data: Bytes) -> int:
+    def send_nowait(self, data: Bytes) -> int:
         assert not self.closed
         size = int(min(len(data), self.room))
         self.got += data[:size]
@@ -93,12 +93,12 @@ class Person(Stream):
             if self.broken:
                 raise self.broken
             await self.loop.wait(self.changed)
-        return self.offer(data)
+        return self.send_nowait(data)
 
     def unacknowledged(self) -> int:
         return int(self.held - self.acknowledges * (self.loop.clock() - self.began))
 
-    def ended_well(self) -> None:
+    def check_clean_end(self) -> None:
         if self.end:
             raise self.end
 
@@ -125,15 +125,15 @@ class Room:
         self.loop = loop
         facts = Config(mode="listen", ports=(0,), keep_open=True, hub=kind, **config)
         logs = LogFiles(facts.logs) if facts.logs != Logs() else None
-        self.hub = Hub(Run(loop, facts, lambda event: None, lambda event: True, logs), stdin)
-        self.running = loop.spawn(self.hub.run(), Signal())
+        self.hub = HubService(Context(loop, facts, lambda event: None, lambda event: True, logs), stdin)
+        self.running = loop.spawn(self.hub.run(), Condition())
         self.people: list[Person] = []
         self.sessions: list[Task] = []
 
     async def enters(self, *script: bytes | float | BaseException | None, host: str = "127.0.0.1") -> Person:
         person = Person(self.loop, *script, host=host)
         self.people.append(person)
-        self.sessions.append(self.loop.spawn(self.hub.session(person), Signal()))
+        self.sessions.append(self.loop.spawn(self.hub.session(person), Condition()))
         await self.settle()
         return person
 
@@ -158,7 +158,7 @@ class Room:
 
     async def over(self) -> None:
         """Everybody's descriptors are closed."""
-        await self.loop.dismiss(self.running, *self.sessions)
+        await self.loop.cancel_and_wait(self.running, *self.sessions)
         assert all(person.closed for person in self.people)
 
 
@@ -597,7 +597,7 @@ def test_announcements_alone_do_not_fill_a_queue_for_ever() -> None:
         while not hub.queues.full:
             next(iter(hub.members)).put(bytes(CHUNK))  # as thousands who come and go would
         start = loop.clock()
-        room.sessions.append(loop.spawn(hub.session(newcomer := Person(loop)), Signal()))
+        room.sessions.append(loop.spawn(hub.session(newcomer := Person(loop)), Condition()))
         room.people.append(newcomer)
         assert isinstance(await room.ends(stuck), PeerLost)
         assert loop.clock() - start == pytest.approx(PATIENCE)

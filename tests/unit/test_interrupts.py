@@ -14,7 +14,7 @@ from pync.endpoints.child import exit_status
 from pync.errors import Interrupted
 from pync.loop.kernel import Loop
 from pync.loop.os_signals import STOPPING
-from pync.loop.tasks import Cancelled, Signal
+from pync.loop.tasks import Cancelled, Condition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ def wakeup_fd() -> int:
 
 
 async def forever(loop: Loop) -> None:
-    await loop.wait(Signal())
+    await loop.wait(Condition())
 
 
 every_stop = pytest.mark.parametrize("signum", STOPPING, ids=lambda signum: signal.Signals(signum).name)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from pync.endpoints.child import exit_status
 from pync.loop.kernel import Loop
-from pync.loop.tasks import Cancelled, Signal, Task
+from pync.loop.tasks import Cancelled, Condition, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 async def forever(loop: Loop) -> None:
-    await loop.wait(Signal())
+    await loop.wait(Condition())
 
 
 async def value(result: int) -> int:
@@ -158,7 +158,7 @@ def test_reader_and_writer_of_one_descriptor_are_told_apart() -> None:
     async def main(loop: Loop) -> None:
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            reader = loop.spawn(read(loop, ours), Signal())
+            reader = loop.spawn(read(loop, ours), Condition())
             assert await loop.writable(ours.fileno())
             told.append("write")
             assert not reader.done
@@ -201,14 +201,14 @@ def test_a_wait_that_ended_leaves_no_alarm_behind() -> None:
     clock = Clock()
 
     async def main(loop: Loop) -> None:
-        signal = Signal()
+        signal = Condition()
         loop.spawn(pulse(loop, signal))
         assert await loop.wait(signal, loop.clock() + 100) is True
         assert await loop.wait(signal, loop.clock() + 5) is False  # not the alarm of the first wait
 
-    async def pulse(loop: Loop, signal: Signal) -> None:
+    async def pulse(loop: Loop, signal: Condition) -> None:
         await loop.sleep(98)
-        signal.fire()
+        signal.notify()
 
     play(main, clock)
     assert clock.now == 1103
@@ -266,7 +266,7 @@ def test_a_step_waits_for_its_event() -> None:
 
     async def main(loop: Loop) -> float:
         with pipe() as (reading, writing):
-            task = loop.spawn(loop.readable(reading, repeat=taker(reading, [], 2)), Signal())
+            task = loop.spawn(loop.readable(reading, repeat=taker(reading, [], 2)), Condition())
             for _ in range(2):
                 await loop.sleep(3)
                 assert not task.done
@@ -289,11 +289,11 @@ def test_between_two_steps_the_others_have_their_turn() -> None:
                 os.read(reading, 1)
                 return len(steps) < 6
 
-            task = loop.spawn(loop.readable(reading, repeat=step), Signal())
+            task = loop.spawn(loop.readable(reading, repeat=step), Condition())
             for _ in range(4):
                 await loop.sleep(0)
                 steps.append("turn")
-            await loop.dismiss(task)
+            await loop.cancel_and_wait(task)
 
     play(main)
     assert steps == ["turn", "step", "turn", "step", "turn", "step", "turn"]
@@ -325,7 +325,7 @@ def test_a_cancelled_task_s_step_is_never_called_again(turns: int, writes_last: 
     async def main(loop: Loop) -> None:
         taken: list[bytes] = []
         with pipe() as (reading, writing):
-            task = loop.spawn(loop.readable(reading, repeat=taker(reading, taken, 99)), Signal())
+            task = loop.spawn(loop.readable(reading, repeat=taker(reading, taken, 99)), Condition())
             await loop.sleep(0)
             if not writes_last:
                 os.write(writing, b"abcdef")
@@ -369,13 +369,13 @@ def test_a_step_can_have_another_task_cancelled_whose_event_is_there_too() -> No
                 tasks[rival].cancel()
                 return True
 
-            tasks["a"] = loop.spawn(loop.readable(one, repeat=lambda: step("a", "b")), Signal())
-            tasks["b"] = loop.spawn(loop.readable(other, repeat=lambda: step("b", "a")), Signal())
+            tasks["a"] = loop.spawn(loop.readable(one, repeat=lambda: step("a", "b")), Condition())
+            tasks["b"] = loop.spawn(loop.readable(other, repeat=lambda: step("b", "a")), Condition())
             await loop.sleep(0)
             os.write(into_one, b"x")
             os.write(into_other, b"x")
             await loop.sleep(0)
-            await loop.dismiss(*tasks.values())
+            await loop.cancel_and_wait(*tasks.values())
 
     play(main)
     assert calls in (["a"], ["b"]), "whichever came first has silenced the other"
@@ -392,7 +392,7 @@ def test_a_step_that_cancels_its_own_task_is_the_last() -> None:
                 task.cancel()
                 return True
 
-            task = loop.spawn(loop.readable(reading, repeat=step), Signal())
+            task = loop.spawn(loop.readable(reading, repeat=step), Condition())
             for _ in range(4):
                 await loop.sleep(0)
             assert len(calls) == 1 and isinstance(task.error, Cancelled)
@@ -418,7 +418,7 @@ def test_a_second_task_is_an_error_also_where_the_first_repeats(second: Callable
     async def main(loop: Loop) -> None:
         taken: list[bytes] = []
         with pipe() as (reading, writing):
-            first = loop.spawn(loop.readable(reading, repeat=taker(reading, taken, 1)), Signal())
+            first = loop.spawn(loop.readable(reading, repeat=taker(reading, taken, 1)), Condition())
             await loop.sleep(0)
             with pytest.raises(RuntimeError, match="two tasks wait for the same event"):
                 await loop.readable(reading, repeat=second)
@@ -457,12 +457,12 @@ def test_a_second_task_at_the_same_event_of_a_descriptor_is_an_error(event: str)
         with ours, theirs:
             fill(ours)
             wait = getattr(loop, event)
-            first = loop.spawn(wait(ours.fileno()), Signal())
+            first = loop.spawn(wait(ours.fileno()), Condition())
             await loop.sleep(0)
             with pytest.raises(RuntimeError, match=f"two tasks wait for the same event of descriptor {ours.fileno()}"):
                 await wait(ours.fileno())
             assert not first.done, "the one that was there first is not disturbed"
-            await loop.dismiss(first)
+            await loop.cancel_and_wait(first)
             assert await wait(ours.fileno(), loop.clock() + 1) is False, "and when it has left there is room"
 
     play(main)
@@ -596,10 +596,10 @@ def test_forgetting_what_nobody_watches_changes_nothing() -> None:
 def test_a_waiter_whose_descriptor_was_forgotten_can_be_cancelled() -> None:
     async def main(loop: Loop) -> None:
         with pipe() as (reading, writing):
-            waiter = loop.spawn(loop.readable(reading), Signal())
+            waiter = loop.spawn(loop.readable(reading), Condition())
             await loop.sleep(0)
             loop.forget(reading)
-            await loop.dismiss(waiter)
+            await loop.cancel_and_wait(waiter)
             os.write(writing, b"x")
             assert await loop.readable(reading), "the place is free again"
 
@@ -652,21 +652,21 @@ def test_a_descriptor_that_is_none_is_the_waiter_s_error() -> None:
 
 def test_a_signal_wakes_all_who_wait_now() -> None:
     async def main(loop: Loop) -> list[bool]:
-        signal = Signal()
-        loop.spawn(fire(loop, signal))
+        signal = Condition()
+        loop.spawn(notify(loop, signal))
         return await loop.together(*(loop.wait(signal) for _ in range(3)))
 
-    async def fire(loop: Loop, signal: Signal) -> None:
+    async def notify(loop: Loop, signal: Condition) -> None:
         await loop.sleep(1)
-        signal.fire()
+        signal.notify()
 
     assert play(main) == [True, True, True]
 
 
 def test_a_signal_that_fired_before_is_not_remembered() -> None:
     async def main(loop: Loop) -> bool:
-        signal = Signal()
-        signal.fire()
+        signal = Condition()
+        signal.notify()
         return await loop.wait(signal, loop.clock() + 1)
 
     assert play(main) is False
@@ -674,12 +674,12 @@ def test_a_signal_that_fired_before_is_not_remembered() -> None:
 
 def test_a_wait_that_is_over_is_not_told_of_later_signals() -> None:
     async def main(loop: Loop) -> None:
-        signal = Signal()
+        signal = Condition()
         assert not await loop.wait(signal, loop.clock() + 1)
         assert not signal.waiting
-        cancelled = loop.spawn(loop.wait(signal), Signal())
+        cancelled = loop.spawn(loop.wait(signal), Condition())
         await loop.sleep(0)
-        await loop.dismiss(cancelled)
+        await loop.cancel_and_wait(cancelled)
         assert not signal.waiting
 
     play(main)
@@ -709,9 +709,9 @@ def test_a_cancelled_task_gets_it_where_it_waits_and_cleans_up() -> None:
             steps.append("cleaned up")
 
     async def main(loop: Loop) -> None:
-        task = loop.spawn(work(loop), Signal())
+        task = loop.spawn(work(loop), Condition())
         await loop.sleep(1)
-        await loop.dismiss(task)
+        await loop.cancel_and_wait(task)
         assert task.done
         with pytest.raises(Cancelled):
             task.result()
@@ -724,18 +724,18 @@ def test_a_cancelled_task_gets_it_where_it_waits_and_cleans_up() -> None:
 def test_a_task_cancelled_while_it_is_queued_does_not_go_on() -> None:
     steps: list[object] = []
 
-    async def work(loop: Loop, signal: Signal) -> None:
+    async def work(loop: Loop, signal: Condition) -> None:
         try:
             steps.append(await loop.wait(signal))
         finally:
             steps.append("cleaned up")
 
     async def main(loop: Loop) -> None:
-        signal = Signal()
-        task = loop.spawn(work(loop, signal), Signal())
+        signal = Condition()
+        task = loop.spawn(work(loop, signal), Condition())
         await loop.sleep(0)
-        signal.fire()  # from here on it is queued to go on
-        await loop.dismiss(task)
+        signal.notify()  # from here on it is queued to go on
+        await loop.cancel_and_wait(task)
 
     play(main)
     assert steps == ["cleaned up"]
@@ -749,8 +749,8 @@ def test_a_task_cancelled_before_its_first_step_never_begins() -> None:
         steps.append("began")
 
     async def main(loop: Loop) -> None:
-        task = loop.spawn(work(), Signal())
-        await loop.dismiss(task)
+        task = loop.spawn(work(), Condition())
+        await loop.cancel_and_wait(task)
         assert task.done
 
     play(main)
@@ -760,10 +760,10 @@ def test_a_task_cancelled_before_its_first_step_never_begins() -> None:
 
 def test_a_task_that_is_done_cannot_be_cancelled() -> None:
     async def main(loop: Loop) -> object:
-        task = loop.spawn(value(7), Signal())
+        task = loop.spawn(value(7), Condition())
         await loop.sleep(0)
         task.cancel()
-        await loop.dismiss(task)
+        await loop.cancel_and_wait(task)
         return task.result()
 
     assert play(main) == 7
@@ -771,7 +771,7 @@ def test_a_task_that_is_done_cannot_be_cancelled() -> None:
 
 def test_a_task_is_cancelled_with_the_exception_it_is_given() -> None:
     async def main(loop: Loop) -> None:
-        task = loop.spawn(forever(loop), Signal())
+        task = loop.spawn(forever(loop), Condition())
         await loop.sleep(0)
         task.cancel(KeyError("mine"))
         while not task.done:
@@ -792,7 +792,7 @@ def test_a_task_that_cancels_itself_is_stopped_at_its_next_wait() -> None:
             await loop.sleep(1000)
             steps.append("never")
 
-        task = loop.spawn(work(), Signal())
+        task = loop.spawn(work(), Condition())
         while not task.done:
             await loop.wait(task.ended)
 
@@ -809,9 +809,9 @@ def test_being_cancelled_is_not_an_exception_that_something_swallows_by_accident
 def test_a_cancelled_wait_for_a_descriptor_leaves_its_place_free() -> None:
     async def main(loop: Loop) -> bool:
         with pipe() as (reading, writing):
-            task = loop.spawn(loop.readable(reading), Signal())
+            task = loop.spawn(loop.readable(reading), Condition())
             await loop.sleep(0)
-            await loop.dismiss(task)
+            await loop.cancel_and_wait(task)
             os.write(writing, b"x")
             return await loop.readable(reading)
 
@@ -882,9 +882,9 @@ def test_who_is_cancelled_while_it_waits_for_others_cancels_them_and_waits_for_t
             "first": lambda: loop.first(slow(loop, 1), slow(loop, 2)),
             "within": lambda: loop.together(loop.within(100, slow(loop, 1)), loop.within(None, slow(loop, 2))),
         }
-        task = loop.spawn(works[way](), Signal())
+        task = loop.spawn(works[way](), Condition())
         await loop.sleep(1)
-        await loop.dismiss(task)
+        await loop.cancel_and_wait(task)
         assert sorted(cleaned) == [1, 2]
 
     play(main)
@@ -950,26 +950,26 @@ def test_dismissing_waits_for_the_clean_up_even_of_those_who_fail_in_it() -> Non
             raise KeyError("in the clean-up")
 
     async def main(loop: Loop) -> None:
-        task = loop.spawn(stubborn(loop), Signal())
+        task = loop.spawn(stubborn(loop), Condition())
         await loop.sleep(0)
-        await loop.dismiss(task)
+        await loop.cancel_and_wait(task)
         assert isinstance(task.error, KeyError)
 
     play(main)
 
 
 def test_tasks_that_keep_each_other_awake_do_not_keep_the_others_waiting() -> None:
-    async def echo(loop: Loop, heard: Signal, said: Signal) -> None:
+    async def echo(loop: Loop, heard: Condition, said: Condition) -> None:
         while True:
             await loop.wait(heard)
-            said.fire()
+            said.notify()
 
     async def main(loop: Loop) -> bool:
-        ping, pong = Signal(), Signal()
+        ping, pong = Condition(), Condition()
         loop.spawn(echo(loop, ping, pong))
         loop.spawn(echo(loop, pong, ping))
         await loop.sleep(0)
-        ping.fire()
+        ping.notify()
         with pipe() as (reading, writing):
             os.write(writing, b"x")
             return await loop.readable(reading)
@@ -993,7 +993,7 @@ def test_a_failing_task_that_nobody_waits_for_fails_the_run_and_all_clean_up() -
     async def main(loop: Loop) -> None:
         try:
             loop.spawn(session(loop, "owned by nobody"))
-            loop.spawn(session(loop, "owned by main"), Signal())
+            loop.spawn(session(loop, "owned by main"), Condition())
             loop.spawn(after(loop, 1, error=KeyError("background")))
             await forever(loop)
         finally:
@@ -1045,7 +1045,7 @@ def test_the_first_failure_is_the_one_that_is_raised() -> None:
 
 def test_a_failure_that_somebody_waits_for_is_that_one_s_alone() -> None:
     async def main(loop: Loop) -> str:
-        task = loop.spawn(fail(KeyError()), Signal())
+        task = loop.spawn(fail(KeyError()), Condition())
         await loop.sleep(1)
         return type(task.error).__name__
 
@@ -1056,7 +1056,7 @@ def test_a_task_that_was_cancelled_does_not_fail_the_run() -> None:
     async def main(loop: Loop) -> int:
         task = loop.spawn(forever(loop))
         await loop.sleep(0)
-        await loop.dismiss(task)
+        await loop.cancel_and_wait(task)
         return 1
 
     assert play(main) == 1
@@ -1100,7 +1100,7 @@ def test_whoever_is_cancelled_whenever_every_task_that_began_cleans_up_once(
             cleaned.append(number)
 
     async def main(loop: Loop) -> None:
-        tasks = [loop.spawn(work(loop, number, *item[:2]), Signal()) for number, item in enumerate(plan)]
+        tasks = [loop.spawn(work(loop, number, *item[:2]), Condition()) for number, item in enumerate(plan)]
         for moment in range(6):
             for task, (_, _, cancelled) in zip(tasks, plan, strict=True):
                 if cancelled == moment or cancelled + 1 == moment:
@@ -1202,9 +1202,9 @@ def test_a_cancelled_wait_for_a_child_keeps_no_descriptor_and_can_be_repeated(
     child = spawn("kill -STOP $$")
 
     async def main() -> int:
-        waiting = loop.spawn(exit_status(loop, child), Signal())
+        waiting = loop.spawn(exit_status(loop, child), Condition())
         await loop.sleep(0)
-        await loop.dismiss(waiting)
+        await loop.cancel_and_wait(waiting)
         os.kill(child, signal.SIGKILL)
         return await exit_status(loop, child)
 

@@ -35,7 +35,7 @@ from pync.events import (
     SessionFailed,
 )
 from pync.faces.native import face as native
-from pync.faces.native.messages import Words, say
+from pync.faces.native.messages import Messages, say
 from pync.faces.native.options import HINTS, TABLE
 from pync.faces.option_table import read
 
@@ -262,7 +262,7 @@ def test_an_event_is_said_from_its_verbosity_on(
     event: Event, verbosity: int, line: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for given in range(4):
-        Words(CONNECT.but(verbosity=given)).report(event)
+        Messages(CONNECT.but(verbosity=given)).report(event)
         assert capfd.readouterr() == ("", f"{line}\n" if given >= verbosity else "")
 
 
@@ -291,12 +291,12 @@ def test_an_event_is_said_from_its_verbosity_on(
 def test_an_event_is_said_in_the_words_of_its_kind_of_socket(
     config: Config, event: Event, line: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    Words(config.but(verbosity=1)).report(event)
+    Messages(config.but(verbosity=1)).report(event)
     assert capfd.readouterr().err == f"{line}\n"
 
 
 def test_an_event_without_words_is_a_bug() -> None:
-    words = Words(CONNECT.but(verbosity=1))
+    words = Messages(CONNECT.but(verbosity=1))
     with pytest.raises(TypeError):
         words.report(Event())
 
@@ -460,7 +460,7 @@ def test_a_stdout_that_nobody_reads_is_a_quiet_end_by_sigpipe() -> None:
         ("raise Interrupted(signal.SIGINT)", signal.SIGINT),
         ("raise Interrupted(signal.SIGTERM)", signal.SIGTERM),
         ("raise Interrupted(signal.SIGHUP)", signal.SIGHUP),
-        ("raise OutputGone('writing stdout', 'Broken pipe')", signal.SIGPIPE),
+        ("raise OutputClosed('writing stdout', 'Broken pipe')", signal.SIGPIPE),
         ("raise KeyboardInterrupt", signal.SIGINT),
     ],
 )

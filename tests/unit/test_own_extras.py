@@ -8,9 +8,9 @@ import pytest
 
 from pync.config import ServeProxy, Target, Tls
 from pync.errors import UsageError
-from pync.events import Address, CertificateMade, OpenProxy, Secured
+from pync.events import Address, CertificateMade, OpenProxy, TlsEstablished
 from pync.faces.native import face
-from pync.faces.native.messages import Words
+from pync.faces.native.messages import Messages
 from pync.faces.native.options import EXTRAS, HINTS, TABLE
 from pync.faces.option_table import every, read
 
@@ -206,7 +206,7 @@ def test_a_command_line_is_refused(line: str, why: str) -> None:
 # -- Words
 
 PEER = Address(host="192.0.2.1", port=443)
-SECURED = Secured(peer=PEER, protocol="TLSv1.3", cipher="AES", alpn=None, certificate=None)
+SECURED = TlsEstablished(peer=PEER, protocol="TLSv1.3", cipher="AES", alpn=None, certificate=None)
 
 
 @pytest.mark.parametrize(
@@ -227,10 +227,10 @@ SECURED = Secured(peer=PEER, protocol="TLSv1.3", cipher="AES", alpn=None, certif
     ],
 )
 def test_an_event_is_one_line(event: Event, verbosity: int, line: str, capfd: pytest.CaptureFixture[str]) -> None:
-    Words(asked("h 1").but(verbosity=verbosity)).report(event)
+    Messages(asked("h 1").but(verbosity=verbosity)).report(event)
     assert capfd.readouterr() == ("", f"{line}\n")
 
 
 def test_a_handshake_is_told_only_with_v(capfd: pytest.CaptureFixture[str]) -> None:
-    Words(asked("h 1")).report(SECURED)
+    Messages(asked("h 1")).report(SECURED)
     assert capfd.readouterr() == ("", "")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pync.endpoints.pacing import Delayed, Paced
 from pync.endpoints.stdio import Stdin
-from pync.endpoints.wrappers import Chain, Remembered
+from pync.endpoints.wrappers import Chain, Replayable
 
 if TYPE_CHECKING:
     from pync.endpoints import Source
@@ -128,7 +128,7 @@ def test_what_must_see_the_bytes_has_no_descriptor() -> None:
         with pipe() as (reading, _):
             rest = Stdin(loop, reading)
             assert rest.raw() is not None
-            for wrapped in (Chain([b"a"], rest), Paced(loop, rest, 1.0), Delayed(loop, rest, 1.0), Remembered(rest)):
+            for wrapped in (Chain([b"a"], rest), Paced(loop, rest, 1.0), Delayed(loop, rest, 1.0), Replayable(rest)):
                 assert wrapped.raw() is None
             loop.forget(rest.fd)
 

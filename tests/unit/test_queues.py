@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pync.endpoints.client_queues import LOOK, PATIENCE, PIECES, QUEUE, Queue, Queues
-from pync.loop.tasks import Signal
+from pync.loop.tasks import Condition
 
 if TYPE_CHECKING:
     from pync.loop.kernel import Loop
@@ -72,7 +72,7 @@ def test_room_is_waited_for_until_the_last_is_full_no_more() -> None:
         await queues.room()  # full is what holds more than that
         for queue in ours:
             queue.put(b"x")
-        waiting = loop.spawn(queues.room(), Signal())
+        waiting = loop.spawn(queues.room(), Condition())
         for queue in ours:
             await turns(loop, 3)
             assert not waiting.done
@@ -103,7 +103,7 @@ def test_who_leaves_is_waited_for_no_longer() -> None:
         queues = Queues(loop)
         queue = Watched(queues)
         queue.put(bytes(QUEUE + 1))
-        waiting = loop.spawn(queues.room(), Signal())
+        waiting = loop.spawn(queues.room(), Condition())
         await turns(loop, 3)
         queues.discard(queue)
         queues.discard(queue)

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from pync.config import Ending
 from pync.endpoints.pacing import Delayed, Paced
-from pync.errors import InputError, OutputError, OutputGone, PeerLost, TimedOut
-from pync.loop.tasks import Signal
+from pync.errors import InputError, OutputClosed, OutputError, PeerLost, TimedOut
+from pync.loop.tasks import Condition
 from pync.relay.flow import Flow
-from pync.relay.rules import Conversation, Relay, Service
+from pync.relay.rules import Conversation, ProgramRelay, Relay
 from pync.stages.telnet import Telnet, TelnetEscape
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ class Ends:
         self.telnet = Telnet() if telnet else None
         speech: Source = Paced(loop, self.said, pace) if pace else self.said
         hearing: Source = Delayed(loop, self.heard, delay) if delay else self.heard
-        self.outward = Flow(loop, speech, self.sent, [TelnetEscape()] if telnet else [])
-        self.inward = Flow(loop, hearing, self.shown, [self.telnet] if self.telnet else [], ending.receive_limit)
+        self.sending = Flow(loop, speech, self.sent, [TelnetEscape()] if telnet else [])
+        self.receiving = Flow(loop, hearing, self.shown, [self.telnet] if self.telnet else [], ending.receive_limit)
 
 
 class Over:
@@ -139,8 +139,8 @@ def converse(
 
         return ends, Conversation(
             loop,
-            ends.outward,
-            ends.inward,
+            ends.sending,
+            ends.receiving,
             ending,
             ends.telnet,
             gone=None if gone is None else is_gone,
@@ -171,7 +171,9 @@ def serve(
             await MemorySource(loop, *(lost or ())).read()
 
         watch = None if lost is None else is_lost
-        relay = Service(loop, ends.outward, ends.inward, ending, ends.telnet, program_ended=life.read, lost=watch)
+        relay = ProgramRelay(
+            loop, ends.sending, ends.receiving, ending, ends.telnet, program_ended=life.read, lost=watch
+        )
         return ends, relay
 
     return relayed(make)
@@ -537,7 +539,7 @@ def test_who_does_not_listen_hears_nobody_out_and_datagrams_have_no_more_to_tell
     [
         ([b"a", 2.0, InputError("reading stdin", "Input/output error")], [], InputError),
         ([b"a"], [2.0, OutputError("writing stdout", "No space left on device")], OutputError),
-        ([b"a"], [2.0, OutputGone("writing stdout", "Broken pipe")], OutputGone),
+        ([b"a"], [2.0, OutputClosed("writing stdout", "Broken pipe")], OutputClosed),
     ],
 )
 def test_an_error_of_our_own_ends_the_conversation_as_it_is(stdin: Said, shown: Room, error: type[Exception]) -> None:
@@ -568,7 +570,7 @@ class Life:
     async def end(self) -> None:
         self.watched += 1
         try:
-            await self.loop.wait(Signal())
+            await self.loop.wait(Condition())
         finally:
             self.watched -= 1
 
@@ -578,7 +580,7 @@ class Life:
 def test_when_a_conversation_is_over_nothing_of_it_goes_on(stdin: Said, peer: Said) -> None:
     async def main(loop: Loop) -> None:
         ends, life = Ends(loop, stdin, peer, Ending(idle_timeout=100.0)), Life(loop)
-        relay = Conversation(loop, ends.outward, ends.inward, Ending(idle_timeout=100.0), gone=life.end)
+        relay = Conversation(loop, ends.sending, ends.receiving, Ending(idle_timeout=100.0), gone=life.end)
         await check_nothing_goes_on(loop, relay, ends, life)
 
     play(main)
@@ -590,7 +592,7 @@ def test_when_a_program_s_session_is_over_nothing_of_it_goes_on(output: Said, pe
     async def main(loop: Loop) -> None:
         ends, life = Ends(loop, output, peer, Ending()), Life(loop)
         await check_nothing_goes_on(
-            loop, Service(loop, ends.outward, ends.inward, Ending(), program_ended=life.end), ends, life
+            loop, ProgramRelay(loop, ends.sending, ends.receiving, Ending(), program_ended=life.end), ends, life
         )
 
     play(main)
@@ -779,34 +781,34 @@ def test_a_conversation_ends_when_the_rules_say_and_never_before(
     stdin: Said, peer: Said, sent: Room, shown: Room, ending: Ending, gone: Said | None, facts: dict[str, bool]
 ) -> None:
     over = converse(stdin, peer, ending, gone=gone, sent=sent, shown=shown, **facts)
-    outward = Half(over.ends.said, over.ends.sent)
-    inward = Half(over.ends.heard, over.ends.shown, ending.receive_limit)
+    sending = Half(over.ends.said, over.ends.sent)
+    receiving = Half(over.ends.heard, over.ends.shown, ending.receive_limit)
     end = INFINITE if over.seconds is None else over.seconds
 
-    assert outward.said.startswith(over.sent) and inward.said.startswith(over.shown), "every byte, once, in order"
-    check_closed(over.closed, inward, end)
-    spoken = check_half_closed(over.half_closed, outward, inward, ending, gone, facts, end)
-    earliest, latest = over_at(outward, inward, ending, gone, facts, spoken)
+    assert sending.said.startswith(over.sent) and receiving.said.startswith(over.shown), "every byte, once, in order"
+    check_closed(over.closed, receiving, end)
+    spoken = check_half_closed(over.half_closed, sending, receiving, ending, gone, facts, end)
+    earliest, latest = over_at(sending, receiving, ending, gone, facts, spoken)
     event(f"{type(over.error).__name__ if over.error else 'over' if over.seconds is not None else 'goes on'}")
 
-    first, last = broken_at(outward, inward, gone, facts, spoken)
+    first, last = broken_at(sending, receiving, gone, facts, spoken)
     assert end <= min(last, latest), "it is over as soon as it may be"
     assert (first if over.error else earliest) <= end, "it is over too soon"
-    assert over.error or not any(moment < end for moment in outward.unwritable), "what broke is told"
+    assert over.error or not any(moment < end for moment in sending.unwritable), "what broke is told"
     if isinstance(over.error, PeerLost):
-        assert over.error.unsent == len(outward.said) - len(over.sent)
+        assert over.error.unsent == len(sending.said) - len(over.sent)
 
 
-def check_closed(closed: list[float], inward: Half, end: float) -> None:
+def check_closed(closed: list[float], receiving: Half, end: float) -> None:
     """Our stdout is closed when the peer has ended and all is written, once."""
-    assert closed in ([inward.over], []), "stdout is closed in its place"
-    assert closed or end <= inward.over, "stdout is closed at all"
+    assert closed in ([receiving.over], []), "stdout is closed in its place"
+    assert closed or end <= receiving.over, "stdout is closed at all"
 
 
 def check_half_closed(
     half_closed: list[float],
-    outward: Half,
-    inward: Half,
+    sending: Half,
+    receiving: Half,
     ending: Ending,
     gone: Said | None,
     facts: dict[str, bool],
@@ -815,11 +817,11 @@ def check_half_closed(
     """The half-close comes once, in its place: when we have spoken, which is answered (unless only that is over)."""
     if not ending.half_close:
         assert half_closed == []
-        return outward.over
-    bounds = (outward.over, outward.over)
+        return sending.over
+    bounds = (sending.over, sending.over)
     asked = ending.at_once or ending.quit_after is not None or not facts.get("listens", True)
-    if not outward.reads and not asked and gone is not None and outward.over < INFINITE:
-        bounds = inward.silent(outward.over)
+    if not sending.reads and not asked and gone is not None and sending.over < INFINITE:
+        bounds = receiving.silent(sending.over)
     assert len(half_closed) <= 1
     assert all(bounds[0] <= moment <= bounds[1] for moment in half_closed), "the half-close is in its place"
     assert half_closed or end <= bounds[1], "the half-close comes at all"
@@ -827,43 +829,43 @@ def check_half_closed(
 
 
 def over_at(
-    outward: Half, inward: Half, ending: Ending, gone: Said | None, facts: dict[str, bool], spoken: float
+    sending: Half, receiving: Half, ending: Ending, gone: Said | None, facts: dict[str, bool], spoken: float
 ) -> tuple[float, float]:
     """When the conversation is over by rules 1 to 4, if nothing breaks."""
-    both = max(inward.over, spoken)
+    both = max(receiving.over, spoken)
     bounds = [(both, both)]
     if not facts.get("listens", True):
         bounds.append((spoken, spoken))
     if ending.quit_after is not None:
         bounds.append((spoken + ending.quit_after,) * 2)
-    if gone is None and facts.get("client", True) and inward.reads:
-        bounds.append(inward.silent(max(spoken, inward.reads[0])))
-    bounds += [stdin_over(outward, inward, ending, gone, facts)]
+    if gone is None and facts.get("client", True) and receiving.reads:
+        bounds.append(receiving.silent(max(spoken, receiving.reads[0])))
+    bounds += [stdin_over(sending, receiving, ending, gone, facts)]
     return min(low for low, _ in bounds), min(high for _, high in bounds)
 
 
 def stdin_over(
-    outward: Half, inward: Half, ending: Ending, gone: Said | None, facts: dict[str, bool]
+    sending: Half, receiving: Half, ending: Ending, gone: Said | None, facts: dict[str, bool]
 ) -> tuple[float, float]:
     """When, after the peer's end, stdin may have nothing more to say."""
-    limited = ending.receive_limit is not None and len(inward.reads) == ending.receive_limit
+    limited = ending.receive_limit is not None and len(receiving.reads) == ending.receive_limit
     if not facts.get("speaks", True) or facts.get("terminal", False) or limited or gone is None:
-        return inward.over, inward.over
-    if inward.reads:
-        return outward.silent(inward.over)
-    well = inward.over + float(gone[0] or 0) if gone and gone[-1] is END and isinstance(gone[0], float) else INFINITE
+        return receiving.over, receiving.over
+    if receiving.reads:
+        return sending.silent(receiving.over)
+    well = receiving.over + float(gone[0] or 0) if gone and gone[-1] is END and isinstance(gone[0], float) else INFINITE
     return well, well
 
 
 def broken_at(
-    outward: Half, inward: Half, gone: Said | None, facts: dict[str, bool], spoken: float
+    sending: Half, receiving: Half, gone: Said | None, facts: dict[str, bool], spoken: float
 ) -> tuple[float, float]:
     """When it is broken, by rule 6; who does not take our bytes any more is heard out first."""
-    moments = [*outward.unreadable, *inward.unreadable, *inward.unwritable, INFINITE]
-    watched = facts.get("speaks", True) and not facts.get("terminal", False) and not inward.reads
-    if watched and inward.over < spoken and gone and gone[-1] is RESET:
-        moments.append(inward.over + 1.0)
+    moments = [*sending.unreadable, *receiving.unreadable, *receiving.unwritable, INFINITE]
+    watched = facts.get("speaks", True) and not facts.get("terminal", False) and not receiving.reads
+    if watched and receiving.over < spoken and gone and gone[-1] is RESET:
+        moments.append(receiving.over + 1.0)
     bounds = [(min(moments),) * 2]
     heard_out = facts.get("listens", True) and gone is not None
-    bounds += [inward.silent(moment) if heard_out else (moment, moment) for moment in outward.unwritable]
+    bounds += [receiving.silent(moment) if heard_out else (moment, moment) for moment in sending.unwritable]
     return min(low for low, _ in bounds), min(high for _, high in bounds)

@@ -16,8 +16,8 @@ from pync.endpoints import CHUNK, shared_stdio
 from pync.endpoints.client_queues import PATIENCE, QUEUE
 from pync.endpoints.shared_stdio import LONGEST_LINE, Reader, SharedStdin, SharedStdout
 from pync.endpoints.stdio import Stdin
-from pync.errors import InputError, OutputGone
-from pync.loop.tasks import Signal
+from pync.errors import InputError, OutputClosed
+from pync.loop.tasks import Condition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ def joined(everybodys: SharedStdin) -> Reader:
 def started(loop: Loop, *script: bytes | float | BaseException | None) -> tuple[SharedStdin, Task]:
     """A shared stdin that says this, and the task that reads it."""
     everybodys = SharedStdin(loop, MemorySource(loop, *script))
-    return everybodys, loop.spawn(everybodys.run(), Signal())
+    return everybodys, loop.spawn(everybodys.run(), Condition())
 
 
 async def to_the_end(source: Source) -> list[bytes]:
@@ -79,7 +79,7 @@ def test_stdin_is_not_read_while_nobody_is_there() -> None:
     async def main(loop: Loop) -> None:
         source = MemorySource(loop, b"one", b"two", END)
         everybodys = SharedStdin(loop, source)
-        loop.spawn(everybodys.run(), Signal())
+        loop.spawn(everybodys.run(), Condition())
         await loop.sleep(10)
         assert list(source.script) == [b"one", b"two", END]
         reader = joined(everybodys)
@@ -153,7 +153,7 @@ def test_a_slow_client_that_moves_slows_the_reading_and_nobody_loses_a_byte() ->
         everybodys, running = started(loop, *chunks, END)
         slow, fast = joined(everybodys), joined(everybodys)
         start = loop.clock()
-        reading = loop.spawn(to_the_end(fast), Signal())
+        reading = loop.spawn(to_the_end(fast), Condition())
         got = []
         for _ in chunks:
             await loop.sleep(0.9 * PATIENCE)
@@ -187,7 +187,7 @@ def test_a_client_that_takes_nothing_is_given_up_and_the_others_get_every_byte()
     play(main)
 
 
-async def note(loop: Loop, signal: Signal, moments: list[float]) -> None:
+async def note(loop: Loop, signal: Condition, moments: list[float]) -> None:
     """Write down when it fires."""
     while True:
         await loop.wait(signal)
@@ -220,7 +220,7 @@ def test_a_client_with_a_full_queue_that_leaves_holds_nobody_up() -> None:
         everybodys, _ = started(loop, *chunks, END)
         stuck, fast = joined(everybodys), joined(everybodys)
         start = loop.clock()
-        reading = loop.spawn(to_the_end(fast), Signal())
+        reading = loop.spawn(to_the_end(fast), Condition())
         await loop.sleep(0.5)
         assert not reading.done
         everybodys.leave(stuck)
@@ -371,9 +371,9 @@ def test_a_cancelled_write_leaves_stdout_to_the_others() -> None:
         stdout = SharedStdout(loop, sink, lines=True)
         one, other = stdout.join(), stdout.join()
         sink.refuse()
-        writing = [loop.spawn(share.write(b"line\n"), Signal()) for share in (one, other)]
+        writing = [loop.spawn(share.write(b"line\n"), Condition()) for share in (one, other)]
         await turns(loop, 3)
-        await loop.dismiss(writing[0])
+        await loop.cancel_and_wait(writing[0])
         sink.accept()
         await turns(loop, 3)
         assert writing[1].done and sink.data == b"line\n"
@@ -383,10 +383,10 @@ def test_a_cancelled_write_leaves_stdout_to_the_others() -> None:
 
 def test_a_stdout_that_has_gone_is_an_error_of_each_write() -> None:
     async def main(loop: Loop) -> None:
-        gone = OutputGone("writing stdout", "Broken pipe")
+        gone = OutputClosed("writing stdout", "Broken pipe")
         stdout = SharedStdout(loop, MemorySink(loop, gone, gone), lines=True)
         for share in (stdout.join(), stdout.join()):
-            with pytest.raises(OutputGone):
+            with pytest.raises(OutputClosed):
                 await share.write(b"line\n")
 
     play(main)

@@ -19,11 +19,11 @@ from harness import PAYLOAD
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.endpoints import CHUNK, FEW, appetite
+from pync.endpoints import CHUNK, FEW, next_read_size
 from pync.endpoints.streams import StreamSocket
 from pync.errors import PeerLost
-from pync.events import address
-from pync.loop.tasks import Signal
+from pync.events import as_address
+from pync.loop.tasks import Condition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 def connected(loop: Loop, pair: Pair = tcp_pair) -> Iterator[tuple[StreamSocket, FarSocket]]:
     """An endpoint and its other side."""
     near, other = pair()
-    endpoint, far = StreamSocket(loop, near, address(other.getsockname())), FarSocket(loop, other)
+    endpoint, far = StreamSocket(loop, near, as_address(other.getsockname())), FarSocket(loop, other)
     try:
         yield endpoint, far
     finally:
@@ -71,7 +71,7 @@ async def settled(endpoint: StreamSocket, far: FarSocket, written: int) -> int:
 
 async def goes_on(loop: Loop, work: Work[Any]) -> Task:
     """Start it, and see that it does not end by itself."""
-    task = loop.spawn(work, Signal())
+    task = loop.spawn(work, Condition())
     await turns(loop, 50)
     assert not task.done
     return task
@@ -100,7 +100,7 @@ def test_appetite_comes_with_eating(asked: int, got: int, most: int) -> None:
     low = min(FEW, most)
     asked = min(max(asked, low), most)
     got = min(got, asked)
-    following = appetite(asked, got, most)
+    following = next_read_size(asked, got, most)
     assert low <= following <= most, "however it was, what was allowed is never exceeded"
     if got == asked:
         assert following == most, "a full read asks for all that is allowed"
@@ -116,7 +116,7 @@ def test_a_socket_is_asked_for_little_until_there_is_much() -> None:
         near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * CHUNK)
         other.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * CHUNK)
         asked: Any = Asked(near)
-        endpoint, far = StreamSocket(loop, asked, address("near")), FarSocket(loop, other)
+        endpoint, far = StreamSocket(loop, asked, as_address("near")), FarSocket(loop, other)
         await far.give(b"line\n")
         assert await endpoint.read() == b"line\n"
         await far.give(PAYLOAD(FEW + 100))
@@ -143,7 +143,7 @@ def test_a_reset_tells_how_many_bytes_did_not_arrive() -> None:
             with pytest.raises(PeerLost) as raised:
                 await endpoint.read()
             assert raised.value.unsent == missing
-            name = f"connection to {endpoint.peer}"
+            name = f"connection to {endpoint.address}"
             assert str(raised.value) == f"{name}: Connection reset by peer, {missing} bytes were not sent"
 
     bench(main)
@@ -222,7 +222,7 @@ def test_a_broken_pipe_is_named_after_what_broke_it(pair: Pair, half_closed: boo
             if half_closed:
                 await endpoint.send_eof()
             lost = endpoint.failed(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
-            assert str(lost) == f"connection to {endpoint.peer}: {why}"
+            assert str(lost) == f"connection to {endpoint.address}: {why}"
 
     bench(main)
 
@@ -246,13 +246,13 @@ def test_a_reset_that_was_told_already_is_still_called_one() -> None:
 def test_a_connection_is_gone_once_both_sides_have_ended(pair: Pair) -> None:
     async def main(loop: Bench) -> None:
         with connected(loop, pair) as (endpoint, far):
-            gone = await goes_on(loop, endpoint.gone())
+            gone = await goes_on(loop, endpoint.wait_closed())
             await endpoint.send_eof()
             await turns(loop, 50)
             assert not gone.done
             far.hang_up()
             await join(loop, gone)
-            await endpoint.gone()  # and stays so
+            await endpoint.wait_closed()  # and stays so
 
     bench(main)
 
@@ -262,7 +262,7 @@ def test_a_peer_that_only_half_closes_is_not_gone() -> None:
         with connected(loop) as (endpoint, far):
             far.hang_up()
             assert await endpoint.read() is None
-            await loop.dismiss(await goes_on(loop, endpoint.gone()))
+            await loop.cancel_and_wait(await goes_on(loop, endpoint.wait_closed()))
 
     bench(main)
 
@@ -270,7 +270,7 @@ def test_a_peer_that_only_half_closes_is_not_gone() -> None:
 def test_gone_by_a_reset_is_an_error() -> None:
     async def main(loop: Bench) -> None:
         with connected(loop) as (endpoint, far):
-            gone = await goes_on(loop, endpoint.gone())
+            gone = await goes_on(loop, endpoint.wait_closed())
             far.leave()
             with pytest.raises(PeerLost, match="Connection reset by peer"):
                 await join(loop, gone)
@@ -282,7 +282,7 @@ def test_gone_while_bytes_were_on_their_way_is_an_error_that_counts_them() -> No
     async def main(loop: Bench) -> None:
         with connected(loop) as (endpoint, far):
             missing = await settled(endpoint, far, await fill(endpoint))
-            gone = await goes_on(loop, endpoint.gone())
+            gone = await goes_on(loop, endpoint.wait_closed())
             far.close()  # with unread input: a reset
             with pytest.raises(PeerLost) as raised:
                 await join(loop, gone)
@@ -295,7 +295,7 @@ def test_waiting_for_the_end_can_be_cancelled_and_leaves_the_connection_usable()
     async def main(loop: Bench) -> None:
         with connected(loop) as (endpoint, far):
             for word in (b"one", b"two"):
-                await loop.dismiss(await goes_on(loop, endpoint.gone()))
+                await loop.cancel_and_wait(await goes_on(loop, endpoint.wait_closed()))
                 await far.give(word)
                 assert await endpoint.read() == word
                 await endpoint.write(word)
@@ -311,11 +311,11 @@ def test_without_epoll_a_connection_is_never_seen_to_be_gone(monkeypatch: pytest
     async def main(loop: Bench) -> None:
         with connected(loop) as (endpoint, far):
             monkeypatch.setattr(select, "epoll", refuse)
-            gone = await goes_on(loop, endpoint.gone())
+            gone = await goes_on(loop, endpoint.wait_closed())
             far.leave()
             await turns(loop, 50)
             assert not gone.done
-            await loop.dismiss(gone)
+            await loop.cancel_and_wait(gone)
 
     bench(main)
 

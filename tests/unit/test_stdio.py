@@ -15,8 +15,8 @@ from harness import PAYLOAD, PIPE, Running
 
 from pync.endpoints import CHUNK, FEW, stdio
 from pync.endpoints.stdio import FileSource, Stdin, Stdout, is_null, is_regular, is_terminal
-from pync.errors import InputError, OutputError, OutputGone
-from pync.loop.tasks import Signal
+from pync.errors import InputError, OutputClosed, OutputError
+from pync.loop.tasks import Condition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -217,7 +217,7 @@ def test_a_terminal_that_hangs_up_has_ended() -> None:
     async def main(loop: Bench) -> None:
         master, slave = terminal()
         stdin = Stdin(loop, slave)
-        reading = loop.spawn(stdin.read(), Signal())
+        reading = loop.spawn(stdin.read(), Condition())
         await turns(loop, 5)
         os.close(master)
         assert [await join(loop, reading), await stdin.read()] == [None, None]
@@ -252,7 +252,7 @@ def test_a_reader_who_was_beaten_to_it_waits_on() -> None:
     async def main(loop: Bench) -> None:
         with pipe() as (reading, writing):
             sources = [Stdin(loop, reading), Stdin(loop, reading)]
-            tasks = [loop.spawn(source.read(), Signal()) for source in sources]
+            tasks = [loop.spawn(source.read(), Condition()) for source in sources]
             got = []
             for word in (b"one", b"two"):
                 await turns(loop, 5)
@@ -304,13 +304,13 @@ def test_full_is_an_error_and_gone_is_another() -> None:
         full = Stdout(loop, os.open("/dev/full", os.O_WRONLY))
         with pytest.raises(OutputError, match="^writing stdout: No space left on device$") as raised:
             await full.write(b"x")
-        assert not isinstance(raised.value, OutputGone)
+        assert not isinstance(raised.value, OutputClosed)
         await full.send_eof()
 
         reading, writing = os.pipe()
         gone = Stdout(loop, writing)
         os.close(reading)
-        with pytest.raises(OutputGone, match="^writing stdout: Broken pipe$"):
+        with pytest.raises(OutputClosed, match="^writing stdout: Broken pipe$"):
             await gone.write(b"x")
         await gone.send_eof()
 

@@ -36,8 +36,8 @@ from tls import VERSIONS, FarTls, Wire, at_once, plain_pair, put, wired
 from pync.config import Tls
 from pync.endpoints.streams import LINGER, StreamSocket
 from pync.errors import PeerLost
-from pync.events import address
-from pync.loop.tasks import Signal
+from pync.events import as_address
+from pync.loop.tasks import Condition
 from pync.tls import stream as tls_stream
 from pync.tls.context import client_context
 from pync.tls.stream import TlsStream
@@ -73,7 +73,7 @@ async def connected(
 ) -> AsyncIterator[tuple[TlsStream, FarTls]]:
     """A stream under so many layers of TLS, and its other side."""
     near, other = tcp_pair(size=size)
-    endpoint: StreamSocket | TlsStream = StreamSocket(loop, near, address(other.getsockname()))
+    endpoint: StreamSocket | TlsStream = StreamSocket(loop, near, as_address(other.getsockname()))
     far: FarSocket | FarTls = FarSocket(loop, other)
     with closing(endpoint), closing(far):
         for version, server in layers:
@@ -134,9 +134,9 @@ class Talk:
             self.far.tls.write(PAYLOAD(size))
             self.said += PAYLOAD(size)
         elif what == "look" and self.read != self.said:
-            shown = at_once(self.stream.look()) or b""
-            assert at_once(self.stream.look()) == shown, "it was left where it is"
-            at_once(self.stream.take(min(size, len(shown))))
+            shown = at_once(self.stream.peek()) or b""
+            assert at_once(self.stream.peek()) == shown, "it was left where it is"
+            at_once(self.stream.skip(min(size, len(shown))))
             self.read += shown[:size]
         elif what == "read" and self.read != self.said:
             data = at_once(self.stream.read())
@@ -168,8 +168,8 @@ def test_any_split_gives_the_same_with_half_closes_wherever_they_come(
     for what, size in steps:
         talk.step(what, size)
     talk.end()
-    assert [at_once(stream.read()), at_once(stream.look())] == [None, None]
-    stream.ended_well()
+    assert [at_once(stream.read()), at_once(stream.peek())] == [None, None]
+    stream.check_clean_end()
     same([talk.read], [talk.said])
     same([talk.taken], [talk.written])
     assert wire.engine.read() is None, "our end-of-file has arrived"
@@ -231,13 +231,13 @@ def test_much_goes_both_ways_at_once_through_small_buffers(layers: list[tuple[ss
 def test_a_reader_does_not_wait_for_a_peer_that_does_not_read(layers: list[tuple[ssl.TLSVersion, bool]]) -> None:
     async def main(loop: Bench) -> None:
         async with connected(loop, layers) as (stream, far):
-            writing = loop.spawn(send(stream, PAYLOAD(1 << 21)), Signal())
+            writing = loop.spawn(send(stream, PAYLOAD(1 << 21)), Condition())
             await turns(loop, 50)
             assert not writing.done
             for _ in range(3):
                 await far.give(TAIL)
                 assert await stream.read() == TAIL
-            await loop.dismiss(writing)
+            await loop.cancel_and_wait(writing)
 
     bench(main)
 
@@ -248,9 +248,9 @@ def test_after_a_cancelled_write_the_stream_is_whole(layers: list[tuple[ssl.TLSV
 
     async def main(loop: Bench) -> None:
         async with connected(loop, layers) as (stream, far):
-            writing = loop.spawn(send(stream, data), Signal())
+            writing = loop.spawn(send(stream, data), Condition())
             await turns(loop, 50)
-            await loop.dismiss(writing)
+            await loop.cancel_and_wait(writing)
             taken, _ = await loop.together(take_all(far), stream.send_eof())
             same([taken], [data[: len(taken)]])
             assert taken and not far.truncated
@@ -268,11 +268,11 @@ def test_a_connection_that_ends_without_a_close_notify_was_cut_off(layers: list[
             await far.give(TAIL)
             put(far.below, far.engine.outgoing.read() + b"\x17\x03\x03")  # and the beginning of a record
             far.below.hang_up()
-            assert [await stream.read(), await stream.read(), await stream.look()] == [TAIL, None, None]
+            assert [await stream.read(), await stream.read(), await stream.peek()] == [TAIL, None, None]
             await stream.send_eof()
             with pytest.raises(PeerLost) as raised:
-                stream.ended_well()
-            words = f"connection to {stream.peer}: truncated: it ended without a TLS close_notify"
+                stream.check_clean_end()
+            words = f"connection to {stream.address}: truncated: it ended without a TLS close_notify"
             assert str(raised.value) == words
 
     bench(main)
@@ -286,7 +286,7 @@ def test_what_follows_a_close_notify_is_nobodys_business(layers: list[tuple[ssl.
             far.hang_up()
             put(far.below, b"not TLS at all")
             assert [await stream.read(), await stream.read(), await stream.read()] == [TAIL, None, None]
-            stream.ended_well()
+            stream.check_clean_end()
             await send(stream, PAYLOAD(100_000))
             assert await take_all(far) == PAYLOAD(100_000)
 
@@ -314,10 +314,10 @@ def test_parting_says_goodbye_and_tells_whether_the_peer_has(layers: list[tuple[
                 far.below.hang_up()
             assert await stream.read() is None
             if polite:
-                await stream.part()
+                await stream.shutdown()
             else:
                 with pytest.raises(PeerLost, match="truncated"):
-                    await stream.part()
+                    await stream.shutdown()
             stream.close()
             assert await far.take() is None and not far.truncated
 
@@ -331,7 +331,7 @@ def test_parting_does_not_wait_for_a_peer_that_takes_nothing() -> None:
             await fill(stream)
             assert stream.unacknowledged() == stream.below.unacknowledged() > 0
             start = loop.clock()
-            await stream.part()
+            await stream.shutdown()
             return loop.clock() - start
 
     assert play(main) == pytest.approx(LINGER)
@@ -348,7 +348,7 @@ def test_lingering_half_closes_both_streams_and_waits_for_the_peer(layers: list[
     async def main(loop: Bench) -> None:
         async with connected(loop, layers) as (stream, far):
             await stream.write(TAIL)
-            lingering = loop.spawn(stream.linger(None), Signal())
+            lingering = loop.spawn(stream.linger(None), Condition())
             await far.give(PAYLOAD(100_000))  # that nobody reads
             assert await far.take() == TAIL
             assert await far.take() is None and not far.truncated
@@ -371,10 +371,10 @@ def test_lingering_has_a_limit_even_while_our_own_words_are_not_taken() -> None:
 def test_an_aborted_connection_is_reset() -> None:
     async def main(loop: Bench) -> None:
         async with connected(loop, LAYERS["TLS 1.3, client"]) as (stream, far):
-            assert stream.raw() is None and stream.unread() == 0 and stream.offer(TAIL) == 0
-            gone = loop.spawn(stream.gone(), Signal())
+            assert stream.raw() is None and stream.unread() == 0 and stream.send_nowait(TAIL) == 0
+            gone = loop.spawn(stream.wait_closed(), Condition())
             await turns(loop, 10)
-            await loop.dismiss(gone)
+            await loop.cancel_and_wait(gone)
             stream.abort()
             with pytest.raises(ConnectionResetError):
                 await far.take()
@@ -464,7 +464,7 @@ def s_server(certificate: Certificate, *options: str) -> Iterator[Running]:
 @asynccontextmanager
 async def client_of(loop: Loop, port: int) -> AsyncIterator[TlsStream]:
     sock = connect(port)
-    with closing(StreamSocket(loop, sock, address(sock.getpeername()))) as below:
+    with closing(StreamSocket(loop, sock, as_address(sock.getpeername()))) as below:
         stream = TlsStream(below, client_context(Tls(verify=False)), server_side=False)
         await stream.handshake()
         yield stream
@@ -491,10 +491,10 @@ def test_a_renegotiation_is_refused(authority: Authority) -> None:
         async with client_of(loop, server.port) as stream:
             server.send(b"r\n")
             await loop.readable(stream.sock.fileno())
-            reading = loop.spawn(stream.read(), Signal())
+            reading = loop.spawn(stream.read(), Condition())
             await turns(loop, 10)
             server.read_until(b"<<< TLS 1.2, Alert [length 0002], warning no_renegotiation")
-            await loop.dismiss(reading)
+            await loop.cancel_and_wait(reading)
 
     with s_server(authority.server, "-tls1_2") as server:
         bench(partial(main, server=server))

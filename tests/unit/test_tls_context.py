@@ -23,7 +23,7 @@ from tls import NOBODY, VERSIONS, Meeting, identity, trusting, why
 from pync.config import Tls
 from pync.endpoints.streams import StreamSocket
 from pync.errors import PeerLost, PyncError, TimedOut, TlsError
-from pync.events import Secured, address
+from pync.events import TlsEstablished, as_address
 from pync.tls.context import client_context, server_context
 from pync.tls.handshake import secure, spoken
 from pync.tls.reasons import broken, described, refused
@@ -74,7 +74,7 @@ def test_what_was_agreed_on_is_reported(authority: Authority, version: ssl.TLSVe
     client, server = trusting(authority, alpn=("b", "a")), identity(authority.server, alpn=("a", "c"))
     events = Meeting(client, server, version=version).events
     ours, theirs = events[False], events[True]
-    assert isinstance(ours, Secured) and isinstance(theirs, Secured)
+    assert isinstance(ours, TlsEstablished) and isinstance(theirs, TlsEstablished)
     assert ours.protocol == theirs.protocol == version.name.replace("_", ".")
     assert ours.cipher == theirs.cipher and ours.cipher
     assert ours.alpn == theirs.alpn == "a"
@@ -228,7 +228,7 @@ def alone(
         if not silent:
             far.hang_up()
         context = server_context(config, None)[0] if server else client_context(config)
-        below = StreamSocket(loop, near, address(("127.0.0.1", 1)))
+        below = StreamSocket(loop, near, as_address(("127.0.0.1", 1)))
         with pytest.raises(PyncError) as raised:
             await secure(
                 below, context, server_side=server, server_name=name, pin=None, limit=3, report=lambda event: None
@@ -270,7 +270,7 @@ def test_a_peer_that_goes_away_during_the_handshake_is_lost() -> None:
     async def main(loop: Bench) -> None:
         near, other = tcp_pair()
         far = FarSocket(loop, other)
-        below = StreamSocket(loop, near, address(("127.0.0.1", 1)))
+        below = StreamSocket(loop, near, as_address(("127.0.0.1", 1)))
         work = secure(
             below, client_context(NOBODY), server_side=False, server_name=None, pin=None, limit=9, report=lambda _: None
         )
@@ -301,7 +301,7 @@ def test_why_a_handshake_failed_is_said_even_if_the_peer_does_not_take_our_alert
 
     async def main(loop: Loop) -> None:
         near, other = tcp_pair()
-        far, below = FarSocket(loop, other), Deaf(loop, near, address(("127.0.0.1", 1)))
+        far, below = FarSocket(loop, other), Deaf(loop, near, as_address(("127.0.0.1", 1)))
         await far.give(b"\x17\x03\x03\0\1x")  # data before there are keys
         with pytest.raises(TlsError, match="unexpected message"):
             await secure(

@@ -42,9 +42,9 @@ from pync.endpoints import child
 from pync.endpoints.datagrams import DatagramSocket
 from pync.endpoints.stdio import FileSource, Stdin, Stdout
 from pync.endpoints.streams import StreamSocket
-from pync.errors import InputError, OutputGone, PeerLost, PyncError
+from pync.errors import InputError, OutputClosed, PeerLost, PyncError
 from pync.events import Address
-from pync.loop.tasks import Signal
+from pync.loop.tasks import Condition
 from pync.relay import flow as flow_module
 from pync.relay import zerocopy
 from pync.relay.flow import Flow
@@ -228,7 +228,7 @@ class Outcome:
         self.closed = False  # stdout's reader has read its end
         self.left = False  # it has left before that
         self.error: PyncError | None = None
-        self.changed = Signal()
+        self.changed = Condition()
 
     def words(self) -> tuple[str, str]:
         """The error, without the number that depends on when exactly the peer left."""
@@ -291,7 +291,7 @@ class Play:
             if not data:
                 return True
             into += data
-            self.outcome.changed.fire()
+            self.outcome.changed.notify()
             await self.loop.sleep(0.001 if slow else 0)
         return False
 
@@ -302,7 +302,7 @@ class Play:
         self.outcome.ended = await self.pull(self.peer, self.outcome.taken, enough, self.scene.slow == "peer")
         if breaks:
             self.peer.leave()
-        self.outcome.changed.fire()
+        self.outcome.changed.notify()
 
     async def show(self) -> None:
         """Stdout's reader."""
@@ -314,7 +314,7 @@ class Play:
             if breaks:
                 self.reader.close()
                 self.outcome.left = True
-            self.outcome.changed.fire()
+            self.outcome.changed.notify()
 
 
 def play_scene(scene: Scene) -> Outcome:
@@ -333,18 +333,18 @@ def play_scene(scene: Scene) -> Outcome:
                 Flow(loop, stdin, endpoint),
                 Flow(loop, endpoint, stdout),
                 Ending(at_once=True),
-                gone=endpoint.gone,
+                gone=endpoint.wait_closed,
                 terminal=scene.stdin == "terminal",
             )
-            givers = [loop.spawn(work, Signal()) for work in (play.feed(), play.answer())]
-            takers = [loop.spawn(work, Signal()) for work in (play.listen(), play.show())]
+            givers = [loop.spawn(work, Condition()) for work in (play.feed(), play.answer())]
+            takers = [loop.spawn(work, Condition()) for work in (play.listen(), play.show())]
             try:
                 await relay.run()
             except PyncError as error:
                 outcome.error = error
             endpoint.close()
             await finish(stdout)
-            await loop.dismiss(*givers)
+            await loop.cancel_and_wait(*givers)
             for taker in takers:
                 while not taker.done:
                     await loop.wait(taker.ended)
@@ -372,7 +372,7 @@ def keeps_to_the_model(scene: Scene, outcome: Outcome) -> None:
             most = left + BUFFERS  # the peer may have taken what its kernel has not acknowledged
             assert least <= outcome.error.unsent <= most, outcome.error
     elif scene.breaks == "stdout":
-        assert outcome.words() == ("OutputGone", "writing stdout: Broken pipe")
+        assert outcome.words() == ("OutputClosed", "writing stdout: Broken pipe")
     elif scene.stdout == "/dev/full" and scene.heard:
         assert outcome.words() == ("OutputError", "writing stdout: No space left on device")
     else:
@@ -538,11 +538,11 @@ def test_what_has_to_be_seen_is_copied(
         ):
             logs = SimpleNamespace(copy=lambda _: [Crlf()]) if "logs" in config else None
             run: Any = SimpleNamespace(config=Config(mode="connect", **config), loop=loop, logs=logs)
-            outward, inward, _ = conversation.flows(run, stdin, endpoint, stdout)
-            await outward.run()
+            sending, receiving, _ = conversation.flows(run, stdin, endpoint, stdout)
+            await sending.run()
             await far.give(b"answer")
             far.hang_up()
-            await inward.run()
+            await receiving.run()
             assert file
             return await everything(far), file.read()
 
@@ -570,8 +570,8 @@ def test_a_pipe_goes_out_as_it_came_however_it_was_cut(pieces: list[int], pauses
         with stdin_of(loop, "pipe", b"") as (stdin, feeder), peer_of(loop, over) as (endpoint, far):
             assert feeder
             flow = Flow(loop, stdin, endpoint)
-            flowing = loop.spawn(flow.run(), Signal())
-            taking = loop.spawn(everything(far), Signal())
+            flowing = loop.spawn(flow.run(), Condition())
+            taking = loop.spawn(everything(far), Condition())
             await in_pieces(loop, feeder, pieces, pauses)
             await join(loop, flowing)
             same([await join(loop, taking)], [BYTES[: sum(pieces)]])
@@ -592,8 +592,8 @@ def test_what_a_peer_sends_comes_in_as_it_was_sent(pieces: list[int], pauses: li
     async def main(loop: Bench) -> None:
         with stdout_of(loop, kind) as (stdout, reader, file), peer_of(loop, over) as (endpoint, far):
             flow = Flow(loop, endpoint, stdout)
-            flowing = loop.spawn(flow.run(), Signal())
-            taking = loop.spawn(everything(reader), Signal()) if reader else None
+            flowing = loop.spawn(flow.run(), Condition())
+            taking = loop.spawn(everything(reader), Condition()) if reader else None
             await in_pieces(loop, far, pieces, pauses)
             await join(loop, flowing)
             if taking:
@@ -622,13 +622,13 @@ def test_a_flow_that_the_kernel_moves_knows_what_it_waits_for() -> None:
             assert feeder
             flow = Flow(loop, stdin, endpoint)
             before = loop.clock()
-            flowing = loop.spawn(flow.run(), Signal())
+            flowing = loop.spawn(flow.run(), Condition())
             await turns(loop, 5)
             assert (since(flow) or 0) >= before, "for the source"
-            feeding = loop.spawn(feeder.give(BYTES), Signal())
+            feeding = loop.spawn(feeder.give(BYTES), Condition())
             await stalled(loop, flow)
             assert since(flow) is None, "for the sink"
-            taking = loop.spawn(everything(far), Signal())
+            taking = loop.spawn(everything(far), Condition())
             await join(loop, feeding)
             await stalled(loop, flow)
             assert since(flow) is not None, "for the source again"
@@ -672,7 +672,7 @@ async def running(loop: Loop, script: str, *, filters: bool = False) -> AsyncIte
     try:
         yield process
     finally:
-        await process.dismiss()
+        await process.terminate()
 
 
 @pytest.mark.parametrize(("filters", "out"), [(False, Splice), (True, None)], ids=["serves", "filters"])
@@ -693,8 +693,8 @@ def test_what_passes_a_program_comes_back_whole(copied: bool, over: str) -> None
         with peer_of(loop, over) as (endpoint, far):
             async with running(loop, "exec cat") as process:
                 flows = [Flow(loop, endpoint, process.input), Flow(loop, process.output, endpoint)]
-                flowing = [loop.spawn(flow.run(), Signal()) for flow in flows]
-                giving = loop.spawn(in_pieces(loop, far, [len(BYTES)], []), Signal())
+                flowing = [loop.spawn(flow.run(), Condition()) for flow in flows]
+                giving = loop.spawn(in_pieces(loop, far, [len(BYTES)], []), Condition())
                 same([await everything(far)], [BYTES])
                 for task in (giving, *flowing):
                     await join(loop, task)
@@ -709,11 +709,11 @@ def test_what_a_program_does_not_read_is_dropped(copied: bool, over: str) -> Non
     async def main(loop: Bench) -> None:
         with peer_of(loop, over) as (endpoint, far):
             async with running(loop, "head -c 5; exit 3") as process:
-                inward = loop.spawn(Flow(loop, endpoint, process.input).run(), Signal())
-                giving = loop.spawn(in_pieces(loop, far, [len(BYTES)], []), Signal())
+                receiving = loop.spawn(Flow(loop, endpoint, process.input).run(), Condition())
+                giving = loop.spawn(in_pieces(loop, far, [len(BYTES)], []), Condition())
                 await Flow(loop, process.output, endpoint).run()
                 assert await everything(far) == BYTES[:5]
-                for task in (giving, inward):
+                for task in (giving, receiving):
                     await join(loop, task)
                 assert await process.ended() == 3
 
@@ -726,7 +726,7 @@ def test_a_client_that_leaves_is_lost_to_a_program(copied: bool, over: str) -> N
     async def main(loop: Bench) -> None:
         with peer_of(loop, over) as (endpoint, far):
             async with running(loop, "exec cat /dev/zero") as process:
-                answering = loop.spawn(Flow(loop, process.output, endpoint).run(), Signal())
+                answering = loop.spawn(Flow(loop, process.output, endpoint).run(), Condition())
                 assert await far.take()
                 far.leave()
                 with pytest.raises(PeerLost, match="Connection reset by peer|Broken pipe"):
@@ -750,16 +750,16 @@ def test_a_peer_that_does_not_read_costs_nothing(kind: str) -> None:
     async def main(loop: Bench) -> None:
         with stdin_of(loop, kind, BYTES) as (stdin, feeder), peer_of(loop) as (endpoint, _):
             flow = Flow(loop, stdin, endpoint)
-            tasks = [loop.spawn(flow.run(), Signal())]
+            tasks = [loop.spawn(flow.run(), Condition())]
             if feeder:
-                tasks.append(loop.spawn(feeder.give(BYTES), Signal()))
+                tasks.append(loop.spawn(feeder.give(BYTES), Condition()))
             await stalled(loop, flow)
             assert 0 < flow.moved < len(BYTES) and await sleeps(loop)
             if feeder:
-                await loop.dismiss(tasks.pop())
+                await loop.cancel_and_wait(tasks.pop())
                 feeder.hang_up()  # an end that cannot be passed on yet is no reason to spin
                 assert await sleeps(loop)
-            await loop.dismiss(*tasks)
+            await loop.cancel_and_wait(*tasks)
 
     with only_by_kernel():
         bench(main)
@@ -770,10 +770,10 @@ def test_a_reader_of_stdout_that_does_not_read_costs_nothing() -> None:
         with stdout_of(loop, "pipe") as (stdout, _, _), peer_of(loop) as (endpoint, far):
             flow = Flow(loop, endpoint, stdout)
             much = 30 * BYTES  # a pipe of 1 MiB counts pages, and a page may stand for many from a socket
-            tasks = [loop.spawn(flow.run(), Signal()), loop.spawn(far.give(much), Signal())]
+            tasks = [loop.spawn(flow.run(), Condition()), loop.spawn(far.give(much), Condition())]
             await stalled(loop, flow)
             assert 0 < flow.moved < len(much) and await sleeps(loop)
-            await loop.dismiss(*tasks)
+            await loop.cancel_and_wait(*tasks)
             await stdout.send_eof()
 
     with only_by_kernel():
@@ -790,7 +790,8 @@ def test_a_conversation_in_which_nobody_speaks_costs_nothing(kind: str) -> None:
         ):
             assert feeder
             tasks = [
-                loop.spawn(flow.run(), Signal()) for flow in (Flow(loop, stdin, endpoint), Flow(loop, endpoint, stdout))
+                loop.spawn(flow.run(), Condition())
+                for flow in (Flow(loop, stdin, endpoint), Flow(loop, endpoint, stdout))
             ]
             assert await sleeps(loop)
             await feeder.give(b"question")
@@ -798,7 +799,7 @@ def test_a_conversation_in_which_nobody_speaks_costs_nothing(kind: str) -> None:
             await far.give(b"answer")
             await turns(loop, 5)
             assert await sleeps(loop)
-            await loop.dismiss(*tasks)
+            await loop.cancel_and_wait(*tasks)
             await stdout.send_eof()
 
     with only_by_kernel():
@@ -862,8 +863,8 @@ def test_two_who_read_the_same_pipe_share_it_and_sleep() -> None:
             assert feeder
             other = Stdin(loop, one.fd)
             flows = [Flow(loop, one, endpoint), Flow(loop, other, another_endpoint)]
-            flowing = [loop.spawn(flow.run(), Signal()) for flow in flows]
-            taking = [loop.spawn(everything(peer), Signal()) for peer in (far, another_far)]
+            flowing = [loop.spawn(flow.run(), Condition()) for flow in flows]
+            taking = [loop.spawn(everything(peer), Condition()) for peer in (far, another_far)]
             for word in words:
                 before = loop.selector.polls
                 await feeder.give(word)
@@ -925,8 +926,8 @@ def test_a_tunnel_tells_silence_from_words_and_words_from_the_end(over: str, ont
 def test_who_gives_much_has_a_pipe_until_it_gives_little(over: str, onto: str) -> None:
     async def main(loop: Bench) -> None:
         with tunnel(loop, over, onto) as (mover, giver, taker):
-            taking = loop.spawn(everything(taker), Signal())
-            giving = loop.spawn(giver.give(BYTES), Signal())
+            taking = loop.spawn(everything(taker), Condition())
+            giving = loop.spawn(giver.give(BYTES), Condition())
             moved, piped = 0, False
             while moved < len(BYTES):
                 await (loop.writable(mover.to_fd) if mover.left else arrived(mover))
@@ -953,13 +954,13 @@ def test_what_the_sink_does_not_take_is_left_and_goes_out_before_the_end(
     async def main(loop: Bench) -> None:
         with peer_of(loop, over) as (source, giver), peer_of(loop, onto) as (sink, taker):
             flow = Flow(loop, source, sink)
-            flowing = loop.spawn(flow.run(), Signal())
-            giving = loop.spawn(giver.give(5 * BYTES), Signal())
+            flowing = loop.spawn(flow.run(), Condition())
+            giving = loop.spawn(giver.give(5 * BYTES), Condition())
             await stalled(loop, flow)
             assert flow.unsent() == mover_of(flow).left
             assert pipes or not mover_of(flow).pipe
             assert await sleeps(loop)
-            taking = loop.spawn(everything(taker), Signal())
+            taking = loop.spawn(everything(taker), Condition())
             await join(loop, giving)
             giver.hang_up()
             same([await join(loop, taking)], [5 * BYTES])
@@ -982,7 +983,7 @@ def test_an_end_that_comes_while_something_is_left_waits_for_it(over: str, onto:
         with peer_of(loop, over) as (source, giver), peer_of(loop, onto) as (sink, taker):
             before = fill(sink.sock)
             flow = Flow(loop, source, sink)
-            flowing = loop.spawn(flow.run(), Signal())
+            flowing = loop.spawn(flow.run(), Condition())
             await giver.give(b"data")
             giver.hang_up()
             await stalled(loop, flow)
@@ -1011,7 +1012,7 @@ def test_a_sink_that_is_lost_is_told_with_what_is_left(over: str, onto: str) -> 
         with peer_of(loop, over) as (source, giver), peer_of(loop, onto) as (sink, taker):
             fill(sink.sock)
             flow = Flow(loop, source, sink)
-            flowing = loop.spawn(flow.run(), Signal())
+            flowing = loop.spawn(flow.run(), Condition())
             await giver.give(b"data")
             await stalled(loop, flow)
             taker.leave()
@@ -1086,10 +1087,10 @@ async def passes_a_tunnel(loop: Bench) -> None:
     """Much comes through as it went in."""
     with peer_of(loop) as (source, giver), peer_of(loop) as (sink, taker):
         flow = Flow(loop, source, sink)
-        flowing = loop.spawn(flow.run(), Signal())
-        giving = loop.spawn(giver.give(BYTES), Signal())
+        flowing = loop.spawn(flow.run(), Condition())
+        giving = loop.spawn(giver.give(BYTES), Condition())
         await stalled(loop, flow)
-        taking = loop.spawn(everything(taker), Signal())
+        taking = loop.spawn(everything(taker), Condition())
         await join(loop, giving)
         giver.hang_up()
         same([await join(loop, taking)], [BYTES])
@@ -1181,12 +1182,12 @@ def test_a_disk_that_fails_in_the_middle_is_told_as_such(monkeypatch: pytest.Mon
     async def main(loop: Bench) -> None:
         with stdin_of(loop, "file", BYTES) as (stdin, _), peer_of(loop) as (endpoint, far):
             flow = Flow(loop, stdin, endpoint)
-            flowing = loop.spawn(flow.run(), Signal())
+            flowing = loop.spawn(flow.run(), Condition())
             await stalled(loop, flow)
             with monkeypatch.context() as patch:
                 patch.setattr(os, "sendfile", fail)
                 patch.setattr(os, "read", fail)
-                taking = loop.spawn(loop.readable(far.sock.fileno()), Signal())
+                taking = loop.spawn(loop.readable(far.sock.fileno()), Condition())
                 await join(loop, taking)
                 while not flowing.done:
                     far.sock.recv(1 << 16)
@@ -1201,7 +1202,7 @@ def test_a_stdout_without_reader_does_not_matter_at_the_peers_end_and_does_befor
     async def flow_to_nobody(loop: Bench, data: bytes) -> None:
         with stdout_of(loop, "pipe") as (stdout, reader, _), peer_of(loop) as (endpoint, far):
             assert reader
-            flowing = loop.spawn(Flow(loop, endpoint, stdout).run(), Signal())
+            flowing = loop.spawn(Flow(loop, endpoint, stdout).run(), Condition())
             await turns(loop, 5)
             reader.close()
             await far.give(data)
@@ -1213,7 +1214,7 @@ def test_a_stdout_without_reader_does_not_matter_at_the_peers_end_and_does_befor
 
     async def main(loop: Bench) -> None:
         await flow_to_nobody(loop, b"")
-        with pytest.raises(OutputGone, match="^writing stdout: Broken pipe$"):
+        with pytest.raises(OutputClosed, match="^writing stdout: Broken pipe$"):
             await flow_to_nobody(loop, b"anybody?")
 
     bench(main)
@@ -1241,7 +1242,7 @@ def test_the_pipe_of_our_own_is_closed_however_the_flow_ends(how: str) -> None:
     async def main(loop: Bench) -> None:
         with stdout_of(loop, "/dev/null") as (stdout, _, _), peer_of(loop) as (endpoint, far):
             flow = Flow(loop, endpoint, stdout)
-            flowing = loop.spawn(flow.copy(), Signal())
+            flowing = loop.spawn(flow.copy(), Condition())
             await far.give(b"data")
             await turns(loop, 5)
             assert flow.moved == 4
@@ -1249,7 +1250,7 @@ def test_the_pipe_of_our_own_is_closed_however_the_flow_ends(how: str) -> None:
                 far.hang_up()
                 await join(loop, flowing)
             elif how == "cancel":
-                await loop.dismiss(flowing)
+                await loop.cancel_and_wait(flowing)
             else:
                 far.leave()
                 with pytest.raises(PeerLost, match="Connection reset by peer"):
@@ -1268,7 +1269,7 @@ def test_many_are_sent_the_same_file_each_from_a_position_of_its_own() -> None:
         with peer_of(loop) as (endpoint, far):
             source = FileSource(loop, fd, start)
             assert source.unread() == len(BYTES) - start
-            flowing = loop.spawn(Flow(loop, source, endpoint).run(), Signal())
+            flowing = loop.spawn(Flow(loop, source, endpoint).run(), Condition())
             same([await everything(far)], [BYTES[start:]])
             await join(loop, flowing)
             assert (source.position, source.unread()) == (len(BYTES), 0)
@@ -1287,12 +1288,12 @@ def test_a_file_is_left_where_its_sending_was_cut_off() -> None:
     async def main(loop: Bench) -> None:
         with stdin_of(loop, "file", BYTES) as (stdin, _), peer_of(loop) as (endpoint, far):
             flow = Flow(loop, stdin, endpoint)
-            flowing = loop.spawn(flow.run(), Signal())
+            flowing = loop.spawn(flow.run(), Condition())
             await stalled(loop, flow)
-            await loop.dismiss(flowing)
+            await loop.cancel_and_wait(flowing)
             position = os.lseek(stdin.fd, 0, os.SEEK_CUR)
             assert position == flow.moved == len(BYTES) - flow.unsent() > 0
-            taking = loop.spawn(everything(far), Signal())
+            taking = loop.spawn(everything(far), Condition())
             endpoint.close()
             same([await join(loop, taking)], [BYTES[:position]])
 

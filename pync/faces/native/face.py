@@ -11,11 +11,11 @@ import os
 
 from pync import __version__
 from pync.config import Access, Config, Ending, Logs, Program, SocketOptions
-from pync.errors import Interrupted, OutputGone, ProgramError, TimedOut, UsageError
+from pync.errors import Interrupted, OutputClosed, ProgramError, TimedOut, UsageError
 from pync.faces import option_values
-from pync.faces.native.messages import Words, say, show
+from pync.faces.native.messages import Messages, say, show
 from pync.faces.native.options import ABOUT, EXTRAS, FORMS, HINTS, TABLE
-from pync.faces.option_table import check_apart, name, read
+from pync.faces.option_table import check_conflicts, name, read
 from pync.system import signal
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pync.faces.option_table import Values
 
 _ONLY_LISTENING = ("keep_open", "max_conns", "allow", "allow_files", "deny", "deny_files", "user", "http")
-_APART = (
+CONFLICTS = (
     ("listen", ("scan", "retry", "shuffle", "connect_timeout"), "a listener connects to nobody"),
     ("scan", ("exec", "sh_exec", "filter"), "a scan transfers nothing"),
     ("exec", ("sh_exec", "filter", "http", "recv_only", "send_only"), "the program has the connection for itself"),
@@ -45,7 +45,7 @@ class Own:
     """The face at work: it keeps what has been said already, so that nothing is said twice."""
 
     def __init__(self) -> None:
-        self.words: Words | None = None
+        self.words: Messages | None = None
 
     def run(self, argv: list[str]) -> int:
         """Do what the command line says, and answer the exit status. Raises PyncError."""
@@ -67,14 +67,16 @@ class Own:
             from pync.faces.native.proxies import ask_password
 
             asked = ask_password(asked)
-        self.words = Words(asked)
+        self.words = Messages(asked)
         from pync.engine import run
 
         return status(run(asked, self.words.report, self.words.wants))
 
     def failed(self, error: PyncError) -> int:
         """Say what went wrong, and answer the exit status: negative for the signal that should end us."""
-        silent = isinstance(error, (Interrupted, OutputGone)) or (self.words is not None and self.words.has_told(error))
+        silent = isinstance(error, (Interrupted, OutputClosed)) or (
+            self.words is not None and self.words.already_reported(error)
+        )
         if not silent:
             say(f"pync: {error}")
         if isinstance(error, UsageError):
@@ -100,7 +102,7 @@ def failure(error: PyncError) -> int:
             return 126 if found else 127  # as the shell
         case Interrupted(signum=signum):
             return -signum
-        case OutputGone():
+        case OutputClosed():
             return -signal.SIGPIPE
     return 1
 
@@ -151,7 +153,7 @@ def _check(values: Values) -> None:
         if dest in values and "listen" not in values:
             hint = "; TCP keep-alive is --tcp-keepalive" if dest == "keep_open" else ""
             raise UsageError(f"{name(TABLE, dest)} without -l", f"only a listener has clients{hint}")
-    check_apart(TABLE, values, _APART)
+    check_conflicts(TABLE, values, CONFLICTS)
     if "append" in values and not values.keys() & {"raw", "hexadecimal"}:
         raise UsageError(f"{name(TABLE, 'append')} alone", "there is no log to append to; add -o or --hex-dump")
 

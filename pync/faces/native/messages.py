@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 
-from pync.errors import ConnectError, OutputError, OutputGone, reason
+from pync.errors import ConnectError, OutputClosed, OutputError, reason
 from pync.events import (
     Accepted,
     CertificateMade,
@@ -23,8 +23,8 @@ from pync.events import (
     OpenProxy,
     OutOfDescriptors,
     Retrying,
-    Secured,
     SessionFailed,
+    TlsEstablished,
 )
 
 TYPE_CHECKING = False
@@ -57,13 +57,13 @@ def show(text: str) -> int:
         while data:
             data = data[os.write(1, data) :]
     except BrokenPipeError as error:
-        raise OutputGone("writing stdout", reason(error)) from None
+        raise OutputClosed("writing stdout", reason(error)) from None
     except OSError as error:
         raise OutputError("writing stdout", reason(error)) from None
     return 0
 
 
-class Words:
+class Messages:
     """Says the events of one run, and remembers what was said."""
 
     def __init__(self, config: Config) -> None:
@@ -82,7 +82,7 @@ class Words:
             self._told = event.why
         say(self._line(event))
 
-    def has_told(self, error: PyncError) -> bool:
+    def already_reported(self, error: PyncError) -> bool:
         """Whether the error that ended the run is the failure of an attempt that was said already."""
         return isinstance(error, ConnectError) and error.why == self._told
 
@@ -101,7 +101,7 @@ class Words:
                 return f"pync: connection from {_spaced(event.peer)} denied: {event.why}"
             case SessionFailed():
                 return f"pync: {event.error}"
-            case Secured():
+            case TlsEstablished():
                 return f"pync: {event.protocol} with {event.peer}: {_facts(event)}"
             case CertificateMade():
                 return f"pync: no --ssl-cert: one was made, for this run, {event.fingerprint}"
@@ -133,7 +133,7 @@ class Words:
             return "*"
 
 
-def _facts(event: Secured) -> str:
+def _facts(event: TlsEstablished) -> str:
     protocol = f"ALPN {event.alpn}" if event.alpn else "no ALPN"
     return f"{event.cipher}, {protocol}, {event.certificate or 'no certificate'}"
 

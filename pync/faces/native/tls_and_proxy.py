@@ -11,7 +11,7 @@ from pync.errors import UsageError
 from pync.faces import option_values
 from pync.faces.native.options import TABLE
 from pync.faces.native.proxies import PROXY, host_and_port, port_of, proxy, served
-from pync.faces.option_table import check_apart, name
+from pync.faces.option_table import check_conflicts, name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ RELAYS = (*HUBS, "to", "serve_proxy")
 CIDS = {"hypervisor": 0, "local": 1, "host": 2, "any": 2**32 - 1}  # vsock(7)
 ANY_PORT = 2**32 - 1  # the ephemeral one among vsock's
 
-_APART: tuple[Rule, ...] = (
+CONFLICTS: tuple[Rule, ...] = (
     ("no_verify", ("verify", "pin", "trust_file"), "one verifies, the other does not"),
     ("pin", ("trust_file",), "the one certificate that is accepted needs no authority"),
     *((which, ("datagram",), "TLS needs a stream") for which in TLS),
@@ -91,7 +91,7 @@ def _implied(values: Values) -> Values:
 
 
 def _check(values: Values, trust: Set[str]) -> None:
-    check_apart(TABLE, values, _APART)
+    check_conflicts(TABLE, values, CONFLICTS)
     for dest in "to", "serve_proxy":
         if dest in values and "listen" not in values:
             raise UsageError(f"{name(TABLE, dest)} without -l", "only a listener has clients")
