@@ -12,7 +12,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import KeysView
-    from typing import Any, ClassVar, Literal, dataclass_transform
+    from typing import Any, ClassVar, Literal, Self, dataclass_transform
 
     Family = Literal["any", "ipv4", "ipv6", "unix", "vsock"]
     Mode = Literal["connect", "listen", "scan"]
@@ -59,7 +59,7 @@ class Frozen:
         """Every field and its value, in the order of declaration."""
         return {name: getattr(self, name) for name in type(self).__annotations__}
 
-    def but(self, **changes: Any) -> Any:
+    def but(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
         return type(self)(**{**self.__dict__, **changes})
 

@@ -1,4 +1,7 @@
-"""A run: what all that is done for one command line shares."""
+"""What all parts of one run share: the loop, the config, the report of events, the log files and the TLS contexts.
+
+A module of its own, because everything from `net` and `relay` upwards is given a Context and nothing below needs one.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +16,28 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """The loop, the config, where events are reported and which kinds are wanted, and the log files, if any.
-
-    `tls_context` belongs to the config's own TLS, `proxy_tls_context` to TLS with a proxy. `preload` sets both.
-    """
+    """One run, or the part of it that makes connections by another config: see `derive`."""
 
     def __init__(self, loop: Loop, config: Config, report: Report, wants: Wants, logs: LogFiles | None = None) -> None:
+        """`report` is called with each event, `wants` says whether events of a kind are of use to it."""
         self.loop = loop
         self.config = config
         self.report = report
         self.wants = wants
         self.logs = logs
-        self.tls_context: SSLContext | None = None
-        self.proxy_tls_context: SSLContext | None = None
+        self.tls_context: SSLContext | None = None  # for the config's own TLS
+        self.proxy_tls_context: SSLContext | None = None  # for TLS with the proxy
 
-    def towards(self, config: Config) -> Context:
-        """The same run with another config: that of the connections which a server makes for its clients."""
-        derived = Context(self.loop, config, self.report, self.wants, self.logs)
+    @property
+    def transport(self) -> str:
+        """The word for what carries a connection: tcp, udp, sctp, unix or vsock."""
+        config = self.config
+        if config.family in ("unix", "vsock"):
+            return config.family
+        return "sctp" if config.sctp else "udp" if config.datagram else "tcp"
+
+    def derive(self, config: Config, report: Report | None = None) -> Context:
+        """The same run with another config, and perhaps another report; its own TLS context is not made yet."""
+        derived = Context(self.loop, config, report or self.report, self.wants, self.logs)
         derived.proxy_tls_context = self.proxy_tls_context
         return derived

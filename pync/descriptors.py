@@ -58,7 +58,7 @@ def grow(pipe: int, size: int) -> int:
     return held
 
 
-def roomy_pipe(size: int) -> tuple[int, int] | tuple[()]:
+def pipe_of_size(size: int) -> tuple[int, int] | tuple[()]:
     """A pipe that holds `size` bytes; nothing where none is to be had."""
     try:
         pipe = os.pipe()

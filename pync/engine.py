@@ -2,8 +2,8 @@
 
 It makes the loop and opens what all sessions share. It must never word a message or know of an option's spelling.
 
-Theory: most runs are over before garbage has piled up, so the command line starts with the collector off (`cli.py`).
-It is on while the loop runs, for a server may run for ever; but what was imported by then is never looked at again.
+Theory: most runs are over before there is garbage to collect, so the command line starts with the collector off
+(`cli.py`). It is on while the loop runs, for a server may run for ever; but it skips what was imported by then.
 """
 
 from __future__ import annotations
@@ -32,16 +32,20 @@ LARGE = 1 << 22  # bytes, more than any buffer has
 def run(config: Config, report: Report, wants: Wants = lambda kind: True) -> Outcome:
     """Do what the config asks; `report` is called with what happens meanwhile. Raises PyncError.
 
-    `wants` tells whether events of a kind are of any use: where there are thousands, they need not be made.
+    `wants` says whether events of a kind are of any use: where there are thousands, they need not be made.
     """
     mode = _mode(config)
     context = Context(Loop(), config, report, wants, _logs(config))
     if config.keep_open or config.http or (config.mode == "scan" and len(config.ports) > 1):
         raise_limit()
+    if config.keep_open or config.http or config.user:
+        from pync.preload import preload
+
+        preload(config)
     if config.program:
         seal()
     # glibc would map and unmap every large buffer, with a page fault for each of its pages, until it has seen one
-    # freed that is larger (mallopt(3), M_MMAP_THRESHOLD). This takes half of the time off copying.
+    # freed that is larger (mallopt(3), M_MMAP_THRESHOLD). This halves the time of copying.
     bytes(LARGE)
     if not gc.isenabled():
         gc.freeze()

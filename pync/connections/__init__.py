@@ -1,1 +1,1 @@
-"""Getting a connected peer: by connecting, through a proxy, or by accepting one."""
+"""Getting a connected peer: by connecting (`outgoing`), through a proxy, at the next address, or by accepting."""

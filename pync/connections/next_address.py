@@ -1,17 +1,17 @@
-"""Saying it again: to the next address of a name, where nobody turns out to listen at the first one.
+"""Sending the same again to the next address of a name, where the port at the first one turns out to be closed.
 
-Theory: "connecting" a UDP socket asks nobody, so the first address of a name always seems to be the right one. If it
-turns out that nobody is there (`localhost` is often ::1 first, and the server on 127.0.0.1 only), the next address is
-told again all that was said. Who has answered once is the right one.
+Theory: "connecting" a UDP socket sends nothing, so the first address of a name always seems to be the right one. If
+its host then refuses (`localhost` is often ::1 first, and the server is on 127.0.0.1 only), the next address is sent
+everything that was sent to the first. An address that has answered once is the right one.
 """
 
 from __future__ import annotations
 
+from pync.connections.outgoing import open_connection
+from pync.endpoints.datagrams import DatagramSocket
 from pync.endpoints.wrappers import Replayable
 from pync.errors import ConnectError, PeerLost
-from pync.events import ConnectFailed, as_address
-from pync.net.dial import dial, transport
-from pync.sessions.conversation import endpoint
+from pync.net.dial import attempt_failed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,45 +19,48 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pync.context import Context
-    from pync.endpoints import Source
-    from pync.endpoints.datagrams import DatagramSocket
+    from pync.endpoints import Peer, Source
     from pync.events import Event
     from pync.loop.tasks import Work
 
-    Session = Callable[[DatagramSocket, Source], Work[None]]
+    Session = Callable[[Peer, Source], Work[None]]
 
 
-async def with_next_address(
-    context: Context, port: int | None, peer: DatagramSocket, source: Source, session: Session
-) -> None:
-    """Have a session between the source and this peer; with the next address if one is lost before it was heard.
+async def with_next_address(context: Context, port: int | None, peer: Peer, source: Source, session: Session) -> None:
+    """Run a session between the source and the peer, and again with the next address if it fails unanswered.
 
-    The session closes its peer. Raises what it raises, and of the last address how that was lost.
+    The session closes its peer. Raises what it raises; after several addresses, what the last one failed of.
     """
-    said, lost = Replayable(source), [peer.name]
+    current, replayable = _datagrams(peer), Replayable(source)
+    failed = [current.name]
     while True:
         try:
-            return await session(peer, said)
+            return await session(current, replayable)
         except PeerLost as error:
-            again = None if peer.answered else said.replay()
-            following = await _next(context, port, lost, error.cause) if again else None
+            again = None if current.answered else replayable.replay()
+            following = await _next(context, port, failed, error.cause) if again else None
             if not again or not following:
                 raise
-            peer, said = following, again
-            lost.append(peer.name)
+            current, replayable = following, again
+            failed.append(current.name)
 
 
-async def _next(context: Context, port: int | None, lost: list[Any], why: str) -> DatagramSocket | None:
-    """The next address, and word of the one that was lost; None if that was the last."""
+def _datagrams(peer: Peer) -> DatagramSocket:
+    assert isinstance(peer, DatagramSocket), "a stream that was connected has reached its peer"
+    return peer
+
+
+async def _next(context: Context, port: int | None, failed: list[Any], why: str) -> DatagramSocket | None:
+    """A peer at the next address, with a report about the last one; None if there is no other address."""
     events: list[Event] = []
+    quiet = context.derive(context.config, events.append)
     try:
-        sock, name = await dial(context.loop, context.config, port, events.append, lost)
+        peer = _datagrams(await open_connection(quiet, port, failed))
     except ConnectError:
         return None
-    if name in lost:  # under another name: 0.0.0.0 is this host
-        sock.close()
+    if peer.name in failed:  # the same host by another name: 0.0.0.0 is this host
+        peer.close()
         return None
-    host, where, kind = context.config.host or "", as_address(lost[-1]), transport(context.config)
-    for event in ConnectFailed(host=host, address=where, transport=kind, why=why), *events:
+    for event in attempt_failed(context, failed[-1], why), *events:
         context.report(event)
-    return endpoint(context, sock, name)  # type: ignore[return-value]
+    return peer

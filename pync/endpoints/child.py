@@ -1,10 +1,13 @@
-"""A child process: how it is started, and how it ends. The ends of its stdin and stdout are in `pipes.py`.
+"""A child process: how it is started, how it ends, and the two ends of its stdin and stdout that pync holds.
 
-Theory. A program that filters must answer line by line, and C programs do so only on a terminal: so the stdout of a
+Theory. Closing its stdin is the half-close. What a program does not read, because it has closed its stdin or has
+ended, is dropped: that is its right. The end of its output is end-of-file on a pipe, and EIO on a pseudo-terminal.
+
+A program that filters must answer line by line, and C programs do so only on a terminal: so the stdout of a
 filter is a pseudo-terminal in raw mode, which changes no byte. Where coreutils' libstdbuf is found it is preloaded
 too, and makes stdio unbuffered: then even a client that sends no newline and waits gets its answer.
 
-A child gets no descriptor of ours, the default signal dispositions (Python ignores SIGPIPE), the peer's addresses in
+A child gets no other descriptor, the default signal dispositions (Python ignores SIGPIPE), the peer's addresses in
 its environment, and a process group of its own, so that it can be ended with all that it started. It is always
 reaped.
 """
@@ -13,8 +16,7 @@ from __future__ import annotations
 
 import os
 
-from pync.endpoints import CHUNK
-from pync.endpoints.pipes import Input, Output
+from pync.endpoints import CHUNK, SHORT, Half, next_read_size
 from pync.errors import ProgramError, reason
 from pync.system import signal
 
@@ -24,13 +26,92 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pync.config import Program
+    from pync.endpoints import Bytes
     from pync.events import Address
     from pync.loop.kernel import Loop
 
-# When its client is gone a child gets end-of-file, then these, with so many seconds after each to act on it.
+# When its client has left, a child gets end-of-file and then these signals, each with the seconds to act on it.
 ENDING = ((0, 0.1), (signal.SIGHUP, 0.2), (signal.SIGTERM, 2.0), (signal.SIGKILL, None))
 LIBSTDBUF = ("/usr/libexec/coreutils/libstdbuf.so", "/usr/lib/coreutils/libstdbuf.so")
 PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)
+TERMINAL = 4095  # bytes that reading a terminal gives at most (n_tty.c)
+TERMINAL_READS = 15  # of these that are joined before they are passed on
+
+
+class ChildEnd(Half):
+    """One end, while it is open; its descriptor is None where the program has the socket itself."""
+
+    def __init__(self, loop: Loop, fd: int | None) -> None:
+        self.loop = loop
+        self.fd = fd
+
+    def raw(self) -> int | None:
+        """The descriptor."""
+        return self.fd
+
+    def close(self) -> None:
+        """Give the descriptor back. Doing it again changes nothing."""
+        fd, self.fd = self.fd, None
+        if fd is not None:
+            self.loop.forget(fd)
+            os.close(fd)
+
+
+class ChildStdin(ChildEnd):
+    """What the program reads."""
+
+    async def write(self, data: Bytes) -> int:
+        """Write to the program's stdin; what it will not read is dropped."""
+        while self.fd is not None:
+            try:
+                return os.write(self.fd, data)
+            except BlockingIOError:
+                await self.loop.writable(self.fd)
+            except OSError:
+                break
+        return len(data)
+
+    async def send_eof(self) -> None:
+        """Close the program's stdin."""
+        self.close()
+
+
+class ChildStdout(ChildEnd):
+    """What the program writes."""
+
+    def __init__(self, loop: Loop, fd: int | None, most: int = CHUNK) -> None:
+        """`most`: bytes that one read gives at most."""
+        super().__init__(loop, fd)
+        self.most = most
+        self.size = min(SHORT, most)
+
+    async def read(self) -> bytes | None:
+        """What the program wrote; None when its output has ended."""
+        while self.fd is not None:
+            await self.loop.readable(self.fd)
+            try:
+                data = os.read(self.fd, self.size)
+            except BlockingIOError:
+                continue
+            except OSError:  # EIO: the program's side of the pseudo-terminal is closed
+                break
+            self.size = next_read_size(self.size, len(data), self.most)
+            return self._and_more(self.fd, data) if len(data) == TERMINAL else data or None
+        return None
+
+    def raw(self) -> int | None:
+        """The descriptor of a pipe: a terminal gives too little at a time, and another end."""
+        return None if self.fd is None or os.isatty(self.fd) else self.fd
+
+    def _and_more(self, fd: int, data: bytes) -> bytes:
+        """`data` and what else is there already: a terminal gives only a small piece at a time."""
+        pieces = [data]
+        try:
+            while len(pieces) < TERMINAL_READS and len(pieces[-1]) == TERMINAL:
+                pieces.append(os.read(fd, TERMINAL))
+        except OSError:  # nothing, or the end: the next read finds it again
+            pass
+        return b"".join(pieces)
 
 
 class Child:
@@ -45,8 +126,8 @@ class Child:
         self.loop = loop
         self.pid = pid
         self.status: int | None = None
-        self.input = Input(loop, into)
-        self.output = Output(loop, out, most)
+        self.input = ChildStdin(loop, into)
+        self.output = ChildStdout(loop, out, most)
 
     def close(self) -> None:
         """Close both our ends."""
@@ -61,13 +142,13 @@ class Child:
         return self.status
 
     async def terminate(self) -> None:
-        """See that the program is gone: end-of-file, then signals of rising force to its group; reap it."""
+        """End the program by end-of-file, then by signals of rising force to its group, and reap it."""
         self.close()
         for signum, grace in ENDING:
             if self.status is None:
                 try:
                     os.killpg(self.pid, signum)
-                except (PermissionError, ProcessLookupError):  # it became somebody else, as sudo does
+                except (PermissionError, ProcessLookupError):  # it became another user, as sudo does
                     pass
                 try:
                     await self.loop.within(grace, self.ended())
@@ -141,7 +222,7 @@ def _spawn(argv: tuple[str, ...], stdin: int, stdout: int, environment: Mapping[
 
 
 def _terminal() -> tuple[int, int]:
-    """A pseudo-terminal that changes nothing, or a pipe where the system has no more of them."""
+    """A pseudo-terminal that changes nothing, or a pipe where the system has no more pseudo-terminals."""
     import tty
 
     try:

@@ -1,55 +1,59 @@
-"""The queues of many who are told the same things, each at its own speed.
+"""Queues for many clients that are sent the same bytes, each at its own speed.
 
-Theory: what is told is put into every queue, and a teller waits for `room` before the next. A queue may hold so much;
-one that holds more is full. A client that is slow but moving slows the tellers down, and nobody loses anything; one
-that takes nothing for two seconds while its queue is full is given up, so that it cannot stop the others. What that
-means is for whoever owns the queue.
+Theory: what is sent to all is put into the queue of each client, and the sender waits for `room` before it puts more.
+A queue that holds more than its limit is full. A client that is slow but takes something slows the senders down, and
+no byte is dropped. A client that takes nothing for STALL seconds while its queue is full is stalled: its queue is not
+waited for any longer, so that it cannot stop the others. What else that means is for the owner of the queue to decide.
 
-Must never copy what is put, and must cost nothing while there is nothing in it: a server has thousands of silent
-clients.
+An `Outbox` is a queue that also writes. A connection usually takes all of it at once, for one system call. The rest
+goes into the queue, and a task that lasts as long as the queue writes it.
+
+Must never copy what is put, and must cost nothing while it is empty: a server has thousands of silent clients.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
+from pync.endpoints import SHORT
+from pync.errors import PeerLost
 from pync.loop.tasks import Condition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pync.endpoints import Bytes
-    from pync.endpoints.streams import Stream
+    from pync.endpoints import Bytes, Peer
     from pync.loop.kernel import Loop
+    from pync.loop.tasks import Task
 
-QUEUE = 1 << 20  # bytes that may wait for one client
-PIECES = 1 << 14  # and in so many pieces: each takes room, however small it is
-PATIENCE = 2.0  # seconds after which a client with a full queue that takes nothing is given up
-LOOK = 0.25  # seconds between two looks whether it takes something
+QUEUE_BYTES = 1 << 20  # bytes that may wait for one client
+QUEUE_PIECES = 1 << 14  # pieces that may wait for one client: each takes memory, however small it is
+STALL = 2.0  # seconds after which a client with a full queue that takes nothing is stalled
+LOOK = 0.25  # seconds between two looks whether a client takes something
 
 
 class Queues:
-    """All the queues of those who are told the same."""
+    """All the queues that are filled with the same bytes."""
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self.full: dict[Queue, None] = {}
-        self.changed = Condition()  # one of the full ones is full no more
+        self.changed = Condition()  # one of the full queues is not full any more
 
     async def room(self) -> None:
-        """Wait until no queue is full; give up those that stand still."""
+        """Wait until no queue is full; a queue whose client is stalled is discarded."""
         while self.full:
-            patience = min(queue.moved_at for queue in self.full) + PATIENCE
-            await self.loop.wait(self.changed, min(patience, self.loop.clock() + LOOK))
+            deadline = min(queue.moved_at for queue in self.full) + STALL
+            await self.loop.wait(self.changed, min(deadline, self.loop.clock() + LOOK))
             now = self.loop.clock()
             for queue in [*self.full]:
                 if queue.moves():
                     queue.moved_at = now
-                elif now >= queue.moved_at + PATIENCE:
+                elif now >= queue.moved_at + STALL:
                     self.discard(queue)
-                    queue.give_up()
+                    queue.stalled()
 
     def discard(self, queue: Queue) -> None:
-        """Wait for this one no longer."""
+        """Do not wait for this queue any longer."""
         if queue in self.full:
             del self.full[queue]
             self.changed.notify()
@@ -58,29 +62,29 @@ class Queues:
 class Queue:
     """What waits for one client, in the pieces in which it was put."""
 
-    __slots__ = ("far", "moved_at", "pieces", "queues", "size", "unacknowledged")
+    __slots__ = ("moved_at", "peer", "pieces", "queues", "size", "unacknowledged")
 
-    def __init__(self, queues: Queues, far: Stream | None = None) -> None:
-        """`far` is asked what the client has acknowledged, where somebody else writes."""
+    def __init__(self, queues: Queues, peer: Peer) -> None:
+        """`peer` is asked how much the client has acknowledged."""
         self.queues = queues
-        self.far = far
-        self.unacknowledged = 0  # bytes, when it was last looked at
-        self.pieces: deque[Bytes] | None = None  # half a kilobyte: only while there is something in it
+        self.peer = peer
+        self.unacknowledged = 0  # bytes, at the last look
+        self.pieces: deque[Bytes] | None = None  # a deque takes half a kilobyte, so there is one only when needed
         self.size = 0
-        self.moved_at = 0.0  # when something was taken, or the queue became full
+        self.moved_at = 0.0  # when the client took something, or the queue became full
 
     def put(self, data: Bytes) -> None:
-        """Queue what was told."""
+        """Add a piece."""
         if self.pieces is None:
             self.pieces = deque()
         self.pieces.append(data)
         self.size += len(data)
         if self._overfull() and self not in self.queues.full:
             self.queues.full[self] = None
-            self.moved_at = self.queues.loop.clock()  # full from now on: patience begins
+            self.moved_at = self.queues.loop.clock()  # the time of STALL begins
 
     def drop(self, count: int) -> None:
-        """The client has taken so many bytes: all of the first piece, a part of it, or more than that."""
+        """The client has taken `count` bytes: all of the first piece, a part of it, or more than that."""
         assert self.pieces, "nothing is there to be taken"
         self.size -= count
         while len(piece := self.pieces.popleft()) < count:
@@ -94,18 +98,70 @@ class Queue:
             self.queues.discard(self)
 
     def _overfull(self) -> bool:
-        return self.size > QUEUE or (self.pieces is not None and len(self.pieces) > PIECES)
+        return self.size > QUEUE_BYTES or (self.pieces is not None and len(self.pieces) > QUEUE_PIECES)
 
     def moves(self) -> bool:
-        """Whether the client has acknowledged something since this was last asked.
+        """Whether the client has acknowledged something since the last call.
 
-        The kernel takes more of a slow client's data only once there is a lot of room again.
+        The kernel takes more of a slow client's data only when there is a lot of room again.
         """
-        if self.far is None:
-            return False
-        before, self.unacknowledged = self.unacknowledged, self.far.unacknowledged()
+        before, self.unacknowledged = self.unacknowledged, self.peer.unacknowledged()
         return self.unacknowledged < before
 
-    def give_up(self) -> None:
-        """The client has taken nothing for too long, and is waited for no longer."""
+    def stall_error(self, unsent: int) -> PeerLost:
+        """Why a stalled client is cut off: `unsent` bytes do not reach it."""
+        what = f"connection to {self.peer.address}"
+        return PeerLost(what, "cut off: it takes nothing, and others wait", unsent=unsent)
+
+    def stalled(self) -> None:
+        """The client has taken nothing for too long. Its queue is not waited for any longer."""
+        raise NotImplementedError
+
+
+class Outbox(Queue):
+    """A queue that writes to its client."""
+
+    __slots__ = ("writes", "writing")
+
+    def __init__(self, queues: Queues, peer: Peer) -> None:
+        super().__init__(queues, peer)
+        self.writing: Task | None = None  # while there is something in the queue
+        self.writes = 0  # how many writes took something
+
+    def put(self, data: Bytes) -> None:
+        """Send the data, or queue what is not taken at once."""
+        if not self.pieces:
+            taken = self.peer.send_nowait(data)
+            if taken:
+                self.writes += 1
+                if taken == len(data):
+                    return
+                data = memoryview(data)[taken:]
+            self.writing = self.peer.loop.spawn(self._write(), Condition())
+        super().put(data)
+
+    async def _write(self) -> None:
+        """Write everything that waits."""
+        try:
+            while self.pieces:
+                self.drop(await self.peer.write(self._portion()))
+                self.writes += 1
+        except PeerLost as error:
+            self.broken(error.also_unsent(self.size))
+
+    def _portion(self) -> Bytes:
+        """What to write next: a large piece as it is, small ones joined."""
+        assert self.pieces
+        if len(self.pieces) == 1 or len(self.pieces[0]) >= SHORT:
+            return self.pieces[0]
+        parts, size = [], 0
+        for piece in self.pieces:
+            parts.append(piece)
+            size += len(piece)
+            if size >= SHORT:
+                break
+        return b"".join(parts)
+
+    def broken(self, error: PeerLost) -> None:
+        """Writing to the client failed."""
         raise NotImplementedError

@@ -1,15 +1,15 @@
 """Datagram sockets with many peers: each peer address is an endpoint of its own.
 
-Theory: a `Mailroom` receives for all, and sorts what arrives by its sender into one queue for each `Peer`. Both the
-queues and their number are bounded. What a datagram costs does not depend on how many peers there are.
+Theory: a `DatagramServer` receives for all peers and sorts what arrives by its sender, into one queue for each
+`DatagramPeer`. The queues and their number are bounded. A datagram costs the same however many peers there are.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
 
-from pync.endpoints import Half
-from pync.endpoints.segments import BATCH, Inbox, cut
+from pync.endpoints import Peer
+from pync.endpoints.segments import BATCH, Joined, Receiver, cut
 from pync.errors import PeerLost, reason
 from pync.events import Denied, as_address
 from pync.loop.tasks import Condition
@@ -20,21 +20,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from pync.endpoints import Bytes
+    from pync.endpoints import Bytes, Source
     from pync.events import Report
     from pync.loop.kernel import Loop
 
-QUEUE = 1 << 20  # bytes that may wait for one peer's session
-PEERS = 16384  # sessions at a time; then the one silent for longest ends
-AGAIN = 0.002  # seconds between two tries to send to a unix peer whose queue is full
+PEER_BYTES = 1 << 20  # bytes that may wait for one peer's session
+OVERHEAD = 64  # bytes that each datagram counts beside its own, so that empty ones are bounded, too
+PEERS = 16384  # sessions at a time; one more ends the session that has received nothing for longest
+UNIX_RETRY = 0.002  # seconds between two attempts to send to a unix peer whose queue is full
 
 
-class DatagramPeer(Half):
+class DatagramPeer(Peer):
     """One peer of a socket that serves many. Its queue is bounded: what does not fit is dropped, as UDP does."""
 
-    def __init__(self, mailroom: DatagramServer, sock: socket.socket, name: Any) -> None:
-        self.mailroom = mailroom
-        self.loop = mailroom.loop
+    def __init__(self, server: DatagramServer, sock: socket.socket, name: Any) -> None:
+        self.server = server
+        self.loop = server.loop
         self.sock = sock
         self.name = name
         self.address = as_address(name)
@@ -45,12 +46,12 @@ class DatagramPeer(Half):
 
     def deliver(self, data: bytes) -> bool:
         """Queue a datagram that came from this peer; False if there is no room."""
-        if self.size + len(data) > QUEUE:
+        if self.size + len(data) > PEER_BYTES:
             return False
         if not self.queue:
             self.arrived.notify()
         self.queue.append(data)
-        self.size += len(data) + 64  # an empty one takes room as well
+        self.size += len(data) + OVERHEAD
         return True
 
     async def read(self) -> bytes | None:
@@ -58,17 +59,21 @@ class DatagramPeer(Half):
         if not await self._something():
             return None
         data = self.queue.popleft()
-        self.size -= len(data) + 64
+        self.size -= len(data) + OVERHEAD
         return data
 
     async def read_all(self) -> bytes | None:
-        """All that wait, joined; None as for `read`."""
+        """All datagrams that wait, joined; None as for `read`."""
         if not await self._something():
             return None
         data = b"".join(self.queue)
         self.queue.clear()
         self.size = 0
         return data
+
+    def as_stream(self) -> Source:
+        """A source that gives all datagrams which wait, joined."""
+        return Joined(self)
 
     async def _something(self) -> bool:
         while not self.queue and not self.closed:
@@ -83,18 +88,15 @@ class DatagramPeer(Half):
             try:
                 return self.sock.sendto(data, self.name)
             except BlockingIOError:
-                await self.mailroom.room(self.sock)
+                await self.server.room(self.sock)
             except OSError as error:
                 raise PeerLost(f"datagrams to {self.address}", reason(error)) from None
 
-    async def send_eof(self) -> None:
-        """Nothing: datagrams have no end-of-file."""
-
     def close(self) -> None:
         """End the session: the next datagram of this peer begins a new one."""
-        if not self.closed:  # else it would end that new one
+        if not self.closed:  # closing twice must not end that new session
             self.closed = True
-            self.mailroom.sessions.pop((self.sock, self.name), None)
+            self.server.sessions.pop((self.sock, self.name), None)
             self.arrived.notify()
 
 
@@ -102,7 +104,7 @@ class DatagramServer:
     """Sorts the datagrams of one or more bound sockets into sessions, one for each peer."""
 
     def __init__(self, loop: Loop, report: Report, welcome: Callable[[DatagramPeer], bool]) -> None:
-        """`welcome` is asked for each new peer, and starts its session or says no."""
+        """`welcome` is called for each new peer; it starts a session, or returns False."""
         self.loop = loop
         self.report = report
         self.welcome = welcome
@@ -111,16 +113,16 @@ class DatagramServer:
 
     async def receive(self, sock: socket.socket) -> None:
         """Receive for ever."""
-        inbox = Inbox(sock)
+        receiver = Receiver(sock)
         while True:
             await self.loop.readable(sock.fileno())
             for _ in range(BATCH):
                 try:
-                    piece, size, name = inbox.receive()
+                    piece, size, name = receiver.receive()
                 except BlockingIOError:
                     break
                 except OSError:
-                    continue  # what another peer's host answered to a datagram of ours
+                    continue  # the host of some peer has answered a datagram of ours with an error
                 self._sort(sock, name, cut(piece, size))
 
     def _sort(self, sock: socket.socket, name: Any, arrived: list[bytes]) -> None:
@@ -146,7 +148,7 @@ class DatagramServer:
         self._room[sock] = Condition()
         try:
             await self.loop.writable(sock.fileno())
-            if sock.family == socket.AF_UNIX:  # it is the peer's queue that is full, and nothing tells when it is not
-                await self.loop.sleep(AGAIN)
+            if sock.family == socket.AF_UNIX:  # the peer's queue is full, and the system does not report its end
+                await self.loop.sleep(UNIX_RETRY)
         finally:
             self._room.pop(sock).notify()

@@ -1,8 +1,8 @@
-"""Datagram sockets as endpoints: UDP, unix datagrams.
+"""A connected datagram socket as an endpoint: UDP, unix datagrams.
 
-Theory: a read is one datagram and a write is one datagram, whole or an error. An empty datagram is data, never an
-end. There is no end-of-file, and so no half-close. Where the kernel has it, many travel in one system call
-(`offload.py`). A socket here has one peer; for a socket with many see `mailroom.py`.
+Theory: a read is one datagram, and a write is one datagram, whole or an error. An empty datagram is data, never an
+end. There is no end-of-file, and so no half-close. Where the kernel can do it, many datagrams travel in one system call
+(`segments.py`). A socket here has one peer; for a socket with many peers see `datagram_server.py`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,18 @@ import errno
 import os
 from collections import deque
 
-from pync.endpoints import CHUNK
-from pync.endpoints.segments import BATCH, UNSUITABLE, WHOLE, Inbox, cut, segmented, send_segments
+from pync.endpoints import CHUNK, Peer
+from pync.endpoints.segments import (
+    BATCH,
+    NO_OFFLOAD,
+    WHOLE,
+    Burst,
+    Joined,
+    Receiver,
+    cut,
+    is_segmented,
+    send_segments,
+)
 from pync.endpoints.streams import ConnectedSocket
 from pync.errors import PeerLost, reason
 from pync.events import as_address
@@ -22,43 +32,43 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pync.endpoints import Bytes
+    from pync.endpoints import Bytes, Sink, Source
     from pync.loop.kernel import Loop
 
-REFUSED = os.strerror(errno.ECONNREFUSED)
+PORT_REFUSED = os.strerror(errno.ECONNREFUSED)
 
 
 def receive(sock: socket.socket) -> tuple[bytes, Any]:
-    """A whole datagram, and its sender's name. Raises OSError."""
+    """A whole datagram and its sender's name. Raises OSError."""
     return sock.recvfrom(CHUNK if sock.family == socket.AF_UNIX else WHOLE)
 
 
 def remove_own_path(sock: socket.socket) -> None:
-    """Remove the path that a unix datagram socket is bound to: nobody can be answered there any more."""
+    """Remove the path to which a unix datagram socket is bound: no answer can reach it any more."""
     name = sock.getsockname() if sock.family == socket.AF_UNIX else None
-    if name and isinstance(name, str):  # an abstract one is bytes, and goes with the socket
+    if name and isinstance(name, str):  # an abstract name is bytes, and ends with the socket
         try:
             os.unlink(name)
-        except OSError:  # a privilege that we dropped may be missing
+        except OSError:  # the privilege for it may have been dropped
             pass
 
 
-class DatagramSocket(ConnectedSocket):
-    """A socket connected to its one peer: what others send, or had sent before we connected, is left out."""
+class DatagramSocket(ConnectedSocket, Peer):
+    """A socket connected to its one peer. What others send, or had sent before it was connected, is dropped."""
 
     def __init__(self, loop: Loop, sock: socket.socket, name: Any, first: list[bytes] | None = None) -> None:
-        """`name` is the peer's address as the system gives it; `first`: datagrams of it received already."""
+        """`name` is the peer's address as the system gives it; `first`: datagrams of it that were received already."""
         super().__init__(loop, sock, as_address(name))
         self.name = name
         self.arrived = deque(first or ())
-        self.answered = False  # the peer has said something
+        self.answered = False  # the peer has sent something
         self.refused: PeerLost | None = None
-        self.inbox = Inbox(sock)
-        self.private = False  # nothing is there any more that others sent before we connected
-        self.segmented = segmented(sock)
+        self.receiver = Receiver(sock)
+        self.private = False  # nothing is left that others sent before the socket was connected
+        self.segmented = is_segmented(sock)
 
     async def read(self) -> bytes | None:
-        """One datagram of the peer's. Raises PeerLost (nobody listens there), once all that came before is read."""
+        """One datagram of the peer's. Raises PeerLost (its port is closed), once all that came before was read."""
         if not self.arrived:
             for piece, size in await self._pieces():
                 self.arrived += cut(piece, size)
@@ -76,9 +86,18 @@ class DatagramSocket(ConnectedSocket):
                 return stream
         return b"".join([piece for piece, _ in await self._pieces()])
 
+    def as_stream(self) -> Source:
+        """A source that gives all datagrams which are there, joined."""
+        return Joined(self)
+
+    def sending_ends(self, source: Source) -> tuple[Source, Sink]:
+        """Both ends of a flow from the source to the peer: it takes many datagrams at a time."""
+        burst = Burst(source, self)
+        return burst, burst
+
     def _stream(self) -> bytes | None:
         """What is there, received in a row: names and sizes would cost more than the datagrams."""
-        buffer, count, end = self.inbox.buffer, 0, 0
+        buffer, count, end = self.receiver.buffer, 0, 0
         try:
             while count < BATCH and end <= len(buffer) - WHOLE:
                 end += self.sock.recv_into(buffer[end:])
@@ -114,25 +133,26 @@ class DatagramSocket(ConnectedSocket):
                 return pieces
 
     def _receive(self) -> tuple[bytes, int, Any] | None:
-        """What is next; None if nothing is there. A refusal is told first, before what still waits to be read."""
+        """What is next; None if nothing is there. The kernel reports a refusal before what still waits to be read."""
         while True:
             try:
-                received = self.inbox.receive()
+                received = self.receiver.receive()
             except BlockingIOError:
                 self.private = self.sock.family != socket.AF_UNIX
                 return None
             except OSError as error:
                 self.refused = self.failed(error)
             else:
-                shut = self.refused and not received[2]  # no datagram: we have shut the socket
+                # Once `_pass_on` has shut the socket, an empty result without a name is no datagram.
+                shut = self.refused and not received[2]
                 return None if shut else received
 
     async def write(self, data: Bytes) -> int:
-        """Send one datagram. Raises PeerLost: too long, or an earlier one was refused (told to who reads first)."""
+        """Send one datagram. Raises PeerLost: it is too long, or an earlier one was refused (the reader is first)."""
         try:
             return await super().write(data)
         except PeerLost as error:
-            await self._tell(error)
+            await self._pass_on(error)
             raise
 
     async def write_many(self, data: Bytes, size: int) -> int:
@@ -142,25 +162,22 @@ class DatagramSocket(ConnectedSocket):
         except BlockingIOError:
             pass  # the first of them waits for room
         except OSError as error:
-            if error.errno not in UNSUITABLE:
-                lost = self.failed(error)
-                await self._tell(lost)
-                raise lost from None
+            if error.errno not in NO_OFFLOAD:
+                broken = self.failed(error)
+                await self._pass_on(broken)
+                raise broken from None
             self.segmented = False
         return await self.write(data[:size])
 
-    async def _tell(self, error: PeerLost) -> None:
-        """Let who reads be the first to say that we were refused, after what has come before."""
-        if error.cause == REFUSED:
+    async def _pass_on(self, error: PeerLost) -> None:
+        """Let the reader be the first to report a refusal, after it has read what came before."""
+        if error.cause == PORT_REFUSED:
             self.refused = error
             try:
-                self.sock.shutdown(socket.SHUT_RD)  # wakes who reads
+                self.sock.shutdown(socket.SHUT_RD)  # wakes the reader
             except OSError:
                 pass
             await self.loop.sleep(0)
-
-    async def send_eof(self) -> None:
-        """Nothing: datagrams have no end-of-file."""
 
     def close(self) -> None:
         """Close the socket, and remove the unix path of our own end."""

@@ -5,7 +5,7 @@ together as one piece with the size of its segments, and cuts a piece that we gi
 and UDP_SEGMENT). All segments of a piece are of one size; the last may be shorter. A kernel that does not know this
 refuses, and datagrams come and go one by one.
 
-Only what is there already travels together: nothing ever waits for more, and every boundary stays where it was.
+Only datagrams that are there already travel together: nothing ever waits for more, and every boundary stays in place.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from pync.system import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any, Protocol
 
     from pync.endpoints import Bytes, Source
@@ -40,7 +39,7 @@ WHOLE = 1 << 16  # bytes: a receive of this size never cuts a UDP datagram, nor 
 # CHUNK no unix datagram either (net.core.wmem_default is less)
 BATCH = 64  # receives for each wake-up, and datagrams in a piece that is sent
 SEGMENT, GRO = 103, 104  # options and control messages at IPPROTO_UDP: the size of the segments, an int when received
-UNSUITABLE = (errno.EINVAL, errno.EIO, errno.EMSGSIZE, errno.EOPNOTSUPP, errno.ENOPROTOOPT)
+NO_OFFLOAD = (errno.EINVAL, errno.EIO, errno.EMSGSIZE, errno.EOPNOTSUPP, errno.ENOPROTOOPT)
 
 
 def _is_udp(sock: socket.socket) -> bool:
@@ -54,7 +53,7 @@ def cut(piece: bytes, size: int) -> list[bytes]:
     return [piece[start : start + size] for start in range(0, len(piece), size)]
 
 
-class Inbox:
+class Receiver:
     """Receives from a datagram socket: a whole datagram, or where the kernel joins them a piece of several."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -76,12 +75,12 @@ class Inbox:
 
 
 def shows_boundaries(fd: int) -> bool:
-    """Whether who reads the other end may see where one write ended and the next began."""
+    """Whether the reader at the other end may see where one write ended and the next began."""
     return stat.S_ISSOCK(os.fstat(fd).st_mode)
 
 
 class Joined(Half):
-    """What a peer says, as a stream: for a sink that keeps no boundaries, if nobody in between looks at them."""
+    """What a peer sends, as a stream: for a sink that keeps no boundaries, with nothing in between that needs them."""
 
     def __init__(self, peer: Joinable) -> None:
         self.peer = peer
@@ -91,14 +90,14 @@ class Joined(Half):
         return await self.peer.read_all()
 
 
-class Packets(Stdin):
+class DatagramStdin(Stdin):
     """Stdin, of which each read is a datagram."""
 
     def __init__(self, loop: Loop, fd: int = 0) -> None:
         super().__init__(loop, fd, LARGEST)
         self.own_pipe = self.fd != fd and stat.S_ISFIFO(os.fstat(fd).st_mode)
 
-    def more(self) -> bytes | None:
+    def read_nowait(self) -> bytes | None:
         """What a pipe holds for the next read (in packet mode, one write each, pipe(2)); None: that has to wait."""
         try:
             return os.read(self.fd, self.size) or None if self.own_pipe else None
@@ -107,7 +106,7 @@ class Packets(Stdin):
 
 
 class Burst(Half):
-    """From a source to one peer, as many datagrams for each turn of the flow as are there: it is both of its ends.
+    """From a source to one peer, as many datagrams as are there at each turn of the flow: it is both ends of that flow.
 
     Nothing may stand in between that changes their sizes.
     """
@@ -122,9 +121,8 @@ class Burst(Half):
         data = await self.source.read()
         if data is None:
             return None
-        more: Callable[[], bytes | None] = getattr(self.source, "more", lambda: None)
         datagrams, size = [data], len(data)
-        while len(datagrams) < BATCH and size < LARGEST and (data := more()) is not None:
+        while len(datagrams) < BATCH and size < LARGEST and (data := self.source.read_nowait()) is not None:
             datagrams.append(data)
             size += len(data)
         self.sizes = [len(data) for data in datagrams]
@@ -152,15 +150,14 @@ class Burst(Half):
         return count + (count < most and self.sizes[count] < size)
 
     async def send_eof(self) -> None:
-        """Pass the end on to the peer."""
-        await self.peer.send_eof()
+        """Nothing: datagrams have no end-of-file."""
 
     def unread(self) -> int:
         """Bytes known to be left in the source."""
         return self.source.unread()
 
 
-def segmented(sock: socket.socket) -> bool:
+def is_segmented(sock: socket.socket) -> bool:
     """Whether the kernel cuts what is sent to this socket's peer: where it does not, it would send it in one."""
     if _is_udp(sock):
         try:
@@ -171,5 +168,5 @@ def segmented(sock: socket.socket) -> bool:
 
 
 def send_segments(sock: socket.socket, data: Bytes, size: int) -> int:
-    """Send all of `data` as datagrams of `size` bytes. Raises OSError, one of `UNSUITABLE` if the way there cannot."""
+    """Send all of `data` as datagrams of `size` bytes. Raises OSError; one of NO_OFFLOAD if the system cannot do it."""
     return sock.sendmsg([data], [(socket.IPPROTO_UDP, SEGMENT, size.to_bytes(2, sys.byteorder))])

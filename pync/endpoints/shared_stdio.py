@@ -1,29 +1,31 @@
-"""stdin and stdout shared by many clients.
+"""stdin and stdout, shared by many clients.
 
-Theory. A regular file is read by each client for itself, from where it stood when we started. Anything else is read
-once, while somebody is there to get it, and each chunk goes to all who are connected then, through a queue for each
-(`queues.py`): who is slow slows the reading down, and who takes nothing is cut off.
+Theory. A regular file is read by each client for itself, from where it stood at the start. Any other stdin is read
+once, while a client is there to receive it, and each chunk goes to all clients that are connected then, through a
+queue for each (`client_queues.py`): a slow client slows the reading down, and a client that takes nothing is cut off.
 
-On stdout what clients send is not mixed within a line: while there are several, the unfinished last line of a read is
-held until its end comes, the client leaves, or it is longer than a line may be expected to be.
+On stdout the lines of different clients are not mixed: while there are several, the unfinished last line of a read is
+held until its end comes, the client leaves, or it is longer than a line can be expected to be.
 """
 
 from __future__ import annotations
 
 import os
 
-from pync.endpoints import Half, write_all
+from pync.endpoints import CHUNK, Half, write_all
 from pync.endpoints.client_queues import Queue, Queues
-from pync.endpoints.stdio import STDIN, FileSource, is_regular
+from pync.endpoints.stdio import STDIN, is_regular
+from pync.endpoints.wrappers import Attended
+from pync.errors import InputError, reason
 from pync.loop.tasks import Condition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pync.endpoints import Bytes, Sink, Source
-    from pync.endpoints.streams import Stream
+    from pync.endpoints import Bytes, Peer, Sink, Source
     from pync.loop.kernel import Loop
+    from pync.loop.tasks import Work
 
-LONGEST_LINE = 1 << 16  # bytes of an unfinished line that are held back
+HELD_LINE = 1 << 16  # bytes of an unfinished line that are held back
 
 
 class SharedStdin:
@@ -31,87 +33,128 @@ class SharedStdin:
 
     def __init__(self, loop: Loop, stdin: Source) -> None:
         self.loop = loop
-        self.stdin = stdin
         self.start = os.lseek(STDIN, 0, os.SEEK_CUR) if is_regular(STDIN) else None
         self.readers: dict[Reader, None] = {}
         self.queues = Queues(loop)
         self.joined = Condition()
-        self.over = False
+        self.stdin = Attended(loop, stdin, self.readers, self.joined)
+        self.ended = False
 
-    def join(self, far: Stream | None = None) -> Source:
-        """A source for a new client, which is at the other end of `far`."""
+    def join(self, client: Peer) -> FileSource | Reader:
+        """A source for a new client."""
         if self.start is not None:
             return FileSource(self.loop, STDIN, self.start)
-        reader = Reader(self, far)
+        reader = Reader(self, client)
         self.readers[reader] = None
         self.joined.notify()
         return reader
 
-    def leave(self, source: Source | None) -> None:
-        """The client has gone."""
-        if isinstance(source, Reader):
-            self.readers.pop(source, None)
-            self.queues.discard(source)
+    def leave(self, reader: Reader) -> None:
+        """The client of this reader has left."""
+        self.readers.pop(reader, None)
+        self.queues.discard(reader)
 
     async def run(self) -> None:
-        """Read stdin for all, as long as it lasts (a regular file needs no such help). Raises InputError."""
+        """Read stdin for all, until its end (a regular file needs no such help). Raises InputError."""
         while self.start is None:
-            await self._somebody()
             data = await self.stdin.read()
             if data is None:
                 break
-            await self._somebody()  # all may have left meanwhile: it is for the next who comes
             for reader in self.readers:
                 reader.put(data)
             await self.queues.room()
-        self.over = True
+        self.ended = True
         for reader in self.readers:
             reader.arrived.notify()
 
-    async def _somebody(self) -> None:
-        while not self.readers:
-            await self.loop.wait(self.joined)
+
+class FileSource(Half):
+    """Reads a regular file from a position of its own, so that many clients can read the same descriptor."""
+
+    def __init__(self, loop: Loop, fd: int, position: int) -> None:
+        self.loop = loop
+        self.fd = fd
+        self.position: int | None = position
+        self.arrived = Condition()  # is never notified
+
+    async def read(self) -> bytes | None:
+        """The next bytes; None at the file's end. Raises InputError."""
+        await self.loop.sleep(0)  # a file is always ready: the other clients have their turn
+        position = self.position or 0
+        try:
+            data = os.pread(self.fd, CHUNK, position)
+        except OSError as error:
+            raise self.failed(error) from None
+        self.position = position + len(data)
+        return data or None
+
+    def raw(self) -> int | None:
+        """The descriptor, which is to be read from `position`."""
+        return self.fd
+
+    def failed(self, error: OSError) -> InputError:
+        """What an error of the file means."""
+        return InputError("reading stdin", reason(error))
+
+    def unread(self) -> int:
+        """Bytes left until the file's end."""
+        return max(0, os.fstat(self.fd).st_size - (self.position or 0))
+
+    def is_silent(self) -> bool:
+        """False: a file always has something to give, if only its end."""
+        return False
+
+    async def attend(self, session: Work[None]) -> None:
+        """Run the client's session: a client that reads a file for itself stops no other."""
+        await session
+
+    def leave(self) -> None:
+        """The client has left."""
 
 
 class Reader(Queue, Half):
     """One client's view of a stdin that all share."""
 
-    __slots__ = ("_given_up", "arrived", "shared")
+    __slots__ = ("_stalled", "arrived", "shared")
 
-    def __init__(self, shared: SharedStdin, far: Stream | None) -> None:
-        super().__init__(shared.queues, far)
+    def __init__(self, shared: SharedStdin, client: Peer) -> None:
+        super().__init__(shared.queues, client)
         self.shared = shared
         self.arrived = Condition()
-        self._given_up: Condition | None = None
+        self._stalled: Condition | None = None  # made on demand: a silent client has no use for it
 
-    @property
-    def given_up(self) -> Condition:
-        """Fires when the client blocks the others. Made when somebody asks: a silent client has no use for it."""
-        if self._given_up is None:
-            self._given_up = Condition()
-        return self._given_up
+    async def attend(self, session: Work[None]) -> None:
+        """Run the client's session, and cut it off when the client is stalled. Raises PeerLost then."""
+        await self.shared.loop.first(session, self._cut_off())
 
-    def give_up(self) -> None:
-        """The client gets nothing more."""
+    async def _cut_off(self) -> None:
+        if self._stalled is None:
+            self._stalled = Condition()
+        await self.shared.loop.wait(self._stalled)
+        raise self.stall_error(self.size)
+
+    def stalled(self) -> None:
+        """The client receives nothing more."""
         self.shared.readers.pop(self, None)
-        self.given_up.notify()
+        if self._stalled:
+            self._stalled.notify()
 
     def put(self, data: Bytes) -> None:
         """Queue what was read."""
         super().put(data)
         self.arrived.notify()
 
-    def over(self) -> bool:
-        """Whether stdin is over, and all of it was read."""
-        return self.shared.over and not self.pieces
+    def is_silent(self) -> bool:
+        """Whether nothing is there for this client now, not even an end."""
+        return not (self.shared.ended or self.pieces)
 
     async def read(self) -> bytes | None:
-        """The next chunk; None when stdin is over."""
+        """The next chunk; None when stdin has ended."""
         while not self.pieces:
-            if self.over():
+            if self.shared.ended:
                 return None
             await self.shared.loop.wait(self.arrived)
-        data = bytes(self.pieces[0])  # as it is: no copy is made of bytes
+        data = bytes(self.pieces[0])  # bytes of bytes are the same object: nothing is copied
         self.drop(len(data))
         return data
 
@@ -119,12 +162,16 @@ class Reader(Queue, Half):
         """Bytes that wait for this client."""
         return self.size
 
+    def leave(self) -> None:
+        """The client has left."""
+        self.shared.leave(self)
+
 
 class SharedStdout:
     """Gives each client a sink of its own on one stdout."""
 
     def __init__(self, loop: Loop, sink: Sink, *, lines: bool) -> None:
-        """`lines`: what clients send are lines, not datagrams."""
+        """`lines`: clients send lines, not datagrams."""
         self.loop = loop
         self.sink = sink
         self.lines = lines
@@ -139,7 +186,7 @@ class SharedStdout:
         return share
 
     async def leave(self, share: Share) -> None:
-        """The client is gone: what it left unfinished is written, and what another held back because of it."""
+        """The client has left: write its unfinished line, and what another client held back because of it."""
         if share in self.shares:
             del self.shares[share]
             await share.flush()
@@ -147,7 +194,7 @@ class SharedStdout:
                 await next(iter(self.shares)).flush()
 
     async def write(self, data: Bytes) -> None:
-        """Write all of `data` without anything of another client in between."""
+        """Write all of `data`, with nothing of another client in between."""
         while self.busy:
             await self.loop.wait(self.free)
         self.busy = True
@@ -173,7 +220,7 @@ class Share(Half):
         end = len(text)
         if self.shared.lines and len(self.shared.shares) > 1:
             end = text.rfind(b"\n") + 1
-            if end == 0 and len(text) > LONGEST_LINE:
+            if end == 0 and len(text) > HELD_LINE:
                 end = len(text)
         self.unfinished = text[end:]
         await self.shared.write(text[:end])

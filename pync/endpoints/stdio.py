@@ -1,12 +1,12 @@
-"""Our stdin and stdout as halves.
+"""Our stdin and stdout as halves, and `Stdio`, which is both of them as one side of a conversation.
 
-Theory: O_NONBLOCK belongs to the open file description, which we share with the shell and whoever else inherited
-it. So it is never set on what we were given:
-- a pipe, FIFO or terminal is opened again through /proc/self/fd, which makes a description of our own;
-- a socket cannot be opened again, and is used with MSG_DONTWAIT;
-- whatever is left (another user's pipe, no /proc) is waited for, then read once, or written by at most PIPE_BUF
-  bytes, which a pipe that polls writable always takes;
-- regular files and devices such as /dev/null are always ready.
+Theory: O_NONBLOCK belongs to the open file description, which pync shares with the shell and with every other process
+that inherited it. So it is never set on a descriptor that was given to pync:
+- A pipe, FIFO or terminal is opened again through /proc/self/fd, which makes a description of our own.
+- A socket cannot be opened again, and is used with MSG_DONTWAIT.
+- Anything else (another user's pipe, no /proc) is waited for and then read once, or written by at most PIPE_BUF bytes,
+  which a pipe that polls writable always takes.
+- Regular files and devices such as /dev/null are always ready.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import select
 import stat
 
 from pync.descriptors import grow, reserve
-from pync.endpoints import CHUNK, FEW, Half, next_read_size, queued
+from pync.endpoints import CHUNK, SHORT, Half, next_read_size, queued
 from pync.errors import InputError, OutputClosed, OutputError, reason
 from pync.system import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pync.endpoints import Bytes
+    from pync.endpoints import Bytes, Sink, Source
     from pync.loop.kernel import Loop
 
 STDIN, STDOUT = 0, 1
-ROOMY = 1 << 20  # bytes that a pipe is to hold: with the usual 64 KiB there are four times as many turns of the loop
+PIPE_SIZE = 1 << 20  # bytes that a pipe shall hold: with the usual 64 KiB the loop turns four times as often
 
 
 def is_null(fd: int) -> bool:
@@ -36,7 +36,7 @@ def is_null(fd: int) -> bool:
 
 
 def is_terminal(fd: int) -> bool:
-    """Whether somebody sits at the other end."""
+    """Whether the descriptor is a terminal."""
     return os.isatty(fd)
 
 
@@ -45,11 +45,21 @@ def is_regular(fd: int) -> bool:
     return stat.S_ISREG(os.fstat(fd).st_mode)
 
 
+class Stdio:
+    """Our side of a conversation: where its bytes come from (None: it sends nothing), and where they go."""
+
+    def __init__(self, source: Source | None, sink: Sink, *, terminal: bool = False) -> None:
+        """`terminal`: the source is one, so it has ended when the peer has."""
+        self.source = source
+        self.sink = sink
+        self.terminal = terminal
+
+
 def _private(fd: int, flags: int) -> int:
     """A non-blocking descriptor of our own for a pipe, FIFO or terminal; otherwise `fd` itself. A pipe is grown."""
     pipe = stat.S_ISFIFO(os.fstat(fd).st_mode)
     if pipe:
-        grow(fd, ROOMY)
+        grow(fd, PIPE_SIZE)
     if pipe or os.isatty(fd):
         try:
             return os.open(f"/proc/self/fd/{fd}", flags | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
@@ -63,12 +73,12 @@ def _as_socket(fd: int) -> socket.socket | None:
 
 
 class Stdin(Half):
-    """Reads a descriptor that we were given: stdin."""
+    """Reads a descriptor that pync was given: stdin."""
 
     def __init__(self, loop: Loop, fd: int = STDIN, size: int = CHUNK) -> None:
         self.loop = loop
         self.most = size
-        self.size = min(FEW, size)
+        self.size = min(SHORT, size)
         self.sock = _as_socket(fd)
         self.fd = _private(fd, os.O_RDONLY)
 
@@ -86,7 +96,7 @@ class Stdin(Half):
             return data or None
 
     def raw(self) -> int | None:
-        """The descriptor; a terminal has nothing to gain, and a socket that we share cannot be told not to block."""
+        """The descriptor; not of a terminal, which gains nothing, nor of a shared socket, which would block."""
         return None if self.sock or os.isatty(self.fd) else self.fd
 
     def failed(self, error: OSError) -> InputError:
@@ -100,52 +110,21 @@ class Stdin(Half):
         return max(0, os.fstat(self.fd).st_size - os.lseek(self.fd, 0, os.SEEK_CUR))
 
 
-class FileSource(Half):
-    """Reads a regular file from a position of its own, so that many can read the same descriptor."""
-
-    def __init__(self, loop: Loop, fd: int, position: int) -> None:
-        self.loop = loop
-        self.fd = fd
-        self.position = position
-
-    async def read(self) -> bytes | None:
-        """The next bytes; None at the file's end. Raises InputError."""
-        await self.loop.sleep(0)  # always ready: let the other clients have their turn
-        try:
-            data = os.pread(self.fd, CHUNK, self.position)
-        except OSError as error:
-            raise self.failed(error) from None
-        self.position += len(data)
-        return data or None
-
-    def raw(self) -> int | None:
-        """The descriptor, which is to be read from `position`."""
-        return self.fd
-
-    def failed(self, error: OSError) -> InputError:
-        """What an error of the file means."""
-        return InputError("reading stdin", reason(error))
-
-    def unread(self) -> int:
-        """Bytes left until the file's end."""
-        return max(0, os.fstat(self.fd).st_size - self.position)
-
-
 class Stdout(Half):
-    """Writes a descriptor that we were given: stdout. Its end-of-file is closing it."""
+    """Writes a descriptor that pync was given: stdout. Closing it is its end-of-file."""
 
     def __init__(self, loop: Loop, fd: int = STDOUT) -> None:
         self.loop = loop
         self.given = fd
         self.sock = _as_socket(fd)
         self.fd = _private(fd, os.O_WRONLY)
-        # A pipe that could not be opened again blocks on more than it promised when it polled writable.
+        # A pipe that could not be opened again blocks when it is given more than it promises by polling writable.
         shared_pipe = self.fd == fd and (stat.S_ISFIFO(os.fstat(fd).st_mode) or os.isatty(fd))
         self.limit = select.PIPE_BUF if shared_pipe else None
         self.closed = False
 
     async def write(self, data: Bytes) -> int:
-        """Write what it takes. Raises OutputClosed when nobody reads any more, OutputError when it is full or fails."""
+        """Write what it takes. Raises OutputClosed if its reader has closed it, OutputError if it is full or fails."""
         if self.limit:
             await self.loop.writable(self.fd)
         while True:
@@ -169,24 +148,28 @@ class Stdout(Half):
         if self.fd != self.given:
             os.close(self.fd)
         try:
-            os.close(self.given)  # a network file system tells here that the data did not fit
+            os.close(self.given)  # a network file system reports here that the data did not fit
         except OSError as error:
             raise self.failed(error) from None
         finally:
             reserve()
 
     def raw(self) -> int | None:
-        """The descriptor; not of a terminal, nor of a socket or a pipe that we only share."""
+        """The descriptor; not of a terminal, nor of a socket or a pipe that pync only shares."""
         return None if self.sock or self.limit or os.isatty(self.fd) else self.fd
 
     def failed(self, error: OSError) -> OutputError:
-        """What an error of stdout means: nobody reads it any more, or it takes no more."""
-        gone = isinstance(error, (BrokenPipeError, ConnectionResetError))
-        return (OutputClosed if gone else OutputError)("writing stdout", reason(error))
+        """What an error of stdout means: its reader has closed it, or it takes no more."""
+        closed = isinstance(error, (BrokenPipeError, ConnectionResetError))
+        return (OutputClosed if closed else OutputError)("writing stdout", reason(error))
 
 
-class Discard(Half):
-    """Throws away what it is given: the stdout of a conversation that only sends."""
+class Null(Half):
+    """As /dev/null, it has ended and drops what it is given: the other end of a conversation in one direction."""
+
+    async def read(self) -> bytes | None:
+        """The end-of-file."""
+        return None
 
     async def write(self, data: Bytes) -> int:
         """Take all of it."""

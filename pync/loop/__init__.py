@@ -1,1 +1,1 @@
-"""The loop: tasks, what wakes them, and the operating system's signals."""
+"""The loop that runs everything: its kernel, tasks with the conditions that wake them, and the system's signals."""

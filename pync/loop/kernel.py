@@ -1,19 +1,18 @@
-"""A small kernel over `selectors`: it runs tasks, and a task can only do two things to it, wait and signal.
+"""A small kernel over `selectors`: it runs tasks, and a task can do two things to it, wait and notify.
 
-Connecting, a handshake and a relay are sequences, so they are written as sequences (`async def`), not as flags
-in a callback. The kernel must never know what it is waiting for: no sockets, no protocols, no policy here.
+Connecting, a handshake and a relay are sequences, so they are written as sequences (`async def`), not as flags in a
+callback. The kernel must never know what it waits for: it has no sockets, no protocols and no policy.
 
-Theory
-1. A task runs until it waits. What yields is the entry to the kernel: `_park`, and `_descriptor`, which does without
-   it where it can, because a thousand clients wait there.
-2. A task waits for a descriptor, a `Signal`, a moment, or whichever comes first. It gets True, or False when the
-   moment came first. Being cancelled is an exception at that same place, so `finally` cleans up everywhere.
-   What it would do at each event, a task can leave here to be repeated: that saves two switches for each.
-3. One task waits for one (descriptor, event) at a time; a second one is an error, raised.
-4. Interest in a descriptor outlives the wait: it is dropped only when an event arrives that nobody waits for.
-   A steady flow pays no epoll_ctl for each chunk. So whoever closes a descriptor calls `forget` first.
-5. A signal has no memory: who waits now is told. Check the condition, wait, check again.
-6. A task that somebody waits for hands its failure to that one. A task nobody waits for fails the whole run.
+The rules
+1. A task runs until it waits. Only `_park` and `_descriptor` yield, so they are the two entries to the kernel.
+2. A task waits for a descriptor, a `Condition`, a moment, or whichever comes first. The wait returns True, or False if
+   the moment came first. Cancelling raises an exception at the same place, so `finally` cleans up everywhere.
+   A task can leave a function that the kernel repeats at each event: that saves two switches an event.
+3. One task at a time waits for a (descriptor, event). A second one is an error, and it is raised.
+4. Interest in a descriptor outlives the wait. It ends when an event arrives for which no task waits, so a steady flow
+   pays no epoll_ctl for each chunk. The code that closes a descriptor therefore calls `forget` first.
+5. A condition has no memory: it wakes the tasks that wait now. Check the state, wait, and check again.
+6. A task with a waiting owner hands its failure to that owner. The failure of any other task fails the whole run.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from selectors import BaseSelector
     from typing import Any, TypeVar
 
+    from pync.loop.hangups import Hangups
     from pync.loop.tasks import Work
 
     T = TypeVar("T")
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class Loop:
-    """Runs tasks until the main one is done. Clock (seconds) and selector are injected."""
+    """Runs tasks until the main one is done. The clock (seconds) and the selector are injected."""
 
     def __init__(self, selector: BaseSelector | None = None, clock: Callable[[], float] = monotonic) -> None:
         self.clock = clock
@@ -55,60 +55,71 @@ class Loop:
         self._writing: dict[int, Task] = {}
         self._tasks: dict[Task, None] = {}
         self._current: Task | None = None
-        self._failure: Task | None = None  # the first that nobody waits for
+        self._failure: Task | None = None  # the first failed task that has no owner
+        self._hangups: Hangups | None = None
         self.child_ended = Condition()
 
     def readable(
-        self, fd: int, until: Until = None, repeat: Repeat = None, signal: Condition | None = None
+        self, fd: int, until: Until = None, repeat: Repeat = None, condition: Condition | None = None
     ) -> Work[bool]:
-        """Wait until `fd` can be read (or has an end or error to tell), or `signal` fires; False if `until` came first.
+        """Wait until `fd` has data, an end or an error, or until `condition` is notified; False if `until` came first.
 
-        With `repeat`, do that each time, and go on when it answers False; what it raises is raised here.
+        `repeat` is called at each event; the wait ends when it returns False. An exception of it is raised here.
         """
-        return self._descriptor(self._reading, fd, EVENT_READ, until, repeat, signal)
+        return self._descriptor(self._reading, fd, EVENT_READ, until, repeat, condition)
 
     def writable(self, fd: int, until: Until = None, repeat: Repeat = None) -> Work[bool]:
-        """Wait until `fd` can be written (or has an error to tell), or as `readable` does."""
+        """Wait until `fd` takes data or has an error; the rest is as for `readable`."""
         return self._descriptor(self._writing, fd, EVENT_WRITE, until, repeat, None)
 
-    async def wait(self, signal: Condition, until: float | None = None) -> bool:
-        """Wait for the next time `signal` fires; False if `until` came first."""
+    async def hung_up(self, fd: int, condition: Condition) -> None:
+        """Wait until the connection `fd` is closed in both directions or broken, or until `condition` is notified."""
+        if self._hangups is None:
+            from pync.loop.hangups import Hangups
+
+            self._hangups = Hangups(self)
+        await self._hangups.wait(fd, condition)
+
+    async def wait(self, condition: Condition, until: float | None = None) -> bool:
+        """Wait for the next time that `condition` is notified; False if `until` came first."""
         task = self._running()
-        signal.add(task)
+        condition.add(task)
         try:
             return await self._park(task, until)
         finally:
-            signal.discard(task)
+            condition.discard(task)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait for so many seconds."""
+        """Wait for that many seconds."""
         await self._park(self._running(), self.clock() + seconds)
 
     @coroutine
     def _descriptor(
-        self, waiting: dict[int, Task], fd: int, event: int, until: Until, repeat: Repeat, signal: Condition | None
+        self, waiting: dict[int, Task], fd: int, event: int, until: Until, repeat: Repeat, condition: Condition | None
     ) -> Generator[None, bool, bool]:
         task = self._running()
         if fd in waiting:
             raise RuntimeError(f"two tasks wait for the same event of descriptor {fd}")
         if not self._interest.get(fd, 0) & event and not self._watch(fd, event):
-            return (yield from self._park(task, self.clock())) or True  # always ready: the others have their turn
+            # The descriptor is always ready. The task parks all the same, so that the other tasks have their turn.
+            return (yield from self._park(task, self.clock())) or True
         waiting[fd] = task
         task.repeat = repeat
-        if signal:
-            signal.add(task)
+        if condition:
+            condition.add(task)
         try:
+            # A thousand clients wait here without a deadline: for them the frame of `_park` is saved.
             return (yield) if until is None else (yield from self._park(task, until))
         finally:
             task.repeat = None
-            if signal:
-                signal.discard(task)
+            if condition:
+                condition.discard(task)
             if waiting.get(fd) is task:
                 del waiting[fd]
 
     @coroutine
     def _park(self, task: Task, until: float | None) -> Generator[None, bool, bool]:
-        """Stand still until somebody wakes the task, or until that moment."""
+        """Suspend the task until something wakes it, or until that moment."""
         if until is None:
             return (yield)
         alarm = [task]
@@ -119,13 +130,13 @@ class Loop:
             alarm.clear()
 
     def spawn(self, work: Work[Any], ended: Condition | None = None) -> Task:
-        """Start a task. Pass `ended` to wait for it and to take its failure; without, a failure fails the run."""
+        """Start a task. With `ended` the caller owns it: it waits for the task and takes its failure."""
         task = Task(work, self._ready, ended)
         self._tasks[task] = None
         return task
 
     async def together(self, *works: Work[Any]) -> list[Any]:
-        """Run all, and return their results; the first failure cancels the rest, waits for them, then is raised."""
+        """Run all and return their results. The first failure cancels the others, waits for them, and is raised."""
         ended = Condition()
         tasks = [self.spawn(work, ended) for work in works]
         try:
@@ -137,7 +148,7 @@ class Loop:
         return [task.result() for task in failed or tasks]
 
     async def first(self, *works: Work[Any]) -> Any:
-        """The result (or failure) of whichever ends first; the others are cancelled and waited for."""
+        """The result or the failure of the work that ends first; the others are cancelled and waited for."""
         ended = Condition()
         tasks = [self.spawn(work, ended) for work in works]
         try:
@@ -148,17 +159,18 @@ class Loop:
         return done[0].result()
 
     async def within(self, seconds: float | None, work: Work[T]) -> T:
-        """Await `work`; TimeoutError once so many seconds have passed (None: however long it takes)."""
+        """The result of `work`. Raises TimeoutError after that many seconds; None waits as long as it takes."""
         if seconds is None:
             return await work
-        return await self.first(work, self._alarm(seconds))  # type: ignore[no-any-return]
+        result: T = await self.first(work, self._alarm(seconds))
+        return result
 
     async def _alarm(self, seconds: float) -> None:
         await self.sleep(seconds)
         raise TimeoutError
 
     async def cancel_and_wait(self, *tasks: Task) -> None:
-        """Cancel what still runs, and wait until it has cleaned up."""
+        """Cancel the tasks that still run, and wait until each has cleaned up."""
         for task in tasks:
             task.cancel()
         for task in tasks:
@@ -166,19 +178,19 @@ class Loop:
                 await self.wait(task.ended)
 
     def forget(self, fd: int) -> None:
-        """Drop all interest in a descriptor. Called before it is closed: its number may be another one's next."""
+        """Drop all interest in a descriptor. Call it before closing one: the system gives the number away again."""
         if self._interest.pop(fd, 0):
             self._selector.unregister(fd)
 
     def _watch(self, fd: int, event: int) -> bool:
-        """See that the selector reports `event`; False for what is always ready: regular files, /dev/null."""
+        """Have the selector report `event`; False for what is always ready: regular files, /dev/null."""
         interest = self._interest.get(fd, 0)
         try:
             if interest:
                 self._selector.modify(fd, interest | event)
             else:
                 self._selector.register(fd, event)
-        except PermissionError:  # epoll's way to say "always ready"
+        except PermissionError:  # this is how epoll refuses a file that is always ready
             return False
         self._interest[fd] = interest | event
         return True
@@ -192,9 +204,9 @@ class Loop:
             self.forget(fd)
 
     def run(self, main: Work[T]) -> T:
-        """Run `main` and all it spawns; return its result or raise its failure, `Interrupted` if a signal came.
+        """Run `main` and all that it spawns. Returns its result or raises its failure; Interrupted after a signal.
 
-        At the end no task is left: what still runs is cancelled, and cleans up.
+        At the end no task is left: the tasks that still run are cancelled, and clean up.
         """
         task = self.spawn(main)
         with Delivery(self, task, self.child_ended):
@@ -207,10 +219,11 @@ class Loop:
                 while self._tasks:
                     self._turn()
                 self._selector.close()
-        return (self._failure or task).result()  # type: ignore[no-any-return]
+        result: T = (self._failure or task).result()
+        return result
 
     def _turn(self) -> None:
-        """See who can go on, and let each run until its next wait."""
+        """Find out which tasks can go on, and run each until its next wait."""
         self._poll()
         for _ in range(len(self._ready)):
             task, value = self._ready.popleft()
@@ -241,7 +254,7 @@ class Loop:
             self._ring()
 
     def _ring(self) -> None:
-        """Wake whose moment has come; alarms of waits that are over are empty."""
+        """Wake the tasks whose moment has come. The alarm of a wait that is over is empty."""
         while self._timers and (not self._timers[0][2] or self._timers[0][0] <= self.clock()):
             for task in heappop(self._timers)[2]:
                 task.wake(False)

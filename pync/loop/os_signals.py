@@ -1,8 +1,8 @@
-"""Operating-system signals, brought to the loop as what everything else is: bytes on a descriptor.
+"""Signals of the operating system, as bytes on a descriptor that a task reads.
 
-`set_wakeup_fd` writes each signal's number into a pipe; a task reads it there, between two steps of the others, so no
-signal ever strikes in the middle of something. A signal that was ignored when we started (nohup, a background job of
-a script) stays ignored.
+`set_wakeup_fd` writes the number of each signal into a pipe. A task reads it between two steps of the others, so no
+signal ever strikes in the middle of a step. A signal that is ignored when pync starts (by nohup, or in a background
+job of a script) stays ignored.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Delivery:
-    """Inside, a stopping signal cancels `main` with `Interrupted`, and SIGCHLD fires `child_ended`.
+    """A context: within it a stopping signal cancels `main` with Interrupted, and SIGCHLD notifies `child_ended`.
 
-    On leaving, every disposition is what it was before.
+    At its end every signal has the disposition that it had before.
     """
 
     def __init__(self, loop: Loop, main: Task, child_ended: Condition) -> None:

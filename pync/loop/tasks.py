@@ -1,7 +1,7 @@
-"""A task and what wakes it: the nouns of the kernel in `loop.py`, which alone makes and steps tasks.
+"""A task, and the condition that wakes it: the nouns of `kernel.py`, which alone makes tasks and steps them.
 
-Theory: a task is parked or it is in the queue of those ready to go on; `wake` moves it, once, whoever calls and
-however often. Cancelling is waking with an exception. Nothing here waits, and nothing knows of descriptors.
+Theory: a task is parked, or it is in the queue of the tasks that are ready to go on. `wake` moves it there once,
+whatever calls it and however often. Cancelling is waking with an exception. Nothing here waits or knows a descriptor.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ if TYPE_CHECKING:
 
 
 class Cancelled(BaseException):
-    """Thrown into a task that is not wanted any more. Not an `Exception`: nothing may swallow it by accident."""
+    """Raised in a task whose result is not needed any more. It is no `Exception`: `except Exception` must pass it."""
 
 
 class Condition:
-    """Something that happens: `notify` wakes every task that waits for it at this moment."""
+    """Something that tasks wait for. `notify` wakes every task that waits at this moment."""
 
     __slots__ = ("waiting",)
 
     def __init__(self) -> None:
-        self.waiting: list[Task] | None = None  # most signals are never waited for: a client has many
+        # A client of a server has many conditions, and no task waits for most of them: so there is no list at first.
+        self.waiting: list[Task] | None = None
 
     def notify(self) -> None:
-        """Wake all who wait now; nobody later will know."""
+        """Wake the tasks that wait now. A task that waits later learns nothing of it."""
         if self.waiting:
             waiting, self.waiting = self.waiting, None
             for task in waiting:
@@ -43,15 +44,15 @@ class Condition:
             self.waiting.append(task)
 
     def discard(self, task: Task) -> None:
-        """Do not wake this task, if it was going to be."""
+        """Do not wake this task any more."""
         if self.waiting and task in self.waiting:
             self.waiting.remove(task)
 
 
 class Task:
-    """One coroutine on its way, and in the end its result or its failure."""
+    """One coroutine while it runs, and afterwards its result or its failure."""
 
-    __slots__ = ("_doom", "_ended", "_parked", "_ready", "coro", "done", "error", "owned", "repeat", "value")
+    __slots__ = ("_ended", "_exception", "_parked", "_ready", "coro", "done", "error", "owned", "repeat", "value")
 
     def __init__(self, coro: Work[Any], ready: deque[tuple[Task, bool | None]], ended: Condition | None) -> None:
         self.coro = coro
@@ -60,61 +61,61 @@ class Task:
         self.error: BaseException | None = None
         self.owned = ended is not None
         self._ended = ended
-        self.repeat: Callable[[], bool] | None = None  # to be done at each event, until it answers False
+        self.repeat: Callable[[], bool] | None = None  # to be called at each event, until it returns False
         self._ready = ready
         self._parked = True
-        self._doom: BaseException | None = None
+        self._exception: BaseException | None = None  # to be raised in the coroutine at its next step
         self.wake(None)
 
     @property
     def ended(self) -> Condition:
-        """Fires when the task is done. Made when somebody asks: nobody waits for most of a server's tasks."""
+        """Is notified when the task is done. It is made on demand: no task waits for most tasks of a server."""
         if self._ended is None:
             self._ended = Condition()
         return self._ended
 
     def wake(self, value: bool | None) -> None:
-        """Let the task go on, once, with what its wait returns."""
+        """Let the task go on, once, with `value` as the result of its wait."""
         if self._parked:
             self._parked = False
             self._ready.append((self, value))
 
     def due(self) -> bool:
-        """The event that the task waits for is here: repeat what it repeats, or let it go on. True if it waits on."""
+        """The event has come for which the task waits: repeat its function, or wake it. True if it goes on waiting."""
         if self.repeat and self._parked:
             try:
                 if self.repeat():
                     return True
-            except BaseException as error:  # noqa: BLE001 - thrown into the task, which asked for it
+            except BaseException as error:  # raised in the task: the function is the task's
                 self.cancel(error)
         self.wake(True)
         return False
 
-    def cancel(self, doom: BaseException | None = None) -> None:
-        """Throw `Cancelled` (or `doom`) at the place where the task waits. A task that is done stays as it is."""
+    def cancel(self, exception: BaseException | None = None) -> None:
+        """Raise `exception`, or else `Cancelled`, where the task waits. A task that is done stays as it is."""
         if not self.done:
-            self._doom = doom or Cancelled()
+            self._exception = exception or Cancelled()
             self.wake(False)
 
     def result(self) -> Any:
-        """What the task returned; raises what it raised."""
+        """What the task returned. Raises what the task raised."""
         if self.error is not None:
             raise self.error
         return self.value
 
     def step(self, value: bool | None) -> None:
-        """Run until the next wait or the end."""
-        doom, self._doom = self._doom, None
-        self._parked = True  # set before the step: what the task does may wake it again at once
+        """Run the coroutine until its next wait, or to its end."""
+        exception, self._exception = self._exception, None
+        self._parked = True  # before the step, because the step itself may wake the task again
         try:
-            if doom is None:
+            if exception is None:
                 self.coro.send(value)
             else:
-                self.coro.throw(doom)
+                self.coro.throw(exception)
             return
         except StopIteration as stop:
             self.value = stop.value
-        except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the task, never swallowed
+        except BaseException as error:  # kept for the owner of the task, or else for the run
             self.error = error
         self.done = True
         self._parked = False

@@ -13,8 +13,7 @@ from __future__ import annotations
 import errno
 import os
 
-from pync.net.dial import attempt, bind_own, peer_name
-from pync.net.options import new_socket
+from pync.net.dial import attempt, new_socket, peer_name
 from pync.system import socket
 
 TYPE_CHECKING = False
@@ -41,6 +40,7 @@ class Probe:
 
     def __init__(self, context: Context, family: int, name: Any, own: Any) -> None:
         """`name` is the address as the system gives it, its port does not matter; `own` is what `own_names` gives."""
+        self.context = context
         self.loop = context.loop
         self.config = context.config
         self.family = family
@@ -63,7 +63,7 @@ class Probe:
         Datagrams: two probes, and the time to be refused.
         """
         name = with_port(self.name, port)
-        sock, _ = await self.loop.within(self.limit, attempt(self.loop, self.config, self.family, name, self.own))
+        sock, _ = await self.loop.within(self.limit, attempt(self.context, self.family, name, self.own))
         try:
             if self.config.datagram and self.family != socket.AF_UNIX:
                 await self._knock(sock)
@@ -128,13 +128,19 @@ class StreamProbe(Probe):
     def socket(self) -> socket.socket:
         """The socket at hand, or a new one. Raises OSError, BindError, ConnectError."""
         if not self._sock:
-            self._sock = new_socket(self.family, self.config.socket, datagram=False)
-            try:
-                bind_own(self._sock, self.own)
-            except BaseException:
-                self.close()
-                raise
+            self._sock = new_socket(self.family, self.config)
+            if self.own is not None:
+                self._bind(self._sock)
         return self._sock
+
+    def _bind(self, sock: Any) -> None:
+        from pync.net.source import bind_own
+
+        try:
+            bind_own(sock, self.own)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the socket."""

@@ -11,13 +11,14 @@ import errno
 import os
 import resource
 
-from pync.connections.attempts import in_order, with_retry
-from pync.errors import ConnectError, ProxyError, TimedOut, reason
+from pync.connections.outgoing import UNREACHED, open_connection, prepare, with_retry
+from pync.errors import ConnectError, TimedOut, reason
 from pync.events import Connected, ConnectFailed, Outcome, as_address
 from pync.loop.tasks import Condition
+from pync.modes.connect import in_order
 from pync.modes.port_probes import UNDER_WAY, Probe, StreamProbe, with_port
-from pync.net.dial import own_names, transport, unix_name
-from pync.net.resolve import resolve
+from pync.net.dial import attempt_failed
+from pync.net.resolve import resolve, unix_name
 from pync.system import socket
 
 TYPE_CHECKING = False
@@ -30,12 +31,12 @@ if TYPE_CHECKING:
     from pync.loop.tasks import Task
 
     Address = tuple[int, Any]  # its family, and its name as the system gives it
-    HttpService = list[OSError | None]  # for each address that was tried: why it is not open, or None
+    Answers = list[OSError | None]  # for each address that was tried: why it is not open, or None
 
 WINDOW = 512  # attempts at a time, if there are descriptors for so many
 SPARE = 32  # descriptors left for everything else
 TURN = 256  # ports tried in a row before signals and the other workers have their turn
-REFUSED = OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))  # what most ports answer; never raised
+CLOSED = OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))  # what most ports answer; never raised
 
 
 async def scan(context: Context) -> Outcome:
@@ -52,39 +53,40 @@ async def scan(context: Context) -> Outcome:
 
 
 async def _round(context: Context) -> bool:
-    """Every port once; whether any is open."""
+    """Try every port once; whether any is open."""
     if context.config.proxy:
-        return await _round_through(context)
+        return await _round_through_proxy(context)
     ports = in_order(context) or (None,)
-    return await Sweep(context, ports, await _addresses(context), await own_names(context.loop, context.config)).run()
+    own = None
+    if context.config.source_host is not None or context.config.source_port is not None:
+        from pync.net.source import own_names
+
+        own = await own_names(context)
+    return await Sweep(context, ports, await _addresses(context), own).run()
 
 
-async def _round_through(context: Context) -> bool:
-    """Every port once, asked of a proxy: one by one, for who knows what it makes of many."""
-    from pync.connections.outgoing import prepare, reach
-
+async def _round_through_proxy(context: Context) -> bool:
+    """Ask a proxy for every port once: one by one, because a proxy may not stand many at a time."""
     prepare(context)
     opened = False
     for port in in_order(context):
         try:
-            far = await reach(context, port)
-        except (ConnectError, ProxyError, TimedOut) as error:
-            host, late = context.config.host or "", isinstance(error, TimedOut)
-            why = error.why if late else str(error)  # with the proxy in it: it may be that which is not there
-            where, kind = as_address((host, port)), transport(context.config)
-            context.report(ConnectFailed(host=host, address=where, transport=kind, why=why, timed_out=late))
+            peer = await open_connection(context, port)
+        except UNREACHED as error:
+            late = isinstance(error, TimedOut)
+            why = error.why if late else str(error)  # names the proxy: it may be what cannot be reached
+            context.report(attempt_failed(context, (context.config.host or "", port), why, timed_out=late))
         else:
-            far.close()
+            peer.close()
             opened = True
     return opened
 
 
 async def _addresses(context: Context) -> list[Address]:
-    """Every address of the host, asked for once for all ports."""
-    config = context.config
-    if config.family == "unix":
-        return [(socket.AF_UNIX, unix_name(config.host or ""))]
-    return await resolve(context.loop, config.host, 0, config.family, datagram=config.datagram, numeric=config.numeric)
+    """Every address of the host, looked up once for all ports."""
+    if context.config.family == "unix":
+        return [(socket.AF_UNIX, unix_name(context.config.host or ""))]
+    return await resolve(context, context.config.host, 0)
 
 
 class Sweep:
@@ -94,7 +96,7 @@ class Sweep:
         """`own` is what `own_names` gives."""
         self._context = context
         self._ports = ports
-        self._transport = transport(context.config)
+        self._transport = context.transport
         self._kind = StreamProbe if self._transport == "tcp" else Probe
         self._places = [(context, family, name, own) for family, name in addresses]
         self._workers: list[Task] = []
@@ -102,7 +104,7 @@ class Sweep:
         self._ended = Condition()
         self._next = 0  # the number of the port that is tried next
         self._told = 0  # the number of the port that is told next
-        self._found: dict[int, tuple[int, HttpService]] = {}  # stretches of ports: where each begins, where it stops
+        self._found: dict[int, tuple[int, Answers]] = {}  # stretches of ports: where each begins, where it stops
         self._failures = context.wants(ConnectFailed)
         self._opened = False
 
@@ -134,7 +136,7 @@ class Sweep:
                 count, refusing = self._kind.refusals(probes, ports)
                 self._next += count
                 if count:
-                    self._settle(first, self._next, [REFUSED] * len(probes))
+                    self._settle(first, self._next, [CLOSED] * len(probes))
                 if count == len(ports):
                     await self._context.loop.sleep(0)
                     continue
@@ -145,9 +147,9 @@ class Sweep:
             for probe in probes:
                 probe.close()
 
-    async def _answers(self, probes: list[Probe], port: int | None, refusing: int) -> HttpService:
+    async def _answers(self, probes: list[Probe], port: int | None, refusing: int) -> Answers:
         """Why each address is not open, or None, after which no other is tried. The first ones refused it already."""
-        answers: HttpService = [REFUSED] * refusing
+        answers: Answers = [CLOSED] * refusing
         for probe in probes[refusing:]:
             try:
                 code = probe.ask(port)
@@ -162,7 +164,7 @@ class Sweep:
                 return [*answers, None]
         return answers
 
-    def _settle(self, first: int, stop: int, answers: HttpService) -> None:
+    def _settle(self, first: int, stop: int, answers: Answers) -> None:
         """Take down what a stretch of ports answers, and report all up to the first port that is still waited for."""
         self._found[first] = stop, answers
         while self._told in self._found:
@@ -174,17 +176,17 @@ class Sweep:
                     for event in self._events(port, answers):
                         self._context.report(event)
 
-    def _events(self, port: int | None, answers: HttpService) -> Iterator[Event]:
+    def _events(self, port: int | None, answers: Answers) -> Iterator[Event]:
         """Each address that failed, and the one that is open."""
-        kind, host = self._transport, self._context.config.host or ""
         for failure, (_, _, name, _) in zip(answers, self._places, strict=False):
-            where = as_address(with_port(name, port))
+            place = with_port(name, port)
             if failure is None:
-                yield Connected(host=host, address=where, transport=kind)
+                host = self._context.config.host or ""
+                yield Connected(host=host, address=as_address(place), transport=self._transport)
             else:
                 late = isinstance(failure, TimeoutError)
                 why = "timed out" if late else reason(failure)
-                yield ConnectFailed(host=host, address=where, transport=kind, why=why, timed_out=late)
+                yield attempt_failed(self._context, place, why, timed_out=late)
 
 
 def _window(addresses: int) -> int:

@@ -1,8 +1,9 @@
-"""Getting bound sockets: every address of what was asked for, both families, one port.
+"""Getting bound sockets: those that a listener waits at.
 
-Theory: SO_REUSEADDR for TCP, so that a server can be started again at once; never SO_REUSEPORT, with which a second
-server would silently take half of the clients. A path of a unix socket is taken over only if nobody answers there,
-and removed at the end only if it is still ours.
+Theory: a listener has a socket for every address of what was asked for, in both families, on one port. TCP sockets
+have SO_REUSEADDR, so that a server can be started again at once; never SO_REUSEPORT, with which a second server would
+silently take half of the clients. The path of a unix socket is taken over only if nothing answers there, and it is
+removed at the end only if it is still ours.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ import stat
 
 from pync.errors import BindError, reason
 from pync.events import as_address
-from pync.net.dial import unix_name
-from pync.net.options import new_socket
-from pync.net.resolve import resolve
+from pync.net.dial import new_socket
+from pync.net.resolve import resolve, unix_name
 from pync.system import socket
 
 TYPE_CHECKING = False
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pync.config import Config
+    from pync.context import Context
     from pync.loop.kernel import Loop
 
 BACKLOG = 4096  # connections that may wait to be accepted; the system caps it
@@ -37,7 +38,7 @@ class Bound:
         self.loop = loop
         self.sockets = sockets
         self.path = path
-        self.identity = _identity(path) if path else None
+        self.inode = _inode(path) if path else None
 
     def close(self) -> None:
         """Close all. Doing it again changes nothing."""
@@ -58,24 +59,24 @@ class Bound:
     def remove(self) -> None:
         """Remove our path."""
         path, self.path = self.path, None
-        if path and _identity(path) == self.identity:
+        if path and _inode(path) == self.inode:
             try:
                 os.unlink(path)
-            except OSError:  # a privilege that we dropped may be missing
+            except OSError:  # the privilege for it may have been dropped
                 pass
 
 
-async def bind(loop: Loop, config: Config) -> Bound:
-    """Sockets bound (TCP and unix streams listening) as the config asks. Raises BindError, AddressError."""
+async def bind(context: Context) -> Bound:
+    """Sockets bound (streams: listening) as the config asks. Raises BindError, AddressError, ConnectError."""
+    config = context.config
     if config.family == "unix":
-        return _bind_unix(loop, config)
-    port = config.ports[0]
-    found = await resolve(loop, config.host, port, config.family, datagram=config.datagram, numeric=config.numeric)
+        return _bind_unix(context)
+    found = await resolve(context, config.host, config.ports[0])
     found.sort(key=lambda item: item[0] != socket.AF_INET6)  # the wider family first: its ephemeral port decides
     for _ in range(EPHEMERAL_TRIES):
         sockets = _bind_all(config, found)
         if sockets is not None:
-            return Bound(loop, sockets)
+            return Bound(context.loop, sockets)
     raise BindError("listen on an ephemeral port", os.strerror(errno.EADDRINUSE))
 
 
@@ -104,7 +105,7 @@ def _bind_all(config: Config, found: list[tuple[int, Any]]) -> list[socket.socke
 
 
 def _bind_one(config: Config, family: int, name: Any) -> socket.socket:
-    sock = new_socket(family, config.socket, datagram=config.datagram, sctp=config.sctp)
+    sock = new_socket(family, config)
     try:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -119,12 +120,13 @@ def _bind_one(config: Config, family: int, name: Any) -> socket.socket:
     return sock
 
 
-def _bind_unix(loop: Loop, config: Config) -> Bound:
+def _bind_unix(context: Context) -> Bound:
+    config = context.config
     path = config.host or ""
     name = unix_name(path)
     try:
         if isinstance(name, bytes):
-            return Bound(loop, [_bind_one(config, socket.AF_UNIX, name)])
+            return Bound(context.loop, [_bind_one(config, socket.AF_UNIX, name)])
         try:
             sock = _bind_one(config, socket.AF_UNIX, name)
         except OSError as error:
@@ -132,13 +134,13 @@ def _bind_unix(loop: Loop, config: Config) -> Bound:
                 raise
             os.unlink(path)
             sock = _bind_one(config, socket.AF_UNIX, name)
-        return Bound(loop, [sock], path)
+        return Bound(context.loop, [sock], path)
     except OSError as error:
         raise BindError(f"listen on {path}", reason(error)) from None
 
 
 def _is_dead(path: str, *, datagram: bool) -> bool:
-    """Whether the path is a socket at which nobody answers."""
+    """Whether the path is a socket at which nothing answers."""
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
         return False
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM)
@@ -149,7 +151,7 @@ def _is_dead(path: str, *, datagram: bool) -> bool:
         probe.close()
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _inode(path: str) -> tuple[int, int] | None:
     try:
         status = os.lstat(path)
     except OSError:

@@ -1,7 +1,7 @@
-"""Getting a connected socket: every address of a name, one family not waiting for the other.
+"""Getting a connected socket: every address of a name, and one family does not wait for the other.
 
-Theory (RFC 8305, Happy Eyeballs): the addresses are tried with the families taking turns, a new attempt begins a
-quarter of a second after the last one or as soon as one fails, and the first connection that stands wins.
+Theory (RFC 8305, Happy Eyeballs): the addresses are tried with the families taking turns. A new attempt begins a
+quarter of a second after the last one or as soon as one fails, and the first connection that is made wins.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import errno
 import os
 from itertools import zip_longest
 
-from pync.errors import AddressError, BindError, ConnectError, TimedOut, reason
+from pync.config import SocketOptions
+from pync.errors import ConnectError, reason
 from pync.events import Connected, ConnectFailed, as_address
 from pync.loop.tasks import Condition
-from pync.net.options import new_socket, tune
-from pync.net.resolve import resolve
+from pync.net.resolve import resolve, unix_name
 from pync.system import socket
 
 TYPE_CHECKING = False
@@ -23,60 +23,49 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pync.config import Config
-    from pync.events import Report
-    from pync.loop.kernel import Loop
+    from pync.context import Context
     from pync.loop.tasks import Task
 
+    Connection = tuple[socket.socket, Any]  # a connected socket, and its peer's name as the system gives it
+
 ATTEMPT_DELAY = 0.25  # seconds (RFC 8305 §5)
-BUSY_DELAY = 0.01  # seconds until a unix listener whose backlog is full is tried again
+BACKLOG_DELAY = 0.01  # seconds until a unix listener whose backlog is full is tried again
+DEFAULT_OPTIONS = SocketOptions()
+KEEPALIVE_IDLE = 60  # seconds without traffic after which a vanished peer is looked for
+IPPROTO_SCTP = 132  # RFC 9260; Python may have been built without
 
 
-def transport(config: Config) -> str:
-    """The word for what carries the conversation: tcp, udp, sctp, unix or vsock."""
-    if config.family in ("unix", "vsock"):
-        return config.family
-    return "sctp" if config.sctp else "udp" if config.datagram else "tcp"
+def goal(context: Context, port: int | None) -> str:
+    """What is attempted, for a message."""
+    return f"connect to {context.config.host}" + (f" port {port} ({context.transport})" if port is not None else "")
 
 
-def goal(config: Config, port: int | None) -> str:
-    """What is attempted, in words."""
-    return f"connect to {config.host}" + (f" port {port} ({transport(config)})" if port is not None else "")
-
-
-async def dial(
-    loop: Loop, config: Config, port: int | None, report: Report, without: Sequence[Any] = ()
-) -> tuple[socket.socket, Any]:
+async def dial(context: Context, port: int | None, without: Sequence[Any] = ()) -> Connection:
     """A connected socket to the config's host, on this port (None: a unix path), and the name of its peer.
 
-    The names in `without` are passed over. Raises AddressError, ConnectError, BindError, or TimedOut after
-    `connect_timeout` seconds.
+    The names in `without` are passed over. Raises AddressError, ConnectError, BindError.
     """
     try:
-        sock, name = await loop.within(config.connect_timeout, _reach(loop, config, port, report, without))
-    except TimeoutError:
-        raise TimedOut(goal(config, port), "timed out") from None
+        sock, name = await _connect(context, port, without)
     except OSError as error:
-        raise ConnectError(f"{goal(config, port)} failed", reason(error)) from None
+        raise ConnectError(f"{goal(context, port)} failed", reason(error)) from None
     tune(sock)
-    report(Connected(host=config.host or "", address=as_address(name), transport=transport(config)))
+    connected = Connected(host=context.config.host or "", address=as_address(name), transport=context.transport)
+    context.report(connected)
     return sock, name
 
 
-async def _reach(
-    loop: Loop, config: Config, port: int | None, report: Report, without: Sequence[Any]
-) -> tuple[socket.socket, Any]:
+async def _connect(context: Context, port: int | None, without: Sequence[Any]) -> Connection:
+    config = context.config
+    own = None
+    if config.source_host is not None or config.source_port is not None or (port is None and config.datagram):
+        from pync.net.source import own_names
+
+        own = await own_names(context)
     if port is None:
-        name = unix_name(config.host or "")
-        return await attempt(loop, config, socket.AF_UNIX, name, _own_unix_name(config))
-    found = await resolve(loop, config.host, port, config.family, datagram=config.datagram, numeric=config.numeric)
-    own = await own_names(loop, config)
-    waiting = [(family, name, own) for family, name in take_turns(found) if name not in without]
-    return await _race(loop, config, waiting, report)
-
-
-def unix_name(path: str) -> str | bytes:
-    """A unix path as the system wants it: `@name` is an abstract one (unix(7))."""
-    return b"\0" + os.fsencode(path[1:]) if path.startswith("@") else path
+        return await attempt(context, socket.AF_UNIX, unix_name(config.host or ""), own)
+    found = await resolve(context, config.host, port)
+    return await _race(context, [(family, name) for family, name in take_turns(found) if name not in without], own)
 
 
 def take_turns(found: Iterable[tuple[int, Any]]) -> list[tuple[int, Any]]:
@@ -87,63 +76,61 @@ def take_turns(found: Iterable[tuple[int, Any]]) -> list[tuple[int, Any]]:
     return [item for pair in zip_longest(first, other) for item in pair if item]
 
 
-async def _race(
-    loop: Loop, config: Config, waiting: list[tuple[int, Any, Any]], report: Report
-) -> tuple[socket.socket, Any]:
-    ended = Condition()
+async def _race(context: Context, waiting: list[tuple[int, Any]], own: Any) -> Connection:
+    loop, ended = context.loop, Condition()
     running: dict[Task, Any] = {}
     failure: OSError = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
     try:
         while waiting or running:
             if waiting:
-                family, name, own = waiting.pop(0)
-                running[loop.spawn(attempt(loop, config, family, name, own), ended)] = name
+                family, name = waiting.pop(0)
+                running[loop.spawn(attempt(context, family, name, own), ended)] = name
             await loop.wait(ended, loop.clock() + ATTEMPT_DELAY if waiting else None)
             for task in [task for task in running if task.done]:
                 name = running.pop(task)
                 if not isinstance(task.error, OSError):
-                    return task.result()  # type: ignore[no-any-return]
+                    won: Connection = task.result()
+                    return won
                 failure = task.error
-                _tell(config, name, failure, report)
+                context.report(attempt_failed(context, name, reason(failure)))
         raise failure
     finally:
-        await _abandon(loop, running)
+        await _abandon(context, running)
 
 
-def _tell(config: Config, name: Any, failure: OSError, report: Report) -> None:
-    host, why = config.host or "", reason(failure)
-    report(ConnectFailed(host=host, address=as_address(name), transport=transport(config), why=why))
+def attempt_failed(context: Context, name: Any, why: str, *, timed_out: bool = False) -> ConnectFailed:
+    """The event that one address, by the system's name for it, could not be connected to."""
+    host, where = context.config.host or "", as_address(name)
+    return ConnectFailed(host=host, address=where, transport=context.transport, why=why, timed_out=timed_out)
 
 
-async def _abandon(loop: Loop, running: dict[Task, Any]) -> None:
-    """End the attempts that did not win; one may just have got its connection."""
-    await loop.cancel_and_wait(*running)
+async def _abandon(context: Context, running: dict[Task, Any]) -> None:
+    """End the attempts that did not win; one of them may have got its connection meanwhile."""
+    await context.loop.cancel_and_wait(*running)
     for task in running:
         if task.error is None:
             task.result()[0].close()
 
 
-async def attempt(loop: Loop, config: Config, family: int, name: Any, own: Any) -> tuple[socket.socket, Any]:
-    """One connection to one address, from `own` if that is not None, and the name of its other end.
+async def attempt(context: Context, family: int, name: Any, own: Any) -> Connection:
+    """One connection to one address, from the one in `own` (see `source.own_names`) unless that is None.
 
     Raises OSError, BindError, ConnectError.
     """
-    sock = new_socket(family, config.socket, datagram=config.datagram, sctp=config.sctp)
+    sock = new_socket(family, context.config)
     try:
-        bind_own(sock, own)
-        while (code := sock.connect_ex(name)) == errno.EAGAIN:  # unix: the listener's backlog is full
-            await loop.sleep(BUSY_DELAY)
-        if code == errno.EINPROGRESS:
-            await loop.writable(sock.fileno())
-            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if own is not None:
+            from pync.net.source import bind_own
+
+            bind_own(sock, own)
+        await _finish_connecting(context, sock, name)
         peer = peer_name(sock, name)
-        if code == 0 and family != socket.AF_UNIX and sock.getsockname() == peer:
-            code = errno.ECONNREFUSED  # nobody was there: we met ourselves on an ephemeral port
-        if code:
-            raise OSError(code, os.strerror(code))
+        if family != socket.AF_UNIX and sock.getsockname() == peer:
+            # No listener was there: the socket was connected to itself, by way of an ephemeral port.
+            raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
     except BaseException:
-        loop.forget(sock.fileno())
-        if config.datagram:
+        context.loop.forget(sock.fileno())
+        if context.config.datagram:
             from pync.endpoints.datagrams import remove_own_path
 
             remove_own_path(sock)
@@ -152,48 +139,53 @@ async def attempt(loop: Loop, config: Config, family: int, name: Any, own: Any) 
     return sock, peer
 
 
+async def _finish_connecting(context: Context, sock: socket.socket, name: Any) -> None:
+    while (code := sock.connect_ex(name)) == errno.EAGAIN:  # the backlog of a unix listener is full
+        await context.loop.sleep(BACKLOG_DELAY)
+    if code == errno.EINPROGRESS:
+        await context.loop.writable(sock.fileno())
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
 def peer_name(sock: socket.socket, name: Any) -> Any:
-    """What the other end is bound to; `name`, by which it was reached, if the connection is lost again already."""
+    """The name of the other end; or `name`, by which it was reached, if the connection has broken already."""
     try:
         return sock.getpeername()
     except OSError:
         return name
 
 
-def bind_own(sock: socket.socket, own: Any) -> None:
-    """Bind to what `own_names` gave for this family, if anything. Raises BindError, OSError (EAFNOSUPPORT)."""
-    if isinstance(own, dict):
-        if sock.family not in own:
-            raise OSError(errno.EAFNOSUPPORT, "the source address is of the other family")
-        own = own[sock.family]
-    if own is None:
-        return
-    if sock.type == socket.SOCK_STREAM:  # two addresses may be tried at a time, both from one port
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def new_socket(family: int, config: Config) -> socket.socket:
+    """A non-blocking socket with the options that were asked for. Raises ConnectError.
+
+    Raises OSError (EAFNOSUPPORT) if this system lacks the family: the next address may have another one.
+    """
+    kind = socket.SOCK_DGRAM if config.datagram else socket.SOCK_STREAM
     try:
-        sock.bind(own)
+        sock = socket.socket(family, kind, IPPROTO_SCTP if config.sctp else 0)
     except OSError as error:
-        raise BindError(f"bind to {as_address(own)}", reason(error)) from None
+        if error.errno == errno.EAFNOSUPPORT and family in (socket.AF_INET, socket.AF_INET6):
+            raise
+        if config.sctp or error.errno == errno.EAFNOSUPPORT:
+            kind_of_socket = "SCTP" if config.sctp else "this family"
+            raise ConnectError(f"open a socket for {kind_of_socket}", "this system has none") from None
+        raise ConnectError("open a socket", reason(error)) from None
+    sock.setblocking(False)
+    if config.socket != DEFAULT_OPTIONS:
+        from pync.net.options import set_options
+
+        set_options(sock, config.socket)
+    return sock
 
 
-async def own_names(loop: Loop, config: Config) -> dict[int, Any] | None:
-    """Our own end's address for each family, if one was asked for."""
-    if config.source_host is None and config.source_port is None:
-        return None
-    port = config.source_port or 0
-    found = await resolve(
-        loop, config.source_host, port, config.family, datagram=config.datagram, numeric=config.numeric
-    )
-    own: dict[int, Any] = {}
-    for family, name in found:
-        own.setdefault(family, name)
-    if not own:
-        raise AddressError(f"host {config.source_host}", "no address")
-    return own
-
-
-def _own_unix_name(config: Config) -> Any:
-    """For unix datagrams: our own end, to which answers come. Linux chooses an abstract name for an empty one."""
-    if not config.datagram:
-        return None
-    return unix_name(config.source_host) if config.source_host else b""
+def tune(sock: socket.socket) -> None:
+    """Set what every TCP conversation needs: answers at once, and vanished peers noticed. Others are left alone."""
+    if sock.type == socket.SOCK_STREAM and sock.family != socket.AF_UNIX:
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
+        except OSError:  # the connection may have broken already, and reading finds out how
+            pass

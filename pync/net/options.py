@@ -1,11 +1,10 @@
-"""Making a socket with the options that were asked for, before it is bound or connected.
+"""Socket options that were asked for, set before a socket is bound or connected.
 
-The order is nc.openbsd's; an option that the system refuses is an error, never silently left out.
+The order is nc.openbsd's. An option that the system refuses is an error, and never left out in silence. A module of
+its own, because a run that asks for none of them does not import it.
 """
 
 from __future__ import annotations
-
-import errno
 
 from pync.errors import ConnectError, reason
 from pync.system import socket
@@ -16,37 +15,16 @@ if TYPE_CHECKING:
 
 IPV6_UNICAST_HOPS, IPV6_TCLASS, IPV6_MINHOPCOUNT = 16, 67, 73  # <linux/in6.h>; Python lacks the last one
 IP_MINTTL = 21  # <linux/in.h>
-IPPROTO_SCTP = 132  # RFC 9260; Python may have been built without
-KEEPALIVE_IDLE = 60  # seconds without traffic after which a vanished peer is looked for
 
 
-def new_socket(family: int, options: SocketOptions, *, datagram: bool, sctp: bool = False) -> socket.socket:
-    """A non-blocking socket with the options set. Raises ConnectError naming the option that failed.
-
-    Raises OSError (EAFNOSUPPORT) if this system lacks the family: it may have the one of the next address.
-    """
-    kind = socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM
-    try:
-        sock = socket.socket(family, kind, IPPROTO_SCTP if sctp else 0)
-    except OSError as error:
-        if error.errno == errno.EAFNOSUPPORT and family in (socket.AF_INET, socket.AF_INET6):
-            raise
-        if sctp or error.errno == errno.EAFNOSUPPORT:
-            raise ConnectError(
-                f"open a socket for {'SCTP' if sctp else 'this family'}", "this system has none"
-            ) from None
-        raise ConnectError("open a socket", reason(error)) from None
-    sock.setblocking(False)
-    try:
-        for name, level, option, value in _wanted(family, options):
-            try:
-                sock.setsockopt(level, option, value)
-            except OSError as error:
-                raise ConnectError(f"set {name} to {value}", reason(error)) from None
-    except ConnectError:
-        sock.close()
-        raise
-    return sock
+def set_options(sock: socket.socket, options: SocketOptions) -> None:
+    """Set the options. Raises ConnectError, which names the option that failed; the socket is closed then."""
+    for name, level, option, value in _wanted(sock.family, options):
+        try:
+            sock.setsockopt(level, option, value)
+        except OSError as error:
+            sock.close()
+            raise ConnectError(f"set {name} to {value}", reason(error)) from None
 
 
 def _wanted(family: int, options: SocketOptions) -> list[tuple[str, int, int, int]]:
@@ -63,14 +41,3 @@ def _wanted(family: int, options: SocketOptions) -> list[tuple[str, int, int, in
         ("keep-alive", socket.SOL_SOCKET, socket.SO_KEEPALIVE, options.keepalive or None),
     ]
     return [(name, level, option, int(value)) for name, level, option, value in every if value is not None]
-
-
-def tune(sock: socket.socket) -> None:
-    """What every TCP conversation wants: answers at once, and a vanished peer noticed. Others are left alone."""
-    if sock.type == socket.SOCK_STREAM and sock.family != socket.AF_UNIX:
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
-        except OSError:  # the connection may be gone already: reading tells how
-            pass

@@ -1,9 +1,9 @@
 """Names to addresses, without ever holding up the loop.
 
-Theory: what is an address already is answered at once. A name is asked for in a thread of its own, because the C
-library's resolver cannot be interrupted: so timeouts and Ctrl-C work while a name server is silent. The thread owns
-the writing end of a pipe and closes it when it has an answer; nobody has to wait for it if the answer is no longer
-wanted. (`_thread` is what `threading` is made of, at none of its start-up cost.)
+Theory: what is an address already is answered at once. A name is looked up in a thread of its own, because the C
+library's resolver cannot be interrupted: so deadlines and Ctrl-C work while a name server is silent. The thread owns
+the writing end of a pipe and closes it when it has an answer. An answer that is not needed any more is dropped.
+(`_thread` is what `threading` is made of, at none of its start-up cost.)
 """
 
 from __future__ import annotations
@@ -19,42 +19,48 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pync.config import Family
+    from pync.context import Context
     from pync.loop.kernel import Loop
 
 AF_VSOCK = getattr(socket, "AF_VSOCK", 40)  # <linux/socket.h>, should Python have been built without
 FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 
 
-async def resolve(
-    loop: Loop, host: str | None, port: int, family: Family, *, datagram: bool, numeric: bool
-) -> list[tuple[int, Any]]:
-    """Every (family, socket address) of a host, in the resolver's order, none twice; None means "any" (to bind).
+async def resolve(context: Context, host: str | None, port: int, family: Family | None = None) -> list[tuple[int, Any]]:
+    """Every (family, socket address) of a host, in the resolver's order, each once; None means "any" (to bind).
 
-    `numeric`: never ask a name server. Of "vsock" the host is a number already. Raises AddressError.
+    `family` is the config's unless another one is given. Raises AddressError.
     """
-    if family == "vsock":
+    config = context.config
+    family = family or config.family
+    if family == "vsock":  # its addresses are numbers already
         return [(AF_VSOCK, (int(host or 0), port))]
-    kind = socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM
-    # As bytes, a plain name is not put through the IDNA codec, whose import takes as long as the look-up.
-    asked = host.encode() if host and host.isascii() else host
-    query = (asked, port, FAMILIES[family], kind, 0)
+    kind = socket.SOCK_DGRAM if config.datagram else socket.SOCK_STREAM
+    # As bytes, a plain name does not pass through the IDNA codec, whose import takes as long as the look-up.
+    name = host.encode() if host and host.isascii() else host
+    query = (name, port, FAMILIES[family], kind, 0)
     try:
         try:
             found = socket.getaddrinfo(*query, socket.AI_NUMERICHOST | socket.AI_PASSIVE)
         except socket.gaierror as error:
-            if numeric or error.errno != socket.EAI_NONAME:
+            if config.numeric or error.errno != socket.EAI_NONAME:
                 raise
-            found = await _ask(loop, query)
+            found = await _look_up(context.loop, query)
     except (socket.gaierror, UnicodeError) as error:
         why = reason(error) if isinstance(error, OSError) else "not a valid name"
         raise AddressError(f"host {host}", why) from None
     return list(dict.fromkeys((item[0], item[4]) for item in found))
 
 
-async def _ask(loop: Loop, query: tuple[Any, ...]) -> Any:
+def unix_name(path: str) -> str | bytes:
+    """A unix path as the system wants it: `@name` is an abstract one (unix(7))."""
+    return b"\0" + os.fsencode(path[1:]) if path.startswith("@") else path
+
+
+async def _look_up(loop: Loop, query: tuple[Any, ...]) -> Any:
     answer: list[Any] = []
 
-    def ask(done: int) -> None:
+    def look_up(done: int) -> None:
         try:
             answer.append(socket.getaddrinfo(*query))
         except (OSError, UnicodeError) as error:
@@ -64,7 +70,7 @@ async def _ask(loop: Loop, query: tuple[Any, ...]) -> Any:
 
     reading, done = os.pipe()
     try:
-        _thread.start_new_thread(ask, (done,))
+        _thread.start_new_thread(look_up, (done,))
         await loop.readable(reading)
     finally:
         loop.forget(reading)

@@ -1,1 +1,1 @@
-"""Moving bytes from one end to the other, and ending right."""
+"""Moving bytes between two ends, and ending right: flows, the kernel's fast path, log files and the rules of ending."""

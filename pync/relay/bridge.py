@@ -1,45 +1,43 @@
-"""Between two peers: when a connection that is passed on to another one is over, and how it ends.
+"""The rules between two peers: when a client's connection that is passed on to a target is over, and how it ends.
 
-`Bridge` is between two streams, `Exchange` between two who send datagrams. As in `relay.py` nothing here moves a byte.
+`Bridge` is between two streams, `Exchange` between two peers that send datagrams. Nothing here moves a byte.
 
 The rules
-1. The end-of-file of each side is passed on once, after all that it said, and the other direction goes on.
-2. Both ended → done. A side that has ended and is then gone altogether has nobody left to hear the other one.
-3. What breaks on one side breaks on the other: nobody may take a part of something for the whole. So a connection that
-   was lost, or had no proper end, or was idle for too long, is passed on as a reset. But what a peer had said before
-   is delivered first, as far as the other one takes it.
-4. Datagrams have no end: it is over when one of the two sessions is closed, or lost.
+1. The end-of-file of each side is passed on once, after everything that the side sent, and the other direction goes on.
+2. Both ended → done. If a side has ended and its connection is closed, then no one is left to receive the other side.
+3. What breaks on one side breaks on the other, so that a part of something is never taken for the whole: a connection
+   that broke, had no proper end or was idle for too long is passed on as a reset. But what a peer had sent before is
+   delivered first, as far as the other one takes it.
+4. Datagrams have no end: it is over when one of the two sessions is closed or fails.
 """
 
 from __future__ import annotations
 
-from pync.endpoints.streams import LINGER, SHORTEST_LOOK
+from pync.endpoints import LINGER
+from pync.endpoints.streams import SHORTEST_LOOK
 from pync.errors import PeerLost
 from pync.relay.rules import Relay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pync.config import Ending
-    from pync.endpoints.streams import Stream
-    from pync.loop.kernel import Loop
+    from pync.context import Context
+    from pync.endpoints import Peer
     from pync.relay.flow import Flow
 
 
 class Bridge(Relay):
-    """Between far (a client) and near (the connection that was made for it). The caller closes both."""
+    """Between a client and its target. The caller closes both."""
 
-    def __init__(
-        self, loop: Loop, sending: Flow, receiving: Flow, ending: Ending, *, far: Stream, near: Stream
-    ) -> None:
-        """`outward` flows from near to far, `inward` from far to near."""
-        super().__init__(loop, sending, receiving, ending)
-        self.far = far
-        self.near = near
-        self.lost: Flow | None = None  # the flow to whom we have lost
+    def __init__(self, context: Context, client: Peer, target: Peer, sending: Flow, receiving: Flow) -> None:
+        """`sending` flows from the target to the client, `receiving` from the client to the target."""
+        super().__init__(context, sending, receiving)
+        self.client = client
+        self.target = target
+        self.broken: Flow | None = None  # the flow into the side whose connection broke
         self.complete = False
 
     async def run(self) -> None:
-        """Relay until it is over. What did not come to its end is broken on both sides then."""
+        """Relay until it is over. A session that did not come to its end is then broken on both sides."""
         try:
             await super().run()
         except PeerLost:
@@ -47,45 +45,47 @@ class Bridge(Relay):
             raise
         finally:
             if not self.complete:
-                self.far.abort()
-                self.near.abort()
+                self.client.abort()
+                self.target.abort()
 
     async def conduct(self) -> None:
         """Rules 1 and 2."""
-        hearing = self.loop.spawn(self._pass(self.receiving, self.sending, self.far), self.ended)
-        speaking = self.loop.spawn(self._pass(self.sending, self.receiving, self.near), self.ended)
+        receiving = self.loop.spawn(self._pass(self.receiving, self.sending, self.client), self.ended)
+        sending = self.loop.spawn(self._pass(self.sending, self.receiving, self.target), self.ended)
         try:
-            await self.one_of(hearing, speaking)
-            peer, self.lost, going = (self.far, self.sending, speaking)
-            if not hearing.done:
-                peer, self.lost, going = (self.near, self.receiving, hearing)
-            await self.one_of_both(peer.wait_closed(), going)
+            await self.one_of(receiving, sending)
+            peer, self.broken, going = (self.client, self.sending, sending)
+            if not receiving.done:
+                peer, self.broken, going = (self.target, self.receiving, receiving)
+            await self.work_or_task(peer.wait_closed(), going)
             self.complete = going.done
         finally:
-            await self.loop.cancel_and_wait(hearing, speaking)
+            await self.loop.cancel_and_wait(receiving, sending)
         if not self.complete:
             await self._delivered()
 
-    async def _pass(self, flow: Flow, back: Flow, source: Stream) -> None:
-        """One direction. A peer that takes nothing any more is heard out before that is told."""
+    async def _pass(self, flow: Flow, back: Flow, source: Peer) -> None:
+        """One direction. What a peer still sends that takes nothing any more is received before the error is raised."""
         try:
             await flow.copy()
             source.check_clean_end()
         except PeerLost:
-            first, self.lost = self.lost is None, flow if flow.unsent() else back  # what could not be written is left
-            if first and self.lost is flow:
+            # Where bytes are left unwritten, the sink is what broke; otherwise it is the source.
+            first, self.broken = self.broken is None, flow if flow.unsent() else back
+            if first and self.broken is flow:
                 await self.silence(back)
             raise
-        if self.lost is not back:  # a reset is told once, here to who wrote; reading finds something like an end then
+        # The kernel reports a reset once. If the writer has got it, then reading finds something like an end.
+        if self.broken is not back:
             await flow.send_eof()
 
     def unsent(self) -> int:
-        """Bytes that the peer which was lost will not get."""
-        return self.lost.unsent() if self.lost else 0
+        """Bytes that do not reach the peer whose connection broke."""
+        return self.broken.unsent() if self.broken else 0
 
     async def _delivered(self) -> None:
-        """Wait until the other peer has all that it was sent, or for as long as one waits at an end."""
-        other = self.near if self.lost is self.sending else self.far
+        """Wait until the other peer has everything that it was sent, but no longer than one waits at an end."""
+        other = self.target if self.broken is self.sending else self.client
         until, pause = self.loop.clock() + LINGER, SHORTEST_LOOK
         while other.unacknowledged() and self.loop.clock() < until:
             await self.loop.sleep(pause)
@@ -93,7 +93,7 @@ class Bridge(Relay):
 
 
 class Exchange(Relay):
-    """Between two who send each other datagrams."""
+    """Between two peers that send each other datagrams."""
 
     async def conduct(self) -> None:
         """Rule 4."""

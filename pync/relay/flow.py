@@ -1,9 +1,9 @@
 """A flow: one direction of a conversation. Source → stages → sink, one chunk in flight.
 
 So memory is bounded, backpressure needs no watermarks, datagram boundaries survive, and one stalled direction never
-stops the other. The flow counts what it moves and knows what it is doing (reading, or writing); the idle limit, the
-silence that ends a conversation and the number of bytes that were not sent all come from that alone. It must never
-know what its ends are, nor decide when a conversation is over: `relay.py` does.
+stops the other. The flow counts what it moves and knows whether it is reading or writing. The idle limit, the silence
+that ends a conversation and the number of unsent bytes all come from that alone. It must never know what its ends are,
+nor decide when a conversation is over: `rules.py` does.
 
 Where no stage has to see the bytes and both ends have a descriptor for it, the kernel moves them (`zerocopy.py`).
 """
@@ -11,7 +11,7 @@ Where no stage has to see the bytes and both ends have a descriptor for it, the 
 from __future__ import annotations
 
 from pync.loop.tasks import Condition
-from pync.relay.zerocopy import Unsuitable, between
+from pync.relay.zerocopy import Unsuitable, mover_between
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ class Flow:
         self.read_limit = read_limit
         self.reads = 0
         self.moved = 0
-        self.ended = False  # the source has, and all of it is written
+        self.ended = False  # the source has ended, and all of it is written
         self.waiting_since: float | None = None  # when the present wait for the source began
         self.progress = Condition()  # something was read or written, or the source ended
         self._eof_sent = False
         self._mover: Mover | None = None
-        self._rest: memoryview | None = None  # what is being written and was not taken yet
+        self._rest: memoryview | None = None  # what is being written and is not taken yet
 
     async def run(self) -> None:
         """Copy until the source ends, then pass the end-of-file on."""
@@ -67,7 +67,9 @@ class Flow:
 
     async def _by_kernel(self) -> bool:
         """Have the kernel move all of it; False if the rest has to be copied."""
-        self._mover = mover = None if self.stages or self.read_limit else between(self.loop, self.source, self.sink)
+        self._mover = mover = (
+            None if self.stages or self.read_limit else mover_between(self.loop, self.source, self.sink)
+        )
         if mover is None:
             return False
         try:
@@ -115,20 +117,21 @@ class Flow:
             fed = data
             for stage in self.stages:
                 fed = stage.feed(fed)
-            if fed or not data:  # an empty datagram is data; what a stage swallowed is not
+            # An empty datagram is passed on. Data that a stage has swallowed is not.
+            if fed or not data:
                 await self.send(fed)
         await self._flush()
 
     async def send(self, data: bytes) -> None:
-        """Write all of `data`. Also for those who put in a word of their own: one after the other, never mixed.
+        """Write all of `data`. Callers that add bytes of their own take turns with the flow, and nothing is mixed.
 
-        After the end-of-file nothing can be said any more, and nothing is.
+        After the end-of-file nothing can be sent, and `data` is dropped.
         """
         await self._turn()
         if self._eof_sent:
             return
         self._rest = memoryview(data)
-        while self._rest is not None:  # at least once: an empty datagram is written too
+        while self._rest is not None:  # runs at least once, because an empty datagram is written, too
             written = await self.sink.write(self._rest)
             self.moved += written
             self._rest = self._rest[written:] or None

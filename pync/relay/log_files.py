@@ -1,7 +1,12 @@
-"""Copies of what passes, kept in files: as it is, or as a hex dump.
+"""Log files: copies of the bytes that pass, as they are or as a hex dump in the format of nc.traditional's `-o`.
 
-Written as it happens, in the order of the reads. A log that cannot be written ends the run: whoever asked for one
-wants to know.
+They are written as the bytes pass, in the order of the reads. A log that cannot be written ends the run, because the
+user has asked for it. A line of the dump is
+
+    > 00000000 66 72 6f 6d 20 63 6c 69 65 6e 74 0a             # from client.
+
+that is: a mark for the direction (`>` sent, `<` received), the offset of the line's first byte in that direction,
+sixteen cells of hexadecimal, and from column 59 the same bytes in ASCII. Each read or write begins a new line.
 """
 
 from __future__ import annotations
@@ -9,7 +14,6 @@ from __future__ import annotations
 import os
 
 from pync.errors import OutputError, reason
-from pync.relay.hexdump import HexDump
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
     from pync.config import Logs
 
 SENT, RECEIVED = ">", "<"
+_WIDTH = 16
+_ASCII = bytes(byte if 32 <= byte <= 126 else ord(".") for byte in range(256))
 
 
 class LogFile:
@@ -42,10 +48,10 @@ class LogFile:
 
 
 class Copy:
-    """Shows each chunk to the logs and lets it pass.
+    """A stage that writes each chunk to the logs and passes it on unchanged.
 
-    It has the form of a stage, so that it stands in the flow where the bytes are those of the network: after what
-    changes them on the way out, before what changes them on the way in. It is the only one that does I/O.
+    It stands in the flow where the bytes are those of the network: after the stages that change what is sent, before
+    those that change what is received. It is the only stage that does I/O.
     """
 
     def __init__(self, writers: Sequence[Callable[[bytes], None]]) -> None:
@@ -60,6 +66,28 @@ class Copy:
     def flush(self) -> bytes:
         """Nothing is held back."""
         return b""
+
+
+class HexDump:
+    """The log lines of one direction."""
+
+    def __init__(self, mark: str) -> None:
+        self._mark = mark
+        self._offset = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """The lines for one read or write; none if it is empty."""
+        lines = [self._line(data[at : at + _WIDTH], self._offset + at) for at in range(0, len(data), _WIDTH)]
+        self._offset += len(data)
+        return "".join(lines).encode()
+
+    def flush(self) -> bytes:
+        """Nothing: every line is complete."""
+        return b""
+
+    def _line(self, part: bytes, offset: int) -> str:
+        # From 4 GiB on the offset is wider than its column: better than one that starts at 0 again.
+        return f"{self._mark} {offset:08x} {part.hex(' '):<{3 * _WIDTH}}# {part.translate(_ASCII).decode()}\n"
 
 
 class LogFiles:

@@ -1,62 +1,60 @@
-"""The rules of ending: when a conversation of two flows is over, and how its ends of file are passed on.
+"""The rules of ending: when a conversation of two flows is over, and how its ends-of-file are passed on.
 
-`Conversation` is between us (stdin and stdout) and a peer; `Service` is between a program and a peer. Nothing here
-knows what a socket is, and nothing here moves a byte: `flow.py` does.
+`Conversation` is between us (stdin and stdout) and a peer. `Relay` is what it has in common with `bridge.py`, for two
+peers, and with `sessions/program.py`, for a program and a peer. Nothing here knows what a socket is, and nothing here
+moves a byte: `flow.py` does that.
 
 The rules
 1. stdin's end → flush, half-close, go on receiving. If stdin ended without a single byte (cron, systemd, an empty
-   pipe), the half-close waits until the peer has been silent for half a second, unless asked for `at_once`: many
-   netcats stop sending at a half-close, and somebody who never had anything to say owes none. It waits likewise
-   if it has to pass through a proxy: many end the whole connection at a half-close, answer or not.
-2. The peer's end → everything received is flushed, stdout is closed. Then, if stdin may still have something to say:
-   a peer that had sent data gets what stdin yields until it has been silent for half a second; a peer that never
-   sent a byte only listens, and gets all of it until stdin ends or the connection is gone.
+   pipe), the half-close waits until the peer has been silent for half a second, unless it was asked for `at_once`:
+   many netcats stop sending at a half-close. It waits likewise if it has to pass through a proxy: many proxies end
+   the whole connection at a half-close, with or without an answer.
+2. The peer's end → everything received is flushed, stdout is closed. Then, if stdin may still give something: a peer
+   that had sent data gets what stdin gives until stdin has been silent for half a second; a peer that never sent a
+   byte only listens, and gets all of stdin until its end or until the connection is closed.
 3. Both ended → done. A stdin that is a terminal, or is not read at all, has ended once the peer has.
-4. Datagrams have no end. A client whose stdin has ended leaves when it was answered and then left alone for half a
-   second; a listener stays. `quit_after` and `idle_timeout` end both.
-5. A program's session is over when its output has ended and it is gone, or the peer's half has ended too.
-6. An error on one side ends the conversation: it is raised, and the caller closes everything. But what a peer said
-   before it was lost is received first.
+4. Datagrams have no end. A client whose stdin has ended leaves when it was answered and then received nothing for half
+   a second; a listener stays. `quit_after` and `idle_timeout` end both.
+5. An error on one side ends the conversation: it is raised, and the caller closes everything. But what a peer sent
+   before its connection broke is received first.
 """
 
 from __future__ import annotations
 
-from pync.errors import PeerLost, TimedOut
+from pync.errors import PeerLost
 from pync.loop.tasks import Condition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
-    from typing import Any
-
-    from pync.config import Ending
-    from pync.loop.kernel import Loop
-    from pync.loop.tasks import Task
+    from pync.context import Context
+    from pync.endpoints import Peer
+    from pync.endpoints.stdio import Stdio
+    from pync.loop.tasks import Task, Work
     from pync.relay.flow import Flow
     from pync.stages.telnet import Telnet
 
-SILENCE = 0.5  # seconds without a word after which somebody has nothing more to say
-IDLE_STEPS = 8  # how finely the idle limit looks: it strikes after 1 to 1 + 1/8 of its time
+SILENCE = 0.5  # seconds without a byte after which a side is taken to have nothing more to send
 
 
 class Relay:
-    """Two flows between near (us, or a program) and far (the peer), until the rules say that it is over."""
+    """Two flows, until the rules say that it is over. `sending` goes to the peer, `receiving` comes from it."""
 
-    def __init__(
-        self, loop: Loop, sending: Flow, receiving: Flow, ending: Ending, telnet: Telnet | None = None
-    ) -> None:
-        self.loop = loop
+    def __init__(self, context: Context, sending: Flow, receiving: Flow, telnet: Telnet | None = None) -> None:
+        self.loop = context.loop
+        self.ending = context.config.ending
         self.sending = sending
         self.receiving = receiving
-        self.ending = ending
         self.telnet = telnet
-        self.ended = Condition()  # one of our tasks has
+        self.idle_limit = self.ending.idle_timeout
+        self.ended = Condition()  # one of the relay's tasks has ended
 
     async def run(self) -> None:
         """Relay until it is over. Raises what broke it: PeerLost, TimedOut, OutputError, InputError."""
         works = [self.conduct()]
-        if self.ending.idle_timeout:
-            works.append(self._idle(self.ending.idle_timeout))
+        if self.idle_limit:
+            from pync.relay.idle import watch
+
+            works.append(watch(self.loop, "idle connection", self.idle_limit, self._progress))
         if self.telnet:
             works.append(self._answer(self.telnet))
         try:
@@ -65,7 +63,7 @@ class Relay:
             raise error.also_unsent(self.unsent()) from None
 
     def unsent(self) -> int:
-        """Bytes that the peer which was lost will not get."""
+        """Bytes that do not reach the peer whose connection broke."""
         return self.sending.unsent()
 
     async def conduct(self) -> None:
@@ -73,7 +71,7 @@ class Relay:
         raise NotImplementedError
 
     async def one_of(self, *tasks: Task, until: float | None = None) -> None:
-        """Wait until one of the tasks has ended, or until that moment; raises a task's failure."""
+        """Wait until one of the tasks has ended, or until that moment. Raises a task's failure."""
         while not any(task.done for task in tasks):
             if not await self.loop.wait(self.ended, until):
                 return
@@ -81,11 +79,9 @@ class Relay:
             if task.done:
                 task.result()
 
-    async def one_of_both(self, work: Awaitable[None] | None, task: Task, until: float | None = None) -> None:
-        """Wait until the task or the work has ended, or until that moment; raises what one of them raised."""
-        if work is None:
-            return await self.one_of(task, until=until)
-        other = self.loop.spawn(work, self.ended)  # type: ignore[arg-type]
+    async def work_or_task(self, work: Work[None], task: Task, until: float | None = None) -> None:
+        """Wait until the work or the task has ended, or until that moment. Raises what one of them raised."""
+        other = self.loop.spawn(work, self.ended)
         try:
             await self.one_of(task, other, until=until)
         finally:
@@ -95,20 +91,12 @@ class Relay:
         """Wait until the flow has ended, or has had nothing to read for half a second from now on."""
         start = self.loop.clock()
         while not flow.ended:
-            until = None  # while it is writing, or its source holds bytes back (pacing), it is not silent
+            until = None  # a flow that is writing, or whose source holds bytes back (pacing), is not silent
             if flow.waiting_since is not None and not flow.unsent():
                 until = max(flow.waiting_since, start) + SILENCE
                 if self.loop.clock() >= until:
                     return
             await self.loop.wait(flow.progress, until)
-
-    async def _idle(self, limit: float) -> None:
-        seen, since = self._progress(), self.loop.clock()
-        while self.loop.clock() - since < limit:
-            await self.loop.sleep(limit / IDLE_STEPS)
-            if (progress := self._progress()) != seen:
-                seen, since = progress, self.loop.clock()
-        raise TimedOut("idle connection", f"nothing came or went for {limit:g} s")
 
     def _progress(self) -> int:
         return self.sending.moved + self.sending.reads + self.receiving.moved + self.receiving.reads
@@ -125,113 +113,72 @@ class Conversation(Relay):
 
     def __init__(
         self,
-        loop: Loop,
+        context: Context,
+        peer: Peer,
+        stdio: Stdio,
         sending: Flow,
         receiving: Flow,
-        ending: Ending,
         telnet: Telnet | None = None,
-        *,
-        gone: Callable[[], Coroutine[Any, Any, None]] | None,
-        speaks: bool = True,
-        listens: bool = True,
-        terminal: bool = False,
-        client: bool = True,
-        fragile: bool = False,
     ) -> None:
-        """`gone` waits for the connection's end when nobody reads it; datagrams have no such thing (None).
-
-        `speaks`: stdin is read; `listens`: what the peer sends is wanted; `terminal`: stdin is one;
-        `client`: we began it; `fragile`: something on the way may take a half-close for the end of all.
-        """
-        super().__init__(loop, sending, receiving, ending, telnet)
-        self.gone = gone
-        self.speaks = speaks
-        self.listens = listens
-        self.terminal = terminal
-        self.client = client
-        self.fragile = fragile
+        super().__init__(context, sending, receiving, telnet)
+        config = context.config
+        self.peer = peer
+        self.stdio = stdio
+        self.receives = config.receive
+        self.is_client = config.mode == "connect"
+        # A proxy may take a half-close for the end of everything. It does not see one that is made under TLS.
+        self.half_close_ends_all = config.proxy is not None and not config.tls
 
     async def conduct(self) -> None:
         """Rules 1 to 4."""
-        if not self.speaks:
+        if self.stdio.source is None:
             return await self.receiving.run()
-        listening = self.loop.spawn(self.receiving.run(), self.ended)
-        speaking = self.loop.spawn(self._speak(), self.ended)
+        receiving = self.loop.spawn(self.receiving.run(), self.ended)
+        sending = self.loop.spawn(self._send(), self.ended)
         try:
-            await self.one_of(listening, speaking)
-            if listening.done:
-                await self._peer_ended(speaking)
+            await self.one_of(receiving, sending)
+            if receiving.done:
+                await self._peer_ended(sending)
             else:
-                await self._stdin_ended(listening)
+                await self._stdin_ended(receiving)
         finally:
-            await self.loop.cancel_and_wait(listening, speaking)
+            await self.loop.cancel_and_wait(receiving, sending)
 
-    async def _speak(self) -> None:
+    async def _send(self) -> None:
         try:
             await self.sending.copy()
-        except PeerLost:  # a server may answer early and leave: what it said is heard before that is told
-            if self.listens and self.gone is not None:
+        except PeerLost:
+            # A server may answer early and close: what it sent is received before the error is raised.
+            if self.receives and self.peer.has_eof:
                 await self.silence(self.receiving)
             raise
         if not self.ending.half_close:
             return
-        patient = self.listens and not self.ending.at_once and self.ending.quit_after is None
-        if patient and (self.fragile or not self.sending.reads) and self.gone is not None:
+        hurried = self.ending.at_once or self.ending.quit_after is not None or not self.receives
+        if (self.half_close_ends_all or not self.sending.reads) and self.peer.has_eof and not hurried:
             await self.silence(self.receiving)
         await self.sending.send_eof()
 
-    async def _stdin_ended(self, listening: Task) -> None:
-        """Rules 1 and 4: go on receiving, with what limits were asked for."""
-        if not self.listens:
+    async def _stdin_ended(self, receiving: Task) -> None:
+        """Rules 1 and 4: go on receiving, within the limits that were asked for."""
+        if not self.receives:
             return
         quit_after = self.ending.quit_after
         until = None if quit_after is None else self.loop.clock() + quit_after
-        answered = self._answered() if self.client and self.gone is None else None
-        await self.one_of_both(answered, listening, until)
+        if self.peer.has_eof or not self.is_client:
+            await self.one_of(receiving, until=until)
+        else:
+            await self.work_or_task(self._answered(), receiving, until)
 
-    async def _peer_ended(self, speaking: Task) -> None:
+    async def _peer_ended(self, sending: Task) -> None:
         """Rules 2 and 3: how much longer stdin is read."""
         limited = self.receiving.reads == self.receiving.read_limit
-        if speaking.done or self.terminal or limited or self.gone is None:
+        if sending.done or self.stdio.terminal or limited or not self.peer.has_eof:
             return
-        await self.one_of_both(self.silence(self.sending) if self.receiving.reads else self.gone(), speaking)
+        waiting = self.silence(self.sending) if self.receiving.reads else self.peer.wait_closed()
+        await self.work_or_task(waiting, sending)
 
     async def _answered(self) -> None:
         while not self.receiving.reads:
             await self.loop.wait(self.receiving.progress)
         await self.silence(self.receiving)
-
-
-class ProgramRelay(Relay):
-    """Between a program and a peer."""
-
-    def __init__(
-        self,
-        loop: Loop,
-        sending: Flow,
-        receiving: Flow,
-        ending: Ending,
-        telnet: Telnet | None = None,
-        *,
-        program_ended: Callable[[], Coroutine[Any, Any, object]],
-        lost: Callable[[], Coroutine[Any, Any, None]] | None = None,
-    ) -> None:
-        """`lost` raises PeerLost at a reset, even while nobody reads the connection; datagrams know none (None)."""
-        super().__init__(loop, sending, receiving, ending, telnet)
-        self.program_ended = program_ended
-        self.lost = lost
-
-    async def conduct(self) -> None:
-        """Rule 5, unless the connection is lost: a program that does not read would not notice."""
-        await (self.loop.first(self._serve(), self.lost()) if self.lost else self._serve())
-
-    async def _serve(self) -> None:
-        feeding = self.loop.spawn(self.receiving.run(), self.ended)
-        answering = self.loop.spawn(self.sending.run(), self.ended)
-        living = self.loop.spawn(self.program_ended(), self.ended)
-        try:
-            while not answering.done:
-                await self.one_of(*(task for task in (feeding, answering) if not task.done))
-            await self.one_of(feeding, living)
-        finally:
-            await self.loop.cancel_and_wait(feeding, answering, living)

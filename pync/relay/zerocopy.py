@@ -1,17 +1,17 @@
 """Moving bytes inside the kernel: sendfile and splice, where both ends of a flow have a descriptor for it.
 
-Theory. `between` looks at the two descriptors and answers a mover, or None. A mover's `step` is a system call or two:
-it moves what it can and says how many bytes, and no byte ever comes up to Python. The waiting, the order and the ends
-are those of the copying loop: the flow drives both.
+Theory. `mover_between` looks at the two descriptors and returns a mover, or None. A mover's `step` is one or two system
+calls: it moves what it can and returns how many bytes, and no byte ever comes up to Python. The flow drives a mover as
+it drives the copying loop: with the same waiting, order and ends.
 - A regular file goes out by sendfile, in slices that leave the others their turn.
 - A pipe and a socket are spliced directly. The size of the pipe decides the speed, so it is grown, never shrunk.
 - A socket reaches a file or a device through a pipe of our own.
-- From a socket to a socket little is copied, and much goes through a pipe of our own.
+- From a socket to a socket bytes go as `tunnel.py` says.
 The kernel refuses some ends (a file opened to append, /dev/full, files of /proc) with EINVAL, and it does so before
 the first byte: `step` then raises `Unsuitable`, and the copying loop takes over where this one stands.
 
-splice(2) says EAGAIN without saying which side it means. The source was just seen readable, so the flow waits for
-room in the target, and then for the source again, should another have emptied it.
+splice(2) fails with EAGAIN and does not say which side it means. The source was just seen readable, so the flow waits
+for room in the target, and then for the source again, in case another process has emptied it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ import errno
 import os
 import stat
 
-from pync.descriptors import grow, roomy_pipe
-from pync.endpoints import FEW
-from pync.endpoints.stdio import FileSource
+from pync.descriptors import grow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from pync.loop.tasks import Work
 
 SLICE = 1 << 20  # bytes moved by one call, and the size of the pipes that this takes
-REFUSED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
+KERNEL_REFUSES = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 UNREADABLE = (errno.EBADF, errno.EIO)  # what a file or device says that cannot be read
 
 
@@ -41,7 +39,7 @@ class Unsuitable(Exception):
     """The kernel does not move bytes between these two, and the call that showed it has moved none."""
 
 
-def between(loop: Loop, source: Source, sink: Sink) -> Mover | None:
+def mover_between(loop: Loop, source: Source, sink: Sink) -> Mover | None:
     """A mover from source to sink, or None where the kernel can do nothing for them."""
     from_fd, to_fd = source.raw(), sink.raw()
     if from_fd is None or to_fd is None or not hasattr(os, "splice"):
@@ -62,6 +60,8 @@ def _mover(from_kind: int, to_kind: int) -> type[Mover] | None:
         case stat.S_IFSOCK, stat.S_IFREG | stat.S_IFCHR:
             return Pipeline
         case stat.S_IFSOCK, stat.S_IFSOCK:
+            from pync.relay.tunnel import Tunnel
+
             return Tunnel
     return None
 
@@ -80,11 +80,11 @@ class Mover:
         self.left = 0  # bytes taken from the source that have not reached the sink
 
     def ready(self, repeat: Callable[[], bool]) -> Work[bool]:
-        """Each time the source has something to give, or an end or an error to tell: `repeat`."""
+        """Call `repeat` each time the source has data, an end or an error."""
         return self.loop.readable(self.from_fd, repeat=repeat)
 
     def room(self) -> Work[bool]:
-        """Wait until the sink takes something, or has an error to tell."""
+        """Wait until the sink takes something, or has an error."""
         return self.loop.writable(self.to_fd)
 
     def step(self) -> int:
@@ -104,16 +104,16 @@ class Mover:
         raise NotImplementedError
 
     def broken(self, error: OSError, end: Source | Sink) -> Exception:
-        """What is to be raised for an error: itself if an end is not ready, Unsuitable, or what that end makes of it.
+        """What to raise for an error: the error itself if an end is not ready, Unsuitable, or what `end` makes of it.
 
-        Unsuitable is what is better left to the copying loop, and only while nothing is left here: what the kernel
-        refuses, a source that cannot be read, and a pipe that nobody reads: at the source's end that does not matter.
+        Unsuitable leaves the rest to the copying loop, and only while no byte is left here: what the kernel refuses, a
+        source that cannot be read, and a pipe without a reader, which does not matter at the source's end.
         """
         if isinstance(error, BlockingIOError):
             return error
-        unheard = error.errno == errno.EPIPE and not self.into_socket
-        refused = error.errno in REFUSED and not self.begun
-        if not self.left and (unheard or refused or error.errno in UNREADABLE):
+        unread_pipe = error.errno == errno.EPIPE and not self.into_socket
+        refused = error.errno in KERNEL_REFUSES and not self.begun
+        if not self.left and (unread_pipe or refused or error.errno in UNREADABLE):
             return Unsuitable()
         return end.failed(error)
 
@@ -125,15 +125,15 @@ class SendFile(Mover):
     """From a regular file to a socket: from the descriptor's position, or from the source's own."""
 
     def ready(self, repeat: Callable[[], bool]) -> Work[bool]:
-        """A file always has. Waiting for the socket instead gives the others their turn."""
+        """A file is always ready. Waiting for the socket instead gives the other tasks their turn."""
         return self.loop.writable(self.to_fd, repeat=repeat)
 
     def move(self) -> int:
         """sendfile(2)."""
-        if not isinstance(self.source, FileSource):
-            return os.sendfile(self.to_fd, self.from_fd, None, SLICE)
-        count = os.sendfile(self.to_fd, self.from_fd, self.source.position, SLICE)
-        self.source.position += count
+        position = self.source.position
+        count = os.sendfile(self.to_fd, self.from_fd, position, SLICE)
+        if position is not None:
+            self.source.position = position + count
         return count
 
 
@@ -158,11 +158,11 @@ class Pipeline(Mover):
         grow(self.into, SLICE)
 
     def room(self) -> Work[bool]:
-        """Files and devices always have it: it is the source that was not ready."""
+        """Files and devices always have room: it is the source that was not ready."""
         return self.loop.readable(self.from_fd)
 
     def step(self) -> int:
-        """As for all; the target is asked for its consent, with an empty pipe, before the first byte."""
+        """As for every mover; but first an empty pipe is spliced, to find out whether the target allows it."""
         if not self.begun:
             try:
                 os.splice(self.out, self.to_fd, SLICE, None, None, os.SPLICE_F_NONBLOCK)
@@ -185,64 +185,3 @@ class Pipeline(Mover):
         """Close the pipe."""
         os.close(self.out)
         os.close(self.into)
-
-
-class Tunnel(Mover):
-    """From a socket to a socket. Nothing new is read while something is left here.
-
-    Little is copied: that takes two calls as well, and who only talks holds no pipe. Once a read was full there is
-    a pipe, until it brings little again; where none is to be had, copying goes on.
-    """
-
-    def __init__(self, loop: Loop, source: Source, sink: Sink, from_fd: int, to_fd: int) -> None:
-        super().__init__(loop, source, sink, from_fd, to_fd)
-        self.pipe: tuple[int, int] | tuple[()] = ()
-        self.copied = b""  # what is left, if it is not in the pipe
-        self.much = False
-
-    def ready(self, repeat: Callable[[], bool]) -> Work[bool]:
-        """While something is left, it is the sink that has to be ready."""
-        if self.left:
-            return self.loop.writable(self.to_fd, repeat=lambda: not repeat() and self.left > 0)
-        return super().ready(repeat)
-
-    def step(self) -> int:
-        """As for all; what counts is what has reached the sink."""
-        if not self.left:
-            self._take()
-        count = self._give() if self.left else 0
-        if self.pipe and not (self.left or self.much):
-            self.close()
-        return count
-
-    def _take(self) -> None:
-        if self.much and not self.pipe:
-            self.pipe = roomy_pipe(SLICE)
-        try:
-            if self.pipe:
-                self.left = os.splice(self.from_fd, self.pipe[1], SLICE, None, None, os.SPLICE_F_NONBLOCK)
-                self.begun = True
-            else:
-                self.copied = os.read(self.from_fd, FEW)
-                self.left = len(self.copied)
-        except OSError as error:
-            raise self.broken(error, self.source) from None
-        self.much = self.left >= FEW
-
-    def _give(self) -> int:
-        try:
-            if self.pipe:
-                count = os.splice(self.pipe[0], self.to_fd, self.left, None, None, os.SPLICE_F_NONBLOCK)
-            else:
-                count = os.write(self.to_fd, self.copied)
-                self.copied = self.copied[count:]
-        except OSError as error:
-            raise self.broken(error, self.sink) from None
-        self.left -= count
-        return count
-
-    def close(self) -> None:
-        """Close the pipe, if there is one."""
-        pipe, self.pipe = self.pipe, ()
-        for end in pipe:
-            os.close(end)

@@ -1,1 +1,37 @@
-"""What a listener does with its clients."""
+"""Services: what a listener does with its clients. `server.py` brings the clients; each other module is a service."""
+
+from __future__ import annotations
+
+from pync.loop.tasks import Condition
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pync.context import Context
+    from pync.endpoints import Peer
+
+
+class Service:
+    """What is done with each client, and beside them. A service opens what it needs when it is made."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.loop = context.loop
+        self.config = context.config
+
+    async def run(self) -> None:
+        """What goes on beside the sessions. The server ends with it."""
+        await self.loop.wait(Condition())
+
+    async def ready(self, client: Peer) -> bool:
+        """Wait until the client is the one that a listener for one client waits for; False if it is not.
+
+        Most clients are at once. Raises as `session`, but a failure never ends a listener.
+        """
+        return True
+
+    async def session(self, client: Peer) -> int | None:
+        """Serve one client, and close it; the exit status of its program, if it has one.
+
+        Raises what ends this session, one of `server.SESSION_FAILURES`, or what ends the server.
+        """
+        raise NotImplementedError

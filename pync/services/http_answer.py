@@ -1,7 +1,8 @@
-"""Answering an HTTP request with stdin: the few steps between accepting a client and relaying.
+"""Answering an HTTP request with stdin: `pync -l --http 8080 < page.html`.
 
-Theory: a browser opens connections that it may never use, so without `keep_open` it is decided when a request is read
-who gets the one answer, not when a client comes.
+Theory: a browser opens connections that it may never use. So a listener for one client does not decide at a client's
+arrival which client gets the one answer, but when a request was read; and a client that is reset before it has the
+whole answer does not use it up.
 """
 
 from __future__ import annotations
@@ -13,80 +14,69 @@ from pync.endpoints import write_all
 from pync.endpoints.stdio import STDIN, is_regular
 from pync.endpoints.wrappers import Chain
 from pync.errors import ProtocolError, TimedOut
-from pync.loop.tasks import Condition
 from pync.protocols.http_answer import BadRequest, Head, Request, answers_body, content_type, error_page, response_head
-from pync.services.stdio import StdioService
+from pync.services.shared_stdio import SharedStdioService
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.context import Context
-    from pync.endpoints import Sink, Source
-    from pync.endpoints.streams import Stream
-    from pync.sessions.conversation import Peer, Stdio
+    from pync.endpoints import Peer, Sink, Source
 
 
-class HttpService(StdioService):
-    """An HTTP answer for each client, or with `keep_open` false for one."""
+class HttpService(SharedStdioService):
+    """An HTTP answer for each client, or without `keep_open` for one."""
 
-    def __init__(self, context: Context, local: Stdio) -> None:
-        super().__init__(context, local)
-        self.chosen: Peer | None = None  # who gets the one answer
-        self.over = Condition()
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.answering: Peer | None = None  # the client that gets the one answer
 
-    async def run(self) -> None:
-        """Read stdin for all, until the one answer was given."""
-        await self.loop.first(super().run(), self.loop.wait(self.over))
-
-    async def session(self, far: Peer) -> None:
-        """Answer one request. Raises as a conversation does, and ProtocolError."""
+    async def ready(self, client: Peer) -> bool:
+        """Answer the client's request. Raises as a conversation does, and ProtocolError."""
         stdout = self.stdout.join()
-        source: Source | None = None
+        share = None
         try:
-            head = await read_request(far, stdout, self.config.ending.idle_timeout)  # type: ignore[arg-type]
-            if head is None or self.chosen:
-                return
+            head = await read_request(client, stdout, self.config.ending.idle_timeout)
+            if head is None or self.answering:
+                return False
             if not self.config.keep_open:
-                self.chosen = far
-            source = self.stdin.join() if self.stdin else None
-            await self.converse(far, await response(head, source), source, stdout)
-            if not self.config.keep_open:
-                self.over.notify()
+                self.answering = client
+            share = self.stdin.join(client) if self.stdin else None
+            await self.converse(client, await response(head, share), share, stdout)
+            return True
         finally:
-            far.close()
-            self.left(source)
+            client.close()
+            if share:
+                share.leave()
             await stdout.send_eof()
-            if self.chosen is far:
-                self.chosen = None
+            if self.answering is client:
+                self.answering = None
+
+    async def session(self, client: Peer) -> int | None:
+        """Nothing: a client that is ready has its answer."""
+        return None
 
 
-def prepare() -> None:
-    """Import all that an answer needs, by making one."""
-    Request()
-    content_type("page.html", b"")
-    error_page(400, "", time.time())
+async def read_request(client: Peer, stdout: Sink, limit: float | None) -> Head | None:
+    """The head of the client's request, which is also written to stdout; None if the client left and sent nothing.
 
-
-async def read_request(far: Stream, stdout: Sink, limit: float | None) -> Head | None:
-    """The head of the client's request, which is shown on stdout; None if the client left without a word.
-
-    Raises ProtocolError for what is no request, after telling the client, PeerLost, and TimedOut after `limit` seconds
-    of silence.
+    Raises ProtocolError for what is no request, after an answer that refuses it; PeerLost; and TimedOut when nothing
+    came for `limit` seconds.
     """
     request = Request()
     try:
         while request.head is None:
-            data = await far.loop.within(limit, far.read())
+            data = await client.loop.within(limit, client.read())
             if data is None:
                 request.end()
                 return None
             await write_all(stdout, data)
             request.feed(data)
     except TimeoutError:
-        raise TimedOut(f"request from {far.address}", f"nothing came for {limit:g} s") from None
+        raise TimedOut(f"request from {client.address}", f"nothing came for {limit:g} s") from None
     except BadRequest as error:
-        await write_all(far, error_page(error.status, str(error), time.time()))
-        await far.linger()
-        raise ProtocolError(f"request from {far.address}", str(error)) from None
+        await write_all(client, error_page(error.status, str(error), time.time()))
+        await client.linger()
+        raise ProtocolError(f"request from {client.address}", str(error)) from None
     return request.head
 
 

@@ -1,11 +1,12 @@
-"""Being a proxy: each client says where it wants to be connected to, and is bridged to that.
+"""Being a proxy: each client asks for a target, and is bridged to it.
 
-Theory: what the client and we say to each other first is a dialogue (`protocols/http_proxy.py`, `socks_server.py`), and
-has a deadline, as has the connection that is then made. A tunnel is a bridge like any other, as fast as the kernel
-copies. Of a plain HTTP request the head of the answer has to pass through our hands, so its body does, too.
+Theory: what the client and the proxy say to each other first is a dialogue (`protocols/http_proxy.py`,
+`protocols/socks_server.py`). It has a deadline, as has the connection that is then made. A tunnel is a bridge like any
+other, as fast as the kernel copies. Of a plain HTTP request the head of the answer is rewritten here, so its body
+passes through here, too.
 
-Must not become an open relay by accident: `is_open` tells, and the face has it listen on loopback unless told
-otherwise.
+Must not become an open relay by accident: `is_open` finds that out, and the face has a proxy listen on loopback unless
+another address was asked for.
 """
 
 from __future__ import annotations
@@ -14,27 +15,28 @@ import errno
 import os
 import time
 
-from pync.connections.outgoing import prepare, reach
-from pync.connections.talk import talk
+from pync.connections.outgoing import open_connection, prepare
+from pync.connections.proxy_client import hold
 from pync.endpoints import Half, write_all
 from pync.errors import AddressError, ConnectError, PeerLost, ProtocolError, ProxyError, TimedOut, TlsError
 from pync.protocols import http_proxy, socks_server
 from pync.protocols.dialogue import Refused
-from pync.services.forward import bridge
-from pync.services.server import Service
+from pync.services import Service
+from pync.services.forward import bridge, outgoing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.config import Config
     from pync.context import Context
-    from pync.endpoints.streams import Stream
+    from pync.endpoints import Peer
     from pync.errors import PyncError
     from pync.events import Address
     from pync.protocols.dialogue import Asked, Dialogue, Trouble
-    from pync.sessions.conversation import Peer
 
-PATIENCE = 30.0  # seconds for a client to say what it wants, and for the connection that it wants
-UNREACHED = (AddressError, ConnectError, PeerLost, ProxyError, TimedOut, TlsError)
+REQUEST_LIMIT = (
+    30.0  # seconds that a client has for its request, and the proxy for the connection, if not asked otherwise
+)
+NO_TARGET = (AddressError, ConnectError, PeerLost, ProxyError, TimedOut, TlsError)
 TROUBLES: dict[str, Trouble] = {
     os.strerror(errno.ECONNREFUSED): "refused",
     os.strerror(errno.ENETUNREACH): "no network",
@@ -43,7 +45,7 @@ TROUBLES: dict[str, Trouble] = {
 
 
 def is_open(config: Config, address: Address) -> bool:
-    """Whether everybody can use a proxy that listens on this address."""
+    """Whether any host can use a proxy that listens on this address."""
     restricted = config.access.allow or config.access.allow_files or config.tls and config.tls.verify
     known = config.serve_proxy is not None and config.serve_proxy.user is not None
     here = address.host.startswith("127.") or address.host == "::1" or address.port is None
@@ -51,79 +53,72 @@ def is_open(config: Config, address: Address) -> bool:
 
 
 class ProxyService(Service):
-    """A connection for each client, to where it asks."""
+    """For each client a connection to the target that it asks for."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        asked = context.config.serve_proxy
-        assert asked is not None
-        self.login = None if asked.user is None else (asked.user, asked.password)
-        self.protocol = http_proxy if asked.kind == "http" else socks_server
+        served = context.config.serve_proxy
+        assert served is not None
+        self.login = None if served.user is None else (served.user, served.password)
+        self.protocol = http_proxy if served.kind == "http" else socks_server
         self.secret = os.urandom(32)
-        self.onward = context.towards(
-            context.config.but(
-                mode="connect",
-                family=context.config.family if context.config.family in ("ipv4", "ipv6") else "any",
-                source_host=None,
-                source_port=None,
-                tls=None,
-                connect_timeout=context.config.connect_timeout or PATIENCE,
-            )
-        )
-        prepare(self.onward)
-        self.protocol.failed("failed", "")  # imports what answers need
-        if self.login:  # and this is what judging one needs
-            import base64  # noqa: F401
-            import hmac  # noqa: F401
+        limit = context.config.connect_timeout or REQUEST_LIMIT
+        self.outgoing = context.derive(outgoing(context.config, tls=None, connect_timeout=limit))
+        prepare(self.outgoing)
 
-    async def session(self, far: Peer) -> None:
-        """Serve one client. Raises ProtocolError, what `reach` raises, PeerLost, TimedOut."""
-        asked = await self._asked(far)  # type: ignore[arg-type]
-        near = await self._reach(far, asked)  # type: ignore[arg-type]
-        if near is None:
-            return
+    async def session(self, client: Peer) -> int | None:
+        """Serve one client. Raises ProtocolError, what `open_connection` raises, PeerLost, TimedOut."""
         try:
-            await write_all(far, self.protocol.granted(asked))
-            await write_all(near, asked.head)
+            asked = await self._asked(client)
+            target = await self._reach(client, asked)
+            if target is not None:
+                await self._relay(client, target, asked)
+        finally:
+            client.close()
+        return None
+
+    async def _relay(self, client: Peer, target: Peer, asked: Asked) -> None:
+        try:
+            await write_all(client, self.protocol.granted(asked))
+            await write_all(target, asked.head)
         except BaseException:
-            near.close()
+            target.close()
             raise
-        question = None if asked.size is None else Question(far, asked.size)  # type: ignore[arg-type]
-        await bridge(self.context, far, near, question, Answer(near) if asked.head else None)  # type: ignore[arg-type]
+        request = None if asked.size is None else RequestBody(client, asked.size)
+        await bridge(self.context, client, target, request, Answer(target) if asked.head else None)
 
-    async def _asked(self, far: Stream) -> Asked:
-        limit = self.config.ending.idle_timeout or PATIENCE
+    async def _asked(self, client: Peer) -> Asked:
+        limit = self.config.ending.idle_timeout or REQUEST_LIMIT
         try:
-            return await self.loop.within(limit, talk(far, self._dialogue()))
+            return await self.loop.within(limit, hold(client, self._dialogue()))
         except Refused as error:
-            await _turn_away(far)
-            raise ProtocolError(f"proxy request from {far.address}", str(error)) from None
+            await _turn_away(client)
+            raise ProtocolError(f"proxy request from {client.address}", str(error)) from None
         except TimeoutError:
-            raise TimedOut(f"proxy request from {far.address}", f"nothing came for {limit:g} s") from None
+            raise TimedOut(f"proxy request from {client.address}", f"nothing came for {limit:g} s") from None
 
     def _dialogue(self) -> Dialogue[Asked]:
         if self.protocol is http_proxy:
             return http_proxy.serve(self.login, self.secret, time.time())
         return socks_server.serve(self.login)
 
-    async def _reach(self, far: Stream, asked: Asked) -> Stream | None:
-        """The connection that is asked for; None if the client is gone before it stands."""
-        config = self.onward.config.but(host=asked.host, ports=(asked.port,))
+    async def _reach(self, client: Peer, asked: Asked) -> Peer | None:
+        """The connection that is asked for; None if the client has left before it is made."""
+        config = self.outgoing.config.but(host=asked.host, ports=(asked.port,))
+        opening = open_connection(self.outgoing.derive(config), asked.port)
         try:
-            near: Stream | None = await self.loop.first(
-                reach(self.onward.towards(config), asked.port), far.wait_closed()
-            )
-        except UNREACHED as error:
-            await _turn_away(far, self.protocol.failed(_trouble(error), error.why))
+            target: Peer | None = await self.loop.first(opening, client.wait_closed())
+        except NO_TARGET as error:
+            await _turn_away(client, self.protocol.failed(_trouble(error), error.why))
             raise
-        return near
+        return target
 
 
-async def _turn_away(far: Stream, words: bytes = b"") -> None:
-    """The last words to a client. One that does not hear them out is no news beside what they are about."""
+async def _turn_away(client: Peer, answer: bytes = b"") -> None:
+    """Send the client a last answer. If it does not take that, the reason for the answer is still what is reported."""
     try:
-        await write_all(far, words)
-        await far.linger()
+        await write_all(client, answer)
+        await client.linger()
     except PeerLost:
         pass
 
@@ -137,16 +132,16 @@ def _trouble(error: PyncError) -> Trouble:
     return TROUBLES.get(error.why, "failed")
 
 
-class Question(Half):
-    """The body of a plain HTTP request. What the client says after it is dropped."""
+class RequestBody(Half):
+    """The body of a plain HTTP request. What the client sends after it is dropped."""
 
-    def __init__(self, far: Stream, size: int) -> None:
-        self.far = far
+    def __init__(self, client: Peer, size: int) -> None:
+        self.client = client
         self.left = size
 
     async def read(self) -> bytes | None:
         """The rest of the body; None when the client has ended. Raises PeerLost."""
-        while (data := await self.far.read()) is not None:
+        while (data := await self.client.read()) is not None:
             if data := data[: self.left]:
                 self.left -= len(data)
                 return data
@@ -154,11 +149,11 @@ class Question(Half):
 
 
 class Answer(Half):
-    """What the target answers to a plain HTTP request, with the head that the client is to see."""
+    """The target's answer to a plain HTTP request, with the head that the client shall see."""
 
-    def __init__(self, near: Stream) -> None:
-        self.near = near
-        self.begun = False  # the last head has come: there may be some 1xx before it
+    def __init__(self, target: Peer) -> None:
+        self.target = target
+        self.begun = False  # the last head has come: some 1xx may come before it
         self.refused = False
 
     async def read(self) -> bytes | None:
@@ -166,9 +161,9 @@ class Answer(Half):
         if self.refused:
             return None
         if self.begun:
-            return await self.near.read()
+            return await self.target.read()
         try:
-            head, self.begun = await talk(self.near, http_proxy.answer())
+            head, self.begun = await hold(self.target, http_proxy.answer())
         except Refused as error:
             self.refused = True
             return http_proxy.failed("failed", str(error))

@@ -1,15 +1,16 @@
-"""Serving any number of clients at once, each in a session of its own.
+"""The server: it accepts clients, and serves one of them or any number at once, each in a session of its own.
 
-Theory: a session that breaks is reported and ends alone; what concerns all of them (stdout, stdin, a log) ends the
-server. Clients are accepted in batches. What is done with a client is none of the server's business: that is a
-`Service`, of which there is one for each way of being used.
+The way of a client: accepted → access rules and limit → encrypted → ready → session → closed and counted. Without
+`keep_open` the first client that is ready closes the listener, and its session is the run. So a stranger never ends a
+listener: not by being denied, not by a failed handshake, and not by saying nothing.
+
+Theory: a session that fails is reported, and ends alone. What concerns all sessions (stdout, stdin, a log) ends the
+server. Clients are accepted in batches. What is done with a client is for the service.
 """
 
 from __future__ import annotations
 
-from pync.connections.incoming import accept, admit
-from pync.endpoints.datagram_server import DatagramServer
-from pync.endpoints.streams import Stream
+from pync.connections.incoming import accept, encrypted, first_sender
 from pync.errors import (
     AddressError,
     ConnectError,
@@ -20,7 +21,7 @@ from pync.errors import (
     TimedOut,
     TlsError,
 )
-from pync.events import Denied, SessionFailed
+from pync.events import Accepted, Denied, SessionFailed
 from pync.loop.tasks import Condition
 
 TYPE_CHECKING = False
@@ -28,55 +29,62 @@ if TYPE_CHECKING:
     import socket
 
     from pync.context import Context
-    from pync.endpoints.datagram_server import DatagramPeer
+    from pync.endpoints import Peer
     from pync.events import Address
+    from pync.loop.tasks import Task
     from pync.net.access import Rules
-    from pync.sessions.conversation import Peer
+    from pync.net.bind import Bound
+    from pync.services import Service
 
-BATCH = 64  # clients accepted before the others have their turn
-# Failures that end one session.
-ITS_OWN = (AddressError, ConnectError, PeerLost, ProgramError, ProtocolError, ProxyError, TimedOut, TlsError)
-
-
-class Service:
-    """What is done with each client, and beside them."""
-
-    def __init__(self, context: Context) -> None:
-        self.context = context
-        self.loop = context.loop
-        self.config = context.config
-
-    async def run(self) -> None:
-        """What goes on beside the sessions. The server ends with it."""
-        await self.loop.wait(Condition())
-
-    async def session(self, far: Peer) -> None:
-        """Serve one client. Raises what ends this session, one of `ITS_OWN`, or what ends the server."""
-        raise NotImplementedError
+BATCH = 64  # clients accepted before the other tasks have their turn
+SESSION_FAILURES = (
+    *(AddressError, ConnectError, PeerLost, ProgramError, ProtocolError, ProxyError, TimedOut, TlsError),
+)
 
 
 class Server:
     """The clients of one listener."""
 
-    def __init__(self, context: Context, sockets: list[socket.socket], allowed: Rules, service: Service) -> None:
+    def __init__(self, context: Context, bound: Bound, rules: Rules, service: Service) -> None:
         self.context = context
         self.loop = context.loop
         self.config = context.config
-        self.sockets = sockets
-        self.allowed = allowed
+        self.bound = bound
+        self.rules = rules
         self.service = service
         self.sessions = 0
+        self.accepting: list[Task] = []
+        self.clients: dict[Task, None] = {}  # those that may become the only one
+        self.only: Peer | None = None
+        self.changed = Condition()  # the task of one of these has ended
 
-    async def run(self) -> None:
-        """Serve until the service has come to its end."""
+    async def run(self) -> int | None:
+        """Serve until the service ends, or one client until its session does; the exit status of its program."""
+        if self.config.keep_open:
+            self._accept_all()
+            await self.service.run()
+            return None
+        status: int | None = await self.loop.first(self._serve_one(), self.service.run())
+        return status
+
+    # -- Many clients
+
+    def _accept_all(self) -> None:
         if self.config.datagram:
-            mailroom = DatagramServer(self.loop, self.context.report, self._welcome)
-            works = [mailroom.receive(sock) for sock in self.sockets]
+            from pync.endpoints.datagram_server import DatagramServer
+
+            datagrams = DatagramServer(self.loop, self.context.report, self._welcome)
+            works = [datagrams.receive(sock) for sock in self.bound.sockets]
         else:
-            works = [self._accept(sock) for sock in self.sockets]
-        for work in works:
-            self.loop.spawn(work)
-        await self.service.run()
+            works = [self._accept(sock) for sock in self.bound.sockets]
+        self.accepting = [self.loop.spawn(work) for work in works]
+
+    def _welcome(self, peer: Peer) -> bool:
+        """A new peer has sent datagrams: begin its session, or refuse it."""
+        if not self._admit(peer.address):
+            return False
+        self.loop.spawn(self._serve(peer))
+        return True
 
     async def _accept(self, sock: socket.socket) -> None:
         while True:
@@ -85,36 +93,68 @@ class Server:
                 client = await accept(self.context, sock)
                 if client is None:
                     break
-                if self._refused(client.address):
+                if not self._admit(client.address):
                     client.close()
+                elif self.config.keep_open:
+                    self.loop.spawn(self._serve(client))
                 else:
-                    self.loop.spawn(self._session(client))
+                    self.clients[self.loop.spawn(self._serve(client), self.changed)] = None
+                    break  # the client may be ready at once, and the next one must not be accepted then
 
-    def _welcome(self, peer: DatagramPeer) -> bool:
-        if self._refused(peer.address):
-            return False
-        self.loop.spawn(self._session(peer))
-        return True
-
-    def _refused(self, peer: Address) -> bool:
+    def _admit(self, address: Address) -> bool:
+        """Whether the limit and the access rules let this client in, and count it; the decision is reported."""
         limit = self.config.max_conns
         if limit is not None and self.sessions >= limit:
-            self.context.report(Denied(peer=peer, why=f"connection limit reached ({limit})"))
-            return True
-        if not admit(self.context, self.allowed, peer):
-            return True
+            why: str | None = f"connection limit reached ({limit})"
+        else:
+            why = self.rules.verdict(address.host)
+        if why:
+            self.context.report(Denied(peer=address, why=why))
+            return False
+        self.context.report(Accepted(peer=address, transport=self.context.transport))
         self.sessions += 1
-        return False
+        return True
 
-    async def _session(self, far: Peer) -> None:
+    async def _serve(self, client: Peer) -> None:
+        """The way of a client, from its admission to its end or, for the only one, until it is ready."""
         try:
-            if self.config.tls and isinstance(far, Stream):
-                from pync.connections.secured import secured
-
-                far = await secured(self.context, far)
-            await self.service.session(far)
-        except ITS_OWN as error:
-            self.context.report(SessionFailed(peer=far.address, error=error))
+            if self.config.tls and client.has_eof:
+                client = await encrypted(self.context, client)
+            if not await self.service.ready(client):
+                return
+            if self.config.keep_open:
+                await self.service.session(client)
+            elif not self.only:
+                self._choose(client)
+        except SESSION_FAILURES as error:
+            self.context.report(SessionFailed(peer=client.address, error=error))
         finally:
-            far.close()
+            if client is not self.only:
+                client.close()
             self.sessions -= 1
+
+    # -- One client
+
+    async def _serve_one(self) -> int | None:
+        if self.config.datagram:
+            self.only = await first_sender(self.context, self.bound, self._admit)
+        else:
+            await self._first_ready()
+        assert self.only is not None
+        return await self.service.session(self.only)
+
+    async def _first_ready(self) -> None:
+        """Accept clients until one is ready, then close the listener, and the clients that are not ready."""
+        self._accept_all()
+        while self.only is None:
+            await self.loop.wait(self.changed)
+            for task in [task for task in self.clients if task.done]:
+                del self.clients[task]
+                task.result()
+        await self.loop.cancel_and_wait(*self.accepting, *self.clients)
+        self.bound.close()
+
+    def _choose(self, client: Peer) -> None:
+        self.only = client
+        for task in self.accepting:  # at once: a client that is accepted now would be closed again
+            task.cancel()

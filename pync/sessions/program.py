@@ -1,75 +1,111 @@
-"""A program on a connection: the other thing that a session can be, beside a conversation (`session.py`).
+"""A program on a connection: what it prints is sent to the peer, and what the peer sends is its stdin.
 
-Theory: a program gets the socket itself where nothing has to see the bytes; otherwise it is relayed.
+Theory: a program gets the socket itself where nothing has to see the bytes, as under inetd. Otherwise it is relayed
+through pipes. The rule of ending: the session is over when the program's output has ended and the program has ended,
+or the peer's half has ended, too. A connection that breaks ends the session at once, because a program that does not
+read would not notice.
 """
 
 from __future__ import annotations
 
-from pync.endpoints import child
-from pync.endpoints.streams import Stream, StreamSocket
+from pync.endpoints import CHUNK, child
 from pync.events import as_address
 from pync.loop.tasks import Condition
-from pync.net.dial import transport
-from pync.relay.rules import ProgramRelay
-from pync.sessions.conversation import chunk, flows
+from pync.relay.rules import Relay
+from pync.sessions.conversation import flows, linger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.config import Config, Program
     from pync.context import Context
-    from pync.sessions.conversation import Peer
+    from pync.endpoints import Peer
+    from pync.endpoints.child import Child
+    from pync.relay.flow import Flow
+    from pync.stages.telnet import Telnet
 
 
-async def serve(context: Context, far: Peer, program: Program) -> int:
+async def run_program(context: Context, peer: Peer, program: Program) -> int:
     """Put the program on the connection; its exit status. Raises PeerLost, TimedOut, ProgramError."""
     try:
-        local = as_address(far.sock.getsockname())
-        environment = child.environment(transport(context.config), local, far.address)
-        if isinstance(far, StreamSocket) and _may_hand_over(context.config):
-            return await _hand_over(context, far, program, environment)
-        return await _pump(context, far, program, environment)
+        local = as_address(peer.sock.getsockname())
+        environment = child.environment(context.transport, local, peer.address)
+        if peer.raw() is not None and _may_hand_over(context.config):
+            return await _hand_over(context, peer, program, environment)
+        return await _relay(context, peer, program, environment)
     finally:
-        far.close()
+        peer.close()
 
 
 def _may_hand_over(config: Config) -> bool:
-    """Whether nothing has to see what the program and the peer say to each other."""
+    """Whether nothing has to see what the program and the peer send each other."""
     watched = config.crlf or config.telnet or config.pace or config.delay or config.logs.raw or config.logs.hexadecimal
     limited = config.ending.idle_timeout or config.ending.receive_limit or not config.ending.half_close
     return not (watched or limited or (config.program and config.program.filters))
 
 
-async def _hand_over(context: Context, far: StreamSocket, program: Program, environment: dict[str, str]) -> int:
-    process = child.hand_over(context.loop, program, far.sock, environment)
+async def _hand_over(context: Context, peer: Peer, program: Program, environment: dict[str, str]) -> int:
+    process = child.hand_over(context.loop, program, peer.sock, environment)
     try:
-        status: int = await context.loop.first(process.ended(), _lost(far))
+        status: int = await context.loop.first(process.ended(), _broken(peer))
     finally:
         await process.terminate()
-    far.sock.setblocking(False)
-    await far.linger()
+    peer.sock.setblocking(False)
+    await linger(peer, None, patient=False)
     return status
 
 
-async def _lost(far: Stream) -> None:
-    """Raises PeerLost when the connection is reset; one that has merely ended is the program's to notice."""
-    await far.wait_closed()
-    await far.loop.wait(Condition())
+async def _relay(context: Context, peer: Peer, program: Program, environment: dict[str, str]) -> int:
+    most = CHUNK
+    if context.config.datagram:
+        from pync.endpoints.segments import LARGEST
 
-
-async def _pump(context: Context, far: Peer, program: Program, environment: dict[str, str]) -> int:
-    process = child.start(context.loop, program, environment, chunk(context.config))
+        most = LARGEST
+    process = child.start(context.loop, program, environment, most)
     try:
-        sending, receiving, telnet = flows(context, process.output, far, process.input)
-        lost = (lambda: _lost(far)) if isinstance(far, Stream) else None
-        relay = ProgramRelay(
-            context.loop, sending, receiving, context.config.ending, telnet, program_ended=process.ended, lost=lost
-        )
-        await relay.run()
+        sending, receiving, telnet = flows(context, peer, process.output, process.input)
+        await ProgramRelay(context, peer, process, sending, receiving, telnet).run()
         status = await process.ended()
     finally:
         await process.terminate()
-    if isinstance(far, Stream):
-        if not receiving.ended:
-            await far.linger()
-        await far.shutdown()
+    if not receiving.ended:
+        await linger(peer, None, patient=False)
+    await peer.shutdown()
     return status
+
+
+async def _broken(peer: Peer) -> None:
+    """Raise PeerLost when the connection is reset; a connection that has merely ended is the program's to notice."""
+    await peer.wait_closed()
+    await peer.loop.wait(Condition())
+
+
+class ProgramRelay(Relay):
+    """Between a program and a peer."""
+
+    def __init__(
+        self,
+        context: Context,
+        peer: Peer,
+        process: Child,
+        sending: Flow,
+        receiving: Flow,
+        telnet: Telnet | None = None,
+    ) -> None:
+        super().__init__(context, sending, receiving, telnet)
+        self.peer = peer
+        self.process = process
+
+    async def conduct(self) -> None:
+        """Relay until the program's session is over, or the connection breaks."""
+        await self.loop.first(self._serve(), _broken(self.peer))
+
+    async def _serve(self) -> None:
+        feeding = self.loop.spawn(self.receiving.run(), self.ended)
+        answering = self.loop.spawn(self.sending.run(), self.ended)
+        living = self.loop.spawn(self.process.ended(), self.ended)
+        try:
+            while not answering.done:
+                await self.one_of(*(task for task in (feeding, answering) if not task.done))
+            await self.one_of(feeding, living)
+        finally:
+            await self.loop.cancel_and_wait(feeding, answering, living)

@@ -14,14 +14,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-    from pync.endpoints.streams import Stream
+    from pync.endpoints import Peer
     from pync.events import Report
 
 HANDSHAKE = 30.0  # seconds that a handshake may take where nothing else was asked for
 
 
 async def secure(
-    below: Stream,
+    below: Peer,
     context: SSLContext,
     *,
     server_side: bool,

@@ -21,14 +21,14 @@ from __future__ import annotations
 
 import ssl
 
-from pync.endpoints import CHUNK, FEW
-from pync.endpoints.streams import LINGER, Stream
+from pync.endpoints import CHUNK, LINGER, SHORT
+from pync.endpoints.streams import Stream
 from pync.errors import PeerLost, TlsError
 from pync.tls.reasons import broken, refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pync.endpoints import Bytes
+    from pync.endpoints import Bytes, Peer
 
 PIECE = 64 * 1024  # bytes encrypted at a time: less costs calls, more gains nothing
 RECORD = 16 * 1024  # bytes that one record holds at most (RFC 8446 §5.1), and one read gives
@@ -45,7 +45,7 @@ class TlsStream(Stream):
     )
 
     def __init__(
-        self, below: Stream, context: ssl.SSLContext, *, server_side: bool, server_name: str | None = None
+        self, below: Peer, context: ssl.SSLContext, *, server_side: bool, server_name: str | None = None
     ) -> None:
         """`server_name` is asked for, and verified if the context verifies. Raises TlsError if it cannot be one."""
         self.below = below
@@ -240,7 +240,7 @@ class TlsStream(Stream):
         last (RFC 2525 §2.17).
         """
         try:
-            self.sock.recv(FEW)
+            self.sock.recv(SHORT)
         except OSError:  # there are none, or it is closed already
             pass
         self.below.close()

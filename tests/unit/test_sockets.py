@@ -19,7 +19,7 @@ from harness import PAYLOAD
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.endpoints import CHUNK, FEW, next_read_size
+from pync.endpoints import CHUNK, SHORT, next_read_size
 from pync.endpoints.streams import StreamSocket
 from pync.errors import PeerLost
 from pync.events import as_address
@@ -97,14 +97,14 @@ class Asked:
 
 @given(st.integers(1, CHUNK), st.integers(0, CHUNK), st.integers(1, CHUNK))
 def test_appetite_comes_with_eating(asked: int, got: int, most: int) -> None:
-    low = min(FEW, most)
+    low = min(SHORT, most)
     asked = min(max(asked, low), most)
     got = min(got, asked)
     following = next_read_size(asked, got, most)
     assert low <= following <= most, "however it was, what was allowed is never exceeded"
     if got == asked:
         assert following == most, "a full read asks for all that is allowed"
-    elif got <= FEW:
+    elif got <= SHORT:
         assert following == low, "a small one for little"
     else:
         assert following == asked, "and one in between goes on as it did"
@@ -119,8 +119,8 @@ def test_a_socket_is_asked_for_little_until_there_is_much() -> None:
         endpoint, far = StreamSocket(loop, asked, as_address("near")), FarSocket(loop, other)
         await far.give(b"line\n")
         assert await endpoint.read() == b"line\n"
-        await far.give(PAYLOAD(FEW + 100))
-        assert [len(await endpoint.read() or b"") for _ in range(2)] == [FEW, 100]
+        await far.give(PAYLOAD(SHORT + 100))
+        assert [len(await endpoint.read() or b"") for _ in range(2)] == [SHORT, 100]
         await far.give(b"line\n")
         assert await endpoint.read() == b"line\n"
         endpoint.close()
@@ -128,7 +128,7 @@ def test_a_socket_is_asked_for_little_until_there_is_much() -> None:
         sizes: list[int] = asked.sizes
         return sizes
 
-    assert bench(main) == [FEW, FEW, CHUNK, FEW]
+    assert bench(main) == [SHORT, SHORT, CHUNK, SHORT]
 
 
 # -- Lost --------------------------------------------------------------------------------------------------------

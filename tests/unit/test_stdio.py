@@ -13,7 +13,7 @@ from conformance import Bench, Far, bench, gather, human, join, nothing_opens_ag
 from doubles import pipe
 from harness import PAYLOAD, PIPE, Running
 
-from pync.endpoints import CHUNK, FEW, stdio
+from pync.endpoints import CHUNK, SHORT, stdio
 from pync.endpoints.stdio import FileSource, Stdin, Stdout, is_null, is_regular, is_terminal
 from pync.errors import InputError, OutputClosed, OutputError
 from pync.loop.tasks import Condition
@@ -168,16 +168,16 @@ def test_a_file_is_asked_for_little_first_and_then_for_much(tmp_path: Path, monk
         return really(fd, size)
 
     async def main(loop: Bench) -> None:
-        (tmp_path / "large").write_bytes(PAYLOAD(FEW + CHUNK + 10))
+        (tmp_path / "large").write_bytes(PAYLOAD(SHORT + CHUNK + 10))
         with (tmp_path / "large").open("rb") as large:
             stdin = Stdin(loop, large.fileno())
             with monkeypatch.context() as patch:
                 patch.setattr(os, "read", read)
-                same([await stdin.read() or b"" for _ in range(3)], [PAYLOAD(FEW + CHUNK + 10)])
+                same([await stdin.read() or b"" for _ in range(3)], [PAYLOAD(SHORT + CHUNK + 10)])
                 assert await stdin.read() is None
 
     bench(main)
-    assert asked == [FEW, CHUNK, CHUNK, FEW]
+    assert asked == [SHORT, CHUNK, CHUNK, SHORT]
 
 
 def test_a_pipe_tells_what_it_holds_and_a_terminal_does_not() -> None:

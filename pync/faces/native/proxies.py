@@ -129,7 +129,7 @@ def ask_password(config: Config) -> Config:
         password = getpass(f"Proxy password for {proxy.user}@{proxy.host}: ")
     except EOFError:
         raise UsageError(f"-P {proxy.user}", "no password was given") from None
-    return config.but(proxy=proxy.but(password=password))  # type: ignore[no-any-return]
+    return config.but(proxy=proxy.but(password=password))
 
 
 def host_and_port(option: str, text: str) -> tuple[str, str]:

@@ -1,0 +1,62 @@
+"""Watches for the end of connections that no task reads any more: one epoll for all of them.
+
+Theory: once the peer's end-of-file was read, a socket is "readable" for ever, and only its hang-up is news. An epoll
+that asks for nothing reports nothing but hang-ups and errors (epoll_ctl(2)), and is itself a descriptor to wait for.
+Where the system has none to give, a wait ends only by its condition: the next write to the connection finds the end.
+
+A module of its own, because only a connection that ends in steps needs it: the kernel imports it then.
+"""
+
+from __future__ import annotations
+
+import select
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pync.loop.kernel import Loop
+    from pync.loop.tasks import Condition
+
+
+class Hangups:
+    """The connections that are watched, and the condition to be notified for each."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._watched: dict[int, Condition] = {}
+        self._epoll: select.epoll | None = None
+
+    async def wait(self, fd: int, condition: Condition) -> None:
+        """Wait until the connection is closed in both directions or broken, or until `condition` is notified."""
+        if self._epoll is None:
+            self._open()
+        self._watched[fd] = condition
+        if self._epoll:
+            self._epoll.register(fd, 0)
+        try:
+            await self._loop.wait(condition)
+        finally:
+            self._unwatch(fd)
+
+    def _open(self) -> None:
+        try:
+            self._epoll = select.epoll()
+        except (AttributeError, OSError):  # this system has no epoll, or no descriptor is left
+            return
+        for fd in self._watched:
+            self._epoll.register(fd, 0)
+        self._loop.spawn(self._watch(self._epoll))
+
+    async def _watch(self, epoll: select.epoll) -> None:
+        try:
+            while True:
+                await self._loop.readable(epoll.fileno())
+                for fd, _ in epoll.poll(0):
+                    self._watched[fd].notify()
+                    self._unwatch(fd)
+        finally:
+            self._loop.forget(epoll.fileno())
+            epoll.close()
+
+    def _unwatch(self, fd: int) -> None:
+        if self._watched.pop(fd, None) and self._epoll and not self._epoll.closed:
+            self._epoll.unregister(fd)

@@ -1,0 +1,52 @@
+"""Our own end of a connection: the source address and port that were asked for (-s and -p), or a unix path.
+
+A module of its own, because a connection whose own end the system chooses does not import it.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from pync.errors import AddressError, BindError, reason
+from pync.events import as_address
+from pync.net.resolve import resolve, unix_name
+from pync.system import socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pync.context import Context
+
+
+async def own_names(context: Context) -> Any:
+    """Where our own end of a connection shall be, for `bind_own`; None if the system shall choose.
+
+    It is a name for each family, or one name for unix datagrams. Raises AddressError.
+    """
+    config = context.config
+    if config.family == "unix":
+        # Answers to datagrams come to our own end. Linux chooses an abstract name for an empty one.
+        return (unix_name(config.source_host) if config.source_host else b"") if config.datagram else None
+    if config.source_host is None and config.source_port is None:
+        return None
+    own: dict[int, Any] = {}
+    for family, name in await resolve(context, config.source_host, config.source_port or 0):
+        own.setdefault(family, name)
+    if not own:
+        raise AddressError(f"host {config.source_host}", "no address")
+    return own
+
+
+def bind_own(sock: socket.socket, own: Any) -> None:
+    """Bind to what `own_names` gave for this socket's family. Raises BindError, OSError (EAFNOSUPPORT)."""
+    if isinstance(own, dict):
+        if sock.family not in own:
+            raise OSError(errno.EAFNOSUPPORT, "the source address is of the other family")
+        own = own[sock.family]
+    if sock.type == socket.SOCK_STREAM:  # two addresses may be tried at a time, both from one port
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind(own)
+    except OSError as error:
+        raise BindError(f"bind to {as_address(own)}", reason(error)) from None

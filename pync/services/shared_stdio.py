@@ -1,0 +1,59 @@
+"""A conversation with each of many clients, which share stdin and stdout (`endpoints/shared_stdio.py`)."""
+
+from __future__ import annotations
+
+from pync.endpoints.shared_stdio import SharedStdin, SharedStdout
+from pync.endpoints.stdio import Null, Stdio
+from pync.services.stdio import StdioService
+from pync.sessions.conversation import converse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pync.context import Context
+    from pync.endpoints import Peer, Sink, Source
+    from pync.endpoints.shared_stdio import FileSource, Reader
+
+
+class SharedStdioService(StdioService):
+    """A share of stdin and stdout for each client."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        source = self.stdio.source
+        self.stdin = SharedStdin(context.loop, source) if source else None
+        sink = self.stdio.sink if context.config.receive else Null()
+        self.stdout = SharedStdout(context.loop, sink, lines=not context.config.datagram)
+
+    async def run(self) -> None:
+        """Read stdin for all clients. Raises InputError."""
+        if self.stdin:
+            await self.stdin.run()
+        await super().run()
+
+    async def session(self, client: Peer) -> int | None:
+        """Converse with one client. Raises PeerLost, TimedOut, InputError, OutputError."""
+        share = self.stdin.join(client) if self.stdin else None
+        stdout = self.stdout.join()
+        try:
+            await self._first_byte(client, share)
+            await self.converse(client, share, share, stdout)
+        finally:
+            client.close()
+            if share:
+                share.leave()
+            await stdout.send_eof()
+        return None
+
+    async def _first_byte(self, client: Peer, share: FileSource | Reader | None) -> None:
+        """Wait until there is something to relay: until then a client needs no flows, and a server has thousands."""
+        if client.raw() is None or self.config.ending.idle_timeout or (share and not share.is_silent()):
+            return
+        await self.loop.readable(client.sock.fileno(), condition=share.arrived if share else None)
+
+    async def converse(
+        self, client: Peer, source: Source | None, share: FileSource | Reader | None, stdout: Sink
+    ) -> None:
+        """Send `source` to the client; it is cut off if it stops the other clients that read the same stdin."""
+        stdio = Stdio(source, stdout, terminal=self.stdio.terminal)
+        conversation = converse(self.context, client, stdio)
+        await (share.attend(conversation) if share else conversation)

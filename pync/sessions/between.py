@@ -1,0 +1,68 @@
+"""What the options put between the ends of a session's flows: pacing, delays, stages, logs, many datagrams at a time.
+
+A module of its own, because a plain conversation does without all of it, and does not import it.
+"""
+
+from __future__ import annotations
+
+from pync.endpoints.stdio import STDOUT
+from pync.relay.flow import Flow
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pync.context import Context
+    from pync.endpoints import Peer, Sink, Source
+    from pync.stages import Stage
+    from pync.stages.telnet import Telnet
+
+
+def flows_with_extras(context: Context, peer: Peer, source: Source, sink: Sink) -> tuple[Flow, Flow, Telnet | None]:
+    """The flows from the source to the peer and from the peer to the sink, and the telnet stage if there is one."""
+    config, loop, limit = context.config, context.loop, context.config.ending.receive_limit
+    sending, receiving, telnet = _stages(context)
+    from_peer: Source = peer
+    into_peer: Sink = peer
+    if config.pace or config.delay:
+        source, from_peer = _slowed(context, source, peer)
+    if config.datagram and not config.program:
+        from pync.endpoints.segments import shows_boundaries
+
+        if not sending:
+            source, into_peer = peer.sending_ends(source)
+        if not (config.delay or receiving or limit or shows_boundaries(STDOUT)):
+            from_peer = peer.as_stream()
+    return Flow(loop, source, into_peer, sending), Flow(loop, from_peer, sink, receiving, limit), telnet
+
+
+def _slowed(context: Context, source: Source, peer: Source) -> tuple[Source, Source]:
+    from pync.endpoints.wrappers import Delayed, Paced
+
+    config, loop = context.config, context.loop
+    if config.pace:
+        source = Paced(loop, source, config.pace)
+    if config.delay:
+        return Delayed(loop, source, config.delay), Delayed(loop, peer, config.delay)
+    return source, peer
+
+
+def _stages(context: Context) -> tuple[list[Stage], list[Stage], Telnet | None]:
+    """What changes or copies the bytes that are sent and those that are received. Logs have those of the network."""
+    sending: list[Stage] = []
+    receiving: list[Stage] = []
+    telnet: Telnet | None = None
+    if context.config.crlf:
+        from pync.stages.crlf import Crlf
+
+        sending.append(Crlf())
+    if context.config.telnet:
+        from pync.stages.telnet import Telnet, TelnetEscape
+
+        telnet = Telnet()
+        sending.append(TelnetEscape())
+        receiving.append(telnet)
+    if context.logs:
+        from pync.relay.log_files import RECEIVED, SENT
+
+        sending += context.logs.copy(SENT)
+        receiving[:0] = context.logs.copy(RECEIVED)
+    return sending, receiving, telnet
