@@ -1,7 +1,17 @@
-"""What every test module gets: the fixtures of the process tests and the settings of Hypothesis."""
+"""What every test module gets: tests that are coroutines, the fixtures of the process tests, Hypothesis' settings.
+
+A test may be `async def`. It is then the main task of a loop of its own, which it asks for by an argument:
+
+- `loop` is a `Loop` whose time jumps to the next timer where it would sleep; `clock` is the `Clock` that it goes by.
+- `real_loop` is a `Bench`: its time is real, and at the end it checks that no registration and no descriptor is left.
+
+A test that runs several loops, or looks at what a loop leaves behind, is a plain function that calls `play` or `bench`.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,6 +21,8 @@ from hypothesis import settings
 pytest.register_assert_rewrite("harness", "conformance")
 
 from certificates import Authority  # noqa: E402 (after the line above)
+from conformance import bench  # noqa: E402 (after the line above)
+from doubles import play  # noqa: E402 (after the line above)
 from harness import (  # noqa: E402 (after the line above)
     COPYING,
     PYNC,
@@ -24,10 +36,57 @@ from harness import (  # noqa: E402 (after the line above)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from pync.loop.kernel import Loop
+    from pync.loop.tasks import Work
 
 # A busy machine is no counterexample: pytest's time limit is the only one.
 settings.register_profile("pync", deadline=None, print_blob=True)
 settings.load_profile("pync")
+
+
+@pytest.fixture(scope="session")
+def loop() -> None:
+    """The place of a `Loop`, which `on_a_loop` fills.
+
+    Not the loop itself: each example of a Hypothesis test needs a new one, and a fixture is made once for all of them.
+    """
+
+
+@pytest.fixture(scope="session")
+def clock() -> None:
+    """The place of the clock of `loop`."""
+
+
+@pytest.fixture(scope="session")
+def real_loop() -> None:
+    """The place of a `Bench`."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """Have pytest call a test that is a coroutine function as if it was a plain one."""
+    test = pyfuncitem.obj
+    if hasattr(test, "hypothesis"):  # Hypothesis calls the inner test, once for each example
+        if inspect.iscoroutinefunction(test.hypothesis.inner_test):
+            test.hypothesis.inner_test = on_a_loop(test.hypothesis.inner_test)
+    elif inspect.iscoroutinefunction(test):
+        pyfuncitem.obj = on_a_loop(test)
+
+
+def on_a_loop(test: Callable[..., Work[None]]) -> Callable[..., None]:
+    """The coroutine function `test` as a plain function, which runs it on a new loop each time it is called."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        def main(loop: Loop) -> Work[None]:
+            made = {"loop": loop, "clock": loop.clock, "real_loop": loop}
+            return test(*args, **{name: made.get(name, value) for name, value in kwargs.items()})
+
+        bench(main) if "real_loop" in kwargs else play(main)
+
+    return run
 
 
 @pytest.fixture(scope="session")

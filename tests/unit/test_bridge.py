@@ -253,26 +253,20 @@ def test_an_idle_bridge_is_broken_on_both_sides() -> None:
     assert over.broken == (over.seconds, over.seconds)
 
 
-def test_a_bridge_that_is_not_wanted_any_more_is_broken_on_both_sides() -> None:
-    async def main(loop: Loop) -> None:
-        far, near = MemoryStream(loop, [b"half"]), MemoryStream(loop, [])
-        bridge = Bridge(loop, Flow(loop, near, far), Flow(loop, far, near), Ending(), far=far, near=near)
-        running = loop.spawn(bridge.run(), Condition())
-        await loop.sleep(3)
-        await loop.cancel_and_wait(running)
-        assert (far.broken, near.broken, near.heard.data) == (3, 3, b"half")
-
-    play(main)
+async def test_a_bridge_that_is_not_wanted_any_more_is_broken_on_both_sides(loop: Loop) -> None:
+    far, near = MemoryStream(loop, [b"half"]), MemoryStream(loop, [])
+    bridge = Bridge(loop, Flow(loop, near, far), Flow(loop, far, near), Ending(), far=far, near=near)
+    running = loop.spawn(bridge.run(), Condition())
+    await loop.sleep(3)
+    await loop.cancel_and_wait(running)
+    assert (far.broken, near.broken, near.heard.data) == (3, 3, b"half")
 
 
-def test_datagrams_are_exchanged_until_one_session_is_over() -> None:
-    async def main(loop: Loop) -> None:
-        far, near = MemoryStream(loop, [b"a", b"", 1.0, b"b"]), MemoryStream(loop, [2.0, b"", b"c", END])
-        await Exchange(loop, Flow(loop, near, far), Flow(loop, far, near), Ending()).run()
-        assert (near.heard.taken, far.heard.taken) == ([b"a", b"", b"b"], [b"", b"c"])
-        assert not (near.heard.ends or far.heard.ends)
-
-    play(main)
+async def test_datagrams_are_exchanged_until_one_session_is_over(loop: Loop) -> None:
+    far, near = MemoryStream(loop, [b"a", b"", 1.0, b"b"]), MemoryStream(loop, [2.0, b"", b"c", END])
+    await Exchange(loop, Flow(loop, near, far), Flow(loop, far, near), Ending()).run()
+    assert (near.heard.taken, far.heard.taken) == ([b"a", b"", b"b"], [b"", b"c"])
+    assert not (near.heard.ends or far.heard.ends)
 
 
 # -- Whole bridges of sockets --------------------------------------------------------------------------------------
@@ -440,57 +434,55 @@ def test_a_bridge_passes_on_every_byte_in_order_and_each_end_after_them(data: st
 
 @copied_too
 @pytest.mark.parametrize("over", PAIRS)
-def test_what_has_arrived_before_a_reset_is_delivered_before_the_reset(over: str, copied: bool) -> None:
-    async def main(loop: Bench) -> None:
+async def test_what_has_arrived_before_a_reset_is_delivered_before_the_reset(
+    real_loop: Bench, over: str, copied: bool
+) -> None:
+    with moved(copied=copied):
         (one, client), (other, target) = PAIRS[over](), tcp_pair()
-        far, near = endpoint(loop, one, "far"), endpoint(loop, other, "near")
+        far, near = endpoint(real_loop, one, "far"), endpoint(real_loop, other, "near")
         client.setblocking(False)
         said = client.send(BYTES)  # nobody reads before the reset
-        await loop.sleep(0.05)
+        await real_loop.sleep(0.05)
         one.send(b"unread: a unix socket is reset only if something is")
-        bridge = Bridge(loop, Flow(loop, near, far), Flow(loop, far, near), Ending(), far=far, near=near)
-        FarSocket(loop, client).leave()
-        running = loop.spawn(bridge.run(), Condition())
-        peer = Peer(loop, target, [], slow=False)
+        bridge = Bridge(real_loop, Flow(real_loop, near, far), Flow(real_loop, far, near), Ending(), far=far, near=near)
+        FarSocket(real_loop, client).leave()
+        running = real_loop.spawn(bridge.run(), Condition())
+        peer = Peer(real_loop, target, [], slow=False)
         await peer.live()
         same([bytes(peer.taken)], [BYTES[: len(peer.taken)]])
         assert peer.heard_break and not peer.heard_end
         assert 0 < len(peer.taken) <= said and (over == "tcp" or len(peer.taken) == said)
         with pytest.raises(PeerLost, match="connection to far: Connection reset by peer"):
-            await join(loop, running)
-
-    with moved(copied=copied):
-        bench(main)
+            await join(real_loop, running)
 
 
 @copied_too
 @pytest.mark.parametrize("over", PAIRS)
-def test_a_target_that_does_not_read_stops_the_client_and_costs_nothing(over: str, copied: bool) -> None:
-    async def main(loop: Bench) -> None:
-        (one, client), (other, target) = PAIRS[over](), PAIRS[over]()
-        far, near = endpoint(loop, one, "far"), endpoint(loop, other, "near")
-        receiving = Flow(loop, far, near)
-        running = loop.spawn(
-            Bridge(loop, Flow(loop, near, far), receiving, Ending(), far=far, near=near).run(), Condition()
-        )
-        hand = FarSocket(loop, client)
-        giving = loop.spawn(hand.give(50 * BYTES), Condition())
-        moved = -1
-        while moved != receiving.moved:
-            moved = receiving.moved
-            await loop.sleep(0.03)
-        assert not giving.done and moved < 5_000_000
-        assert receiving.unsent() < 10 * len(BYTES), "a pipe of 1 MiB counts pages, and a page may stand for many"
-        polls = loop.selector.polls
-        await loop.sleep(0.05)
-        assert loop.selector.polls - polls < 10, "the loop spins"
-        assert await answered(loop, target, hand), "the other direction goes on"
-        await loop.cancel_and_wait(giving, running)
-        FarSocket(loop, target).close()
-        hand.close()
-
+async def test_a_target_that_does_not_read_stops_the_client_and_costs_nothing(
+    real_loop: Bench, over: str, copied: bool
+) -> None:
     with moved(copied=copied):
-        bench(main)
+        (one, client), (other, target) = PAIRS[over](), PAIRS[over]()
+        far, near = endpoint(real_loop, one, "far"), endpoint(real_loop, other, "near")
+        receiving = Flow(real_loop, far, near)
+        running = real_loop.spawn(
+            Bridge(real_loop, Flow(real_loop, near, far), receiving, Ending(), far=far, near=near).run(), Condition()
+        )
+        hand = FarSocket(real_loop, client)
+        giving = real_loop.spawn(hand.give(50 * BYTES), Condition())
+        arrived = -1
+        while arrived != receiving.moved:
+            arrived = receiving.moved
+            await real_loop.sleep(0.03)
+        assert not giving.done and arrived < 5_000_000
+        assert receiving.unsent() < 10 * len(BYTES), "a pipe of 1 MiB counts pages, and a page may stand for many"
+        polls = real_loop.selector.polls
+        await real_loop.sleep(0.05)
+        assert real_loop.selector.polls - polls < 10, "the loop spins"
+        assert await answered(real_loop, target, hand), "the other direction goes on"
+        await real_loop.cancel_and_wait(giving, running)
+        FarSocket(real_loop, target).close()
+        hand.close()
 
 
 async def answered(loop: Loop, target: socket.socket, hand: FarSocket) -> bool:
@@ -499,32 +491,28 @@ async def answered(loop: Loop, target: socket.socket, hand: FarSocket) -> bool:
     return await hand.take() == b"answer"
 
 
-def test_a_thousand_bridges_on_one_loop_keep_apart_and_hold_no_pipe() -> None:
+async def test_a_thousand_bridges_on_one_loop_keep_apart_and_hold_no_pipe(real_loop: Bench) -> None:
     count = 1000
-
-    async def main(loop: Bench) -> None:
-        tasks, hands = [], []
-        for number in range(count):
-            (one, client), (other, target) = unix_pair(), unix_pair()
-            far, near = endpoint(loop, one, "far"), endpoint(loop, other, "near")
-            bridge = Bridge(loop, Flow(loop, near, far), Flow(loop, far, near), Ending(), far=far, near=near)
-            tasks.append((loop.spawn(bridge.run(), Condition()), far, near))
-            hands.append((FarSocket(loop, client), FarSocket(loop, target)))
-            await hands[number][0].give(b"question %d" % number)
-        before = len(descriptors())
-        for number in random.sample(range(count), count):
-            client_hand, target_hand = hands[number]
-            assert await target_hand.take() == b"question %d" % number
-            await target_hand.give(b"answer %d" % number)
-            assert await client_hand.take() == b"answer %d" % number
-        assert len(descriptors()) == before
-        for number, (running, far, near) in enumerate(tasks):
-            for hand, other_hand in (hands[number], hands[number][::-1]):
-                hand.hang_up()
-                assert await other_hand.take() is None
-            await join(loop, running)
-            for end in (far, near, *hands[number]):
-                end.close()
-
     raise_limit()
-    bench(main)
+    tasks, hands = [], []
+    for number in range(count):
+        (one, client), (other, target) = unix_pair(), unix_pair()
+        far, near = endpoint(real_loop, one, "far"), endpoint(real_loop, other, "near")
+        bridge = Bridge(real_loop, Flow(real_loop, near, far), Flow(real_loop, far, near), Ending(), far=far, near=near)
+        tasks.append((real_loop.spawn(bridge.run(), Condition()), far, near))
+        hands.append((FarSocket(real_loop, client), FarSocket(real_loop, target)))
+        await hands[number][0].give(b"question %d" % number)
+    before = len(descriptors())
+    for number in random.sample(range(count), count):
+        client_hand, target_hand = hands[number]
+        assert await target_hand.take() == b"question %d" % number
+        await target_hand.give(b"answer %d" % number)
+        assert await client_hand.take() == b"answer %d" % number
+    assert len(descriptors()) == before
+    for number, (running, far, near) in enumerate(tasks):
+        for hand, other_hand in (hands[number], hands[number][::-1]):
+            hand.hang_up()
+            assert await other_hand.take() is None
+        await join(real_loop, running)
+        for end in (far, near, *hands[number]):
+            end.close()

@@ -127,17 +127,13 @@ def test_who_answers_at_the_end_gets_its_end_of_file(way: str) -> None:
     assert through("wc", "-c", data=PAYLOAD(MIB), way=way)[0].split() == [b"%d" % MIB]
 
 
-def test_a_filter_answers_at_once() -> None:
+async def test_a_filter_answers_at_once(real_loop: Bench) -> None:
     unbuffered = any(map(os.path.exists, child.LIBSTDBUF))
     words = [b"no", b"newline"] if unbuffered else [b"a line\n", b"another\n"]
-
-    async def main(loop: Bench) -> None:
-        async with started(loop, "tr", "a-z", "A-Z") as process:
-            for word in words:
-                await process.input.write(word)
-                assert b"".join(await gather(process.output.read, len(word))) == word.upper()
-
-    bench(main)
+    async with started(real_loop, "tr", "a-z", "A-Z") as process:
+        for word in words:
+            await process.input.write(word)
+            assert b"".join(await gather(process.output.read, len(word))) == word.upper()
 
 
 @both_ways
@@ -147,25 +143,19 @@ def test_what_a_program_does_not_read_is_dropped(way: str) -> None:
 
 
 @both_ways
-def test_what_is_written_to_a_closed_input_is_dropped(way: str) -> None:
-    async def main(loop: Bench) -> None:
-        async with started(loop, "sh", "-c", "exec <&-; echo closed; exec sleep 60", way=way) as process:
-            assert await process.output.read() == b"closed\n"
-            assert await process.input.write(PAYLOAD(MIB)) == MIB
-
-    bench(main)
+async def test_what_is_written_to_a_closed_input_is_dropped(real_loop: Bench, way: str) -> None:
+    async with started(real_loop, "sh", "-c", "exec <&-; echo closed; exec sleep 60", way=way) as process:
+        assert await process.output.read() == b"closed\n"
+        assert await process.input.write(PAYLOAD(MIB)) == MIB
 
 
 @both_ways
-def test_its_output_is_read_in_pieces_of_a_size(way: str) -> None:
-    async def main(loop: Bench) -> None:
-        program = Program(argv=("printf", "123456789"), filters=way == FILTERS)
-        process = child.start(loop, program, os.environ, most=4)
-        assert await process.ended() == 0
-        assert [await process.output.read() for _ in range(4)] == [b"1234", b"5678", b"9", None]
-        await process.terminate()
-
-    bench(main)
+async def test_its_output_is_read_in_pieces_of_a_size(real_loop: Bench, way: str) -> None:
+    program = Program(argv=("printf", "123456789"), filters=way == FILTERS)
+    process = child.start(real_loop, program, os.environ, most=4)
+    assert await process.ended() == 0
+    assert [await process.output.read() for _ in range(4)] == [b"1234", b"5678", b"9", None]
+    await process.terminate()
 
 
 @asynccontextmanager
@@ -185,7 +175,9 @@ async def screen(loop: Loop) -> AsyncIterator[tuple[Output, Far]]:
 @given(
     st.lists(st.sampled_from([1, TERMINAL - 1, TERMINAL, TERMINAL + 1, 70_000]) | st.integers(1, 20_000), max_size=6)
 )
-def test_however_a_terminal_cuts_it_every_byte_comes_and_a_read_fits_a_datagram(sizes: list[int]) -> None:
+async def test_however_a_terminal_cuts_it_every_byte_comes_and_a_read_fits_a_datagram(
+    real_loop: Bench, sizes: list[int]
+) -> None:
     data = PAYLOAD(sum(sizes))
 
     async def write(loop: Bench, far: Far) -> None:
@@ -195,68 +187,51 @@ def test_however_a_terminal_cuts_it_every_byte_comes_and_a_read_fits_a_datagram(
             rest = rest[size:]
             await loop.sleep(0)
 
-    async def main(loop: Bench) -> list[bytes]:
-        async with screen(loop) as (output, far):
-            writing = loop.spawn(write(loop, far), Condition())
-            chunks = await gather(output.read, len(data))
-            await join(loop, writing)
-            far.hang_up()
-            assert await output.read() is None
-            return chunks
-
-    chunks = bench(main)
+    async with screen(real_loop) as (output, far):
+        writing = real_loop.spawn(write(real_loop, far), Condition())
+        chunks = await gather(output.read, len(data))
+        await join(real_loop, writing)
+        far.hang_up()
+        assert await output.read() is None
     same(chunks, [data])
     assert all(len(chunk) <= LARGEST for chunk in chunks)
 
 
 @pytest.mark.parametrize("size", [1, TERMINAL - 1, TERMINAL])
-def test_a_single_piece_of_a_terminal_is_passed_on_at_once(size: int) -> None:
-    async def main(loop: Bench) -> None:
-        async with screen(loop) as (output, far):
-            await far.give(PAYLOAD(size))
-            reading = loop.spawn(output.read(), Condition())
-            await turns(loop, 5)
-            assert reading.done
-            same([reading.value], [PAYLOAD(size)])
-
-    bench(main)
+async def test_a_single_piece_of_a_terminal_is_passed_on_at_once(real_loop: Bench, size: int) -> None:
+    async with screen(real_loop) as (output, far):
+        await far.give(PAYLOAD(size))
+        reading = real_loop.spawn(output.read(), Condition())
+        await turns(real_loop, 5)
+        assert reading.done
+        same([reading.value], [PAYLOAD(size)])
 
 
-def test_pieces_that_are_there_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pieces_that_are_there_are_read_together(real_loop: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     really = os.read
     monkeypatch.setattr(os, "read", lambda fd, size: really(fd, min(size, TERMINAL)))  # as a terminal gives them
-
-    async def main(loop: Bench) -> None:
-        with pipe() as (reading, writing):
-            output = Output(loop, reading)
-            os.write(writing, PAYLOAD(3 * TERMINAL + 5))
-            assert await output.read() == PAYLOAD(3 * TERMINAL + 5)
-            output.close()
-
-    bench(main)
+    with pipe() as (reading, writing):
+        output = Output(real_loop, reading)
+        os.write(writing, PAYLOAD(3 * TERMINAL + 5))
+        assert await output.read() == PAYLOAD(3 * TERMINAL + 5)
+        output.close()
 
 
-def test_much_from_a_terminal_is_all_of_it_in_order() -> None:
-    async def main(loop: Bench) -> None:
-        async with screen(loop) as (output, far):
-            giving = loop.spawn(far.give(PAYLOAD(MIB)), Condition())
-            same(await gather(output.read, MIB), [PAYLOAD(MIB)])
-            await join(loop, giving)
-
-    bench(main)
+async def test_much_from_a_terminal_is_all_of_it_in_order(real_loop: Bench) -> None:
+    async with screen(real_loop) as (output, far):
+        giving = real_loop.spawn(far.give(PAYLOAD(MIB)), Condition())
+        same(await gather(output.read, MIB), [PAYLOAD(MIB)])
+        await join(real_loop, giving)
 
 
-def test_an_end_behind_a_full_piece_is_not_lost() -> None:
-    async def main(loop: Bench) -> None:
-        with pipe() as (reading, writing):
-            output = Output(loop, reading)
-            os.write(writing, PAYLOAD(TERMINAL))
-            os.close(writing)
-            same([await output.read() or b""], [PAYLOAD(TERMINAL)])
-            assert [await output.read(), await output.read()] == [None, None]
-            output.close()
-
-    bench(main)
+async def test_an_end_behind_a_full_piece_is_not_lost(real_loop: Bench) -> None:
+    with pipe() as (reading, writing):
+        output = Output(real_loop, reading)
+        os.write(writing, PAYLOAD(TERMINAL))
+        os.close(writing)
+        same([await output.read() or b""], [PAYLOAD(TERMINAL)])
+        assert [await output.read(), await output.read()] == [None, None]
+        output.close()
 
 
 def test_without_pseudo_terminals_a_filter_gets_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,15 +258,12 @@ def descriptors_of(pid: int) -> set[int]:
 
 
 @both_ways
-def test_a_program_has_its_three_descriptors_and_none_of_ours(way: str) -> None:
-    async def main(loop: Bench) -> None:
-        with pipe():
-            async with started(loop, "cat", way=way) as process:
-                await process.input.write(b"ready")
-                assert await process.output.read() == b"ready"
-                assert descriptors_of(process.pid) == {0, 1, 2}
-
-    bench(main)
+async def test_a_program_has_its_three_descriptors_and_none_of_ours(real_loop: Bench, way: str) -> None:
+    with pipe():
+        async with started(real_loop, "cat", way=way) as process:
+            await process.input.write(b"ready")
+            assert await process.output.read() == b"ready"
+            assert descriptors_of(process.pid) == {0, 1, 2}
 
 
 def test_a_program_has_the_default_signal_dispositions() -> None:
@@ -301,12 +273,9 @@ def test_a_program_has_the_default_signal_dispositions() -> None:
     assert not [name for name in child.PYTHON_IGNORES if ignored & 1 << name - 1]
 
 
-def test_a_program_leads_a_process_group() -> None:
-    async def main(loop: Bench) -> None:
-        async with started(loop, "cat") as process:
-            assert os.getpgid(process.pid) == process.pid != os.getpgrp()
-
-    bench(main)
+async def test_a_program_leads_a_process_group(real_loop: Bench) -> None:
+    async with started(real_loop, "cat") as process:
+        assert os.getpgid(process.pid) == process.pid != os.getpgrp()
 
 
 def test_a_program_is_told_who_is_connected() -> None:
@@ -341,7 +310,9 @@ def test_a_unix_connection_has_no_ports() -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [("", "{0}"), ("/lib/own.so", "/lib/own.so:{0}")])
-def test_what_was_preloaded_stays_so(before: str, after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_was_preloaded_stays_so(
+    real_loop: Bench, before: str, after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     library = tmp_path / "libstdbuf.so"
     library.touch()
     monkeypatch.setattr(child, "LIBSTDBUF", ("/nowhere/libstdbuf.so", str(library)))
@@ -352,13 +323,9 @@ def test_what_was_preloaded_stays_so(before: str, after: str, tmp_path: Path, mo
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(os, "posix_spawnp", spawn)
-
-    async def main(loop: Bench) -> None:
-        for filters in (True, False):
-            with pytest.raises(ProgramError):
-                child.start(loop, Program(argv=("x",), filters=filters), {"LD_PRELOAD": before})
-
-    bench(main)
+    for filters in (True, False):
+        with pytest.raises(ProgramError):
+            child.start(real_loop, Program(argv=("x",), filters=filters), {"LD_PRELOAD": before})
     assert given == [{"LD_PRELOAD": after.format(library), "_STDBUF_O": "0"}, {"LD_PRELOAD": before}]
 
 
@@ -370,26 +337,23 @@ def test_without_libstdbuf_nothing_is_preloaded(monkeypatch: pytest.MonkeyPatch)
 # -- The socket itself -------------------------------------------------------------------------------------------
 
 
-def test_a_program_that_serves_can_have_the_socket_itself() -> None:
-    async def main(loop: Bench) -> None:
-        near, other = unix_pair()
-        far = FarSocket(loop, other)
-        process = child.hand_over(loop, Program(argv=("cat",)), near, os.environ)
-        await far.give(b"a question")
-        assert await far.take() == b"a question"
-        assert descriptors_of(process.pid) == {0, 1, 2}
-        links = {os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in (0, 1)}
-        assert links == {os.readlink(f"/proc/self/fd/{near.fileno()}")}
-        assert near.getblocking()
-        far.hang_up()
-        assert await process.ended() == 0
-        assert await process.output.read() is None and await process.input.write(b"nobody") == 6
-        await process.input.send_eof()
-        near.close()  # our copy was the last
-        assert await far.take() is None
-        far.close()
-
-    bench(main)
+async def test_a_program_that_serves_can_have_the_socket_itself(real_loop: Bench) -> None:
+    near, other = unix_pair()
+    far = FarSocket(real_loop, other)
+    process = child.hand_over(real_loop, Program(argv=("cat",)), near, os.environ)
+    await far.give(b"a question")
+    assert await far.take() == b"a question"
+    assert descriptors_of(process.pid) == {0, 1, 2}
+    links = {os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in (0, 1)}
+    assert links == {os.readlink(f"/proc/self/fd/{near.fileno()}")}
+    assert near.getblocking()
+    far.hang_up()
+    assert await process.ended() == 0
+    assert await process.output.read() is None and await process.input.write(b"nobody") == 6
+    await process.input.send_eof()
+    near.close()  # our copy was the last
+    assert await far.take() is None
+    far.close()
 
 
 # -- A program that cannot be run --------------------------------------------------------------------------------
@@ -458,13 +422,12 @@ def descriptors_left(free: int) -> Iterator[None]:
 
 @both_ways
 @pytest.mark.parametrize("free", range(4))
-def test_without_descriptors_a_program_cannot_be_run_and_nothing_is_left(way: str, free: int) -> None:
-    async def main(loop: Bench) -> ProgramError:
-        with descriptors_left(free), pytest.raises(ProgramError) as raised:
-            child.start(loop, Program(argv=("cat",), filters=way == FILTERS), os.environ)
-        return raised.value
-
-    error = bench(main)
+async def test_without_descriptors_a_program_cannot_be_run_and_nothing_is_left(
+    real_loop: Bench, way: str, free: int
+) -> None:
+    with descriptors_left(free), pytest.raises(ProgramError) as raised:
+        child.start(real_loop, Program(argv=("cat",), filters=way == FILTERS), os.environ)
+    error = raised.value
     assert (str(error), error.found) == ("cat: Too many open files", True)
 
 
@@ -479,12 +442,9 @@ def test_the_status_is_what_a_shell_would_show(script: str, status: int, way: st
     assert shell(script, way=way) == (b"", status)
 
 
-def test_the_status_can_be_asked_for_again() -> None:
-    async def main(loop: Bench) -> None:
-        async with started(loop, "sh", "-c", "exit 5") as process:
-            assert [await process.ended(), await process.ended()] == [5, 5]
-
-    bench(main)
+async def test_the_status_can_be_asked_for_again(real_loop: Bench) -> None:
+    async with started(real_loop, "sh", "-c", "exit 5") as process:
+        assert [await process.ended(), await process.ended()] == [5, 5]
 
 
 # -- Its end -----------------------------------------------------------------------------------------------------
@@ -542,31 +502,25 @@ def test_a_program_that_is_deaf_to_that_is_terminated(sent: list[int], monkeypat
     assert sent == [signal.SIGHUP, signal.SIGTERM]
 
 
-def test_a_stubborn_program_is_killed_with_all_that_it_has_started(sent: list[int]) -> None:
-    async def main(loop: Bench) -> None:
-        async with started(loop, "sh", "-c", "trap '' HUP TERM; sleep 60 & echo $!; wait") as process:
-            offspring = os.pidfd_open(int(await process.output.read() or b""))
-            begun = loop.clock()
-        assert process.status == 137
-        assert sent == [signal.SIGHUP, signal.SIGTERM, signal.SIGKILL]
-        assert 2.3 <= loop.clock() - begun < 10
-        assert await loop.readable(offspring, loop.clock() + 10), "it lives on"
-        loop.forget(offspring)
-        os.close(offspring)
-
-    bench(main)
+async def test_a_stubborn_program_is_killed_with_all_that_it_has_started(real_loop: Bench, sent: list[int]) -> None:
+    async with started(real_loop, "sh", "-c", "trap '' HUP TERM; sleep 60 & echo $!; wait") as process:
+        offspring = os.pidfd_open(int(await process.output.read() or b""))
+        begun = real_loop.clock()
+    assert process.status == 137
+    assert sent == [signal.SIGHUP, signal.SIGTERM, signal.SIGKILL]
+    assert 2.3 <= real_loop.clock() - begun < 10
+    assert await real_loop.readable(offspring, real_loop.clock() + 10), "it lives on"
+    real_loop.forget(offspring)
+    os.close(offspring)
 
 
-def test_a_program_that_has_ended_is_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def main(loop: Bench) -> None:
-        async with started(loop, "true") as process:
-            await process.ended()
-            with monkeypatch.context() as patch:  # the number may be somebody else's by now
-                patch.setattr(os, "killpg", lambda *_: pytest.fail("a signal was sent"))
-                await process.terminate()
-                await process.terminate()
-
-    bench(main)
+async def test_a_program_that_has_ended_is_sent_nothing(real_loop: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with started(real_loop, "true") as process:
+        await process.ended()
+        with monkeypatch.context() as patch:  # the number may be somebody else's by now
+            patch.setattr(os, "killpg", lambda *_: pytest.fail("a signal was sent"))
+            await process.terminate()
+            await process.terminate()
 
 
 def test_a_program_that_may_not_be_signalled_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -577,12 +531,9 @@ def test_a_program_that_may_not_be_signalled_is_waited_for(monkeypatch: pytest.M
     assert dismissed(monkeypatch, "echo ready; cat >/dev/null; exit 7") == 7
 
 
-def test_after_the_closing_reading_ends_and_writing_goes_nowhere() -> None:
-    async def main(loop: Bench) -> None:
-        async with started(loop, "cat") as process:
-            process.close()
-            assert await process.output.read() is None
-            assert await process.input.write(b"nobody") == 6
-            await process.input.send_eof()
-
-    bench(main)
+async def test_after_the_closing_reading_ends_and_writing_goes_nowhere(real_loop: Bench) -> None:
+    async with started(real_loop, "cat") as process:
+        process.close()
+        assert await process.output.read() is None
+        assert await process.input.write(b"nobody") == 6
+        await process.input.send_eof()

@@ -76,37 +76,29 @@ def mixed(chunks: Sequence[bytes], pauses: Sequence[float]) -> list[bytes | floa
 
 
 @given(CHUNKS, st.lists(PAUSES, max_size=8), REFUSALS, STAGES)
-def test_the_sink_gets_the_whole_transformed_however_it_is_cut_paused_and_refused(
-    chunks: list[bytes], pauses: list[float], refusals: list[int | float], stages: list[Callable[[], Stage]]
+async def test_the_sink_gets_the_whole_transformed_however_it_is_cut_paused_and_refused(
+    loop: Loop, chunks: list[bytes], pauses: list[float], refusals: list[int | float], stages: list[Callable[[], Stage]]
 ) -> None:
-    async def main(loop: Loop) -> tuple[Flow, MemorySink]:
-        sink = MemorySink(loop, *refusals)
-        flow = Flow(loop, MemorySource(loop, *mixed(chunks, pauses), END), sink, [kind() for kind in stages])
-        await flow.run()
-        return flow, sink
-
-    flow, sink = play(main)
+    sink = MemorySink(loop, *refusals)
+    flow = Flow(loop, MemorySource(loop, *mixed(chunks, pauses), END), sink, [kind() for kind in stages])
+    await flow.run()
     assert sink.data == transformed(stages, b"".join(chunks))
     assert len(sink.ends) == 1 and sink.history[-1][1] is None
     assert (flow.moved, flow.reads, flow.unsent(), flow.ended) == (len(sink.data), len(chunks), 0, True)
 
 
 @given(CHUNKS, REFUSALS)
-def test_at_any_break_what_was_moved_and_what_is_unsent_is_everything(
-    chunks: list[bytes], refusals: list[int | float]
+async def test_at_any_break_what_was_moved_and_what_is_unsent_is_everything(
+    loop: Loop, chunks: list[bytes], refusals: list[int | float]
 ) -> None:
-    async def main(loop: Loop) -> tuple[Flow, MemorySink]:
-        sink = MemorySink(loop, *refusals, LOST)
-        flow = Flow(loop, MemoryFile(loop, *chunks, END), sink)
-        try:
-            await flow.run()
-        except PeerLost as error:
-            assert error is LOST and not flow.ended and not sink.ends
-        else:
-            assert flow.ended
-        return flow, sink
-
-    flow, sink = play(main)
+    sink = MemorySink(loop, *refusals, LOST)
+    flow = Flow(loop, MemoryFile(loop, *chunks, END), sink)
+    try:
+        await flow.run()
+    except PeerLost as error:
+        assert error is LOST and not flow.ended and not sink.ends
+    else:
+        assert flow.ended
     whole = b"".join(chunks)
     assert whole.startswith(sink.data)
     assert flow.moved == len(sink.data)
@@ -114,93 +106,72 @@ def test_at_any_break_what_was_moved_and_what_is_unsent_is_everything(
 
 
 @given(CHUNKS, REFUSALS, st.floats(0, 5))
-def test_whenever_it_is_cut_off_what_was_moved_and_what_is_unsent_is_everything(
-    chunks: list[bytes], refusals: list[int | float], moment: float
+async def test_whenever_it_is_cut_off_what_was_moved_and_what_is_unsent_is_everything(
+    loop: Loop, chunks: list[bytes], refusals: list[int | float], moment: float
 ) -> None:
-    async def main(loop: Loop) -> tuple[Flow, MemorySink]:
-        sink = MemorySink(loop, *refusals)
-        flow = Flow(loop, MemoryFile(loop, *mixed(chunks, [0.5] * 8), END), sink)
-        task = loop.spawn(flow.run(), Condition())
-        await loop.sleep(moment)
-        await loop.cancel_and_wait(task)
-        return flow, sink
-
-    flow, sink = play(main)
+    sink = MemorySink(loop, *refusals)
+    flow = Flow(loop, MemoryFile(loop, *mixed(chunks, [0.5] * 8), END), sink)
+    task = loop.spawn(flow.run(), Condition())
+    await loop.sleep(moment)
+    await loop.cancel_and_wait(task)
     assert flow.moved == len(sink.data)
     assert flow.moved + flow.unsent() == sum(map(len, chunks))
 
 
 @given(st.lists(st.binary(max_size=4), max_size=8), st.lists(PAUSES, max_size=8))
-def test_a_datagram_stays_one_and_an_empty_one_is_one(datagrams: list[bytes], refusals: list[float]) -> None:
-    async def main(loop: Loop) -> tuple[Flow, MemorySink]:
-        sink = MemorySink(loop, *refusals)
-        flow = Flow(loop, MemorySource(loop, *datagrams, END), sink, [TelnetEscape(), Crlf()])
-        await flow.copy()
-        return flow, sink
-
-    flow, sink = play(main)
+async def test_a_datagram_stays_one_and_an_empty_one_is_one(
+    loop: Loop, datagrams: list[bytes], refusals: list[float]
+) -> None:
+    sink = MemorySink(loop, *refusals)
+    flow = Flow(loop, MemorySource(loop, *datagrams, END), sink, [TelnetEscape(), Crlf()])
+    await flow.copy()
     assert sink.taken == [transformed([TelnetEscape, Crlf], datagram) for datagram in datagrams]
     assert flow.reads == len(datagrams)
 
 
-def test_what_a_stage_swallows_is_not_written() -> None:
-    async def main(loop: Loop) -> list[bytes]:
-        sink = MemorySink(loop)
-        await Flow(loop, MemorySource(loop, b"xyz", b"", b"aye", END), sink, [Vowels()]).run()
-        return sink.taken
-
-    assert play(main) == [b"", b"ae"]
+async def test_what_a_stage_swallows_is_not_written(loop: Loop) -> None:
+    sink = MemorySink(loop)
+    await Flow(loop, MemorySource(loop, b"xyz", b"", b"aye", END), sink, [Vowels()]).run()
+    assert sink.taken == [b"", b"ae"]
 
 
-def test_the_end_of_file_is_not_passed_on_by_copy() -> None:
-    async def main(loop: Loop) -> tuple[list[bytes], list[float], bool]:
-        sink = MemorySink(loop)
-        flow = Flow(loop, MemorySource(loop, b"x", END), sink)
-        await flow.copy()
-        return sink.taken, sink.ends, flow.ended
-
-    assert play(main) == ([b"x"], [], True)
+async def test_the_end_of_file_is_not_passed_on_by_copy(loop: Loop) -> None:
+    sink = MemorySink(loop)
+    flow = Flow(loop, MemorySource(loop, b"x", END), sink)
+    await flow.copy()
+    assert (sink.taken, sink.ends, flow.ended) == ([b"x"], [], True)
 
 
-def test_after_so_many_reads_the_flow_ends_as_if_the_source_had() -> None:
-    async def main(loop: Loop) -> tuple[list[bytes], int, bool, int]:
-        sink = MemorySink(loop)
-        flow = Flow(loop, MemorySource(loop, b"one", b"two", b"three", END), sink, [Holding()], read_limit=2)
+async def test_after_so_many_reads_the_flow_ends_as_if_the_source_had(loop: Loop) -> None:
+    sink = MemorySink(loop)
+    flow = Flow(loop, MemorySource(loop, b"one", b"two", b"three", END), sink, [Holding()], read_limit=2)
+    await flow.run()
+    assert (sink.taken, flow.reads, flow.ended, len(sink.ends)) == ([b"one", b"two\n"], 2, True, 1)
+
+
+async def test_a_failing_source_fails_the_flow_with_its_own_words(loop: Loop) -> None:
+    sink = MemorySink(loop)
+    flow = Flow(loop, MemorySource(loop, b"x", InputError("reading stdin", "Input/output error")), sink)
+    with pytest.raises(InputError, match="Input/output error"):
         await flow.run()
-        return sink.taken, flow.reads, flow.ended, len(sink.ends)
-
-    assert play(main) == ([b"one", b"two\n"], 2, True, 1)
+    assert (sink.data, sink.ends, flow.ended, flow.waiting_since) == (b"x", [], False, None)
 
 
-def test_a_failing_source_fails_the_flow_with_its_own_words() -> None:
-    async def main(loop: Loop) -> None:
-        sink = MemorySink(loop)
-        flow = Flow(loop, MemorySource(loop, b"x", InputError("reading stdin", "Input/output error")), sink)
-        with pytest.raises(InputError, match="Input/output error"):
-            await flow.run()
-        assert (sink.data, sink.ends, flow.ended, flow.waiting_since) == (b"x", [], False, None)
-
-    play(main)
-
-
-def test_a_flow_waits_for_its_source_or_for_its_sink_and_knows_which() -> None:
-    async def main(loop: Loop) -> None:
-        source, sink = MemorySource(loop), MemorySink(loop)
-        sink.refuse()
-        flow = Flow(loop, source, sink)
-        loop.spawn(flow.copy())
-        await loop.sleep(1)
-        assert (flow.waiting_since, flow.reads) == (1000, 0)
-        source.put(b"abc")
-        await loop.sleep(1)
-        assert (flow.waiting_since, flow.reads, flow.moved, flow.unsent()) == (None, 1, 0, 3)
-        sink.accept(1, 8.0)
-        await loop.sleep(1)
-        assert (flow.waiting_since, flow.moved, flow.unsent()) == (None, 1, 2)
-        await loop.sleep(8)
-        assert (flow.waiting_since, flow.moved, flow.unsent()) == (1010, 3, 0)
-
-    play(main)
+async def test_a_flow_waits_for_its_source_or_for_its_sink_and_knows_which(loop: Loop) -> None:
+    source, sink = MemorySource(loop), MemorySink(loop)
+    sink.refuse()
+    flow = Flow(loop, source, sink)
+    loop.spawn(flow.copy())
+    await loop.sleep(1)
+    assert (flow.waiting_since, flow.reads) == (1000, 0)
+    source.put(b"abc")
+    await loop.sleep(1)
+    assert (flow.waiting_since, flow.reads, flow.moved, flow.unsent()) == (None, 1, 0, 3)
+    sink.accept(1, 8.0)
+    await loop.sleep(1)
+    assert (flow.waiting_since, flow.moved, flow.unsent()) == (None, 1, 2)
+    await loop.sleep(8)
+    assert (flow.waiting_since, flow.moved, flow.unsent()) == (1010, 3, 0)
 
 
 async def note(loop: Loop, flow: Flow, moments: list[float]) -> None:
@@ -210,48 +181,38 @@ async def note(loop: Loop, flow: Flow, moments: list[float]) -> None:
         moments.append(loop.clock() - 1000)
 
 
-def test_happened_fires_at_each_read_each_write_and_the_end() -> None:
+async def test_happened_fires_at_each_read_each_write_and_the_end(loop: Loop) -> None:
     moments: list[float] = []
-
-    async def main(loop: Loop) -> None:
-        flow = Flow(loop, MemorySource(loop, 1.0, b"x", 4.0, END), MemorySink(loop, 2.0))
-        await loop.together(note(loop, flow, moments), flow.copy())
-
-    play(main)
+    flow = Flow(loop, MemorySource(loop, 1.0, b"x", 4.0, END), MemorySink(loop, 2.0))
+    await loop.together(note(loop, flow, moments), flow.copy())
     assert moments == [1, 3, 7]
 
 
-def test_one_chunk_is_in_flight() -> None:
-    async def main(loop: Loop) -> int:
-        source, sink = MemorySource(loop, b"a", b"b", b"c"), MemorySink(loop)
-        sink.refuse()
-        loop.spawn(Flow(loop, source, sink).run())
-        await loop.sleep(1)
-        return len(source.script)
-
-    assert play(main) == 2
+async def test_one_chunk_is_in_flight(loop: Loop) -> None:
+    source, sink = MemorySource(loop, b"a", b"b", b"c"), MemorySink(loop)
+    sink.refuse()
+    loop.spawn(Flow(loop, source, sink).run())
+    await loop.sleep(1)
+    assert len(source.script) == 2
 
 
 # Words of others
 
 
 @given(CHUNKS, st.lists(st.lists(st.binary(max_size=6), max_size=3), max_size=3), REFUSALS)
-def test_who_sends_a_word_of_his_own_sends_it_whole_and_in_his_order(
-    chunks: list[bytes], words: list[list[bytes]], refusals: list[int | float]
+async def test_who_sends_a_word_of_his_own_sends_it_whole_and_in_his_order(
+    loop: Loop, chunks: list[bytes], words: list[list[bytes]], refusals: list[int | float]
 ) -> None:
     async def say(flow: Flow, said: list[bytes]) -> None:
         for word in said:
             await flow.send(word)
 
-    async def main(loop: Loop) -> bytes:
-        sink = MemorySink(loop, *refusals)
-        flow = Flow(loop, MemorySource(loop, *chunks, END), sink)
-        await loop.together(flow.copy(), *(say(flow, said) for said in words))
-        await flow.send_eof()
-        assert flow.moved == len(sink.data)
-        return sink.data
-
-    assert interleaved(play(main), [chunks, *words])
+    sink = MemorySink(loop, *refusals)
+    flow = Flow(loop, MemorySource(loop, *chunks, END), sink)
+    await loop.together(flow.copy(), *(say(flow, said) for said in words))
+    await flow.send_eof()
+    assert flow.moved == len(sink.data)
+    assert interleaved(sink.data, [chunks, *words])
 
 
 def interleaved(data: bytes, speakers: Sequence[Sequence[bytes]]) -> bool:
@@ -267,37 +228,26 @@ def interleaved(data: bytes, speakers: Sequence[Sequence[bytes]]) -> bool:
     return len(data) in states.values()
 
 
-def test_the_end_of_file_waits_for_the_word_that_is_being_said() -> None:
-    async def main(loop: Loop) -> list[object]:
-        sink = MemorySink(loop, 1, 5.0)
-        flow = Flow(loop, MemorySource(loop, END), sink)
-        await loop.together(flow.send(b"word"), flow.run())
-        return [data for _, data in sink.history]
-
-    assert play(main) == [b"w", b"ord", None]
+async def test_the_end_of_file_waits_for_the_word_that_is_being_said(loop: Loop) -> None:
+    sink = MemorySink(loop, 1, 5.0)
+    flow = Flow(loop, MemorySource(loop, END), sink)
+    await loop.together(flow.send(b"word"), flow.run())
+    assert [data for _, data in sink.history] == [b"w", b"ord", None]
 
 
-def test_after_the_end_of_file_nothing_is_said() -> None:
-    async def main(loop: Loop) -> tuple[list[bytes], int]:
-        sink = MemorySink(loop)
-        flow = Flow(loop, MemorySource(loop, b"x", END), sink)
-        await flow.run()
-        await flow.send(b"late")
-        return sink.taken, flow.moved
-
-    assert play(main) == ([b"x"], 1)
+async def test_after_the_end_of_file_nothing_is_said(loop: Loop) -> None:
+    sink = MemorySink(loop)
+    flow = Flow(loop, MemorySource(loop, b"x", END), sink)
+    await flow.run()
+    await flow.send(b"late")
+    assert (sink.taken, flow.moved) == ([b"x"], 1)
 
 
-def test_an_empty_datagram_that_is_refused_keeps_its_place() -> None:
-    clock = Clock()
-
-    async def main(loop: Loop) -> list[bytes]:
-        sink = MemorySink(loop, 3.0)
-        flow = Flow(loop, MemorySource(loop, b"", END), sink)
-        await loop.together(flow.copy(), flow.send(b"word"))
-        return sink.taken
-
-    assert play(main, clock) == [b"", b"word"]
+async def test_an_empty_datagram_that_is_refused_keeps_its_place(loop: Loop, clock: Clock) -> None:
+    sink = MemorySink(loop, 3.0)
+    flow = Flow(loop, MemorySource(loop, b"", END), sink)
+    await loop.together(flow.copy(), flow.send(b"word"))
+    assert sink.taken == [b"", b"word"]
     assert clock.now == 1003
 
 
@@ -389,33 +339,22 @@ def test_what_breaks_the_mover_breaks_the_flow_and_the_rest_is_counted(script: l
     assert flow.ended or not mover.script
 
 
-def test_stages_and_a_read_limit_want_to_see_the_bytes() -> None:
+async def test_stages_and_a_read_limit_want_to_see_the_bytes(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
-
-    async def main(loop: Loop) -> list[bytes]:
-        taken = []
-        for stages, limit in (([Crlf()], None), ([], 1), ([], None)):
-            sink = MemorySink(loop)
-            await Flow(loop, MemorySource(loop, b"x", END), sink, stages, limit).run()
-            taken += sink.taken
-        return taken
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flow_module, "between", lambda _, source, sink: asked.append(source))
-        assert play(main) == [b"x"] * 3
+    monkeypatch.setattr(flow_module, "between", lambda _, source, sink: asked.append(source))
+    for stages, limit in (([Crlf()], None), ([], 1), ([], None)):
+        sink = MemorySink(loop)
+        await Flow(loop, MemorySource(loop, b"x", END), sink, stages, limit).run()
+        assert sink.taken == [b"x"]
     assert len(asked) == 1
 
 
-def test_happened_fires_at_each_step_of_a_mover_and_at_the_end() -> None:
+async def test_happened_fires_at_each_step_of_a_mover_and_at_the_end(loop: Loop) -> None:
     moments: list[float] = []
-
-    async def main(loop: Loop) -> None:
-        source = MemoryFile(loop, b"abcdef", END)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(flow_module, "between", lambda *_: ScriptedMover(loop, source, 2, None, 2, 2, 0))
-            flow = Flow(loop, source, MemorySink(loop))
-            await loop.together(note(loop, flow, moments), flow.copy())
-            assert (flow.reads, flow.moved) == (3, 6)
-
-    play(main)
+    source = MemoryFile(loop, b"abcdef", END)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flow_module, "between", lambda *_: ScriptedMover(loop, source, 2, None, 2, 2, 0))
+        flow = Flow(loop, source, MemorySink(loop))
+        await loop.together(note(loop, flow, moments), flow.copy())
+        assert (flow.reads, flow.moved) == (3, 6)
     assert moments == [1, 4, 5, 6]  # at 2 it was not ready, at 3 there was room

@@ -25,55 +25,46 @@ def watched(loop: Loop, hangups: Hangups, ours: socket.socket) -> tuple[Task, Co
     return loop.spawn(hangups.of(ours.fileno(), gone), Condition()), gone
 
 
-def test_a_connection_is_gone_when_both_ends_of_file_are_there_not_when_one_is() -> None:
-    async def main(loop: Loop) -> None:
-        hangups = Hangups(loop)
-        pairs = [socket.socketpair() for _ in range(5)]
-        tasks = [watched(loop, hangups, ours)[0] for ours, _ in pairs]
-        for _, theirs in pairs:
-            theirs.shutdown(socket.SHUT_WR)
-        await turns(loop, 5)
-        assert not any(task.done for task in tasks)
-        for number in (3, 0, 4, 1, 2):
-            pairs[number][1].close()
-            await join(loop, tasks[number])
-            assert sum(task.done for task in tasks) + len(hangups.watched) == len(pairs)
-        for ours, _ in pairs:
-            ours.close()
-
-    play(main)
+async def test_a_connection_is_gone_when_both_ends_of_file_are_there_not_when_one_is(loop: Loop) -> None:
+    hangups = Hangups(loop)
+    pairs = [socket.socketpair() for _ in range(5)]
+    tasks = [watched(loop, hangups, ours)[0] for ours, _ in pairs]
+    for _, theirs in pairs:
+        theirs.shutdown(socket.SHUT_WR)
+    await turns(loop, 5)
+    assert not any(task.done for task in tasks)
+    for number in (3, 0, 4, 1, 2):
+        pairs[number][1].close()
+        await join(loop, tasks[number])
+        assert sum(task.done for task in tasks) + len(hangups.watched) == len(pairs)
+    for ours, _ in pairs:
+        ours.close()
 
 
-def test_one_that_is_gone_already_is_told_of_at_once() -> None:
-    async def main(loop: Loop) -> None:
-        ours, theirs = socket.socketpair()
-        theirs.close()
-        with closing(ours):
-            await hangups_of(loop, ours)
-
-    play(main)
+async def test_one_that_is_gone_already_is_told_of_at_once(loop: Loop) -> None:
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    with closing(ours):
+        await hangups_of(loop, ours)
 
 
 async def hangups_of(loop: Loop, ours: socket.socket) -> None:
     await Hangups(loop).of(ours.fileno(), Condition())
 
 
-def test_the_wait_ends_also_for_another_reason_and_leaves_nothing_behind() -> None:
-    async def main(loop: Loop) -> None:
-        hangups = Hangups(loop)
-        ours, theirs = socket.socketpair()
-        with closing(ours), closing(theirs):
-            for _ in range(2):
-                task, gone = watched(loop, hangups, ours)
-                await turns(loop, 3)
-                gone.notify()
-                await join(loop, task)
-                cancelled, _ = watched(loop, hangups, ours)
-                await turns(loop, 3)
-                await loop.cancel_and_wait(cancelled)
-                assert not hangups.watched
-
-    play(main)
+async def test_the_wait_ends_also_for_another_reason_and_leaves_nothing_behind(loop: Loop) -> None:
+    hangups = Hangups(loop)
+    ours, theirs = socket.socketpair()
+    with closing(ours), closing(theirs):
+        for _ in range(2):
+            task, gone = watched(loop, hangups, ours)
+            await turns(loop, 3)
+            gone.notify()
+            await join(loop, task)
+            cancelled, _ = watched(loop, hangups, ours)
+            await turns(loop, 3)
+            await loop.cancel_and_wait(cancelled)
+            assert not hangups.watched
 
 
 def test_many_connections_cost_one_descriptor_which_is_given_back() -> None:
@@ -97,17 +88,16 @@ def test_many_connections_cost_one_descriptor_which_is_given_back() -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_where_there_is_no_epoll_only_the_other_reason_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def main(loop: Loop) -> None:
-        with monkeypatch.context() as patch:
-            patch.delattr(select, "epoll")
-            ours, theirs = socket.socketpair()
-            with closing(ours):
-                task, gone = watched(loop, Hangups(loop), ours)
-                theirs.close()
-                await turns(loop, 5)
-                assert not task.done
-                gone.notify()
-                await join(loop, task)
-
-    play(main)
+async def test_where_there_is_no_epoll_only_the_other_reason_ends_the_wait(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.delattr(select, "epoll")
+        ours, theirs = socket.socketpair()
+        with closing(ours):
+            task, gone = watched(loop, Hangups(loop), ours)
+            theirs.close()
+            await turns(loop, 5)
+            assert not task.done
+            gone.notify()
+            await join(loop, task)

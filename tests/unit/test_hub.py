@@ -165,338 +165,281 @@ class Room:
 # -- Broker ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_one_says_goes_to_all_the_others_in_whole_reads() -> None:
-    async def main(loop: Loop) -> None:
-        room = Room(loop)
-        one, two, three = await room.enter(3)
-        one.says(bytes(range(256)), b"no line")
-        await room.settle()
-        two.says(b"\r\n")
-        await room.settle()
-        assert [person.heard for person in (one, two, three)] == [
-            b"\r\n",
-            bytes(range(256)) + b"no line",
-            bytes(range(256)) + b"no line\r\n",
-        ]
-        assert [*three.pieces] == [256, 7, 2]
-        await room.over()
-
-    play(main)
+async def test_what_one_says_goes_to_all_the_others_in_whole_reads(loop: Loop) -> None:
+    room = Room(loop)
+    one, two, three = await room.enter(3)
+    one.says(bytes(range(256)), b"no line")
+    await room.settle()
+    two.says(b"\r\n")
+    await room.settle()
+    assert [person.heard for person in (one, two, three)] == [
+        b"\r\n",
+        bytes(range(256)) + b"no line",
+        bytes(range(256)) + b"no line\r\n",
+    ]
+    assert [*three.pieces] == [256, 7, 2]
+    await room.over()
 
 
-def test_whoever_comes_later_hears_what_is_said_later() -> None:
-    async def main(loop: Loop) -> None:
-        room = Room(loop)
-        one, two = await room.enter(2)
-        one.says(b"early")
-        await room.settle()
-        three = await room.enters()
-        one.says(b"late")
-        await room.settle()
-        assert (two.heard, three.heard) == (b"earlylate", b"late")
-        await room.over()
-
-    play(main)
+async def test_whoever_comes_later_hears_what_is_said_later(loop: Loop) -> None:
+    room = Room(loop)
+    one, two = await room.enter(2)
+    one.says(b"early")
+    await room.settle()
+    three = await room.enters()
+    one.says(b"late")
+    await room.settle()
+    assert (two.heard, three.heard) == (b"earlylate", b"late")
+    await room.over()
 
 
-def test_of_several_who_speak_at_once_each_is_heard_in_order() -> None:
-    async def main(loop: Loop) -> None:
-        room = Room(loop)
-        speakers = [await room.enters(*(b"%d:%03d " % (n, turn) for turn in range(100))) for n in range(5)]
-        listener = await room.enters()
-        late = await room.enters()
-        late.room = 0
-        for person in speakers:
-            person.says(*(b"%d:%03d " % (speakers.index(person), turn) for turn in range(100, 200)))
-        while late.heard or late.room < 1e5:
-            late.takes(997)
-            await loop.sleep(0.01)
-        for n, person in enumerate(speakers):
-            heard = [word for word in listener.got.split() if word.startswith(b"%d:" % n)]
-            assert heard == sorted(heard) and heard[-1] == b"%d:199" % n
-            assert not [word for word in person.got.split() if word.startswith(b"%d:" % n)]
-        await room.over()
-
-    play(main)
+async def test_of_several_who_speak_at_once_each_is_heard_in_order(loop: Loop) -> None:
+    room = Room(loop)
+    speakers = [await room.enters(*(b"%d:%03d " % (n, turn) for turn in range(100))) for n in range(5)]
+    listener = await room.enters()
+    late = await room.enters()
+    late.room = 0
+    for person in speakers:
+        person.says(*(b"%d:%03d " % (speakers.index(person), turn) for turn in range(100, 200)))
+    while late.heard or late.room < 1e5:
+        late.takes(997)
+        await loop.sleep(0.01)
+    for n, person in enumerate(speakers):
+        heard = [word for word in listener.got.split() if word.startswith(b"%d:" % n)]
+        assert heard == sorted(heard) and heard[-1] == b"%d:199" % n
+        assert not [word for word in person.got.split() if word.startswith(b"%d:" % n)]
+    await room.over()
 
 
-def test_what_is_not_taken_at_once_follows_in_order_and_small_pieces_in_one() -> None:
-    async def main(loop: Loop) -> None:
-        room = Room(loop)
-        one, two = await room.enter(2)
-        two.room = 3
-        one.says(b"first", b" second", b" third")
-        await room.settle()
-        assert two.heard == b"fir"
-        two.takes(1000)
-        await room.settle()
-        assert two.heard == b"st second third"
-        assert [*two.pieces] == [3, 15]
-        one.says(b" fourth")
-        await room.settle()
-        assert two.heard == b" fourth"
-        await room.over()
-
-    play(main)
+async def test_what_is_not_taken_at_once_follows_in_order_and_small_pieces_in_one(loop: Loop) -> None:
+    room = Room(loop)
+    one, two = await room.enter(2)
+    two.room = 3
+    one.says(b"first", b" second", b" third")
+    await room.settle()
+    assert two.heard == b"fir"
+    two.takes(1000)
+    await room.settle()
+    assert two.heard == b"st second third"
+    assert [*two.pieces] == [3, 15]
+    one.says(b" fourth")
+    await room.settle()
+    assert two.heard == b" fourth"
+    await room.over()
 
 
-def test_who_is_slow_but_moves_slows_down_who_speaks_and_nobody_loses_a_byte() -> None:
+async def test_who_is_slow_but_moves_slows_down_who_speaks_and_nobody_loses_a_byte(loop: Loop) -> None:
     words = [PAYLOAD(CHUNK)] * 20
-
-    async def main(loop: Loop) -> None:
-        room = Room(loop)
-        slow, fast = await room.enter(2)
-        slow.room = 0
-        one = await room.enters(*words)
-        start = loop.clock()
-        got: list[bytes] = []
-        while len(fast.got) < 20 * CHUNK or sum(map(len, got)) < 20 * CHUNK:
-            await loop.sleep(0.9 * PATIENCE)
-            ahead = len(fast.got) - sum(map(len, got))
-            assert ahead <= QUEUE + CHUNK  # memory is bounded
-            slow.takes(CHUNK // 2)
-            await room.settle()
-            got.append(slow.heard)
-        same(got, words)
-        same([fast.heard], words)
-        assert loop.clock() - start == pytest.approx(40 * 0.9 * PATIENCE)
-        assert not one.got and not any(task.done for task in room.sessions)
-        await room.over()
-
-    play(main)
+    room = Room(loop)
+    slow, fast = await room.enter(2)
+    slow.room = 0
+    one = await room.enters(*words)
+    start = loop.clock()
+    got: list[bytes] = []
+    while len(fast.got) < 20 * CHUNK or sum(map(len, got)) < 20 * CHUNK:
+        await loop.sleep(0.9 * PATIENCE)
+        ahead = len(fast.got) - sum(map(len, got))
+        assert ahead <= QUEUE + CHUNK  # memory is bounded
+        slow.takes(CHUNK // 2)
+        await room.settle()
+        got.append(slow.heard)
+    same(got, words)
+    same([fast.heard], words)
+    assert loop.clock() - start == pytest.approx(40 * 0.9 * PATIENCE)
+    assert not one.got and not any(task.done for task in room.sessions)
+    await room.over()
 
 
-def test_who_takes_nothing_is_cut_off_and_the_others_hear_every_byte() -> None:
+async def test_who_takes_nothing_is_cut_off_and_the_others_hear_every_byte(loop: Loop) -> None:
     words = [PAYLOAD(CHUNK)] * 20
-
-    async def main(loop: Loop) -> None:
-        room = Room(loop)
-        stuck, fast = await room.enter(2)
-        stuck.room = 1000
-        stuck.held = 500  # in the kernel, and never acknowledged
-        start = loop.clock()
-        one = await room.enters(*words)
-        error = await room.ends(stuck)
-        assert loop.clock() - start == pytest.approx(PATIENCE)
-        assert isinstance(error, PeerLost) and error.cause == "cut off: it takes nothing, and others wait"
-        assert error.unsent == 5 * CHUNK - 1000 + 500  # four in the queue, and the one that made it too full
-        assert stuck.aborted  # an end-of-file would be a lie
-        await room.settle()
-        same([fast.heard], words)
-        assert not one.closed
-        await room.over()
-
-    play(main)
+    room = Room(loop)
+    stuck, fast = await room.enter(2)
+    stuck.room = 1000
+    stuck.held = 500  # in the kernel, and never acknowledged
+    start = loop.clock()
+    one = await room.enters(*words)
+    error = await room.ends(stuck)
+    assert loop.clock() - start == pytest.approx(PATIENCE)
+    assert isinstance(error, PeerLost) and error.cause == "cut off: it takes nothing, and others wait"
+    assert error.unsent == 5 * CHUNK - 1000 + 500  # four in the queue, and the one that made it too full
+    assert stuck.aborted  # an end-of-file would be a lie
+    await room.settle()
+    same([fast.heard], words)
+    assert not one.closed
+    await room.over()
 
 
-def test_who_takes_nothing_is_cut_off_while_it_speaks_itself() -> None:
-    async def main(loop: Loop) -> None:
-        room = Room(loop)
-        stuck, one = await room.enter(2)
-        stuck.room = 0
-        one.says(*[bytes(CHUNK)] * 6)
-        stuck.says(*[b"x" * CHUNK] * 6)
-        assert isinstance(await room.ends(stuck), PeerLost)
-        await room.settle()
-        assert not one.closed
-        await room.over()
-
-    play(main)
+async def test_who_takes_nothing_is_cut_off_while_it_speaks_itself(loop: Loop) -> None:
+    room = Room(loop)
+    stuck, one = await room.enter(2)
+    stuck.room = 0
+    one.says(*[bytes(CHUNK)] * 6)
+    stuck.says(*[b"x" * CHUNK] * 6)
+    assert isinstance(await room.ends(stuck), PeerLost)
+    await room.settle()
+    assert not one.closed
+    await room.over()
 
 
-def test_what_the_peers_system_acknowledges_is_taken() -> None:
-    async def main(loop: Loop) -> None:
-        room = Room(loop)
-        slow, fast = await room.enter(2)
-        slow.room, slow.held, slow.acknowledges = 0, 10_000_000, 100_000
-        await room.enters(*[bytes(CHUNK)] * 20)
-        await loop.sleep(60)
-        assert not room.session(slow).done
-        slow.held, slow.acknowledges = 1000, 0
-        start = loop.clock()
-        assert isinstance(await room.ends(slow), PeerLost)
-        assert loop.clock() - start == pytest.approx(PATIENCE, abs=2 * LOOK)
-        await room.settle()
-        assert len(fast.got) == 20 * CHUNK
-        await room.over()
-
-    play(main)
+async def test_what_the_peers_system_acknowledges_is_taken(loop: Loop) -> None:
+    room = Room(loop)
+    slow, fast = await room.enter(2)
+    slow.room, slow.held, slow.acknowledges = 0, 10_000_000, 100_000
+    await room.enters(*[bytes(CHUNK)] * 20)
+    await loop.sleep(60)
+    assert not room.session(slow).done
+    slow.held, slow.acknowledges = 1000, 0
+    start = loop.clock()
+    assert isinstance(await room.ends(slow), PeerLost)
+    assert loop.clock() - start == pytest.approx(PATIENCE, abs=2 * LOOK)
+    await room.settle()
+    assert len(fast.got) == 20 * CHUNK
+    await room.over()
 
 
-def test_a_full_client_that_leaves_holds_nobody_up() -> None:
-    async def main(loop: Loop) -> None:
-        room = Room(loop)
-        stuck, fast = await room.enter(2)
-        stuck.room = 0
-        await room.enters(*[bytes(CHUNK)] * 20)
-        await loop.sleep(0.5)
-        assert len(fast.got) < 20 * CHUNK
-        stuck.says(RESET)
-        assert await room.ends(stuck) is RESET
-        await room.settle()
-        assert len(fast.got) == 20 * CHUNK
-        await room.over()
-
-    play(main)
+async def test_a_full_client_that_leaves_holds_nobody_up(loop: Loop) -> None:
+    room = Room(loop)
+    stuck, fast = await room.enter(2)
+    stuck.room = 0
+    await room.enters(*[bytes(CHUNK)] * 20)
+    await loop.sleep(0.5)
+    assert len(fast.got) < 20 * CHUNK
+    stuck.says(RESET)
+    assert await room.ends(stuck) is RESET
+    await room.settle()
+    assert len(fast.got) == 20 * CHUNK
+    await room.over()
 
 
 # -- stdin, and the end of what a client says ------------------------------------------------------------------------
 
 
-def test_stdin_speaks_to_all_while_somebody_is_there_and_the_hub_outlives_it() -> None:
-    async def main(loop: Loop) -> None:
-        stdin = MemorySource(loop, b"one", b"two", 5.0, b"three", END)
-        room = Room(loop, stdin=stdin)
-        await loop.sleep(10)
-        assert len(stdin.script) == 5  # nobody is there: it is not read
-        one = await room.enters()
-        assert one.heard == b"onetwo"
-        one.says(RESET)
-        await room.ends(one)
-        await loop.sleep(10)
-        two, three = await room.enter(2)
-        assert (two.heard, three.heard) == (b"three", b"")
-        assert not room.running.done
-        two.says(b"still here")
-        await room.settle()
-        assert three.heard == b"still here"
-        await room.over()
-
-    play(main)
+async def test_stdin_speaks_to_all_while_somebody_is_there_and_the_hub_outlives_it(loop: Loop) -> None:
+    stdin = MemorySource(loop, b"one", b"two", 5.0, b"three", END)
+    room = Room(loop, stdin=stdin)
+    await loop.sleep(10)
+    assert len(stdin.script) == 5  # nobody is there: it is not read
+    one = await room.enters()
+    assert one.heard == b"onetwo"
+    one.says(RESET)
+    await room.ends(one)
+    await loop.sleep(10)
+    two, three = await room.enter(2)
+    assert (two.heard, three.heard) == (b"three", b"")
+    assert not room.running.done
+    two.says(b"still here")
+    await room.settle()
+    assert three.heard == b"still here"
+    await room.over()
 
 
-def test_an_error_of_stdin_is_the_servers() -> None:
-    async def main(loop: Loop) -> None:
-        room = Room(loop, stdin=MemorySource(loop, InputError("reading stdin", "Input/output error")))
-        await room.enters()
-        assert isinstance(room.running.error, InputError)
-        await room.over()
-
-    play(main)
+async def test_an_error_of_stdin_is_the_servers(loop: Loop) -> None:
+    room = Room(loop, stdin=MemorySource(loop, InputError("reading stdin", "Input/output error")))
+    await room.enters()
+    assert isinstance(room.running.error, InputError)
+    await room.over()
 
 
-def test_a_client_that_half_closes_goes_on_listening_until_its_connection_is_gone() -> None:
-    async def main(loop: Loop) -> None:
-        room = Room(loop)
-        one, two = await room.enter(2)
-        two.says(b"my last", END)
-        await loop.sleep(3600)
-        one.says(b"news")
-        await room.settle()
-        assert (one.heard, two.heard) == (b"my last", b"news")
-        two.hangs_up()
-        assert await room.ends(two) is None
-        assert not two.aborted
-        one.says(b"more")
-        await room.settle()
-        await room.over()
-
-    play(main)
+async def test_a_client_that_half_closes_goes_on_listening_until_its_connection_is_gone(loop: Loop) -> None:
+    room = Room(loop)
+    one, two = await room.enter(2)
+    two.says(b"my last", END)
+    await loop.sleep(3600)
+    one.says(b"news")
+    await room.settle()
+    assert (one.heard, two.heard) == (b"my last", b"news")
+    two.hangs_up()
+    assert await room.ends(two) is None
+    assert not two.aborted
+    one.says(b"more")
+    await room.settle()
+    await room.over()
 
 
-def test_a_client_that_broke_while_it_spoke_is_a_failure_and_one_that_only_listened_has_left() -> None:
-    async def main(loop: Loop) -> None:
-        room = Room(loop)
-        one, speaker, listener, reset = await room.enter(4)
-        listener.says(END)
-        reset.says(RESET)
-        assert await room.ends(reset) is RESET
-        for person in (speaker, listener):
-            person.breaks()
-        one.says(b"news")
-        error = await room.ends(speaker)
-        assert isinstance(error, PeerLost) and (error.cause, error.unsent) == (RESET.cause, 4)
-        assert await room.ends(listener) is None
-        await room.over()
-
-    play(main)
+async def test_a_client_that_broke_while_it_spoke_is_a_failure_and_one_that_only_listened_has_left(loop: Loop) -> None:
+    room = Room(loop)
+    one, speaker, listener, reset = await room.enter(4)
+    listener.says(END)
+    reset.says(RESET)
+    assert await room.ends(reset) is RESET
+    for person in (speaker, listener):
+        person.breaks()
+    one.says(b"news")
+    error = await room.ends(speaker)
+    assert isinstance(error, PeerLost) and (error.cause, error.unsent) == (RESET.cause, 4)
+    assert await room.ends(listener) is None
+    await room.over()
 
 
-def test_an_end_of_file_that_is_none_is_a_failure() -> None:
-    async def main(loop: Loop) -> None:
-        room = Room(loop)
-        one, two = await room.enter(2)
-        one.end = PeerLost("connection to peer", "it broke off")
-        one.says(b"half a", END)
-        assert await room.ends(one) is one.end
-        assert two.heard == b"half a"
-        await room.over()
-
-    play(main)
+async def test_an_end_of_file_that_is_none_is_a_failure(loop: Loop) -> None:
+    room = Room(loop)
+    one, two = await room.enter(2)
+    one.end = PeerLost("connection to peer", "it broke off")
+    one.says(b"half a", END)
+    assert await room.ends(one) is one.end
+    assert two.heard == b"half a"
+    await room.over()
 
 
-def test_who_neither_says_nor_hears_anything_for_too_long_is_dropped() -> None:
-    async def main(loop: Loop) -> None:
-        room = Room(loop, ending=Ending(idle_timeout=10.0))
-        one, two = await room.enter(2)
-        for _ in range(20):
-            one.says(b"tick")  # says
-            await loop.sleep(5)
-        assert len(two.heard) == 80  # hears
-        assert not any(task.done for task in room.sessions)
-        start = loop.clock()
-        for person in (one, two):
-            assert isinstance(await room.ends(person), TimedOut)
-            assert loop.clock() - start <= 5 + 10 * 9 / 8
-        await room.over()
-
-    play(main)
+async def test_who_neither_says_nor_hears_anything_for_too_long_is_dropped(loop: Loop) -> None:
+    room = Room(loop, ending=Ending(idle_timeout=10.0))
+    one, two = await room.enter(2)
+    for _ in range(20):
+        one.says(b"tick")  # says
+        await loop.sleep(5)
+    assert len(two.heard) == 80  # hears
+    assert not any(task.done for task in room.sessions)
+    start = loop.clock()
+    for person in (one, two):
+        assert isinstance(await room.ends(person), TimedOut)
+        assert loop.clock() - start <= 5 + 10 * 9 / 8
+    await room.over()
 
 
-def test_without_a_limit_silence_lasts() -> None:
-    async def main(loop: Loop) -> None:
-        room = Room(loop)
-        await room.enter(2)
-        await loop.sleep(1e6)
-        assert not any(task.done for task in room.sessions)
-        await room.over()
-
-    play(main)
+async def test_without_a_limit_silence_lasts(loop: Loop) -> None:
+    room = Room(loop)
+    await room.enter(2)
+    await loop.sleep(1e6)
+    assert not any(task.done for task in room.sessions)
+    await room.over()
 
 
-def test_the_logs_have_what_clients_said_as_received_and_what_stdin_said_as_sent(tmp_path: Path) -> None:
-    async def main(loop: Loop) -> None:
-        logs = Logs(raw=str(tmp_path / "raw"), hexadecimal=str(tmp_path / "hex"))
-        stdin = MemorySource(loop, 1.0, b"mine\n")
-        room = Room(loop, "chat", stdin, logs=logs, crlf=True)
-        one, _ = await room.enter(2)
-        one.says(b"\x1bhers\n")
-        await loop.sleep(2)
-        await room.over()
-
-    play(main)
+async def test_the_logs_have_what_clients_said_as_received_and_what_stdin_said_as_sent(
+    loop: Loop, tmp_path: Path
+) -> None:
+    logs = Logs(raw=str(tmp_path / "raw"), hexadecimal=str(tmp_path / "hex"))
+    stdin = MemorySource(loop, 1.0, b"mine\n")
+    room = Room(loop, "chat", stdin, logs=logs, crlf=True)
+    one, _ = await room.enter(2)
+    one.says(b"\x1bhers\n")
+    await loop.sleep(2)
+    await room.over()
     assert (tmp_path / "raw").read_bytes() == b"\x1bhers\n<user0> mine\r\n"
     assert [line[0] for line in (tmp_path / "hex").read_text().splitlines()] == ["<", ">"]
 
 
-def test_a_log_that_cannot_be_written_ends_the_server() -> None:
-    async def main(loop: Loop) -> None:
-        room = Room(loop, logs=Logs(raw="/dev/full"))
-        one = await room.enters(b"word")
-        assert isinstance(await room.ends(one), OutputError)  # which is no failure of one session
-        await room.over()
-
-    play(main)
+async def test_a_log_that_cannot_be_written_ends_the_server(loop: Loop) -> None:
+    room = Room(loop, logs=Logs(raw="/dev/full"))
+    one = await room.enters(b"word")
+    assert isinstance(await room.ends(one), OutputError)  # which is no failure of one session
+    await room.over()
 
 
 # -- Chat ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_newcomer_is_announced_to_everybody_and_learns_who_is_there() -> None:
-    async def main(loop: Loop) -> None:
-        room = Room(loop, "chat")
-        one = await room.enters()
-        assert one.heard == (b"<announce> 127.0.0.1 is connected as <user1>.\n<announce> already connected: nobody.\n")
-        two = await room.enters(host="::1")
-        assert one.heard == b"<announce> ::1 is connected as <user2>.\n"
-        assert two.heard == (
-            b"<announce> ::1 is connected as <user2>.\n<announce> already connected: 127.0.0.1 as <user1>.\n"
-        )
-        three = await room.enters()
-        assert three.heard.endswith(b"<announce> already connected: 127.0.0.1 as <user1>, ::1 as <user2>.\n")
-        await room.over()
-
-    play(main)
+async def test_a_newcomer_is_announced_to_everybody_and_learns_who_is_there(loop: Loop) -> None:
+    room = Room(loop, "chat")
+    one = await room.enters()
+    assert one.heard == (b"<announce> 127.0.0.1 is connected as <user1>.\n<announce> already connected: nobody.\n")
+    two = await room.enters(host="::1")
+    assert one.heard == b"<announce> ::1 is connected as <user2>.\n"
+    assert two.heard == (
+        b"<announce> ::1 is connected as <user2>.\n<announce> already connected: 127.0.0.1 as <user1>.\n"
+    )
+    three = await room.enters()
+    assert three.heard.endswith(b"<announce> already connected: 127.0.0.1 as <user1>, ::1 as <user2>.\n")
+    await room.over()
 
 
 @pytest.mark.parametrize(
@@ -508,104 +451,86 @@ def test_a_newcomer_is_announced_to_everybody_and_learns_who_is_there() -> None:
     ],
     ids=["unnamed", "named", "nasty"],
 )
-def test_unix_clients_have_names_that_cannot_do_harm(host: str, name: str) -> None:
-    async def main(loop: Loop) -> None:
-        room = Room(loop, "chat")
-        one = await room.enters(host=host)
-        assert one.heard.decode().splitlines()[0] == f"<announce> {name} is connected as <user1>."
-        await room.over()
-
-    play(main)
+async def test_unix_clients_have_names_that_cannot_do_harm(loop: Loop, host: str, name: str) -> None:
+    room = Room(loop, "chat")
+    one = await room.enters(host=host)
+    assert one.heard.decode().splitlines()[0] == f"<announce> {name} is connected as <user1>."
+    await room.over()
 
 
-def test_names_are_never_used_again_and_leaving_is_announced() -> None:
-    async def main(loop: Loop) -> None:
-        room = Room(loop, "chat")
-        stays = await room.enters()
-        for number in range(2, 6):
-            leaves = await room.enters()
-            leaves.says(RESET)
-            await room.ends(leaves)
-            assert stays.heard.decode().splitlines()[-1] == f"<announce> <user{number}> is disconnected."
-        await room.over()
-
-    play(main)
+async def test_names_are_never_used_again_and_leaving_is_announced(loop: Loop) -> None:
+    room = Room(loop, "chat")
+    stays = await room.enters()
+    for number in range(2, 6):
+        leaves = await room.enters()
+        leaves.says(RESET)
+        await room.ends(leaves)
+        assert stays.heard.decode().splitlines()[-1] == f"<announce> <user{number}> is disconnected."
+    await room.over()
 
 
-def test_each_line_goes_to_the_others_with_the_name_of_who_said_it() -> None:
-    async def main(loop: Loop) -> None:
-        room = Room(loop, "chat", MemorySource(loop, 1.0, b"from the ", b"server\nand", END))
-        one, two = await room.enter(2)
-        forget(one, two)
-        one.says(b"half a")
-        await room.settle()
-        assert two.heard == b""
-        one.says(b" line\r\n<announce> lies\nrest")
-        await room.settle()
-        assert two.heard == b"<user1> half a line\n<user1> <announce> lies\n"
-        assert one.heard == b""
-        await loop.sleep(2)
-        assert one.heard == two.heard == b"<user0> from the server\n<user0> and\n"
-        one.says(RESET)
-        await room.ends(one)
-        assert two.heard == b"<user1> rest\n<announce> <user1> is disconnected.\n"
-        await room.over()
-
-    play(main)
+async def test_each_line_goes_to_the_others_with_the_name_of_who_said_it(loop: Loop) -> None:
+    room = Room(loop, "chat", MemorySource(loop, 1.0, b"from the ", b"server\nand", END))
+    one, two = await room.enter(2)
+    forget(one, two)
+    one.says(b"half a")
+    await room.settle()
+    assert two.heard == b""
+    one.says(b" line\r\n<announce> lies\nrest")
+    await room.settle()
+    assert two.heard == b"<user1> half a line\n<user1> <announce> lies\n"
+    assert one.heard == b""
+    await loop.sleep(2)
+    assert one.heard == two.heard == b"<user0> from the server\n<user0> and\n"
+    one.says(RESET)
+    await room.ends(one)
+    assert two.heard == b"<user1> rest\n<announce> <user1> is disconnected.\n"
+    await room.over()
 
 
-def test_who_has_nothing_more_to_say_is_told_so_alone_and_its_last_line_is_passed_on() -> None:
-    async def main(loop: Loop) -> None:
-        room = Room(loop, "chat")
-        one, two = await room.enter(2)
-        forget(one, two)
-        one.says(b"bye", END)
-        await room.settle()
-        assert one.heard == b"<announce> you are only listening now.\n"
-        assert two.heard == b"<user1> bye\n"
-        two.says(b"are you there?\n")
-        await room.settle()
-        assert one.heard == b"<user2> are you there?\n"
-        one.hangs_up()
-        await room.ends(one)
-        assert two.heard == b"<announce> <user1> is disconnected.\n"
-        await room.over()
-
-    play(main)
+async def test_who_has_nothing_more_to_say_is_told_so_alone_and_its_last_line_is_passed_on(loop: Loop) -> None:
+    room = Room(loop, "chat")
+    one, two = await room.enter(2)
+    forget(one, two)
+    one.says(b"bye", END)
+    await room.settle()
+    assert one.heard == b"<announce> you are only listening now.\n"
+    assert two.heard == b"<user1> bye\n"
+    two.says(b"are you there?\n")
+    await room.settle()
+    assert one.heard == b"<user2> are you there?\n"
+    one.hangs_up()
+    await room.ends(one)
+    assert two.heard == b"<announce> <user1> is disconnected.\n"
+    await room.over()
 
 
-def test_crlf_is_for_what_stdin_says() -> None:
-    async def main(loop: Loop) -> None:
-        room = Room(loop, "chat", MemorySource(loop, 1.0, b"one\ntwo"), crlf=True)
-        one, two = await room.enter(2)
-        forget(one, two)
-        one.says(b"mine\n")
-        await loop.sleep(2)
-        assert two.heard == b"<user1> mine\n<user0> one\r\n"
-        await room.over()
-
-    play(main)
+async def test_crlf_is_for_what_stdin_says(loop: Loop) -> None:
+    room = Room(loop, "chat", MemorySource(loop, 1.0, b"one\ntwo"), crlf=True)
+    one, two = await room.enter(2)
+    forget(one, two)
+    one.says(b"mine\n")
+    await loop.sleep(2)
+    assert two.heard == b"<user1> mine\n<user0> one\r\n"
+    await room.over()
 
 
-def test_announcements_alone_do_not_fill_a_queue_for_ever() -> None:
-    async def main(loop: Loop) -> None:
-        room = Room(loop, "chat")
-        stuck = await room.enters()
-        stuck.room = 0
-        hub = room.hub
-        await room.enter(3)
-        while not hub.queues.full:
-            next(iter(hub.members)).put(bytes(CHUNK))  # as thousands who come and go would
-        start = loop.clock()
-        room.sessions.append(loop.spawn(hub.session(newcomer := Person(loop)), Condition()))
-        room.people.append(newcomer)
-        assert isinstance(await room.ends(stuck), PeerLost)
-        assert loop.clock() - start == pytest.approx(PATIENCE)
-        await room.settle()
-        assert b"connected as <user5>" in newcomer.heard
-        await room.over()
-
-    play(main)
+async def test_announcements_alone_do_not_fill_a_queue_for_ever(loop: Loop) -> None:
+    room = Room(loop, "chat")
+    stuck = await room.enters()
+    stuck.room = 0
+    hub = room.hub
+    await room.enter(3)
+    while not hub.queues.full:
+        next(iter(hub.members)).put(bytes(CHUNK))  # as thousands who come and go would
+    start = loop.clock()
+    room.sessions.append(loop.spawn(hub.session(newcomer := Person(loop)), Condition()))
+    room.people.append(newcomer)
+    assert isinstance(await room.ends(stuck), PeerLost)
+    assert loop.clock() - start == pytest.approx(PATIENCE)
+    await room.settle()
+    assert b"connected as <user5>" in newcomer.heard
+    await room.over()
 
 
 def test_at_the_end_of_the_server_nobody_is_told_of_those_who_leave() -> None:

@@ -147,12 +147,9 @@ def test_the_end_of_a_child_is_told_even_when_it_was_ignored_before() -> None:
     assert signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
 
 
-def test_sigchld_fires_child_ended_and_stops_nobody() -> None:
-    async def main(loop: Loop) -> bool:
-        os.kill(os.getpid(), signal.SIGCHLD)
-        return await loop.wait(loop.child_ended, loop.clock() + 1)
-
-    assert play(main) is True
+async def test_sigchld_fires_child_ended_and_stops_nobody(loop: Loop) -> None:
+    os.kill(os.getpid(), signal.SIGCHLD)
+    assert await loop.wait(loop.child_ended, loop.clock() + 1) is True
 
 
 def finish(loop: Loop) -> None:

@@ -70,7 +70,7 @@ def test_run_raises_what_the_main_task_raises() -> None:
         Loop().run(fail(ValueError("mine")))
 
 
-def test_a_task_runs_until_it_waits_and_the_others_in_the_order_they_were_spawned() -> None:
+async def test_a_task_runs_until_it_waits_and_the_others_in_the_order_they_were_spawned(loop: Loop) -> None:
     steps: list[str] = []
 
     async def work(loop: Loop, name: str) -> None:
@@ -79,10 +79,7 @@ def test_a_task_runs_until_it_waits_and_the_others_in_the_order_they_were_spawne
         await loop.sleep(0)
         steps.append(name + "3")
 
-    async def main(loop: Loop) -> None:
-        await loop.together(work(loop, "a"), work(loop, "b"))
-
-    play(main)
+    await loop.together(work(loop, "a"), work(loop, "b"))
     assert steps == ["a1", "a2", "b1", "b2", "a3", "b3"]
 
 
@@ -97,76 +94,55 @@ def test_only_a_task_can_wait() -> None:
 # 2. A task waits for a descriptor, a signal, a moment, or whichever comes first.
 
 
-def test_a_readable_descriptor_wakes_its_reader_and_a_writable_one_its_writer() -> None:
-    async def main(loop: Loop) -> list[bool]:
-        with pipe() as (reading, writing):
-            assert await loop.writable(writing)
-            os.write(writing, b"x")
-            return [await loop.readable(reading), await loop.readable(reading, loop.clock() + 1)]
-
-    assert play(main) == [True, True]
+async def test_a_readable_descriptor_wakes_its_reader_and_a_writable_one_its_writer(loop: Loop) -> None:
+    with pipe() as (reading, writing):
+        assert await loop.writable(writing)
+        os.write(writing, b"x")
+        assert [await loop.readable(reading), await loop.readable(reading, loop.clock() + 1)] == [True, True]
 
 
-def test_a_moment_that_comes_before_the_descriptor_answers_false() -> None:
-    clock = Clock()
-
-    async def main(loop: Loop) -> bool:
-        with pipe() as (reading, _):
-            return await loop.readable(reading, loop.clock() + 2.5)
-
-    assert play(main, clock) is False
+async def test_a_moment_that_comes_before_the_descriptor_answers_false(loop: Loop, clock: Clock) -> None:
+    with pipe() as (reading, _):
+        assert await loop.readable(reading, loop.clock() + 2.5) is False
     assert clock.now == 1002.5
 
 
-def test_a_descriptor_that_is_ready_when_the_moment_comes_is_ready() -> None:
-    async def main(loop: Loop) -> bool:
-        with pipe() as (reading, writing):
-            os.write(writing, b"x")
-            return await loop.readable(reading, loop.clock() - 1)
-
-    assert play(main) is True
+async def test_a_descriptor_that_is_ready_when_the_moment_comes_is_ready(loop: Loop) -> None:
+    with pipe() as (reading, writing):
+        os.write(writing, b"x")
+        assert await loop.readable(reading, loop.clock() - 1) is True
 
 
-def test_a_peer_that_hung_up_makes_its_descriptor_readable() -> None:
-    async def main(loop: Loop) -> bool:
-        with pipe() as (reading, writing):
-            os.close(writing)
-            return await loop.readable(reading)
-
-    assert play(main) is True
+async def test_a_peer_that_hung_up_makes_its_descriptor_readable(loop: Loop) -> None:
+    with pipe() as (reading, writing):
+        os.close(writing)
+        assert await loop.readable(reading) is True
 
 
-def test_a_reader_that_hung_up_makes_the_descriptor_writable() -> None:
-    async def main(loop: Loop) -> bool:
-        with pipe() as (reading, writing):
-            with suppress(BlockingIOError):
-                while True:
-                    os.write(writing, bytes(65536))
-            os.close(reading)
-            return await loop.writable(writing)
-
-    assert play(main) is True
+async def test_a_reader_that_hung_up_makes_the_descriptor_writable(loop: Loop) -> None:
+    with pipe() as (reading, writing):
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writing, bytes(65536))
+        os.close(reading)
+        assert await loop.writable(writing) is True
 
 
-def test_reader_and_writer_of_one_descriptor_are_told_apart() -> None:
+async def test_reader_and_writer_of_one_descriptor_are_told_apart(loop: Loop) -> None:
     told: list[str] = []
 
     async def read(loop: Loop, sock: socket.socket) -> None:
         await loop.readable(sock.fileno())
         told.append("read")
 
-    async def main(loop: Loop) -> None:
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            reader = loop.spawn(read(loop, ours), Condition())
-            assert await loop.writable(ours.fileno())
-            told.append("write")
-            assert not reader.done
-            theirs.send(b"x")
-            while not reader.done:
-                await loop.wait(reader.ended)
-
-    play(main)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        reader = loop.spawn(read(loop, ours), Condition())
+        assert await loop.writable(ours.fileno())
+        told.append("write")
+        assert not reader.done
+        theirs.send(b"x")
+        await loop.wait(reader.ended)
     assert told == ["write", "read"]
 
 
@@ -176,17 +152,14 @@ def test_a_sleep_lasts_as_long_as_it_was_asked_to() -> None:
     assert clock.now == 1003.5
 
 
-def test_sleepers_wake_in_the_order_of_their_moments() -> None:
+async def test_sleepers_wake_in_the_order_of_their_moments(loop: Loop) -> None:
     order: list[float] = []
 
     async def sleeper(loop: Loop, seconds: float) -> None:
         await loop.sleep(seconds)
         order.append(seconds)
 
-    async def main(loop: Loop) -> None:
-        await loop.together(*(sleeper(loop, seconds) for seconds in (3, 1, 2, 1, 0)))
-
-    play(main)
+    await loop.together(*(sleeper(loop, seconds) for seconds in (3, 1, 2, 1, 0)))
     assert order == [0, 1, 1, 2, 3]
 
 
@@ -197,20 +170,15 @@ def test_real_time_passes_on_the_clock_of_the_system() -> None:
     assert loop.clock() - start >= 0.02
 
 
-def test_a_wait_that_ended_leaves_no_alarm_behind() -> None:
-    clock = Clock()
-
-    async def main(loop: Loop) -> None:
-        signal = Condition()
-        loop.spawn(pulse(loop, signal))
-        assert await loop.wait(signal, loop.clock() + 100) is True
-        assert await loop.wait(signal, loop.clock() + 5) is False  # not the alarm of the first wait
-
+async def test_a_wait_that_ended_leaves_no_alarm_behind(loop: Loop, clock: Clock) -> None:
     async def pulse(loop: Loop, signal: Condition) -> None:
         await loop.sleep(98)
         signal.notify()
 
-    play(main, clock)
+    signal = Condition()
+    loop.spawn(pulse(loop, signal))
+    assert await loop.wait(signal, loop.clock() + 100) is True
+    assert await loop.wait(signal, loop.clock() + 5) is False  # not the alarm of the first wait
     assert clock.now == 1103
 
 
@@ -227,331 +195,263 @@ def taker(fd: int, taken: list[bytes], enough: int) -> Callable[[], bool]:
     return step
 
 
-def test_a_step_is_repeated_at_each_event_until_it_answers_false() -> None:
-    async def main(loop: Loop) -> tuple[list[bytes], bytes]:
-        taken: list[bytes] = []
-        with pipe() as (reading, writing):
-            os.write(writing, b"abcde")
-            assert await loop.readable(reading, repeat=taker(reading, taken, 3)) is True
-            return taken, os.read(reading, 9)
-
-    assert play(main) == ([b"a", b"b", b"c"], b"de")
+async def test_a_step_is_repeated_at_each_event_until_it_answers_false(loop: Loop) -> None:
+    taken: list[bytes] = []
+    with pipe() as (reading, writing):
+        os.write(writing, b"abcde")
+        assert await loop.readable(reading, repeat=taker(reading, taken, 3)) is True
+        assert (taken, os.read(reading, 9)) == ([b"a", b"b", b"c"], b"de")
 
 
-def test_a_step_is_repeated_for_as_long_as_something_can_be_written() -> None:
-    async def main(loop: Loop) -> tuple[int, bool]:
-        written = 0
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            ours.setblocking(False)
+async def test_a_step_is_repeated_for_as_long_as_something_can_be_written(loop: Loop) -> None:
+    written = 0
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
 
-            def step() -> bool:
-                nonlocal written
-                with suppress(BlockingIOError):
-                    written += ours.send(bytes(4096))
-                return True
+        def step() -> bool:
+            nonlocal written
+            with suppress(BlockingIOError):
+                written += ours.send(bytes(4096))
+            return True
 
-            in_time = await loop.writable(ours.fileno(), loop.clock() + 5, step)
-            taken = 0
-            while taken < written:
-                taken += len(theirs.recv(1 << 16))
-            return written, in_time
-
-    written, in_time = play(main)
+        in_time = await loop.writable(ours.fileno(), loop.clock() + 5, step)
+        taken = 0
+        while taken < written:
+            taken += len(theirs.recv(1 << 16))
     assert written > 4096 and not in_time
 
 
-def test_a_step_waits_for_its_event() -> None:
-    clock = Clock()
-
-    async def main(loop: Loop) -> float:
-        with pipe() as (reading, writing):
-            task = loop.spawn(loop.readable(reading, repeat=taker(reading, [], 2)), Condition())
-            for _ in range(2):
-                await loop.sleep(3)
-                assert not task.done
-                os.write(writing, b"x")
-            await loop.wait(task.ended)
-            return loop.clock()
-
-    assert play(main, clock) == 1006
+async def test_a_step_waits_for_its_event(loop: Loop, clock: Clock) -> None:
+    with pipe() as (reading, writing):
+        task = loop.spawn(loop.readable(reading, repeat=taker(reading, [], 2)), Condition())
+        for _ in range(2):
+            await loop.sleep(3)
+            assert not task.done
+            os.write(writing, b"x")
+        await loop.wait(task.ended)
+        assert loop.clock() == 1006
 
 
-def test_between_two_steps_the_others_have_their_turn() -> None:
+async def test_between_two_steps_the_others_have_their_turn(loop: Loop) -> None:
     steps: list[str] = []
+    with pipe() as (reading, writing):
+        os.write(writing, b"abc")
 
-    async def main(loop: Loop) -> None:
-        with pipe() as (reading, writing):
-            os.write(writing, b"abc")
+        def step() -> bool:
+            steps.append("step")
+            os.read(reading, 1)
+            return len(steps) < 6
 
-            def step() -> bool:
-                steps.append("step")
-                os.read(reading, 1)
-                return len(steps) < 6
-
-            task = loop.spawn(loop.readable(reading, repeat=step), Condition())
-            for _ in range(4):
-                await loop.sleep(0)
-                steps.append("turn")
-            await loop.cancel_and_wait(task)
-
-    play(main)
+        task = loop.spawn(loop.readable(reading, repeat=step), Condition())
+        for _ in range(4):
+            await loop.sleep(0)
+            steps.append("turn")
+        await loop.cancel_and_wait(task)
     assert steps == ["turn", "step", "turn", "step", "turn", "step", "turn"]
 
 
-def test_what_a_step_raises_is_raised_at_the_wait() -> None:
+async def test_what_a_step_raises_is_raised_at_the_wait(loop: Loop) -> None:
     calls: list[None] = []
 
     def step() -> bool:
         calls.append(None)
         raise ValueError("mine")
 
-    async def main(loop: Loop) -> bool:
-        with pipe() as (reading, writing):
-            os.write(writing, b"x")
-            with pytest.raises(ValueError, match="^mine$"):
-                await loop.readable(reading, repeat=step)
-            await loop.sleep(0)
-            await loop.sleep(0)
-            return await loop.readable(reading)  # the place is free, and the task can wait for other things
-
-    assert play(main) is True
+    with pipe() as (reading, writing):
+        os.write(writing, b"x")
+        with pytest.raises(ValueError, match="^mine$"):
+            await loop.readable(reading, repeat=step)
+        await loop.sleep(0)
+        await loop.sleep(0)
+        assert await loop.readable(reading) is True
     assert len(calls) == 1
 
 
 @pytest.mark.parametrize("turns", range(4))
 @pytest.mark.parametrize("writes_last", [False, True])
-def test_a_cancelled_task_s_step_is_never_called_again(turns: int, writes_last: bool) -> None:
-    async def main(loop: Loop) -> None:
-        taken: list[bytes] = []
-        with pipe() as (reading, writing):
-            task = loop.spawn(loop.readable(reading, repeat=taker(reading, taken, 99)), Condition())
+async def test_a_cancelled_task_s_step_is_never_called_again(loop: Loop, turns: int, writes_last: bool) -> None:
+    taken: list[bytes] = []
+    with pipe() as (reading, writing):
+        task = loop.spawn(loop.readable(reading, repeat=taker(reading, taken, 99)), Condition())
+        await loop.sleep(0)
+        if not writes_last:
+            os.write(writing, b"abcdef")
+        for _ in range(turns):
             await loop.sleep(0)
-            if not writes_last:
-                os.write(writing, b"abcdef")
-            for _ in range(turns):
-                await loop.sleep(0)
-            if writes_last:
-                os.write(writing, b"abcdef")  # in the same turn
-            task.cancel()
-            before = len(taken)
-            for _ in range(3):
-                await loop.sleep(0)
-            assert len(taken) == before == (0 if writes_last else turns)
-            assert task.done and isinstance(task.error, Cancelled)
-
-    play(main)
+        if writes_last:
+            os.write(writing, b"abcdef")  # in the same turn
+        task.cancel()
+        before = len(taken)
+        for _ in range(3):
+            await loop.sleep(0)
+        assert len(taken) == before == (0 if writes_last else turns)
+        assert task.done and isinstance(task.error, Cancelled)
 
 
 @pytest.mark.parametrize("enough", [1, 99])
-def test_of_an_event_and_the_moment_in_one_turn_the_event_comes_first_and_the_step_once(enough: int) -> None:
-    async def main(loop: Loop) -> tuple[bool, list[bytes]]:
-        taken: list[bytes] = []
-        with pipe() as (reading, writing):
-            os.write(writing, b"abcdef")
-            in_time = await loop.readable(reading, loop.clock(), taker(reading, taken, enough))
-            for _ in range(3):
-                await loop.sleep(0)
-            return in_time, taken
+async def test_of_an_event_and_the_moment_in_one_turn_the_event_comes_first_and_the_step_once(
+    loop: Loop, enough: int
+) -> None:
+    taken: list[bytes] = []
+    with pipe() as (reading, writing):
+        os.write(writing, b"abcdef")
+        in_time = await loop.readable(reading, loop.clock(), taker(reading, taken, enough))
+        for _ in range(3):
+            await loop.sleep(0)
+        assert (in_time, taken) == (enough == 1, [b"a"])
 
-    assert play(main) == (enough == 1, [b"a"])
 
-
-def test_a_step_can_have_another_task_cancelled_whose_event_is_there_too() -> None:
+async def test_a_step_can_have_another_task_cancelled_whose_event_is_there_too(loop: Loop) -> None:
     calls: list[str] = []
+    with pipe() as (one, into_one), pipe() as (other, into_other):
+        tasks: dict[str, Task] = {}
 
-    async def main(loop: Loop) -> None:
-        with pipe() as (one, into_one), pipe() as (other, into_other):
-            tasks: dict[str, Task] = {}
+        def step(name: str, rival: str) -> bool:
+            calls.append(name)
+            tasks[rival].cancel()
+            return True
 
-            def step(name: str, rival: str) -> bool:
-                calls.append(name)
-                tasks[rival].cancel()
-                return True
-
-            tasks["a"] = loop.spawn(loop.readable(one, repeat=lambda: step("a", "b")), Condition())
-            tasks["b"] = loop.spawn(loop.readable(other, repeat=lambda: step("b", "a")), Condition())
-            await loop.sleep(0)
-            os.write(into_one, b"x")
-            os.write(into_other, b"x")
-            await loop.sleep(0)
-            await loop.cancel_and_wait(*tasks.values())
-
-    play(main)
+        tasks["a"] = loop.spawn(loop.readable(one, repeat=lambda: step("a", "b")), Condition())
+        tasks["b"] = loop.spawn(loop.readable(other, repeat=lambda: step("b", "a")), Condition())
+        await loop.sleep(0)
+        os.write(into_one, b"x")
+        os.write(into_other, b"x")
+        await loop.sleep(0)
+        await loop.cancel_and_wait(*tasks.values())
     assert calls in (["a"], ["b"]), "whichever came first has silenced the other"
 
 
-def test_a_step_that_cancels_its_own_task_is_the_last() -> None:
-    async def main(loop: Loop) -> None:
-        calls: list[Task] = []
-        with pipe() as (reading, writing):
-            os.write(writing, b"x")
+async def test_a_step_that_cancels_its_own_task_is_the_last(loop: Loop) -> None:
+    calls: list[Task] = []
+    with pipe() as (reading, writing):
+        os.write(writing, b"x")
 
-            def step() -> bool:
-                calls.append(task)
-                task.cancel()
-                return True
+        def step() -> bool:
+            calls.append(task)
+            task.cancel()
+            return True
 
-            task = loop.spawn(loop.readable(reading, repeat=step), Condition())
-            for _ in range(4):
-                await loop.sleep(0)
-            assert len(calls) == 1 and isinstance(task.error, Cancelled)
-
-    play(main)
+        task = loop.spawn(loop.readable(reading, repeat=step), Condition())
+        for _ in range(4):
+            await loop.sleep(0)
+        assert len(calls) == 1 and isinstance(task.error, Cancelled)
 
 
-def test_a_task_that_waits_for_something_else_does_not_repeat_its_last_step() -> None:
-    async def main(loop: Loop) -> list[bytes]:
-        taken: list[bytes] = []
-        with pipe() as (reading, writing):
-            os.write(writing, b"abc")
-            assert await loop.readable(reading, repeat=taker(reading, taken, 1)) is True
-            assert await loop.readable(reading) is True
-            assert await loop.writable(writing) is True
-            return taken
-
-    assert play(main) == [b"a"]
+async def test_a_task_that_waits_for_something_else_does_not_repeat_its_last_step(loop: Loop) -> None:
+    taken: list[bytes] = []
+    with pipe() as (reading, writing):
+        os.write(writing, b"abc")
+        assert await loop.readable(reading, repeat=taker(reading, taken, 1)) is True
+        assert await loop.readable(reading) is True
+        assert await loop.writable(writing) is True
+        assert taken == [b"a"]
 
 
 @pytest.mark.parametrize("second", [None, lambda: False], ids=["wait", "repeat"])
-def test_a_second_task_is_an_error_also_where_the_first_repeats(second: Callable[[], bool] | None) -> None:
-    async def main(loop: Loop) -> None:
-        taken: list[bytes] = []
-        with pipe() as (reading, writing):
-            first = loop.spawn(loop.readable(reading, repeat=taker(reading, taken, 1)), Condition())
-            await loop.sleep(0)
-            with pytest.raises(RuntimeError, match="two tasks wait for the same event"):
-                await loop.readable(reading, repeat=second)
-            os.write(writing, b"x")
-            await loop.wait(first.ended)
-            assert taken == [b"x"] and first.result() is True
+async def test_a_second_task_is_an_error_also_where_the_first_repeats(
+    loop: Loop, second: Callable[[], bool] | None
+) -> None:
+    taken: list[bytes] = []
+    with pipe() as (reading, writing):
+        first = loop.spawn(loop.readable(reading, repeat=taker(reading, taken, 1)), Condition())
+        await loop.sleep(0)
+        with pytest.raises(RuntimeError, match="two tasks wait for the same event"):
+            await loop.readable(reading, repeat=second)
+        os.write(writing, b"x")
+        await loop.wait(first.ended)
+        assert taken == [b"x"] and first.result() is True
 
-    play(main)
 
-
-def test_repeating_registers_once_and_the_interest_is_dropped_afterwards() -> None:
-    clock = Clock()
-
-    async def main(loop: Loop) -> int:
-        taken: list[bytes] = []
-        with pipe() as (reading, writing):
-            os.write(writing, bytes(60))
-            await loop.readable(reading, repeat=taker(reading, taken, 50))
-            assert clock.asked(reading) == ["register"]
-            await loop.sleep(0)  # the event that nobody waits for
-            polls = clock.polls
-            await loop.sleep(1)
-            assert clock.polls - polls <= 2, "it spins"
-            return reading
-
-    assert clock.asked(play(main, clock)) == ["register", "unregister"]
+async def test_repeating_registers_once_and_the_interest_is_dropped_afterwards(loop: Loop, clock: Clock) -> None:
+    taken: list[bytes] = []
+    with pipe() as (reading, writing):
+        os.write(writing, bytes(60))
+        await loop.readable(reading, repeat=taker(reading, taken, 50))
+        assert clock.asked(reading) == ["register"]
+        await loop.sleep(0)  # the event that nobody waits for
+        polls = clock.polls
+        await loop.sleep(1)
+        assert clock.polls - polls <= 2, "it spins"
+        assert clock.asked(reading) == ["register", "unregister"]
 
 
 # 3. One task waits for one (descriptor, event) at a time.
 
 
 @pytest.mark.parametrize("event", ["readable", "writable"])
-def test_a_second_task_at_the_same_event_of_a_descriptor_is_an_error(event: str) -> None:
-    async def main(loop: Loop) -> None:
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            fill(ours)
-            wait = getattr(loop, event)
-            first = loop.spawn(wait(ours.fileno()), Condition())
-            await loop.sleep(0)
-            with pytest.raises(RuntimeError, match=f"two tasks wait for the same event of descriptor {ours.fileno()}"):
-                await wait(ours.fileno())
-            assert not first.done, "the one that was there first is not disturbed"
-            await loop.cancel_and_wait(first)
-            assert await wait(ours.fileno(), loop.clock() + 1) is False, "and when it has left there is room"
-
-    play(main)
+async def test_a_second_task_at_the_same_event_of_a_descriptor_is_an_error(loop: Loop, event: str) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        fill(ours)
+        wait = getattr(loop, event)
+        first = loop.spawn(wait(ours.fileno()), Condition())
+        await loop.sleep(0)
+        with pytest.raises(RuntimeError, match=f"two tasks wait for the same event of descriptor {ours.fileno()}"):
+            await wait(ours.fileno())
+        assert not first.done, "the one that was there first is not disturbed"
+        await loop.cancel_and_wait(first)
+        assert await wait(ours.fileno(), loop.clock() + 1) is False, "and when it has left there is room"
 
 
 # 4. Interest in a descriptor outlives the wait.
 
 
-def test_a_steady_flow_registers_its_descriptor_once() -> None:
-    clock = Clock()
-
-    async def main(loop: Loop) -> int:
-        with pipe() as (reading, writing):
-            for _ in range(100):
-                os.write(writing, b"x")
-                assert await loop.readable(reading)
-                os.read(reading, 1)
-            return reading
-
-    assert clock.asked(play(main, clock)) == ["register"]
+async def test_a_steady_flow_registers_its_descriptor_once(loop: Loop, clock: Clock) -> None:
+    with pipe() as (reading, writing):
+        for _ in range(100):
+            os.write(writing, b"x")
+            assert await loop.readable(reading)
+            os.read(reading, 1)
+        assert clock.asked(reading) == ["register"]
 
 
-def test_interest_in_a_second_event_modifies_the_first() -> None:
-    clock = Clock()
-
-    async def main(loop: Loop) -> int:
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            loop.spawn(loop.readable(ours.fileno()))
-            await loop.sleep(0)
-            assert await loop.writable(ours.fileno())
-            return ours.fileno()
-
-    fd = play(main, clock)
+async def test_interest_in_a_second_event_modifies_the_first(loop: Loop, clock: Clock) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        loop.spawn(loop.readable(ours.fileno()))
+        await loop.sleep(0)
+        assert await loop.writable(ours.fileno())
+        fd = ours.fileno()
     assert [call for call in clock.calls if call[1] == fd] == [
         ("register", fd, EVENT_READ),
         ("modify", fd, EVENT_READ | EVENT_WRITE),
     ]
 
 
-def test_interest_in_two_events_costs_nothing_more() -> None:
-    clock = Clock()
-
-    async def main(loop: Loop) -> int:
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            fill(ours)
-            for _ in range(10):
-                assert not await loop.readable(ours.fileno(), loop.clock() + 1)
-                assert not await loop.writable(ours.fileno(), loop.clock() + 1)
-            return ours.fileno()
-
-    assert clock.asked(play(main, clock)) == ["register", "modify"]
+async def test_interest_in_two_events_costs_nothing_more(loop: Loop, clock: Clock) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        fill(ours)
+        for _ in range(10):
+            assert not await loop.readable(ours.fileno(), loop.clock() + 1)
+            assert not await loop.writable(ours.fileno(), loop.clock() + 1)
+        assert clock.asked(ours.fileno()) == ["register", "modify"]
 
 
-def test_interest_is_dropped_when_an_event_comes_that_nobody_waits_for() -> None:
-    clock = Clock()
-
-    async def main(loop: Loop) -> int:
-        with pipe() as (reading, writing):
-            os.write(writing, b"x")
-            assert await loop.readable(reading)  # and it is not read
-            before = clock.polls
-            await loop.sleep(1000)
-            assert clock.polls - before <= 3, "the loop spins"
-            return reading
-
-    assert clock.asked(play(main, clock)) == ["register", "unregister"]
+async def test_interest_is_dropped_when_an_event_comes_that_nobody_waits_for(loop: Loop, clock: Clock) -> None:
+    with pipe() as (reading, writing):
+        os.write(writing, b"x")
+        assert await loop.readable(reading)  # and it is not read
+        before = clock.polls
+        await loop.sleep(1000)
+        assert clock.polls - before <= 3, "the loop spins"
+        assert clock.asked(reading) == ["register", "unregister"]
 
 
-def test_dropping_one_interest_keeps_the_other() -> None:
-    clock = Clock()
-
-    async def main(loop: Loop) -> int:
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            fd = ours.fileno()
-            assert await loop.writable(fd)
-            assert not await loop.readable(fd, loop.clock() + 1)
-            before = clock.polls
-            assert not await loop.readable(fd, loop.clock() + 1000)
-            assert clock.polls - before <= 3, "the loop spins"
-            theirs.send(b"x")
-            assert await loop.readable(fd)
-            ours.recv(1)
-            assert await loop.writable(fd), "and it can be had again"
-            return fd
-
-    fd = play(main, clock)
+async def test_dropping_one_interest_keeps_the_other(loop: Loop, clock: Clock) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        fd = ours.fileno()
+        assert await loop.writable(fd)
+        assert not await loop.readable(fd, loop.clock() + 1)
+        before = clock.polls
+        assert not await loop.readable(fd, loop.clock() + 1000)
+        assert clock.polls - before <= 3, "the loop spins"
+        theirs.send(b"x")
+        assert await loop.readable(fd)
+        ours.recv(1)
+        assert await loop.writable(fd), "and it can be had again"
     assert [call for call in clock.calls if call[1] == fd] == [
         ("register", fd, EVENT_WRITE),
         ("modify", fd, EVENT_READ | EVENT_WRITE),
@@ -560,68 +460,52 @@ def test_dropping_one_interest_keeps_the_other() -> None:
     ]
 
 
-def test_a_forgotten_descriptor_s_number_can_be_another_one_s() -> None:
-    clock = Clock()
-
-    async def main(loop: Loop) -> None:
-        with pipe() as (reading, writing):
-            os.write(writing, b"x")
-            assert await loop.readable(reading)
-            loop.forget(reading)
-            with pipe() as (other, other_writing):
-                os.dup2(other, reading)  # the number now is the end of another, empty pipe
-                assert not await loop.readable(reading, loop.clock() + 1)
-                os.write(other_writing, b"y")
-                assert await loop.readable(reading)
-                assert os.read(reading, 1) == b"y"
-            assert clock.asked(reading) == ["register", "unregister", "register"]
-
-    play(main, clock)
-
-
-def test_forgetting_what_nobody_watches_changes_nothing() -> None:
-    clock = Clock()
-
-    async def main(loop: Loop) -> None:
-        with pipe() as (reading, _):
-            loop.forget(reading)
+async def test_a_forgotten_descriptor_s_number_can_be_another_one_s(loop: Loop, clock: Clock) -> None:
+    with pipe() as (reading, writing):
+        os.write(writing, b"x")
+        assert await loop.readable(reading)
+        loop.forget(reading)
+        with pipe() as (other, other_writing):
+            os.dup2(other, reading)  # the number now is the end of another, empty pipe
             assert not await loop.readable(reading, loop.clock() + 1)
-            loop.forget(reading)
-            loop.forget(reading)
-            assert clock.asked(reading) == ["register", "unregister"]
+            os.write(other_writing, b"y")
+            assert await loop.readable(reading)
+            assert os.read(reading, 1) == b"y"
+        assert clock.asked(reading) == ["register", "unregister", "register"]
 
-    play(main, clock)
+
+async def test_forgetting_what_nobody_watches_changes_nothing(loop: Loop, clock: Clock) -> None:
+    with pipe() as (reading, _):
+        loop.forget(reading)
+        assert not await loop.readable(reading, loop.clock() + 1)
+        loop.forget(reading)
+        loop.forget(reading)
+        assert clock.asked(reading) == ["register", "unregister"]
 
 
-def test_a_waiter_whose_descriptor_was_forgotten_can_be_cancelled() -> None:
-    async def main(loop: Loop) -> None:
-        with pipe() as (reading, writing):
-            waiter = loop.spawn(loop.readable(reading), Condition())
-            await loop.sleep(0)
-            loop.forget(reading)
-            await loop.cancel_and_wait(waiter)
-            os.write(writing, b"x")
-            assert await loop.readable(reading), "the place is free again"
-
-    play(main)
+async def test_a_waiter_whose_descriptor_was_forgotten_can_be_cancelled(loop: Loop) -> None:
+    with pipe() as (reading, writing):
+        waiter = loop.spawn(loop.readable(reading), Condition())
+        await loop.sleep(0)
+        loop.forget(reading)
+        await loop.cancel_and_wait(waiter)
+        os.write(writing, b"x")
+        assert await loop.readable(reading), "the place is free again"
 
 
 # Always ready: regular files and /dev/null
 
 
-def test_regular_files_and_the_null_device_are_always_ready() -> None:
-    clock = Clock()
-
-    async def main(loop: Loop) -> list[bool]:
-        with tempfile.TemporaryFile() as file, open(os.devnull, "r+b") as null:  # noqa: SIM115
-            waits = (loop.readable, loop.writable)
-            return [await wait(item.fileno(), until) for item in (file, null) for wait in waits for until in (None, 0)]
-
-    assert play(main, clock) == [True] * 8
+async def test_regular_files_and_the_null_device_are_always_ready(loop: Loop, clock: Clock) -> None:
+    with tempfile.TemporaryFile() as file, open(os.devnull, "r+b") as null:  # noqa: SIM115
+        waits = (loop.readable, loop.writable)
+        assert [await wait(item.fileno(), until) for item in (file, null) for wait in waits for until in (None, 0)] == [
+            True
+        ] * 8
     assert clock.now == 1000
 
 
-def test_what_is_always_ready_leaves_the_others_their_turn() -> None:
+async def test_what_is_always_ready_leaves_the_others_their_turn(loop: Loop) -> None:
     order: list[str] = []
 
     async def work(loop: Loop, fd: int, name: str) -> None:
@@ -629,60 +513,45 @@ def test_what_is_always_ready_leaves_the_others_their_turn() -> None:
             assert await loop.readable(fd)
             order.append(name)
 
-    async def main(loop: Loop) -> None:
-        with open(os.devnull, "rb") as null, pipe() as (reading, writing):
-            os.write(writing, b"x")
-            await loop.together(work(loop, null.fileno(), "null"), work(loop, reading, "pipe"))
-
-    play(main)
+    with open(os.devnull, "rb") as null, pipe() as (reading, writing):
+        os.write(writing, b"x")
+        await loop.together(work(loop, null.fileno(), "null"), work(loop, reading, "pipe"))
     assert Counter(order) == {"null": 5, "pipe": 5}
     assert "null" in order[:3] and "pipe" in order[:3], "they take turns"
 
 
-def test_a_descriptor_that_is_none_is_the_waiter_s_error() -> None:
-    async def main(loop: Loop) -> None:
-        with pytest.raises((OSError, ValueError)):
-            await loop.readable(9999)
-
-    play(main)
+async def test_a_descriptor_that_is_none_is_the_waiter_s_error(loop: Loop) -> None:
+    with pytest.raises((OSError, ValueError)):
+        await loop.readable(9999)
 
 
 # 5. A signal has no memory.
 
 
-def test_a_signal_wakes_all_who_wait_now() -> None:
-    async def main(loop: Loop) -> list[bool]:
-        signal = Condition()
-        loop.spawn(notify(loop, signal))
-        return await loop.together(*(loop.wait(signal) for _ in range(3)))
-
+async def test_a_signal_wakes_all_who_wait_now(loop: Loop) -> None:
     async def notify(loop: Loop, signal: Condition) -> None:
         await loop.sleep(1)
         signal.notify()
 
-    assert play(main) == [True, True, True]
+    signal = Condition()
+    loop.spawn(notify(loop, signal))
+    assert await loop.together(*(loop.wait(signal) for _ in range(3))) == [True, True, True]
 
 
-def test_a_signal_that_fired_before_is_not_remembered() -> None:
-    async def main(loop: Loop) -> bool:
-        signal = Condition()
-        signal.notify()
-        return await loop.wait(signal, loop.clock() + 1)
-
-    assert play(main) is False
+async def test_a_signal_that_fired_before_is_not_remembered(loop: Loop) -> None:
+    signal = Condition()
+    signal.notify()
+    assert await loop.wait(signal, loop.clock() + 1) is False
 
 
-def test_a_wait_that_is_over_is_not_told_of_later_signals() -> None:
-    async def main(loop: Loop) -> None:
-        signal = Condition()
-        assert not await loop.wait(signal, loop.clock() + 1)
-        assert not signal.waiting
-        cancelled = loop.spawn(loop.wait(signal), Condition())
-        await loop.sleep(0)
-        await loop.cancel_and_wait(cancelled)
-        assert not signal.waiting
-
-    play(main)
+async def test_a_wait_that_is_over_is_not_told_of_later_signals(loop: Loop) -> None:
+    signal = Condition()
+    assert not await loop.wait(signal, loop.clock() + 1)
+    assert not signal.waiting
+    cancelled = loop.spawn(loop.wait(signal), Condition())
+    await loop.sleep(0)
+    await loop.cancel_and_wait(cancelled)
+    assert not signal.waiting
 
 
 def test_what_never_happens_is_noticed_by_the_clock_of_the_tests() -> None:
@@ -693,7 +562,7 @@ def test_what_never_happens_is_noticed_by_the_clock_of_the_tests() -> None:
 # Cancelling
 
 
-def test_a_cancelled_task_gets_it_where_it_waits_and_cleans_up() -> None:
+async def test_a_cancelled_task_gets_it_where_it_waits_and_cleans_up(loop: Loop) -> None:
     steps: list[str] = []
 
     async def work(loop: Loop) -> None:
@@ -708,20 +577,17 @@ def test_a_cancelled_task_gets_it_where_it_waits_and_cleans_up() -> None:
             await loop.sleep(5)
             steps.append("cleaned up")
 
-    async def main(loop: Loop) -> None:
-        task = loop.spawn(work(loop), Condition())
-        await loop.sleep(1)
-        await loop.cancel_and_wait(task)
-        assert task.done
-        with pytest.raises(Cancelled):
-            task.result()
-        steps.append("dismissed")
-
-    play(main)
+    task = loop.spawn(work(loop), Condition())
+    await loop.sleep(1)
+    await loop.cancel_and_wait(task)
+    assert task.done
+    with pytest.raises(Cancelled):
+        task.result()
+    steps.append("dismissed")
     assert steps == ["began", "cancelled", "cleaned up", "dismissed"]
 
 
-def test_a_task_cancelled_while_it_is_queued_does_not_go_on() -> None:
+async def test_a_task_cancelled_while_it_is_queued_does_not_go_on(loop: Loop) -> None:
     steps: list[object] = []
 
     async def work(loop: Loop, signal: Condition) -> None:
@@ -730,14 +596,11 @@ def test_a_task_cancelled_while_it_is_queued_does_not_go_on() -> None:
         finally:
             steps.append("cleaned up")
 
-    async def main(loop: Loop) -> None:
-        signal = Condition()
-        task = loop.spawn(work(loop, signal), Condition())
-        await loop.sleep(0)
-        signal.notify()  # from here on it is queued to go on
-        await loop.cancel_and_wait(task)
-
-    play(main)
+    signal = Condition()
+    task = loop.spawn(work(loop, signal), Condition())
+    await loop.sleep(0)
+    signal.notify()  # from here on it is queued to go on
+    await loop.cancel_and_wait(task)
     assert steps == ["cleaned up"]
 
 
@@ -758,46 +621,36 @@ def test_a_task_cancelled_before_its_first_step_never_begins() -> None:
     assert steps == []
 
 
-def test_a_task_that_is_done_cannot_be_cancelled() -> None:
-    async def main(loop: Loop) -> object:
-        task = loop.spawn(value(7), Condition())
-        await loop.sleep(0)
-        task.cancel()
-        await loop.cancel_and_wait(task)
-        return task.result()
-
-    assert play(main) == 7
+async def test_a_task_that_is_done_cannot_be_cancelled(loop: Loop) -> None:
+    task = loop.spawn(value(7), Condition())
+    await loop.sleep(0)
+    task.cancel()
+    await loop.cancel_and_wait(task)
+    assert task.result() == 7
 
 
-def test_a_task_is_cancelled_with_the_exception_it_is_given() -> None:
-    async def main(loop: Loop) -> None:
-        task = loop.spawn(forever(loop), Condition())
-        await loop.sleep(0)
-        task.cancel(KeyError("mine"))
-        while not task.done:
-            await loop.wait(task.ended)
-        with pytest.raises(KeyError, match="mine"):
-            task.result()
-
-    play(main)
+async def test_a_task_is_cancelled_with_the_exception_it_is_given(loop: Loop) -> None:
+    task = loop.spawn(forever(loop), Condition())
+    await loop.sleep(0)
+    task.cancel(KeyError("mine"))
+    while not task.done:
+        await loop.wait(task.ended)
+    with pytest.raises(KeyError, match="mine"):
+        task.result()
 
 
-def test_a_task_that_cancels_itself_is_stopped_at_its_next_wait() -> None:
+async def test_a_task_that_cancels_itself_is_stopped_at_its_next_wait(loop: Loop, clock: Clock) -> None:
     steps: list[str] = []
 
-    async def main(loop: Loop) -> None:
-        async def work() -> None:
-            task.cancel()
-            steps.append("still here")
-            await loop.sleep(1000)
-            steps.append("never")
+    async def work() -> None:
+        task.cancel()
+        steps.append("still here")
+        await loop.sleep(1000)
+        steps.append("never")
 
-        task = loop.spawn(work(), Condition())
-        while not task.done:
-            await loop.wait(task.ended)
-
-    clock = Clock()
-    play(main, clock)
+    task = loop.spawn(work(), Condition())
+    while not task.done:
+        await loop.wait(task.ended)
     assert steps == ["still here"]
     assert clock.now == 1000
 
@@ -806,40 +659,31 @@ def test_being_cancelled_is_not_an_exception_that_something_swallows_by_accident
     assert not issubclass(Cancelled, Exception)
 
 
-def test_a_cancelled_wait_for_a_descriptor_leaves_its_place_free() -> None:
-    async def main(loop: Loop) -> bool:
-        with pipe() as (reading, writing):
-            task = loop.spawn(loop.readable(reading), Condition())
-            await loop.sleep(0)
-            await loop.cancel_and_wait(task)
-            os.write(writing, b"x")
-            return await loop.readable(reading)
-
-    assert play(main) is True
+async def test_a_cancelled_wait_for_a_descriptor_leaves_its_place_free(loop: Loop) -> None:
+    with pipe() as (reading, writing):
+        task = loop.spawn(loop.readable(reading), Condition())
+        await loop.sleep(0)
+        await loop.cancel_and_wait(task)
+        os.write(writing, b"x")
+        assert await loop.readable(reading) is True
 
 
 # together, first, within
 
 
-def test_together_returns_all_results_in_order_whoever_ends_first() -> None:
-    async def main(loop: Loop) -> list[int]:
-        return await loop.together(after(loop, 3, 1), after(loop, 1, 2), value(3))
-
-    clock = Clock()
-    assert play(main, clock) == [1, 2, 3]
+async def test_together_returns_all_results_in_order_whoever_ends_first(loop: Loop, clock: Clock) -> None:
+    assert await loop.together(after(loop, 3, 1), after(loop, 1, 2), value(3)) == [1, 2, 3]
     assert clock.now == 1003
 
 
-def test_together_of_nothing_is_nothing() -> None:
-    async def main(loop: Loop) -> list[int]:
-        return await loop.together()
-
-    assert play(main) == []
+async def test_together_of_nothing_is_nothing(loop: Loop) -> None:
+    assert await loop.together() == []
 
 
-def test_the_first_failure_cancels_the_rest_and_is_raised_when_they_have_cleaned_up() -> None:
+async def test_the_first_failure_cancels_the_rest_and_is_raised_when_they_have_cleaned_up(
+    loop: Loop, clock: Clock
+) -> None:
     cleaned: list[float] = []
-    clock = Clock()
 
     async def slow(loop: Loop) -> None:
         try:
@@ -848,25 +692,19 @@ def test_the_first_failure_cancels_the_rest_and_is_raised_when_they_have_cleaned
             await loop.sleep(10)
             cleaned.append(loop.clock())
 
-    async def main(loop: Loop) -> None:
-        with pytest.raises(KeyError, match="first"):
-            await loop.together(slow(loop), after(loop, 1, error=KeyError("first")), slow(loop), value(1))
-        assert cleaned == [1011, 1011]
-        assert clock.now == 1011
-
-    play(main, clock)
+    with pytest.raises(KeyError, match="first"):
+        await loop.together(slow(loop), after(loop, 1, error=KeyError("first")), slow(loop), value(1))
+    assert cleaned == [1011, 1011]
+    assert clock.now == 1011
 
 
-def test_of_two_failures_at_the_same_moment_one_is_raised() -> None:
-    async def main(loop: Loop) -> None:
-        with pytest.raises(KeyError):
-            await loop.together(fail(KeyError(1)), fail(KeyError(2)))
-
-    play(main)
+async def test_of_two_failures_at_the_same_moment_one_is_raised(loop: Loop) -> None:
+    with pytest.raises(KeyError):
+        await loop.together(fail(KeyError(1)), fail(KeyError(2)))
 
 
 @pytest.mark.parametrize("way", ["together", "first", "within"])
-def test_who_is_cancelled_while_it_waits_for_others_cancels_them_and_waits_for_them(way: str) -> None:
+async def test_who_is_cancelled_while_it_waits_for_others_cancels_them_and_waits_for_them(loop: Loop, way: str) -> None:
     cleaned: list[int] = []
 
     async def slow(loop: Loop, number: int) -> None:
@@ -876,23 +714,21 @@ def test_who_is_cancelled_while_it_waits_for_others_cancels_them_and_waits_for_t
             await loop.sleep(10)
             cleaned.append(number)
 
-    async def main(loop: Loop) -> None:
-        works: dict[str, Callable[[], Work[object]]] = {
-            "together": lambda: loop.together(slow(loop, 1), slow(loop, 2)),
-            "first": lambda: loop.first(slow(loop, 1), slow(loop, 2)),
-            "within": lambda: loop.together(loop.within(100, slow(loop, 1)), loop.within(None, slow(loop, 2))),
-        }
-        task = loop.spawn(works[way](), Condition())
-        await loop.sleep(1)
-        await loop.cancel_and_wait(task)
-        assert sorted(cleaned) == [1, 2]
-
-    play(main)
+    works: dict[str, Callable[[], Work[object]]] = {
+        "together": lambda: loop.together(slow(loop, 1), slow(loop, 2)),
+        "first": lambda: loop.first(slow(loop, 1), slow(loop, 2)),
+        "within": lambda: loop.together(loop.within(100, slow(loop, 1)), loop.within(None, slow(loop, 2))),
+    }
+    task = loop.spawn(works[way](), Condition())
+    await loop.sleep(1)
+    await loop.cancel_and_wait(task)
+    assert sorted(cleaned) == [1, 2]
 
 
-def test_first_is_whichever_ends_first_and_the_others_are_cancelled_and_waited_for() -> None:
+async def test_first_is_whichever_ends_first_and_the_others_are_cancelled_and_waited_for(
+    loop: Loop, clock: Clock
+) -> None:
     cleaned: list[float] = []
-    clock = Clock()
 
     async def slow(loop: Loop) -> None:
         try:
@@ -901,47 +737,30 @@ def test_first_is_whichever_ends_first_and_the_others_are_cancelled_and_waited_f
             await loop.sleep(10)
             cleaned.append(loop.clock())
 
-    async def main(loop: Loop) -> None:
-        assert await loop.first(slow(loop), after(loop, 1, 5), slow(loop)) == 5
-        assert cleaned == [1011, 1011]
-
-    play(main, clock)
+    assert await loop.first(slow(loop), after(loop, 1, 5), slow(loop)) == 5
+    assert cleaned == [1011, 1011]
 
 
-def test_first_raises_the_failure_that_comes_first() -> None:
-    async def main(loop: Loop) -> None:
-        with pytest.raises(KeyError):
-            await loop.first(after(loop, 2, 5), after(loop, 1, error=KeyError()))
-
-    play(main)
+async def test_first_raises_the_failure_that_comes_first(loop: Loop) -> None:
+    with pytest.raises(KeyError):
+        await loop.first(after(loop, 2, 5), after(loop, 1, error=KeyError()))
 
 
-def test_within_is_the_result_of_what_ends_in_time() -> None:
-    async def main(loop: Loop) -> list[int]:
-        return [await loop.within(2, after(loop, 1, 5)), await loop.within(None, after(loop, 1000, 6))]
-
-    assert play(main) == [5, 6]
+async def test_within_is_the_result_of_what_ends_in_time(loop: Loop) -> None:
+    assert [await loop.within(2, after(loop, 1, 5)), await loop.within(None, after(loop, 1000, 6))] == [5, 6]
 
 
-def test_within_raises_timeout_error_when_the_time_has_passed() -> None:
-    clock = Clock()
-
-    async def main(loop: Loop) -> None:
-        with pytest.raises(TimeoutError):
-            await loop.within(2, after(loop, 3, 5))
-
-    play(main, clock)
+async def test_within_raises_timeout_error_when_the_time_has_passed(loop: Loop, clock: Clock) -> None:
+    with pytest.raises(TimeoutError):
+        await loop.within(2, after(loop, 3, 5))
     assert clock.now == 1002
 
 
-def test_what_ends_at_the_last_moment_is_in_time() -> None:
-    async def main(loop: Loop) -> int:
-        return await loop.within(2, after(loop, 2, 5))
-
-    assert play(main) == 5
+async def test_what_ends_at_the_last_moment_is_in_time(loop: Loop) -> None:
+    assert await loop.within(2, after(loop, 2, 5)) == 5
 
 
-def test_dismissing_waits_for_the_clean_up_even_of_those_who_fail_in_it() -> None:
+async def test_dismissing_waits_for_the_clean_up_even_of_those_who_fail_in_it(loop: Loop) -> None:
     async def stubborn(loop: Loop) -> None:
         try:
             await forever(loop)
@@ -949,32 +768,26 @@ def test_dismissing_waits_for_the_clean_up_even_of_those_who_fail_in_it() -> Non
             await loop.sleep(1)
             raise KeyError("in the clean-up")
 
-    async def main(loop: Loop) -> None:
-        task = loop.spawn(stubborn(loop), Condition())
-        await loop.sleep(0)
-        await loop.cancel_and_wait(task)
-        assert isinstance(task.error, KeyError)
-
-    play(main)
+    task = loop.spawn(stubborn(loop), Condition())
+    await loop.sleep(0)
+    await loop.cancel_and_wait(task)
+    assert isinstance(task.error, KeyError)
 
 
-def test_tasks_that_keep_each_other_awake_do_not_keep_the_others_waiting() -> None:
+async def test_tasks_that_keep_each_other_awake_do_not_keep_the_others_waiting(loop: Loop) -> None:
     async def echo(loop: Loop, heard: Condition, said: Condition) -> None:
         while True:
             await loop.wait(heard)
             said.notify()
 
-    async def main(loop: Loop) -> bool:
-        ping, pong = Condition(), Condition()
-        loop.spawn(echo(loop, ping, pong))
-        loop.spawn(echo(loop, pong, ping))
-        await loop.sleep(0)
-        ping.notify()
-        with pipe() as (reading, writing):
-            os.write(writing, b"x")
-            return await loop.readable(reading)
-
-    assert play(main) is True
+    ping, pong = Condition(), Condition()
+    loop.spawn(echo(loop, ping, pong))
+    loop.spawn(echo(loop, pong, ping))
+    await loop.sleep(0)
+    ping.notify()
+    with pipe() as (reading, writing):
+        os.write(writing, b"x")
+        assert await loop.readable(reading) is True
 
 
 # 6. A task that nobody waits for fails the whole run.
@@ -1043,23 +856,17 @@ def test_the_first_failure_is_the_one_that_is_raised() -> None:
         play(main)
 
 
-def test_a_failure_that_somebody_waits_for_is_that_one_s_alone() -> None:
-    async def main(loop: Loop) -> str:
-        task = loop.spawn(fail(KeyError()), Condition())
-        await loop.sleep(1)
-        return type(task.error).__name__
-
-    assert play(main) == "KeyError"
+async def test_a_failure_that_somebody_waits_for_is_that_one_s_alone(loop: Loop) -> None:
+    task = loop.spawn(fail(KeyError()), Condition())
+    await loop.sleep(1)
+    assert type(task.error).__name__ == "KeyError"
 
 
-def test_a_task_that_was_cancelled_does_not_fail_the_run() -> None:
-    async def main(loop: Loop) -> int:
-        task = loop.spawn(forever(loop))
-        await loop.sleep(0)
-        await loop.cancel_and_wait(task)
-        return 1
-
-    assert play(main) == 1
+async def test_a_task_that_was_cancelled_does_not_fail_the_run(loop: Loop) -> None:
+    task = loop.spawn(forever(loop))
+    await loop.sleep(0)
+    await loop.cancel_and_wait(task)
+    assert 1 == 1
 
 
 def test_at_the_end_no_task_is_left() -> None:

@@ -197,7 +197,7 @@ def test_what_cannot_be_a_name_is_an_error_for_people(host: str) -> None:
 
 
 @pytest.mark.usefixtures("no_leak")
-def test_a_silent_name_server_does_not_hold_up_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_name_server_does_not_hold_up_the_loop(real_loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     answer, real = threading.Event(), system.socket.getaddrinfo
 
     def slow(host: object, *query: Any) -> Any:
@@ -206,17 +206,17 @@ def test_a_silent_name_server_does_not_hold_up_the_loop(monkeypatch: pytest.Monk
         assert answer.wait(DEADLINE)
         return real("127.0.0.1", *query)
 
-    async def main(loop: Loop) -> list[tuple[int, Any]]:
-        async def tick() -> None:
-            for _ in range(20):
-                await loop.sleep(0)
-            answer.set()  # only if the others go on meanwhile
-
-        loop.spawn(tick())
-        return await resolve(loop, "slow.test", 80, "ipv4", datagram=False, numeric=False)
-
     monkeypatch.setattr(system.socket, "getaddrinfo", slow)
-    assert now(main) == [(FOUR, ("127.0.0.1", 80))]
+
+    async def tick() -> None:
+        for _ in range(20):
+            await real_loop.sleep(0)
+        answer.set()  # only if the others go on meanwhile
+
+    real_loop.spawn(tick())
+    assert await resolve(real_loop, "slow.test", 80, "ipv4", datagram=False, numeric=False) == [
+        (FOUR, ("127.0.0.1", 80))
+    ]
 
 
 def ended_threads(before: int) -> None:
@@ -332,7 +332,7 @@ def test_a_failure_begins_the_next_attempt_at_once(names: Names) -> None:
     assert told(events) == [(ConnectFailed, "::1"), (Connected, "127.0.0.2")]
 
 
-def test_an_attempt_that_was_overtaken_may_still_win(names: Names) -> None:
+async def test_an_attempt_that_was_overtaken_may_still_win(real_loop: Loop, names: Names) -> None:
     names["both.test"] = ["127.0.0.1", "::1"]
     events: list[Event] = []
 
@@ -341,16 +341,14 @@ def test_an_attempt_that_was_overtaken_may_still_win(names: Names) -> None:
         if isinstance(event, ConnectFailed):  # the second has failed: now there is room for the first
             crowded.accept()[0].close()
 
-    async def main(loop: Loop) -> socket.socket:
-        port = port_of(crowded)
-        return (await dial(loop, peer("both.test", port), port, report))[0]
-
     with (
         socket.create_server(("127.0.0.1", 0), backlog=0) as crowded,
         socket.create_connection(crowded.getsockname()),
-        whole(now(main)) as sock,
     ):
-        assert sock.getpeername() == crowded.getsockname()
+        port = port_of(crowded)
+        sock, _ = await dial(real_loop, peer("both.test", port), port, report)
+        with whole(sock) as connected:
+            assert connected.getpeername() == crowded.getsockname()
     assert told(events) == [(ConnectFailed, "::1"), (Connected, "127.0.0.1")]
 
 
@@ -405,20 +403,18 @@ def without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pync.net.options, "socket", SimpleNamespace(**{**vars(system.socket), "socket": refusing}))
 
 
-def test_a_lack_of_descriptors_is_no_lack_of_an_address(monkeypatch: pytest.MonkeyPatch, names: Names) -> None:
+async def test_a_lack_of_descriptors_is_no_lack_of_an_address(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, names: Names
+) -> None:
     names["both.test"] = ["::1", "127.0.0.1"]
 
     def refusing(*_: Any) -> socket.socket:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    async def main(loop: Loop) -> Any:
-        return await dial(loop, peer("both.test", 80), 80, events.append)
-
     events: list[Event] = []
-    loop = Loop()
     monkeypatch.setattr(pync.net.options, "socket", SimpleNamespace(**{**vars(system.socket), "socket": refusing}))
     with pytest.raises(ConnectError, match="^open a socket: Too many open files$"):
-        loop.run(main(loop))
+        await dial(loop, peer("both.test", 80), 80, events.append)
     assert events == []
 
 

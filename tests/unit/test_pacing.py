@@ -63,12 +63,14 @@ def test_pacing_changes_no_byte_and_gives_at_most_a_line(chunks: list[bytes]) ->
     assert all(line.count(b"\n") <= 1 and b"\n" not in line[:-1] for line in lines)
 
 
-def test_a_paced_source_knows_what_it_holds() -> None:
-    async def main(loop: Loop) -> list[int]:
-        source = Paced(loop, MemoryFile(loop, b"a\nbb\n", b"ccc", END), 1.0)
-        return [source.unread(), len(await source.read() or b""), source.unread(), len(await source.read() or b"")]
-
-    assert play(main) == [8, 2, 6, 3]
+async def test_a_paced_source_knows_what_it_holds(loop: Loop) -> None:
+    source = Paced(loop, MemoryFile(loop, b"a\nbb\n", b"ccc", END), 1.0)
+    assert [source.unread(), len(await source.read() or b""), source.unread(), len(await source.read() or b"")] == [
+        8,
+        2,
+        6,
+        3,
+    ]
 
 
 # -- A delay -----------------------------------------------------------------------------------------------------
@@ -82,54 +84,39 @@ def test_each_read_comes_later_and_the_end_at_once() -> None:
     assert delayed(b"a", b"", 1.0, b"b", END) == [(2, b"a"), (4, b""), (7, b"b")]
 
 
-def test_a_delayed_source_knows_what_it_holds() -> None:
-    async def main(loop: Loop) -> list[int]:
-        source = Delayed(loop, MemoryFile(loop, b"a", b"bb"), 1.0)
-        with pytest.raises(TimeoutError):
-            await loop.within(0.5, source.read())
-        return [source.unread(), len(await source.read() or b""), source.unread()]
-
-    assert play(main) == [3, 1, 2]
+async def test_a_delayed_source_knows_what_it_holds(loop: Loop) -> None:
+    source = Delayed(loop, MemoryFile(loop, b"a", b"bb"), 1.0)
+    with pytest.raises(TimeoutError):
+        await loop.within(0.5, source.read())
+    assert [source.unread(), len(await source.read() or b""), source.unread()] == [3, 1, 2]
 
 
 # -- What is said before -----------------------------------------------------------------------------------------
 
 
-def test_a_chain_says_its_chunks_and_then_what_the_rest_says() -> None:
-    async def main(loop: Loop) -> list[bytes | None]:
-        source = Chain([b"a", b"", b"b"], MemorySource(loop, b"c", END))
-        return [await source.read() for _ in range(6)]
-
-    assert play(main) == [b"a", b"", b"b", b"c", END, END]
+async def test_a_chain_says_its_chunks_and_then_what_the_rest_says(loop: Loop) -> None:
+    source = Chain([b"a", b"", b"b"], MemorySource(loop, b"c", END))
+    assert [await source.read() for _ in range(6)] == [b"a", b"", b"b", b"c", END, END]
 
 
-def test_a_chain_without_a_rest_ends() -> None:
-    async def main(loop: Loop) -> list[bytes | None]:
-        source = Chain([b"a"], None)
-        assert source.raw() is None and source.unread() == 1
-        return [await source.read() for _ in range(3)]
-
-    assert play(main) == [b"a", END, END]
+async def test_a_chain_without_a_rest_ends(loop: Loop) -> None:
+    source = Chain([b"a"], None)
+    assert source.raw() is None and source.unread() == 1
+    assert [await source.read() for _ in range(3)] == [b"a", END, END]
 
 
-def test_a_chain_knows_what_is_left() -> None:
-    async def main(loop: Loop) -> list[int]:
-        source = Chain([b"a", b"bb"], MemoryFile(loop, b"ccc", END))
-        left = [source.unread()]
-        while await source.read() is not END:
-            left.append(source.unread())
-        return left
-
-    assert play(main) == [6, 5, 3, 0]
+async def test_a_chain_knows_what_is_left(loop: Loop) -> None:
+    source = Chain([b"a", b"bb"], MemoryFile(loop, b"ccc", END))
+    left = [source.unread()]
+    while await source.read() is not END:
+        left.append(source.unread())
+    assert left == [6, 5, 3, 0]
 
 
-def test_what_must_see_the_bytes_has_no_descriptor() -> None:
-    async def main(loop: Loop) -> None:
-        with pipe() as (reading, _):
-            rest = Stdin(loop, reading)
-            assert rest.raw() is not None
-            for wrapped in (Chain([b"a"], rest), Paced(loop, rest, 1.0), Delayed(loop, rest, 1.0), Replayable(rest)):
-                assert wrapped.raw() is None
-            loop.forget(rest.fd)
-
-    play(main)
+async def test_what_must_see_the_bytes_has_no_descriptor(loop: Loop) -> None:
+    with pipe() as (reading, _):
+        rest = Stdin(loop, reading)
+        assert rest.raw() is not None
+        for wrapped in (Chain([b"a"], rest), Paced(loop, rest, 1.0), Delayed(loop, rest, 1.0), Replayable(rest)):
+            assert wrapped.raw() is None
+        loop.forget(rest.fd)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conformance import join, turns
-from doubles import play
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,105 +32,84 @@ class Watched(Queue):
 
 
 @given(st.lists(st.binary(max_size=9) | st.integers(0, 20)))
-def test_what_is_put_is_what_is_taken_in_order(steps: list[bytes | int]) -> None:
-    async def main(loop: Loop) -> None:
-        queue, waiting = Queue(Queues(loop)), b""
-        for step in steps:
-            if isinstance(step, bytes):
-                queue.put(step)
-                waiting += step
-            elif queue.pieces and step <= queue.size:
-                queue.drop(step)
-                waiting = waiting[step:]
-            assert b"".join(queue.pieces or ()) == waiting
-            assert queue.size == len(waiting)
-
-    play(main)
+async def test_what_is_put_is_what_is_taken_in_order(loop: Loop, steps: list[bytes | int]) -> None:
+    queue, waiting = Queue(Queues(loop)), b""
+    for step in steps:
+        if isinstance(step, bytes):
+            queue.put(step)
+            waiting += step
+        elif queue.pieces and step <= queue.size:
+            queue.drop(step)
+            waiting = waiting[step:]
+        assert b"".join(queue.pieces or ()) == waiting
+        assert queue.size == len(waiting)
 
 
-def test_what_is_empty_keeps_nothing_and_what_is_put_is_not_copied() -> None:
-    async def main(loop: Loop) -> None:
-        queue, data = Queue(Queues(loop)), bytes(1000)
-        queue.put(data)
-        assert [piece is data for piece in queue.pieces or ()] == [True]
-        queue.drop(999)
-        assert [memoryview(piece).obj is data for piece in queue.pieces or ()] == [True]
-        queue.drop(1)
-        assert queue.pieces is None
-
-    play(main)
+async def test_what_is_empty_keeps_nothing_and_what_is_put_is_not_copied(loop: Loop) -> None:
+    queue, data = Queue(Queues(loop)), bytes(1000)
+    queue.put(data)
+    assert [piece is data for piece in queue.pieces or ()] == [True]
+    queue.drop(999)
+    assert [memoryview(piece).obj is data for piece in queue.pieces or ()] == [True]
+    queue.drop(1)
+    assert queue.pieces is None
 
 
-def test_room_is_waited_for_until_the_last_is_full_no_more() -> None:
-    async def main(loop: Loop) -> None:
-        queues = Queues(loop)
-        await queues.room()
-        ours = [Watched(queues) for _ in range(3)]
-        for queue in ours:
-            queue.put(bytes(QUEUE))
-        await queues.room()  # full is what holds more than that
-        for queue in ours:
-            queue.put(b"x")
-        waiting = loop.spawn(queues.room(), Condition())
-        for queue in ours:
-            await turns(loop, 3)
-            assert not waiting.done
-            queue.drop(1)
-        await join(loop, waiting)
-        assert not any(queue.given_up for queue in ours)
-
-    play(main)
-
-
-def test_small_pieces_fill_a_queue_by_their_number() -> None:
-    async def main(loop: Loop) -> None:
-        queues = Queues(loop)
-        queue = Watched(queues)
-        for _ in range(PIECES):
-            queue.put(b"x")
-        assert not queues.full
+async def test_room_is_waited_for_until_the_last_is_full_no_more(loop: Loop) -> None:
+    queues = Queues(loop)
+    await queues.room()
+    ours = [Watched(queues) for _ in range(3)]
+    for queue in ours:
+        queue.put(bytes(QUEUE))
+    await queues.room()  # full is what holds more than that
+    for queue in ours:
         queue.put(b"x")
-        assert queue in queues.full
-        queue.drop(1)
-        assert not queues.full
-
-    play(main)
-
-
-def test_who_leaves_is_waited_for_no_longer() -> None:
-    async def main(loop: Loop) -> None:
-        queues = Queues(loop)
-        queue = Watched(queues)
-        queue.put(bytes(QUEUE + 1))
-        waiting = loop.spawn(queues.room(), Condition())
+    waiting = loop.spawn(queues.room(), Condition())
+    for queue in ours:
         await turns(loop, 3)
-        queues.discard(queue)
-        queues.discard(queue)
-        await join(loop, waiting)
+        assert not waiting.done
+        queue.drop(1)
+    await join(loop, waiting)
+    assert not any(queue.given_up for queue in ours)
 
-    play(main)
+
+async def test_small_pieces_fill_a_queue_by_their_number(loop: Loop) -> None:
+    queues = Queues(loop)
+    queue = Watched(queues)
+    for _ in range(PIECES):
+        queue.put(b"x")
+    assert not queues.full
+    queue.put(b"x")
+    assert queue in queues.full
+    queue.drop(1)
+    assert not queues.full
+
+
+async def test_who_leaves_is_waited_for_no_longer(loop: Loop) -> None:
+    queues = Queues(loop)
+    queue = Watched(queues)
+    queue.put(bytes(QUEUE + 1))
+    waiting = loop.spawn(queues.room(), Condition())
+    await turns(loop, 3)
+    queues.discard(queue)
+    queues.discard(queue)
+    await join(loop, waiting)
 
 
 @pytest.mark.parametrize("waiters", [1, 3])
-def test_who_takes_nothing_is_given_up_in_time_however_many_wait(waiters: int) -> None:
-    async def main(loop: Loop) -> None:
-        queues = Queues(loop)
-        queue = Watched(queues)
-        start = loop.clock()
-        queue.put(bytes(QUEUE + 1))
-        await loop.together(*(queues.room() for _ in range(waiters)))
-        assert queue.given_up == pytest.approx(start + PATIENCE)
-
-    play(main)
+async def test_who_takes_nothing_is_given_up_in_time_however_many_wait(loop: Loop, waiters: int) -> None:
+    queues = Queues(loop)
+    queue = Watched(queues)
+    start = loop.clock()
+    queue.put(bytes(QUEUE + 1))
+    await loop.together(*(queues.room() for _ in range(waiters)))
+    assert queue.given_up == pytest.approx(start + PATIENCE)
 
 
-def test_who_moves_in_a_way_that_only_shows_when_asked_is_waited_for() -> None:
-    async def main(loop: Loop) -> None:
-        queues = Queues(loop)
-        queue = Watched(queues, moving=60)
-        start = loop.clock()
-        queue.put(bytes(QUEUE + 1))
-        await queues.room()
-        assert queue.given_up == pytest.approx(start + 60 + PATIENCE, abs=LOOK)
-
-    play(main)
+async def test_who_moves_in_a_way_that_only_shows_when_asked_is_waited_for(loop: Loop) -> None:
+    queues = Queues(loop)
+    queue = Watched(queues, moving=60)
+    start = loop.clock()
+    queue.put(bytes(QUEUE + 1))
+    await queues.room()
+    assert queue.given_up == pytest.approx(start + 60 + PATIENCE, abs=LOOK)

@@ -577,25 +577,19 @@ class Life:
 
 @pytest.mark.parametrize("peer", [[1.0, END], [1.0, b"x", END], [1.0, RESET], [1.0, b"x", RESET]])
 @pytest.mark.parametrize("stdin", [[b"a", END], [3.0, b"a", END], [3.0, b"a", RESET], [3.0, END]])
-def test_when_a_conversation_is_over_nothing_of_it_goes_on(stdin: Said, peer: Said) -> None:
-    async def main(loop: Loop) -> None:
-        ends, life = Ends(loop, stdin, peer, Ending(idle_timeout=100.0)), Life(loop)
-        relay = Conversation(loop, ends.sending, ends.receiving, Ending(idle_timeout=100.0), gone=life.end)
-        await check_nothing_goes_on(loop, relay, ends, life)
-
-    play(main)
+async def test_when_a_conversation_is_over_nothing_of_it_goes_on(loop: Loop, stdin: Said, peer: Said) -> None:
+    ends, life = Ends(loop, stdin, peer, Ending(idle_timeout=100.0)), Life(loop)
+    relay = Conversation(loop, ends.sending, ends.receiving, Ending(idle_timeout=100.0), gone=life.end)
+    await check_nothing_goes_on(loop, relay, ends, life)
 
 
 @pytest.mark.parametrize("peer", [[1.0, END], [1.0, RESET]])
 @pytest.mark.parametrize("output", [[b"a", END], [b"a", 3.0, END], [b"a", 3.0, RESET]])
-def test_when_a_program_s_session_is_over_nothing_of_it_goes_on(output: Said, peer: Said) -> None:
-    async def main(loop: Loop) -> None:
-        ends, life = Ends(loop, output, peer, Ending()), Life(loop)
-        await check_nothing_goes_on(
-            loop, ProgramRelay(loop, ends.sending, ends.receiving, Ending(), program_ended=life.end), ends, life
-        )
-
-    play(main)
+async def test_when_a_program_s_session_is_over_nothing_of_it_goes_on(loop: Loop, output: Said, peer: Said) -> None:
+    ends, life = Ends(loop, output, peer, Ending()), Life(loop)
+    await check_nothing_goes_on(
+        loop, ProgramRelay(loop, ends.sending, ends.receiving, Ending(), program_ended=life.end), ends, life
+    )
 
 
 async def check_nothing_goes_on(loop: Loop, relay: Relay, ends: Ends, life: Life) -> None:

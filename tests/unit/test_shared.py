@@ -61,130 +61,101 @@ async def to_the_end(source: Source) -> list[bytes]:
 # -- stdin -------------------------------------------------------------------------------------------------------
 
 
-def test_each_chunk_goes_to_all_who_are_there_then() -> None:
-    async def main(loop: Loop) -> None:
-        everybodys, _ = started(loop, b"one", 1.0, b"two", 1.0, b"three", END)
-        first = joined(everybodys)
-        await loop.sleep(0.5)
-        second = joined(everybodys)
-        await loop.sleep(1.0)
-        everybodys.leave(first)
-        assert await to_the_end(second) == [b"two", b"three"]
-        assert await to_the_end(first) == [b"one", b"two"]
-
-    play(main)
+async def test_each_chunk_goes_to_all_who_are_there_then(loop: Loop) -> None:
+    everybodys, _ = started(loop, b"one", 1.0, b"two", 1.0, b"three", END)
+    first = joined(everybodys)
+    await loop.sleep(0.5)
+    second = joined(everybodys)
+    await loop.sleep(1.0)
+    everybodys.leave(first)
+    assert await to_the_end(second) == [b"two", b"three"]
+    assert await to_the_end(first) == [b"one", b"two"]
 
 
-def test_stdin_is_not_read_while_nobody_is_there() -> None:
-    async def main(loop: Loop) -> None:
-        source = MemorySource(loop, b"one", b"two", END)
-        everybodys = SharedStdin(loop, source)
-        loop.spawn(everybodys.run(), Condition())
-        await loop.sleep(10)
-        assert list(source.script) == [b"one", b"two", END]
-        reader = joined(everybodys)
-        assert await to_the_end(reader) == [b"one", b"two"]
-
-    play(main)
+async def test_stdin_is_not_read_while_nobody_is_there(loop: Loop) -> None:
+    source = MemorySource(loop, b"one", b"two", END)
+    everybodys = SharedStdin(loop, source)
+    loop.spawn(everybodys.run(), Condition())
+    await loop.sleep(10)
+    assert list(source.script) == [b"one", b"two", END]
+    reader = joined(everybodys)
+    assert await to_the_end(reader) == [b"one", b"two"]
 
 
-def test_what_was_read_when_everybody_had_left_is_for_the_next_who_comes() -> None:
-    async def main(loop: Loop) -> None:
-        everybodys, _ = started(loop, 1.0, b"one", b"two", END)
-        everybodys.leave(joined(everybodys))
-        first = joined(everybodys)
-        await loop.sleep(0.5)
-        everybodys.leave(first)
-        await loop.sleep(10)
-        second = joined(everybodys)
-        assert await to_the_end(second) == [b"one", b"two"]
-        assert await to_the_end(first) == []
-
-    play(main)
+async def test_what_was_read_when_everybody_had_left_is_for_the_next_who_comes(loop: Loop) -> None:
+    everybodys, _ = started(loop, 1.0, b"one", b"two", END)
+    everybodys.leave(joined(everybodys))
+    first = joined(everybodys)
+    await loop.sleep(0.5)
+    everybodys.leave(first)
+    await loop.sleep(10)
+    second = joined(everybodys)
+    assert await to_the_end(second) == [b"one", b"two"]
+    assert await to_the_end(first) == []
 
 
-def test_the_end_is_for_all_and_for_all_who_come_later() -> None:
-    async def main(loop: Loop) -> None:
-        everybodys, running = started(loop, b"one", 1.0, END)
-        readers = [joined(everybodys), joined(everybodys)]
-        assert [await to_the_end(reader) for reader in readers] == [[b"one"], [b"one"]]
-        assert running.done
-        assert [await joined(everybodys).read() for _ in range(2)] == [END, END]
-
-    play(main)
+async def test_the_end_is_for_all_and_for_all_who_come_later(loop: Loop) -> None:
+    everybodys, running = started(loop, b"one", 1.0, END)
+    readers = [joined(everybodys), joined(everybodys)]
+    assert [await to_the_end(reader) for reader in readers] == [[b"one"], [b"one"]]
+    assert running.done
+    assert [await joined(everybodys).read() for _ in range(2)] == [END, END]
 
 
-def test_a_client_that_waits_learns_of_the_end() -> None:
-    async def main(loop: Loop) -> float:
-        everybodys, _ = started(loop, 3.0, END)
-        start = loop.clock()
-        assert await joined(everybodys).read() is END
-        return loop.clock() - start
-
-    assert play(main) == pytest.approx(3.0)
+async def test_a_client_that_waits_learns_of_the_end(loop: Loop) -> None:
+    everybodys, _ = started(loop, 3.0, END)
+    start = loop.clock()
+    assert await joined(everybodys).read() is END
+    assert loop.clock() - start == pytest.approx(3.0)
 
 
-def test_a_reader_knows_what_it_holds_and_has_no_descriptor() -> None:
-    async def main(loop: Loop) -> None:
-        everybodys, _ = started(loop, b"one", b"three", END)
-        reader = joined(everybodys)
-        await turns(loop, 10)
-        assert reader.unread() == 8 and reader.raw() is None
-        await reader.read()
-        assert reader.unread() == 5
-
-    play(main)
+async def test_a_reader_knows_what_it_holds_and_has_no_descriptor(loop: Loop) -> None:
+    everybodys, _ = started(loop, b"one", b"three", END)
+    reader = joined(everybodys)
+    await turns(loop, 10)
+    assert reader.unread() == 8 and reader.raw() is None
+    await reader.read()
+    assert reader.unread() == 5
 
 
-def test_an_error_of_stdin_is_the_readers() -> None:
-    async def main(loop: Loop) -> None:
-        everybodys, _ = started(loop, InputError("reading stdin", "Input/output error"))
-        joined(everybodys)
-        with pytest.raises(InputError):
-            await everybodys.run()
-
-    play(main)
+async def test_an_error_of_stdin_is_the_readers(loop: Loop) -> None:
+    everybodys, _ = started(loop, InputError("reading stdin", "Input/output error"))
+    joined(everybodys)
+    with pytest.raises(InputError):
+        await everybodys.run()
 
 
-def test_a_slow_client_that_moves_slows_the_reading_and_nobody_loses_a_byte() -> None:
+async def test_a_slow_client_that_moves_slows_the_reading_and_nobody_loses_a_byte(loop: Loop) -> None:
     chunks = [PAYLOAD(CHUNK)] * 20
-
-    async def main(loop: Loop) -> float:
-        everybodys, running = started(loop, *chunks, END)
-        slow, fast = joined(everybodys), joined(everybodys)
-        start = loop.clock()
-        reading = loop.spawn(to_the_end(fast), Condition())
-        got = []
-        for _ in chunks:
-            await loop.sleep(0.9 * PATIENCE)
-            assert slow.unread() <= QUEUE + CHUNK  # memory is bounded
-            got.append(await slow.read() or b"")
-        assert await slow.read() is END
-        same(got, chunks)
-        same(reading.result(), chunks)
-        assert running.done
-        return loop.clock() - start
-
-    assert play(main) == pytest.approx(20 * 0.9 * PATIENCE)
+    everybodys, running = started(loop, *chunks, END)
+    slow, fast = joined(everybodys), joined(everybodys)
+    start = loop.clock()
+    reading = loop.spawn(to_the_end(fast), Condition())
+    got = []
+    for _ in chunks:
+        await loop.sleep(0.9 * PATIENCE)
+        assert slow.unread() <= QUEUE + CHUNK  # memory is bounded
+        got.append(await slow.read() or b"")
+    assert await slow.read() is END
+    same(got, chunks)
+    same(reading.result(), chunks)
+    assert running.done
+    assert loop.clock() - start == pytest.approx(20 * 0.9 * PATIENCE)
 
 
-def test_a_client_that_takes_nothing_is_given_up_and_the_others_get_every_byte() -> None:
+async def test_a_client_that_takes_nothing_is_given_up_and_the_others_get_every_byte(loop: Loop) -> None:
     chunks = [PAYLOAD(CHUNK)] * 20
-
-    async def main(loop: Loop) -> None:
-        everybodys, running = started(loop, *chunks[:2], 100.0, *chunks[2:], END)
-        stuck, fast = joined(everybodys), joined(everybodys)
-        given_up: list[float] = []
-        start = loop.clock()
-        loop.spawn(note(loop, stuck.given_up, given_up))
-        loop.spawn(note(loop, fast.given_up, given_up))
-        same(await to_the_end(fast), chunks)
-        assert running.done
-        # Its two seconds begin when its queue is full, not when it took something for the last time.
-        assert given_up == [pytest.approx(start + 100 + 2.0)]
-        assert stuck.unread() == QUEUE + CHUNK
-
-    play(main)
+    everybodys, running = started(loop, *chunks[:2], 100.0, *chunks[2:], END)
+    stuck, fast = joined(everybodys), joined(everybodys)
+    given_up: list[float] = []
+    start = loop.clock()
+    loop.spawn(note(loop, stuck.given_up, given_up))
+    loop.spawn(note(loop, fast.given_up, given_up))
+    same(await to_the_end(fast), chunks)
+    assert running.done
+    # Its two seconds begin when its queue is full, not when it took something for the last time.
+    assert given_up == [pytest.approx(start + 100 + 2.0)]
+    assert stuck.unread() == QUEUE + CHUNK
 
 
 async def note(loop: Loop, signal: Condition, moments: list[float]) -> None:
@@ -194,40 +165,32 @@ async def note(loop: Loop, signal: Condition, moments: list[float]) -> None:
         moments.append(loop.clock())
 
 
-def test_several_who_take_nothing_are_given_up_each_in_its_time() -> None:
+async def test_several_who_take_nothing_are_given_up_each_in_its_time(loop: Loop) -> None:
     chunks = [PAYLOAD(CHUNK)] * 20
-
-    async def main(loop: Loop) -> None:
-        everybodys, _ = started(loop, *chunks, END)
-        early, late = joined(everybodys), joined(everybodys)
-        given_up: list[float] = []
-        start = loop.clock()
-        for reader in (early, late):
-            loop.spawn(note(loop, reader.given_up, given_up))
-        await loop.sleep(0.5)
-        await late.read()
-        await late.read()  # there is room again: its patience begins anew
-        await loop.sleep(20)
-        assert given_up == [pytest.approx(start + PATIENCE), pytest.approx(start + 2 * PATIENCE)]
-
-    play(main)
+    everybodys, _ = started(loop, *chunks, END)
+    early, late = joined(everybodys), joined(everybodys)
+    given_up: list[float] = []
+    start = loop.clock()
+    for reader in (early, late):
+        loop.spawn(note(loop, reader.given_up, given_up))
+    await loop.sleep(0.5)
+    await late.read()
+    await late.read()  # there is room again: its patience begins anew
+    await loop.sleep(20)
+    assert given_up == [pytest.approx(start + PATIENCE), pytest.approx(start + 2 * PATIENCE)]
 
 
-def test_a_client_with_a_full_queue_that_leaves_holds_nobody_up() -> None:
+async def test_a_client_with_a_full_queue_that_leaves_holds_nobody_up(loop: Loop) -> None:
     chunks = [PAYLOAD(CHUNK)] * 10
-
-    async def main(loop: Loop) -> float:
-        everybodys, _ = started(loop, *chunks, END)
-        stuck, fast = joined(everybodys), joined(everybodys)
-        start = loop.clock()
-        reading = loop.spawn(to_the_end(fast), Condition())
-        await loop.sleep(0.5)
-        assert not reading.done
-        everybodys.leave(stuck)
-        same(await join(loop, reading), chunks)
-        return loop.clock() - start
-
-    assert play(main) == pytest.approx(0.5)
+    everybodys, _ = started(loop, *chunks, END)
+    stuck, fast = joined(everybodys), joined(everybodys)
+    start = loop.clock()
+    reading = loop.spawn(to_the_end(fast), Condition())
+    await loop.sleep(0.5)
+    assert not reading.done
+    everybodys.leave(stuck)
+    same(await join(loop, reading), chunks)
+    assert loop.clock() - start == pytest.approx(0.5)
 
 
 def test_of_a_regular_file_each_gets_everything_from_where_it_stood(
@@ -256,167 +219,134 @@ def test_of_a_regular_file_each_gets_everything_from_where_it_stood(
 # -- stdout ------------------------------------------------------------------------------------------------------
 
 
-def test_whoever_is_alone_is_heard_at_once() -> None:
-    async def main(loop: Loop) -> None:
-        sink = MemorySink(loop)
-        share = SharedStdout(loop, sink, lines=True).join()
-        for part in (b"a par", b"t of\na line"):
-            assert await share.write(part) == len(part)
-        assert sink.taken == [b"a par", b"t of\na line"]
-        assert share.raw() is None
-
-    play(main)
+async def test_whoever_is_alone_is_heard_at_once(loop: Loop) -> None:
+    sink = MemorySink(loop)
+    share = SharedStdout(loop, sink, lines=True).join()
+    for part in (b"a par", b"t of\na line"):
+        assert await share.write(part) == len(part)
+    assert sink.taken == [b"a par", b"t of\na line"]
+    assert share.raw() is None
 
 
-def test_of_several_each_is_heard_line_by_line() -> None:
-    async def main(loop: Loop) -> None:
-        sink = MemorySink(loop)
-        stdout = SharedStdout(loop, sink, lines=True)
-        one, other = stdout.join(), stdout.join()
-        await one.write(b"un")
-        await other.write(b"whole\nbeg")
-        await one.write(b"mixed\n")
-        await other.write(b"un\nand")
-        assert sink.taken == [b"whole\n", b"unmixed\n", b"begun\n"]
-
-    play(main)
+async def test_of_several_each_is_heard_line_by_line(loop: Loop) -> None:
+    sink = MemorySink(loop)
+    stdout = SharedStdout(loop, sink, lines=True)
+    one, other = stdout.join(), stdout.join()
+    await one.write(b"un")
+    await other.write(b"whole\nbeg")
+    await one.write(b"mixed\n")
+    await other.write(b"un\nand")
+    assert sink.taken == [b"whole\n", b"unmixed\n", b"begun\n"]
 
 
-def test_what_a_client_left_unfinished_comes_when_it_leaves_and_once() -> None:
-    async def main(loop: Loop) -> None:
-        sink = MemorySink(loop)
-        stdout = SharedStdout(loop, sink, lines=True)
-        one, other = stdout.join(), stdout.join()
-        await one.write(b"unfinished")
-        assert sink.taken == []
-        for _ in range(3):
-            await one.send_eof()
-        assert sink.data == b"unfinished" and not sink.ends  # stdout itself stays open
-        await other.write(b"alone now")
-        assert sink.data == b"unfinishedalone now"
-        await other.send_eof()
-
-    play(main)
+async def test_what_a_client_left_unfinished_comes_when_it_leaves_and_once(loop: Loop) -> None:
+    sink = MemorySink(loop)
+    stdout = SharedStdout(loop, sink, lines=True)
+    one, other = stdout.join(), stdout.join()
+    await one.write(b"unfinished")
+    assert sink.taken == []
+    for _ in range(3):
+        await one.send_eof()
+    assert sink.data == b"unfinished" and not sink.ends  # stdout itself stays open
+    await other.write(b"alone now")
+    assert sink.data == b"unfinishedalone now"
+    await other.send_eof()
 
 
-def test_what_is_held_back_for_another_comes_when_that_one_has_left() -> None:
-    async def main(loop: Loop) -> None:
-        sink = MemorySink(loop)
-        stdout = SharedStdout(loop, sink, lines=True)
-        one, other = stdout.join(), stdout.join()
-        await one.write(b"login: ")
-        assert sink.taken == []
-        await other.send_eof()
-        assert sink.data == b"login: "
-
-    play(main)
+async def test_what_is_held_back_for_another_comes_when_that_one_has_left(loop: Loop) -> None:
+    sink = MemorySink(loop)
+    stdout = SharedStdout(loop, sink, lines=True)
+    one, other = stdout.join(), stdout.join()
+    await one.write(b"login: ")
+    assert sink.taken == []
+    await other.send_eof()
+    assert sink.data == b"login: "
 
 
-def test_who_is_left_alone_is_heard_at_once_with_what_was_held() -> None:
-    async def main(loop: Loop) -> None:
-        sink = MemorySink(loop)
-        stdout = SharedStdout(loop, sink, lines=True)
-        one, other = stdout.join(), stdout.join()
-        await one.write(b"login: ")
-        await other.write(b"bye")
-        assert sink.data == b""
-        await other.send_eof()
-        assert sink.data == b"byelogin: "
-        await one.write(b"more")
-        assert sink.data == b"byelogin: more"
-
-    play(main)
+async def test_who_is_left_alone_is_heard_at_once_with_what_was_held(loop: Loop) -> None:
+    sink = MemorySink(loop)
+    stdout = SharedStdout(loop, sink, lines=True)
+    one, other = stdout.join(), stdout.join()
+    await one.write(b"login: ")
+    await other.write(b"bye")
+    assert sink.data == b""
+    await other.send_eof()
+    assert sink.data == b"byelogin: "
+    await one.write(b"more")
+    assert sink.data == b"byelogin: more"
 
 
-def test_a_line_that_is_longer_than_any_line_is_not_held() -> None:
-    async def main(loop: Loop) -> None:
-        sink = MemorySink(loop)
-        stdout = SharedStdout(loop, sink, lines=True)
-        one, _ = stdout.join(), stdout.join()
-        await one.write(bytes(LONGEST_LINE))
-        assert sink.data == b""
-        await one.write(b"x")
-        same([sink.data], [bytes(LONGEST_LINE) + b"x"])
-
-    play(main)
+async def test_a_line_that_is_longer_than_any_line_is_not_held(loop: Loop) -> None:
+    sink = MemorySink(loop)
+    stdout = SharedStdout(loop, sink, lines=True)
+    one, _ = stdout.join(), stdout.join()
+    await one.write(bytes(LONGEST_LINE))
+    assert sink.data == b""
+    await one.write(b"x")
+    same([sink.data], [bytes(LONGEST_LINE) + b"x"])
 
 
-def test_datagrams_are_written_whole_at_once() -> None:
-    async def main(loop: Loop) -> None:
-        sink = MemorySink(loop)
-        stdout = SharedStdout(loop, sink, lines=False)
-        one, other = stdout.join(), stdout.join()
-        await one.write(b"no line")
-        await other.write(b"a line\nand more")
-        await one.write(b"")
-        assert sink.taken == [b"no line", b"a line\nand more"]
-
-    play(main)
+async def test_datagrams_are_written_whole_at_once(loop: Loop) -> None:
+    sink = MemorySink(loop)
+    stdout = SharedStdout(loop, sink, lines=False)
+    one, other = stdout.join(), stdout.join()
+    await one.write(b"no line")
+    await other.write(b"a line\nand more")
+    await one.write(b"")
+    assert sink.taken == [b"no line", b"a line\nand more"]
 
 
-def test_what_stdout_takes_in_parts_nobody_comes_between() -> None:
-    async def main(loop: Loop) -> None:
-        sink = MemorySink(loop, *(item for _ in range(8) for item in (1, 0.1)))
-        stdout = SharedStdout(loop, sink, lines=True)
-        shares = [stdout.join() for _ in range(3)]
-        await loop.together(*(share.write(b"line %d\n" % number) for number, share in enumerate(shares)))
-        assert sink.data == b"line 0\nline 1\nline 2\n"
-
-    play(main)
+async def test_what_stdout_takes_in_parts_nobody_comes_between(loop: Loop) -> None:
+    sink = MemorySink(loop, *(item for _ in range(8) for item in (1, 0.1)))
+    stdout = SharedStdout(loop, sink, lines=True)
+    shares = [stdout.join() for _ in range(3)]
+    await loop.together(*(share.write(b"line %d\n" % number) for number, share in enumerate(shares)))
+    assert sink.data == b"line 0\nline 1\nline 2\n"
 
 
-def test_a_cancelled_write_leaves_stdout_to_the_others() -> None:
-    async def main(loop: Loop) -> None:
-        sink = MemorySink(loop)
-        stdout = SharedStdout(loop, sink, lines=True)
-        one, other = stdout.join(), stdout.join()
-        sink.refuse()
-        writing = [loop.spawn(share.write(b"line\n"), Condition()) for share in (one, other)]
-        await turns(loop, 3)
-        await loop.cancel_and_wait(writing[0])
-        sink.accept()
-        await turns(loop, 3)
-        assert writing[1].done and sink.data == b"line\n"
-
-    play(main)
+async def test_a_cancelled_write_leaves_stdout_to_the_others(loop: Loop) -> None:
+    sink = MemorySink(loop)
+    stdout = SharedStdout(loop, sink, lines=True)
+    one, other = stdout.join(), stdout.join()
+    sink.refuse()
+    writing = [loop.spawn(share.write(b"line\n"), Condition()) for share in (one, other)]
+    await turns(loop, 3)
+    await loop.cancel_and_wait(writing[0])
+    sink.accept()
+    await turns(loop, 3)
+    assert writing[1].done and sink.data == b"line\n"
 
 
-def test_a_stdout_that_has_gone_is_an_error_of_each_write() -> None:
-    async def main(loop: Loop) -> None:
-        gone = OutputClosed("writing stdout", "Broken pipe")
-        stdout = SharedStdout(loop, MemorySink(loop, gone, gone), lines=True)
-        for share in (stdout.join(), stdout.join()):
-            with pytest.raises(OutputClosed):
-                await share.write(b"line\n")
-
-    play(main)
+async def test_a_stdout_that_has_gone_is_an_error_of_each_write(loop: Loop) -> None:
+    gone = OutputClosed("writing stdout", "Broken pipe")
+    stdout = SharedStdout(loop, MemorySink(loop, gone, gone), lines=True)
+    for share in (stdout.join(), stdout.join()):
+        with pytest.raises(OutputClosed):
+            await share.write(b"line\n")
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.text("ab\n", min_size=1, max_size=5).map(str.encode)), max_size=30))
-def test_lines_are_whole_and_each_clients_in_order(spoken: list[tuple[int, bytes]]) -> None:
+async def test_lines_are_whole_and_each_clients_in_order(loop: Loop, spoken: list[tuple[int, bytes]]) -> None:
     marks = [b"\x01", b"\x02", b"\x03"]  # each client's letters are its own
-
-    async def main(loop: Loop) -> bytes:
-        sink = MemorySink(loop)
-        stdout = SharedStdout(loop, sink, lines=True)
-        shares = [stdout.join() for _ in marks]
-        for client, word in spoken:
-            await shares[client].write(word.replace(b"a", marks[client]).replace(b"b", marks[client]))
-        held = [share.unfinished for share in shares]
-        assert all(b"\n" not in rest for rest in held)
-        for line in sink.data.splitlines():
-            assert len(set(line)) <= 1, "two clients in one line"
-        for share in shares:
-            await share.send_eof()
-        return sink.data
-
-    data = play(main)
+    sink = MemorySink(loop)
+    stdout = SharedStdout(loop, sink, lines=True)
+    shares = [stdout.join() for _ in marks]
+    for client, word in spoken:
+        await shares[client].write(word.replace(b"a", marks[client]).replace(b"b", marks[client]))
+    held = [share.unfinished for share in shares]
+    assert all(b"\n" not in rest for rest in held)
+    for line in sink.data.splitlines():
+        assert len(set(line)) <= 1, "two clients in one line"
+    for share in shares:
+        await share.send_eof()
+    data = sink.data
     for client, mark in enumerate(marks):
         assert data.count(mark) == sum(len(word.replace(b"\n", b"")) for who, word in spoken if who == client)
     assert data.count(b"\n") == sum(word.count(b"\n") for _, word in spoken)
 
 
-def test_a_client_whose_system_acknowledges_is_not_cut_off_though_it_reads_no_whole_chunk(
+async def test_a_client_whose_system_acknowledges_is_not_cut_off_though_it_reads_no_whole_chunk(
+    loop: Loop,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Acknowledging:
@@ -426,14 +356,11 @@ def test_a_client_whose_system_acknowledges_is_not_cut_off_though_it_reads_no_wh
             self.left -= 1
             return self.left
 
-    async def main(loop: Loop) -> bool:
-        monkeypatch.setattr("pync.endpoints.shared_stdio.is_regular", lambda fd: False)
-        shared = SharedStdin(loop, MemorySource(loop, bytes(2 * QUEUE)))
-        reader = shared.join(Acknowledging())  # type: ignore[arg-type]
-        assert isinstance(reader, Reader)
-        reading = loop.spawn(shared.run())
-        kept = not await loop.wait(reader.given_up, loop.clock() + 10 * PATIENCE)
-        reading.cancel()
-        return kept
-
-    assert play(main)
+    monkeypatch.setattr("pync.endpoints.shared_stdio.is_regular", lambda fd: False)
+    shared = SharedStdin(loop, MemorySource(loop, bytes(2 * QUEUE)))
+    reader = shared.join(Acknowledging())  # type: ignore[arg-type]
+    assert isinstance(reader, Reader)
+    reading = loop.spawn(shared.run())
+    kept = not await loop.wait(reader.given_up, loop.clock() + 10 * PATIENCE)
+    reading.cancel()
+    assert kept

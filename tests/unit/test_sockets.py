@@ -13,8 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from conformance import Bench, FarSocket, bench, join, tcp_pair, turns, unix_pair
-from doubles import play
+from conformance import Bench, FarSocket, join, tcp_pair, turns, unix_pair
 from harness import PAYLOAD
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,102 +109,83 @@ def test_appetite_comes_with_eating(asked: int, got: int, most: int) -> None:
         assert following == asked, "and one in between goes on as it did"
 
 
-def test_a_socket_is_asked_for_little_until_there_is_much() -> None:
-    async def main(loop: Bench) -> list[int]:
-        near, other = unix_pair()
-        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * CHUNK)
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * CHUNK)
-        asked: Any = Asked(near)
-        endpoint, far = StreamSocket(loop, asked, as_address("near")), FarSocket(loop, other)
-        await far.give(b"line\n")
-        assert await endpoint.read() == b"line\n"
-        await far.give(PAYLOAD(SHORT + 100))
-        assert [len(await endpoint.read() or b"") for _ in range(2)] == [SHORT, 100]
-        await far.give(b"line\n")
-        assert await endpoint.read() == b"line\n"
-        endpoint.close()
-        far.close()
-        sizes: list[int] = asked.sizes
-        return sizes
-
-    assert bench(main) == [SHORT, SHORT, CHUNK, SHORT]
+async def test_a_socket_is_asked_for_little_until_there_is_much(real_loop: Bench) -> None:
+    near, other = unix_pair()
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * CHUNK)
+    other.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * CHUNK)
+    asked: Any = Asked(near)
+    endpoint, far = StreamSocket(real_loop, asked, as_address("near")), FarSocket(real_loop, other)
+    await far.give(b"line\n")
+    assert await endpoint.read() == b"line\n"
+    await far.give(PAYLOAD(SHORT + 100))
+    assert [len(await endpoint.read() or b"") for _ in range(2)] == [SHORT, 100]
+    await far.give(b"line\n")
+    assert await endpoint.read() == b"line\n"
+    endpoint.close()
+    far.close()
+    sizes: list[int] = asked.sizes
+    assert sizes == [SHORT, SHORT, CHUNK, SHORT]
 
 
 # -- Lost --------------------------------------------------------------------------------------------------------
 
 
-def test_a_reset_tells_how_many_bytes_did_not_arrive() -> None:
-    async def main(loop: Bench) -> None:
-        with connected(loop) as (endpoint, far):
-            missing = await settled(endpoint, far, await fill(endpoint))
-            assert missing > 0
-            far.leave()
-            with pytest.raises(PeerLost) as raised:
-                await endpoint.read()
-            assert raised.value.unsent == missing
-            name = f"connection to {endpoint.address}"
-            assert str(raised.value) == f"{name}: Connection reset by peer, {missing} bytes were not sent"
-
-    bench(main)
+async def test_a_reset_tells_how_many_bytes_did_not_arrive(real_loop: Bench) -> None:
+    with connected(real_loop) as (endpoint, far):
+        missing = await settled(endpoint, far, await fill(endpoint))
+        assert missing > 0
+        far.leave()
+        with pytest.raises(PeerLost) as raised:
+            await endpoint.read()
+        assert raised.value.unsent == missing
+        name = f"connection to {endpoint.address}"
+        assert str(raised.value) == f"{name}: Connection reset by peer, {missing} bytes were not sent"
 
 
-def test_a_reset_after_everything_has_arrived_tells_of_no_bytes() -> None:
-    async def main(loop: Bench) -> None:
-        with connected(loop) as (endpoint, far):
-            assert await settled(endpoint, far, await endpoint.write(b"all of it")) == 0
-            far.leave()
-            with pytest.raises(PeerLost, match=r"^connection to [0-9.:]+: Connection reset by peer$"):
-                await endpoint.read()
-
-    bench(main)
+async def test_a_reset_after_everything_has_arrived_tells_of_no_bytes(real_loop: Bench) -> None:
+    with connected(real_loop) as (endpoint, far):
+        assert await settled(endpoint, far, await endpoint.write(b"all of it")) == 0
+        far.leave()
+        with pytest.raises(PeerLost, match=r"^connection to [0-9.:]+: Connection reset by peer$"):
+            await endpoint.read()
 
 
-def test_our_end_of_file_counts_for_no_byte() -> None:
-    async def main(loop: Bench) -> None:
-        with connected(loop) as (endpoint, far):
-            missing = await settled(endpoint, far, await fill(endpoint))
-            await endpoint.send_eof()
-            assert endpoint.unacknowledged() == missing
-            while await far.take() is not None:
-                pass
-            while endpoint.unacknowledged():
-                await loop.sleep(0.001)
-
-    bench(main)
+async def test_our_end_of_file_counts_for_no_byte(real_loop: Bench) -> None:
+    with connected(real_loop) as (endpoint, far):
+        missing = await settled(endpoint, far, await fill(endpoint))
+        await endpoint.send_eof()
+        assert endpoint.unacknowledged() == missing
+        while await far.take() is not None:
+            pass
+        while endpoint.unacknowledged():
+            await real_loop.sleep(0.001)
 
 
-def test_a_unix_socket_tells_of_no_unacknowledged_bytes() -> None:
-    async def main(loop: Bench) -> None:
-        with connected(loop, unix_pair) as (endpoint, _):
-            await fill(endpoint)
-            assert endpoint.unacknowledged() == 0
-
-    bench(main)
+async def test_a_unix_socket_tells_of_no_unacknowledged_bytes(real_loop: Bench) -> None:
+    with connected(real_loop, unix_pair) as (endpoint, _):
+        await fill(endpoint)
+        assert endpoint.unacknowledged() == 0
 
 
-def test_where_the_system_does_not_tell_no_byte_is_unacknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_where_the_system_does_not_tell_no_byte_is_unacknowledged(
+    real_loop: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
         raise OSError
 
-    async def main(loop: Bench) -> None:
-        with connected(loop) as (endpoint, _):
-            await fill(endpoint)
-            monkeypatch.setattr(fcntl, "ioctl", refuse)
-            assert endpoint.unacknowledged() == 0
-
-    bench(main)
+    with connected(real_loop) as (endpoint, _):
+        await fill(endpoint)
+        monkeypatch.setattr(fcntl, "ioctl", refuse)
+        assert endpoint.unacknowledged() == 0
 
 
-def test_a_half_close_of_a_lost_connection_leaves_the_error_to_who_reads() -> None:
-    async def main(loop: Bench) -> None:
-        with connected(loop) as (endpoint, far):
-            far.leave()
-            await loop.readable(endpoint.sock.fileno())
-            await endpoint.send_eof()
-            with pytest.raises(PeerLost, match="Connection reset by peer"):
-                await endpoint.read()
-
-    bench(main)
+async def test_a_half_close_of_a_lost_connection_leaves_the_error_to_who_reads(real_loop: Bench) -> None:
+    with connected(real_loop) as (endpoint, far):
+        far.leave()
+        await real_loop.readable(endpoint.sock.fileno())
+        await endpoint.send_eof()
+        with pytest.raises(PeerLost, match="Connection reset by peer"):
+            await endpoint.read()
 
 
 @pytest.mark.parametrize(
@@ -216,178 +196,143 @@ def test_a_half_close_of_a_lost_connection_leaves_the_error_to_who_reads() -> No
         (unix_pair, False, "Broken pipe"),
     ],
 )
-def test_a_broken_pipe_is_named_after_what_broke_it(pair: Pair, half_closed: bool, why: str) -> None:
-    async def main(loop: Bench) -> None:
-        with connected(loop, pair) as (endpoint, _):
-            if half_closed:
-                await endpoint.send_eof()
-            lost = endpoint.failed(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
-            assert str(lost) == f"connection to {endpoint.address}: {why}"
+async def test_a_broken_pipe_is_named_after_what_broke_it(
+    real_loop: Bench, pair: Pair, half_closed: bool, why: str
+) -> None:
+    with connected(real_loop, pair) as (endpoint, _):
+        if half_closed:
+            await endpoint.send_eof()
+        lost = endpoint.failed(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
+        assert str(lost) == f"connection to {endpoint.address}: {why}"
 
-    bench(main)
 
-
-def test_a_reset_that_was_told_already_is_still_called_one() -> None:
-    async def main(loop: Bench) -> None:
-        with connected(loop) as (endpoint, far):
-            far.leave()
-            await loop.readable(endpoint.sock.fileno())
-            assert endpoint.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET  # and forgets it
-            with pytest.raises(PeerLost, match="Connection reset by peer$"):
-                await endpoint.write(b"data")
-
-    bench(main)
+async def test_a_reset_that_was_told_already_is_still_called_one(real_loop: Bench) -> None:
+    with connected(real_loop) as (endpoint, far):
+        far.leave()
+        await real_loop.readable(endpoint.sock.fileno())
+        assert endpoint.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET  # and forgets it
+        with pytest.raises(PeerLost, match="Connection reset by peer$"):
+            await endpoint.write(b"data")
 
 
 # -- Gone --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pair", [tcp_pair, unix_pair])
-def test_a_connection_is_gone_once_both_sides_have_ended(pair: Pair) -> None:
-    async def main(loop: Bench) -> None:
-        with connected(loop, pair) as (endpoint, far):
-            gone = await goes_on(loop, endpoint.wait_closed())
-            await endpoint.send_eof()
-            await turns(loop, 50)
-            assert not gone.done
-            far.hang_up()
-            await join(loop, gone)
-            await endpoint.wait_closed()  # and stays so
-
-    bench(main)
+async def test_a_connection_is_gone_once_both_sides_have_ended(real_loop: Bench, pair: Pair) -> None:
+    with connected(real_loop, pair) as (endpoint, far):
+        gone = await goes_on(real_loop, endpoint.wait_closed())
+        await endpoint.send_eof()
+        await turns(real_loop, 50)
+        assert not gone.done
+        far.hang_up()
+        await join(real_loop, gone)
+        await endpoint.wait_closed()  # and stays so
 
 
-def test_a_peer_that_only_half_closes_is_not_gone() -> None:
-    async def main(loop: Bench) -> None:
-        with connected(loop) as (endpoint, far):
-            far.hang_up()
-            assert await endpoint.read() is None
-            await loop.cancel_and_wait(await goes_on(loop, endpoint.wait_closed()))
-
-    bench(main)
+async def test_a_peer_that_only_half_closes_is_not_gone(real_loop: Bench) -> None:
+    with connected(real_loop) as (endpoint, far):
+        far.hang_up()
+        assert await endpoint.read() is None
+        await real_loop.cancel_and_wait(await goes_on(real_loop, endpoint.wait_closed()))
 
 
-def test_gone_by_a_reset_is_an_error() -> None:
-    async def main(loop: Bench) -> None:
-        with connected(loop) as (endpoint, far):
-            gone = await goes_on(loop, endpoint.wait_closed())
-            far.leave()
-            with pytest.raises(PeerLost, match="Connection reset by peer"):
-                await join(loop, gone)
-
-    bench(main)
+async def test_gone_by_a_reset_is_an_error(real_loop: Bench) -> None:
+    with connected(real_loop) as (endpoint, far):
+        gone = await goes_on(real_loop, endpoint.wait_closed())
+        far.leave()
+        with pytest.raises(PeerLost, match="Connection reset by peer"):
+            await join(real_loop, gone)
 
 
-def test_gone_while_bytes_were_on_their_way_is_an_error_that_counts_them() -> None:
-    async def main(loop: Bench) -> None:
-        with connected(loop) as (endpoint, far):
-            missing = await settled(endpoint, far, await fill(endpoint))
-            gone = await goes_on(loop, endpoint.wait_closed())
-            far.close()  # with unread input: a reset
-            with pytest.raises(PeerLost) as raised:
-                await join(loop, gone)
-            assert raised.value.unsent == missing
-
-    bench(main)
+async def test_gone_while_bytes_were_on_their_way_is_an_error_that_counts_them(real_loop: Bench) -> None:
+    with connected(real_loop) as (endpoint, far):
+        missing = await settled(endpoint, far, await fill(endpoint))
+        gone = await goes_on(real_loop, endpoint.wait_closed())
+        far.close()  # with unread input: a reset
+        with pytest.raises(PeerLost) as raised:
+            await join(real_loop, gone)
+        assert raised.value.unsent == missing
 
 
-def test_waiting_for_the_end_can_be_cancelled_and_leaves_the_connection_usable() -> None:
-    async def main(loop: Bench) -> None:
-        with connected(loop) as (endpoint, far):
-            for word in (b"one", b"two"):
-                await loop.cancel_and_wait(await goes_on(loop, endpoint.wait_closed()))
-                await far.give(word)
-                assert await endpoint.read() == word
-                await endpoint.write(word)
-                assert await far.take() == word
-
-    bench(main)
+async def test_waiting_for_the_end_can_be_cancelled_and_leaves_the_connection_usable(real_loop: Bench) -> None:
+    with connected(real_loop) as (endpoint, far):
+        for word in (b"one", b"two"):
+            await real_loop.cancel_and_wait(await goes_on(real_loop, endpoint.wait_closed()))
+            await far.give(word)
+            assert await endpoint.read() == word
+            await endpoint.write(word)
+            assert await far.take() == word
 
 
-def test_without_epoll_a_connection_is_never_seen_to_be_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_epoll_a_connection_is_never_seen_to_be_gone(
+    real_loop: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
         raise OSError
 
-    async def main(loop: Bench) -> None:
-        with connected(loop) as (endpoint, far):
-            monkeypatch.setattr(select, "epoll", refuse)
-            gone = await goes_on(loop, endpoint.wait_closed())
-            far.leave()
-            await turns(loop, 50)
-            assert not gone.done
-            await loop.cancel_and_wait(gone)
-
-    bench(main)
+    with connected(real_loop) as (endpoint, far):
+        monkeypatch.setattr(select, "epoll", refuse)
+        gone = await goes_on(real_loop, endpoint.wait_closed())
+        far.leave()
+        await turns(real_loop, 50)
+        assert not gone.done
+        await real_loop.cancel_and_wait(gone)
 
 
 # -- Lingering ---------------------------------------------------------------------------------------------------
 
 
-def test_lingering_half_closes_and_ends_with_the_peer_whose_words_are_dropped() -> None:
-    async def main(loop: Bench) -> None:
-        with connected(loop) as (endpoint, far):
-            await fill(endpoint)
-            lingering = await goes_on(loop, endpoint.linger(None))
-            await far.give(PAYLOAD(200_000))
-            await turns(loop, 10)
-            assert not lingering.done
-            far.hang_up()
-            assert await join(loop, lingering) is True
-            assert endpoint.unacknowledged()
-            while await far.take() is not None:  # all we sent, and an end
+async def test_lingering_half_closes_and_ends_with_the_peer_whose_words_are_dropped(real_loop: Bench) -> None:
+    with connected(real_loop) as (endpoint, far):
+        await fill(endpoint)
+        lingering = await goes_on(real_loop, endpoint.linger(None))
+        await far.give(PAYLOAD(200_000))
+        await turns(real_loop, 10)
+        assert not lingering.done
+        far.hang_up()
+        assert await join(real_loop, lingering) is True
+        assert endpoint.unacknowledged()
+        while await far.take() is not None:  # all we sent, and an end
+            pass
+
+
+async def test_lingering_ends_once_the_peer_has_taken_everything(real_loop: Bench) -> None:
+    with connected(real_loop) as (endpoint, far):
+        written = await fill(endpoint)
+        lingering = await goes_on(real_loop, endpoint.linger(None))
+        taken = 0
+        while data := await far.take():
+            taken += len(data)
+        assert taken == written
+        assert await join(real_loop, lingering) is True
+
+
+async def test_lingering_has_a_limit(loop: Loop) -> None:
+    with connected(loop) as (endpoint, _):
+        with suppress(BlockingIOError):
+            while endpoint.sock.send(PAYLOAD(1 << 14)):
                 pass
-
-    bench(main)
-
-
-def test_lingering_ends_once_the_peer_has_taken_everything() -> None:
-    async def main(loop: Bench) -> None:
-        with connected(loop) as (endpoint, far):
-            written = await fill(endpoint)
-            lingering = await goes_on(loop, endpoint.linger(None))
-            taken = 0
-            while data := await far.take():
-                taken += len(data)
-            assert taken == written
-            assert await join(loop, lingering) is True
-
-    bench(main)
-
-
-def test_lingering_has_a_limit() -> None:
-    async def main(loop: Loop) -> tuple[float, int]:
-        with connected(loop) as (endpoint, _):
-            with suppress(BlockingIOError):
-                while endpoint.sock.send(PAYLOAD(1 << 14)):
-                    pass
-            start = loop.clock()
-            assert await endpoint.linger(2.0) is False
-            return loop.clock() - start, endpoint.unacknowledged()
-
-    seconds, left = play(main)
+        start = loop.clock()
+        assert await endpoint.linger(2.0) is False
+        seconds, left = (loop.clock() - start, endpoint.unacknowledged())
     assert seconds == pytest.approx(2.0) and left > 0
 
 
-def test_a_reset_while_lingering_is_an_error() -> None:
-    async def main(loop: Bench) -> None:
-        with connected(loop) as (endpoint, far):
-            await fill(endpoint)
-            lingering = await goes_on(loop, endpoint.linger(None))
-            far.leave()
-            with pytest.raises(PeerLost):
-                await join(loop, lingering)
-
-    bench(main)
+async def test_a_reset_while_lingering_is_an_error(real_loop: Bench) -> None:
+    with connected(real_loop) as (endpoint, far):
+        await fill(endpoint)
+        lingering = await goes_on(real_loop, endpoint.linger(None))
+        far.leave()
+        with pytest.raises(PeerLost):
+            await join(real_loop, lingering)
 
 
-def test_closing_after_lingering_resets_nobody() -> None:
-    async def main(loop: Bench) -> None:
-        with connected(loop) as (endpoint, far):
-            await far.give(b"a question that nobody reads")
-            await endpoint.write(b"the answer")
-            await endpoint.linger()
-            endpoint.close()
-            assert await far.take() == b"the answer"
-            assert await far.take() is None
-
-    bench(main)
+async def test_closing_after_lingering_resets_nobody(real_loop: Bench) -> None:
+    with connected(real_loop) as (endpoint, far):
+        await far.give(b"a question that nobody reads")
+        await endpoint.write(b"the answer")
+        await endpoint.linger()
+        endpoint.close()
+        assert await far.take() == b"the answer"
+        assert await far.take() is None

@@ -9,7 +9,7 @@ import termios
 from typing import TYPE_CHECKING
 
 import pytest
-from conformance import Bench, Far, bench, gather, human, join, nothing_opens_again, same, terminal, turns, unix_pair
+from conformance import Bench, Far, gather, human, join, nothing_opens_again, same, terminal, turns, unix_pair
 from doubles import pipe
 from harness import PAYLOAD, PIPE, Running
 
@@ -129,37 +129,30 @@ def read_to_the_end(fd: int) -> bytes:
 # -- Reading -----------------------------------------------------------------------------------------------------
 
 
-def test_a_regular_file_is_read_from_where_it_stands(file: int) -> None:
-    async def main(loop: Bench) -> None:
-        stdin = Stdin(loop, file)
-        assert stdin.unread() == 600
-        same([await stdin.read() or b""], [PAYLOAD(1000)[400:]])
-        assert stdin.unread() == 0
-        assert await stdin.read() is None
-        assert os.lseek(file, 0, os.SEEK_CUR) == 1000  # and leaves the position to who has it next
-
-    bench(main)
+async def test_a_regular_file_is_read_from_where_it_stands(real_loop: Bench, file: int) -> None:
+    stdin = Stdin(real_loop, file)
+    assert stdin.unread() == 600
+    same([await stdin.read() or b""], [PAYLOAD(1000)[400:]])
+    assert stdin.unread() == 0
+    assert await stdin.read() is None
+    assert os.lseek(file, 0, os.SEEK_CUR) == 1000  # and leaves the position to who has it next
 
 
-def test_a_file_that_was_cut_short_holds_nothing_more(file: int) -> None:
-    async def main(loop: Bench) -> None:
-        os.lseek(file, 2000, os.SEEK_SET)
-        assert Stdin(loop, file).unread() == 0
-        assert FileSource(loop, file, 2000).unread() == 0
-
-    bench(main)
+async def test_a_file_that_was_cut_short_holds_nothing_more(real_loop: Bench, file: int) -> None:
+    os.lseek(file, 2000, os.SEEK_SET)
+    assert Stdin(real_loop, file).unread() == 0
+    assert FileSource(real_loop, file, 2000).unread() == 0
 
 
-def test_a_read_is_as_large_as_was_asked_for(file: int) -> None:
-    async def main(loop: Bench) -> None:
-        stdin = Stdin(loop, file, size=7)
-        same([await stdin.read() or b"", await stdin.read() or b""], [PAYLOAD(1000)[400:407], PAYLOAD(1000)[407:414]])
-        assert stdin.unread() == 586
-
-    bench(main)
+async def test_a_read_is_as_large_as_was_asked_for(real_loop: Bench, file: int) -> None:
+    stdin = Stdin(real_loop, file, size=7)
+    same([await stdin.read() or b"", await stdin.read() or b""], [PAYLOAD(1000)[400:407], PAYLOAD(1000)[407:414]])
+    assert stdin.unread() == 586
 
 
-def test_a_file_is_asked_for_little_first_and_then_for_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_is_asked_for_little_first_and_then_for_much(
+    real_loop: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[int] = []
     really = os.read
 
@@ -167,157 +160,130 @@ def test_a_file_is_asked_for_little_first_and_then_for_much(tmp_path: Path, monk
         asked.append(size)
         return really(fd, size)
 
-    async def main(loop: Bench) -> None:
-        (tmp_path / "large").write_bytes(PAYLOAD(SHORT + CHUNK + 10))
-        with (tmp_path / "large").open("rb") as large:
-            stdin = Stdin(loop, large.fileno())
-            with monkeypatch.context() as patch:
-                patch.setattr(os, "read", read)
-                same([await stdin.read() or b"" for _ in range(3)], [PAYLOAD(SHORT + CHUNK + 10)])
-                assert await stdin.read() is None
-
-    bench(main)
+    (tmp_path / "large").write_bytes(PAYLOAD(SHORT + CHUNK + 10))
+    with (tmp_path / "large").open("rb") as large:
+        stdin = Stdin(real_loop, large.fileno())
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "read", read)
+            same([await stdin.read() or b"" for _ in range(3)], [PAYLOAD(SHORT + CHUNK + 10)])
+            assert await stdin.read() is None
     assert asked == [SHORT, CHUNK, CHUNK, SHORT]
 
 
-def test_a_pipe_tells_what_it_holds_and_a_terminal_does_not() -> None:
-    async def main(loop: Bench) -> None:
-        for make, held in ((os.pipe, 9), (terminal, 0)):
-            reading, writing = make()
-            os.write(writing, b"something")
-            stdin = Stdin(loop, reading)
-            assert stdin.unread() == held
-            release(stdin)
-            os.close(reading)
-            os.close(writing)
-
-    bench(main)
-
-
-def test_dev_null_ends_at_once_and_again() -> None:
-    async def main(loop: Bench) -> None:
-        with open(os.devnull) as null:
-            stdin = Stdin(loop, null.fileno())
-            assert [await stdin.read(), await stdin.read()] == [None, None]
-
-    bench(main)
-
-
-def test_a_terminal_ends_at_each_control_d(pty: tuple[int, int]) -> None:
-    async def main(loop: Bench) -> None:
-        stdin = Stdin(loop, pty[1])
-        os.write(pty[0], b"a line\n\x04another\n")
-        assert [await stdin.read() for _ in range(3)] == [b"a line\n", None, b"another\n"]
+async def test_a_pipe_tells_what_it_holds_and_a_terminal_does_not(real_loop: Bench) -> None:
+    for make, held in ((os.pipe, 9), (terminal, 0)):
+        reading, writing = make()
+        os.write(writing, b"something")
+        stdin = Stdin(real_loop, reading)
+        assert stdin.unread() == held
         release(stdin)
+        os.close(reading)
+        os.close(writing)
 
-    bench(main)
+
+async def test_dev_null_ends_at_once_and_again(real_loop: Bench) -> None:
+    with open(os.devnull) as null:
+        stdin = Stdin(real_loop, null.fileno())
+        assert [await stdin.read(), await stdin.read()] == [None, None]
 
 
-def test_a_terminal_that_hangs_up_has_ended() -> None:
-    async def main(loop: Bench) -> None:
-        master, slave = terminal()
-        stdin = Stdin(loop, slave)
-        reading = loop.spawn(stdin.read(), Condition())
-        await turns(loop, 5)
-        os.close(master)
-        assert [await join(loop, reading), await stdin.read()] == [None, None]
-        release(stdin)
-        os.close(slave)
+async def test_a_terminal_ends_at_each_control_d(real_loop: Bench, pty: tuple[int, int]) -> None:
+    stdin = Stdin(real_loop, pty[1])
+    os.write(pty[0], b"a line\n\x04another\n")
+    assert [await stdin.read() for _ in range(3)] == [b"a line\n", None, b"another\n"]
+    release(stdin)
 
-    bench(main)
+
+async def test_a_terminal_that_hangs_up_has_ended(real_loop: Bench) -> None:
+    master, slave = terminal()
+    stdin = Stdin(real_loop, slave)
+    reading = real_loop.spawn(stdin.read(), Condition())
+    await turns(real_loop, 5)
+    os.close(master)
+    assert [await join(real_loop, reading), await stdin.read()] == [None, None]
+    release(stdin)
+    os.close(slave)
 
 
 @pytest.mark.parametrize("half", [Stdin, lambda loop, fd: FileSource(loop, fd, 0)])
-def test_a_descriptor_that_cannot_be_read_is_an_error(half: Callable[..., Stdin | FileSource], write_only: int) -> None:
-    async def main(loop: Bench) -> None:
-        with pytest.raises(InputError, match="^reading stdin: Bad file descriptor$") as raised:
-            await half(loop, write_only).read()
-        human(raised.value)
-
-    bench(main)
-
-
-def test_many_read_the_same_file_each_from_a_position_of_its_own(file: int) -> None:
-    async def main(loop: Bench) -> None:
-        first, second = FileSource(loop, file, 400), FileSource(loop, file, 990)
-        assert (first.unread(), second.unread()) == (600, 10)
-        same([await first.read() or b"", await second.read() or b""], [PAYLOAD(1000)[400:], PAYLOAD(1000)[990:]])
-        assert (first.unread(), second.unread(), first.raw()) == (0, 0, file)
-        assert os.lseek(file, 0, os.SEEK_CUR) == 400
-
-    bench(main)
+async def test_a_descriptor_that_cannot_be_read_is_an_error(
+    real_loop: Bench, half: Callable[..., Stdin | FileSource], write_only: int
+) -> None:
+    with pytest.raises(InputError, match="^reading stdin: Bad file descriptor$") as raised:
+        await half(real_loop, write_only).read()
+    human(raised.value)
 
 
-def test_a_reader_who_was_beaten_to_it_waits_on() -> None:
-    async def main(loop: Bench) -> None:
-        with pipe() as (reading, writing):
-            sources = [Stdin(loop, reading), Stdin(loop, reading)]
-            tasks = [loop.spawn(source.read(), Condition()) for source in sources]
-            got = []
-            for word in (b"one", b"two"):
-                await turns(loop, 5)
-                os.write(writing, word)
-                while not (done := [task for task in tasks if task.done]):
-                    await turns(loop, 1)
-                got += [task.result() for task in done]
-                tasks = [task for task in tasks if not task.done]
-            assert got == [b"one", b"two"]
-            for source in sources:
-                release(source)
+async def test_many_read_the_same_file_each_from_a_position_of_its_own(real_loop: Bench, file: int) -> None:
+    first, second = FileSource(real_loop, file, 400), FileSource(real_loop, file, 990)
+    assert (first.unread(), second.unread()) == (600, 10)
+    same([await first.read() or b"", await second.read() or b""], [PAYLOAD(1000)[400:], PAYLOAD(1000)[990:]])
+    assert (first.unread(), second.unread(), first.raw()) == (0, 0, file)
+    assert os.lseek(file, 0, os.SEEK_CUR) == 400
 
-    bench(main)
+
+async def test_a_reader_who_was_beaten_to_it_waits_on(real_loop: Bench) -> None:
+    with pipe() as (reading, writing):
+        sources = [Stdin(real_loop, reading), Stdin(real_loop, reading)]
+        tasks = [real_loop.spawn(source.read(), Condition()) for source in sources]
+        got = []
+        for word in (b"one", b"two"):
+            await turns(real_loop, 5)
+            os.write(writing, word)
+            while not (done := [task for task in tasks if task.done]):
+                await turns(real_loop, 1)
+            got += [task.result() for task in done]
+            tasks = [task for task in tasks if not task.done]
+        assert got == [b"one", b"two"]
+        for source in sources:
+            release(source)
 
 
 # -- Writing -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ends", [os.pipe, terminal])
-def test_what_cannot_be_opened_again_is_written_as_much_as_never_blocks(ends: Callable[[], tuple[int, int]]) -> None:
-    async def main(loop: Bench) -> None:
-        reading, writing = ends()
-        with nothing_opens_again():
-            stdout = Stdout(loop, writing)
-        assert await stdout.write(PAYLOAD(100_000)) == 4096
-        assert stdout.raw() is None
-        far = Far(loop, reading=reading)
-        same(await gather(far.take, 4096), [PAYLOAD(4096)])
-        await stdout.send_eof()
-        far.close()
-
-    bench(main)
-
-
-def test_an_appended_file_keeps_what_it_had(tmp_path: Path) -> None:
-    async def main(loop: Bench) -> None:
-        path = tmp_path / "file"
-        path.write_bytes(b"before, ")
-        stdout = Stdout(loop, os.open(path, os.O_WRONLY | os.O_APPEND))
-        await stdout.write(b"after")
-        await stdout.send_eof()
-        assert path.read_bytes() == b"before, after"
-
-    bench(main)
+async def test_what_cannot_be_opened_again_is_written_as_much_as_never_blocks(
+    real_loop: Bench, ends: Callable[[], tuple[int, int]]
+) -> None:
+    reading, writing = ends()
+    with nothing_opens_again():
+        stdout = Stdout(real_loop, writing)
+    assert await stdout.write(PAYLOAD(100_000)) == 4096
+    assert stdout.raw() is None
+    far = Far(real_loop, reading=reading)
+    same(await gather(far.take, 4096), [PAYLOAD(4096)])
+    await stdout.send_eof()
+    far.close()
 
 
-def test_full_is_an_error_and_gone_is_another() -> None:
-    async def main(loop: Bench) -> None:
-        full = Stdout(loop, os.open("/dev/full", os.O_WRONLY))
-        with pytest.raises(OutputError, match="^writing stdout: No space left on device$") as raised:
-            await full.write(b"x")
-        assert not isinstance(raised.value, OutputClosed)
-        await full.send_eof()
-
-        reading, writing = os.pipe()
-        gone = Stdout(loop, writing)
-        os.close(reading)
-        with pytest.raises(OutputClosed, match="^writing stdout: Broken pipe$"):
-            await gone.write(b"x")
-        await gone.send_eof()
-
-    bench(main)
+async def test_an_appended_file_keeps_what_it_had(real_loop: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"before, ")
+    stdout = Stdout(real_loop, os.open(path, os.O_WRONLY | os.O_APPEND))
+    await stdout.write(b"after")
+    await stdout.send_eof()
+    assert path.read_bytes() == b"before, after"
 
 
-def test_an_error_of_the_closing_is_told_and_the_slot_is_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_full_is_an_error_and_gone_is_another(real_loop: Bench) -> None:
+    full = Stdout(real_loop, os.open("/dev/full", os.O_WRONLY))
+    with pytest.raises(OutputError, match="^writing stdout: No space left on device$") as raised:
+        await full.write(b"x")
+    assert not isinstance(raised.value, OutputClosed)
+    await full.send_eof()
+
+    reading, writing = os.pipe()
+    gone = Stdout(real_loop, writing)
+    os.close(reading)
+    with pytest.raises(OutputClosed, match="^writing stdout: Broken pipe$"):
+        await gone.write(b"x")
+    await gone.send_eof()
+
+
+async def test_an_error_of_the_closing_is_told_and_the_slot_is_reserved(
+    real_loop: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reserved = []
     reading, writing = os.pipe()
     really = os.close
@@ -327,15 +293,11 @@ def test_an_error_of_the_closing_is_told_and_the_slot_is_reserved(monkeypatch: p
         if fd == writing:
             raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
 
-    async def main(loop: Bench) -> None:
-        stdout = Stdout(loop, writing)
-        monkeypatch.setattr(os, "close", close)
-        monkeypatch.setattr(stdio, "reserve", lambda: reserved.append(True))
-        with pytest.raises(OutputError, match="^writing stdout: Disk quota exceeded$"):
-            await stdout.send_eof()
+    stdout = Stdout(real_loop, writing)
+    monkeypatch.setattr(os, "close", close)
+    monkeypatch.setattr(stdio, "reserve", lambda: reserved.append(True))
+    with pytest.raises(OutputError, match="^writing stdout: Disk quota exceeded$"):
         await stdout.send_eof()
-
-    loop = Bench()
-    loop.run(main(loop))
+    await stdout.send_eof()
     os.close(reading)
     assert reserved == [True]

@@ -19,7 +19,6 @@ from conformance import (
     FarSocket,
     Kind,
     Rig,
-    bench,
     cases,
     check_endpoint,
     join,
@@ -27,7 +26,6 @@ from conformance import (
     tcp_pair,
     turns,
 )
-from doubles import play
 from harness import PAYLOAD, Running, connect, require
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -212,102 +210,97 @@ async def until_none(read: Callable[[], Awaitable[bytes | None]]) -> AsyncIterat
 
 
 @every_kind
-def test_much_goes_both_ways_at_once_through_small_buffers(layers: list[tuple[ssl.TLSVersion, bool]]) -> None:
+async def test_much_goes_both_ways_at_once_through_small_buffers(
+    real_loop: Bench, layers: list[tuple[ssl.TLSVersion, bool]]
+) -> None:
     data = PAYLOAD(1_000_000)
 
     async def say(far: FarTls) -> None:
         await far.give(data)
         far.hang_up()
 
-    async def main(loop: Bench) -> None:
-        async with connected(loop, layers, size=4096) as (stream, far):
-            taken, read, *_ = await loop.together(take_all(far), read_all(stream), send(stream, data), say(far))
-            same([taken, read], [data, data])
-
-    bench(main)
+    async with connected(real_loop, layers, size=4096) as (stream, far):
+        taken, read, *_ = await real_loop.together(take_all(far), read_all(stream), send(stream, data), say(far))
+        same([taken, read], [data, data])
 
 
 @every_kind
-def test_a_reader_does_not_wait_for_a_peer_that_does_not_read(layers: list[tuple[ssl.TLSVersion, bool]]) -> None:
-    async def main(loop: Bench) -> None:
-        async with connected(loop, layers) as (stream, far):
-            writing = loop.spawn(send(stream, PAYLOAD(1 << 21)), Condition())
-            await turns(loop, 50)
-            assert not writing.done
-            for _ in range(3):
-                await far.give(TAIL)
-                assert await stream.read() == TAIL
-            await loop.cancel_and_wait(writing)
-
-    bench(main)
+async def test_a_reader_does_not_wait_for_a_peer_that_does_not_read(
+    real_loop: Bench, layers: list[tuple[ssl.TLSVersion, bool]]
+) -> None:
+    async with connected(real_loop, layers) as (stream, far):
+        writing = real_loop.spawn(send(stream, PAYLOAD(1 << 21)), Condition())
+        await turns(real_loop, 50)
+        assert not writing.done
+        for _ in range(3):
+            await far.give(TAIL)
+            assert await stream.read() == TAIL
+        await real_loop.cancel_and_wait(writing)
 
 
 @every_kind
-def test_after_a_cancelled_write_the_stream_is_whole(layers: list[tuple[ssl.TLSVersion, bool]]) -> None:
+async def test_after_a_cancelled_write_the_stream_is_whole(
+    real_loop: Bench, layers: list[tuple[ssl.TLSVersion, bool]]
+) -> None:
     data = PAYLOAD(1 << 21)
-
-    async def main(loop: Bench) -> None:
-        async with connected(loop, layers) as (stream, far):
-            writing = loop.spawn(send(stream, data), Condition())
-            await turns(loop, 50)
-            await loop.cancel_and_wait(writing)
-            taken, _ = await loop.together(take_all(far), stream.send_eof())
-            same([taken], [data[: len(taken)]])
-            assert taken and not far.truncated
-
-    bench(main)
+    async with connected(real_loop, layers) as (stream, far):
+        writing = real_loop.spawn(send(stream, data), Condition())
+        await turns(real_loop, 50)
+        await real_loop.cancel_and_wait(writing)
+        taken, _ = await real_loop.together(take_all(far), stream.send_eof())
+        same([taken], [data[: len(taken)]])
+        assert taken and not far.truncated
 
 
 # -- The end -----------------------------------------------------------------------------------------------------
 
 
 @every_kind
-def test_a_connection_that_ends_without_a_close_notify_was_cut_off(layers: list[tuple[ssl.TLSVersion, bool]]) -> None:
-    async def main(loop: Bench) -> None:
-        async with connected(loop, layers) as (stream, far):
-            await far.give(TAIL)
-            put(far.below, far.engine.outgoing.read() + b"\x17\x03\x03")  # and the beginning of a record
-            far.below.hang_up()
-            assert [await stream.read(), await stream.read(), await stream.peek()] == [TAIL, None, None]
-            await stream.send_eof()
-            with pytest.raises(PeerLost) as raised:
-                stream.check_clean_end()
-            words = f"connection to {stream.address}: truncated: it ended without a TLS close_notify"
-            assert str(raised.value) == words
-
-    bench(main)
-
-
-@every_kind
-def test_what_follows_a_close_notify_is_nobodys_business(layers: list[tuple[ssl.TLSVersion, bool]]) -> None:
-    async def main(loop: Bench) -> None:
-        async with connected(loop, layers) as (stream, far):
-            await far.give(TAIL)
-            far.hang_up()
-            put(far.below, b"not TLS at all")
-            assert [await stream.read(), await stream.read(), await stream.read()] == [TAIL, None, None]
+async def test_a_connection_that_ends_without_a_close_notify_was_cut_off(
+    real_loop: Bench, layers: list[tuple[ssl.TLSVersion, bool]]
+) -> None:
+    async with connected(real_loop, layers) as (stream, far):
+        await far.give(TAIL)
+        put(far.below, far.engine.outgoing.read() + b"\x17\x03\x03")  # and the beginning of a record
+        far.below.hang_up()
+        assert [await stream.read(), await stream.read(), await stream.peek()] == [TAIL, None, None]
+        await stream.send_eof()
+        with pytest.raises(PeerLost) as raised:
             stream.check_clean_end()
-            await send(stream, PAYLOAD(100_000))
-            assert await take_all(far) == PAYLOAD(100_000)
-
-    bench(main)
+        words = f"connection to {stream.address}: truncated: it ended without a TLS close_notify"
+        assert str(raised.value) == words
 
 
 @every_kind
-def test_closing_without_a_half_close_looks_cut_off(layers: list[tuple[ssl.TLSVersion, bool]]) -> None:
-    async def main(loop: Bench) -> None:
-        async with connected(loop, layers) as (stream, far):
-            stream.close()
-            assert await far.take() is None
-            assert far.truncated
-
-    bench(main)
+async def test_what_follows_a_close_notify_is_nobodys_business(
+    real_loop: Bench, layers: list[tuple[ssl.TLSVersion, bool]]
+) -> None:
+    async with connected(real_loop, layers) as (stream, far):
+        await far.give(TAIL)
+        far.hang_up()
+        put(far.below, b"not TLS at all")
+        assert [await stream.read(), await stream.read(), await stream.read()] == [TAIL, None, None]
+        stream.check_clean_end()
+        await send(stream, PAYLOAD(100_000))
+        assert await take_all(far) == PAYLOAD(100_000)
 
 
 @every_kind
-def test_parting_says_goodbye_and_tells_whether_the_peer_has(layers: list[tuple[ssl.TLSVersion, bool]]) -> None:
-    async def main(loop: Bench, *, polite: bool) -> None:
-        async with connected(loop, layers) as (stream, far):
+async def test_closing_without_a_half_close_looks_cut_off(
+    real_loop: Bench, layers: list[tuple[ssl.TLSVersion, bool]]
+) -> None:
+    async with connected(real_loop, layers) as (stream, far):
+        stream.close()
+        assert await far.take() is None
+        assert far.truncated
+
+
+@every_kind
+async def test_parting_says_goodbye_and_tells_whether_the_peer_has(
+    real_loop: Bench, layers: list[tuple[ssl.TLSVersion, bool]]
+) -> None:
+    for polite in (True, False):
+        async with connected(real_loop, layers) as (stream, far):
             if polite:
                 far.hang_up()
             else:
@@ -321,20 +314,14 @@ def test_parting_says_goodbye_and_tells_whether_the_peer_has(layers: list[tuple[
             stream.close()
             assert await far.take() is None and not far.truncated
 
-    bench(partial(main, polite=True))
-    bench(partial(main, polite=False))
 
-
-def test_parting_does_not_wait_for_a_peer_that_takes_nothing() -> None:
-    async def main(loop: Loop) -> float:
-        async with connected(loop, LAYERS["TLS 1.3, client"]) as (stream, _):
-            await fill(stream)
-            assert stream.unacknowledged() == stream.below.unacknowledged() > 0
-            start = loop.clock()
-            await stream.shutdown()
-            return loop.clock() - start
-
-    assert play(main) == pytest.approx(LINGER)
+async def test_parting_does_not_wait_for_a_peer_that_takes_nothing(loop: Loop) -> None:
+    async with connected(loop, LAYERS["TLS 1.3, client"]) as (stream, _):
+        await fill(stream)
+        assert stream.unacknowledged() == stream.below.unacknowledged() > 0
+        start = loop.clock()
+        await stream.shutdown()
+        assert loop.clock() - start == pytest.approx(LINGER)
 
 
 async def fill(stream: TlsStream) -> None:
@@ -344,58 +331,49 @@ async def fill(stream: TlsStream) -> None:
 
 
 @every_kind
-def test_lingering_half_closes_both_streams_and_waits_for_the_peer(layers: list[tuple[ssl.TLSVersion, bool]]) -> None:
-    async def main(loop: Bench) -> None:
-        async with connected(loop, layers) as (stream, far):
-            await stream.write(TAIL)
-            lingering = loop.spawn(stream.linger(None), Condition())
-            await far.give(PAYLOAD(100_000))  # that nobody reads
-            assert await far.take() == TAIL
-            assert await far.take() is None and not far.truncated
-            assert await join(loop, lingering) is True
-
-    bench(main)
-
-
-def test_lingering_has_a_limit_even_while_our_own_words_are_not_taken() -> None:
-    async def main(loop: Loop) -> float:
-        async with connected(loop, LAYERS["TLS 1.3, client"]) as (stream, _):
-            await fill(stream)
-            start = loop.clock()
-            assert await stream.linger(1.5) is False
-            return loop.clock() - start
-
-    assert play(main) == pytest.approx(1.5)
+async def test_lingering_half_closes_both_streams_and_waits_for_the_peer(
+    real_loop: Bench, layers: list[tuple[ssl.TLSVersion, bool]]
+) -> None:
+    async with connected(real_loop, layers) as (stream, far):
+        await stream.write(TAIL)
+        lingering = real_loop.spawn(stream.linger(None), Condition())
+        await far.give(PAYLOAD(100_000))  # that nobody reads
+        assert await far.take() == TAIL
+        assert await far.take() is None and not far.truncated
+        assert await join(real_loop, lingering) is True
 
 
-def test_an_aborted_connection_is_reset() -> None:
-    async def main(loop: Bench) -> None:
-        async with connected(loop, LAYERS["TLS 1.3, client"]) as (stream, far):
-            assert stream.raw() is None and stream.unread() == 0 and stream.send_nowait(TAIL) == 0
-            gone = loop.spawn(stream.wait_closed(), Condition())
-            await turns(loop, 10)
-            await loop.cancel_and_wait(gone)
-            stream.abort()
-            with pytest.raises(ConnectionResetError):
-                await far.take()
+async def test_lingering_has_a_limit_even_while_our_own_words_are_not_taken(loop: Loop) -> None:
+    async with connected(loop, LAYERS["TLS 1.3, client"]) as (stream, _):
+        await fill(stream)
+        start = loop.clock()
+        assert await stream.linger(1.5) is False
+        assert loop.clock() - start == pytest.approx(1.5)
 
-    bench(main)
+
+async def test_an_aborted_connection_is_reset(real_loop: Bench) -> None:
+    async with connected(real_loop, LAYERS["TLS 1.3, client"]) as (stream, far):
+        assert stream.raw() is None and stream.unread() == 0 and stream.send_nowait(TAIL) == 0
+        gone = real_loop.spawn(stream.wait_closed(), Condition())
+        await turns(real_loop, 10)
+        await real_loop.cancel_and_wait(gone)
+        stream.abort()
+        with pytest.raises(ConnectionResetError):
+            await far.take()
 
 
 @every_kind
-def test_a_half_close_of_a_lost_connection_leaves_the_error_to_who_reads(
+async def test_a_half_close_of_a_lost_connection_leaves_the_error_to_who_reads(
+    real_loop: Bench,
     layers: list[tuple[ssl.TLSVersion, bool]],
 ) -> None:
-    async def main(loop: Bench) -> None:
-        async with connected(loop, layers) as (stream, far):
-            far.leave()
-            await loop.readable(stream.sock.fileno())
-            await stream.send_eof()
-            with pytest.raises(PeerLost, match="Connection reset by peer"):
-                await stream.read()
-            await stream.send_eof()
-
-    bench(main)
+    async with connected(real_loop, layers) as (stream, far):
+        far.leave()
+        await real_loop.readable(stream.sock.fileno())
+        await stream.send_eof()
+        with pytest.raises(PeerLost, match="Connection reset by peer"):
+            await stream.read()
+        await stream.send_eof()
 
 
 # -- What breaks a record ----------------------------------------------------------------------------------------
@@ -470,9 +448,9 @@ async def client_of(loop: Loop, port: int) -> AsyncIterator[TlsStream]:
         yield stream
 
 
-def test_keys_are_changed_while_data_goes_both_ways(authority: Authority) -> None:
-    async def main(loop: Bench, server: Running) -> None:
-        async with client_of(loop, server.port) as stream:
+async def test_keys_are_changed_while_data_goes_both_ways(real_loop: Bench, authority: Authority) -> None:
+    with s_server(authority.server, "-tls1_3") as server:
+        async with client_of(real_loop, server.port) as stream:
             for turn in range(3):
                 server.send(b"K\n")  # change yours, too
                 server.read_until(b">>> TLS 1.3, Handshake [length 0005], KeyUpdate")
@@ -482,22 +460,16 @@ def test_keys_are_changed_while_data_goes_both_ways(authority: Authority) -> Non
                 log = server.read_until(b"written %d\n" % turn)
                 assert b"<<< TLS 1.3, Handshake [length 0005], KeyUpdate" in log
 
-    with s_server(authority.server, "-tls1_3") as server:
-        bench(partial(main, server=server))
 
-
-def test_a_renegotiation_is_refused(authority: Authority) -> None:
-    async def main(loop: Bench, server: Running) -> None:
-        async with client_of(loop, server.port) as stream:
-            server.send(b"r\n")
-            await loop.readable(stream.sock.fileno())
-            reading = loop.spawn(stream.read(), Condition())
-            await turns(loop, 10)
-            server.read_until(b"<<< TLS 1.2, Alert [length 0002], warning no_renegotiation")
-            await loop.cancel_and_wait(reading)
-
+async def test_a_renegotiation_is_refused(real_loop: Bench, authority: Authority) -> None:
     with s_server(authority.server, "-tls1_2") as server:
-        bench(partial(main, server=server))
+        async with client_of(real_loop, server.port) as stream:
+            server.send(b"r\n")
+            await real_loop.readable(stream.sock.fileno())
+            reading = real_loop.spawn(stream.read(), Condition())
+            await turns(real_loop, 10)
+            server.read_until(b"<<< TLS 1.2, Alert [length 0002], warning no_renegotiation")
+            await real_loop.cancel_and_wait(reading)
 
 
 def test_a_peer_that_asks_and_asks_and_takes_no_answer_is_left(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conformance import Bench, FarSocket, bench, tcp_pair
+from conformance import Bench, FarSocket, tcp_pair
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -266,28 +266,27 @@ def test_a_silent_peer_has_a_deadline(server: bool) -> None:
     assert str(error) == "TLS handshake with 127.0.0.1:1: no answer for 3 s"
 
 
-def test_a_peer_that_goes_away_during_the_handshake_is_lost() -> None:
-    async def main(loop: Bench) -> None:
-        near, other = tcp_pair()
-        far = FarSocket(loop, other)
-        below = StreamSocket(loop, near, as_address(("127.0.0.1", 1)))
-        work = secure(
-            below, client_context(NOBODY), server_side=False, server_name=None, pin=None, limit=9, report=lambda _: None
-        )
+async def test_a_peer_that_goes_away_during_the_handshake_is_lost(real_loop: Bench) -> None:
+    near, other = tcp_pair()
+    far = FarSocket(real_loop, other)
+    below = StreamSocket(real_loop, near, as_address(("127.0.0.1", 1)))
+    work = secure(
+        below, client_context(NOBODY), server_side=False, server_name=None, pin=None, limit=9, report=lambda _: None
+    )
 
-        async def leave() -> None:
-            await far.take()
-            far.leave()
+    async def leave() -> None:
+        await far.take()
+        far.leave()
 
-        with pytest.raises(PeerLost, match="Connection reset by peer"):
-            await loop.together(work, leave())
-        assert near.fileno() < 0
-
-    bench(main)
+    with pytest.raises(PeerLost, match="Connection reset by peer"):
+        await real_loop.together(work, leave())
+    assert near.fileno() < 0
 
 
 @pytest.mark.parametrize("answer", [PeerLost("connection", "Broken pipe"), 60.0])
-def test_why_a_handshake_failed_is_said_even_if_the_peer_does_not_take_our_alert(answer: PeerLost | float) -> None:
+async def test_why_a_handshake_failed_is_said_even_if_the_peer_does_not_take_our_alert(
+    loop: Loop, answer: PeerLost | float
+) -> None:
     class Deaf(StreamSocket):
         heard = 0
 
@@ -299,18 +298,15 @@ def test_why_a_handshake_failed_is_said_even_if_the_peer_does_not_take_our_alert
                 await self.loop.sleep(answer)  # type: ignore[arg-type]
             return await super().write(data)
 
-    async def main(loop: Loop) -> None:
-        near, other = tcp_pair()
-        far, below = FarSocket(loop, other), Deaf(loop, near, as_address(("127.0.0.1", 1)))
-        await far.give(b"\x17\x03\x03\0\1x")  # data before there are keys
-        with pytest.raises(TlsError, match="unexpected message"):
-            await secure(
-                below, client_context(NOBODY), server_side=False, server_name=None, pin=None, limit=9, report=print
-            )
-        assert below.heard == 2
-        far.close()
-
-    play(main)
+    near, other = tcp_pair()
+    far, below = FarSocket(loop, other), Deaf(loop, near, as_address(("127.0.0.1", 1)))
+    await far.give(b"\x17\x03\x03\0\1x")  # data before there are keys
+    with pytest.raises(TlsError, match="unexpected message"):
+        await secure(
+            below, client_context(NOBODY), server_side=False, server_name=None, pin=None, limit=9, report=print
+        )
+    assert below.heard == 2
+    far.close()
 
 
 # -- Words -------------------------------------------------------------------------------------------------------

@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from pairs import Pair
 
     from pync.loop.kernel import Loop
-    from pync.loop.tasks import Work
     from pync.relay.zerocopy import Mover
 
     Role = Callable[..., AbstractContextManager[Pair]]
@@ -464,46 +463,35 @@ STDOUT_MOVERS = {
 
 @over_both
 @pytest.mark.parametrize("kind", STDINS)
-def test_what_stdin_is_decides_how_it_is_moved(kind: str, over: str) -> None:
-    async def main(loop: Bench) -> None:
-        with stdin_of(loop, kind, b"data") as (stdin, _), peer_of(loop, over) as (endpoint, _):
-            assert kind_of(between(loop, stdin, endpoint)) is STDIN_MOVERS[kind]
-
-    bench(main)
+async def test_what_stdin_is_decides_how_it_is_moved(real_loop: Bench, kind: str, over: str) -> None:
+    with stdin_of(real_loop, kind, b"data") as (stdin, _), peer_of(real_loop, over) as (endpoint, _):
+        assert kind_of(between(real_loop, stdin, endpoint)) is STDIN_MOVERS[kind]
 
 
 @over_both
 @pytest.mark.parametrize("kind", STDOUTS)
-def test_what_stdout_is_decides_how_it_is_moved(kind: str, over: str) -> None:
-    async def main(loop: Bench) -> None:
-        with stdout_of(loop, kind) as (stdout, _, _), peer_of(loop, over) as (endpoint, _):
-            assert kind_of(between(loop, endpoint, stdout)) is STDOUT_MOVERS[kind]
-            await stdout.send_eof()
-
-    bench(main)
+async def test_what_stdout_is_decides_how_it_is_moved(real_loop: Bench, kind: str, over: str) -> None:
+    with stdout_of(real_loop, kind) as (stdout, _, _), peer_of(real_loop, over) as (endpoint, _):
+        assert kind_of(between(real_loop, endpoint, stdout)) is STDOUT_MOVERS[kind]
+        await stdout.send_eof()
 
 
-def test_datagrams_are_not_moved_by_the_kernel() -> None:
-    async def main(loop: Bench) -> None:
-        near, other = unix_pair(socket.SOCK_DGRAM)
-        with other, stdin_of(loop, "pipe", b"") as (stdin, _), stdout_of(loop, "pipe") as (stdout, _, _):
-            endpoint = DatagramSocket(loop, near, "peer")
-            assert between(loop, stdin, endpoint) is None
-            assert between(loop, endpoint, stdout) is None
-            endpoint.close()
-            await stdout.send_eof()
-
-    bench(main)
+async def test_datagrams_are_not_moved_by_the_kernel(real_loop: Bench) -> None:
+    near, other = unix_pair(socket.SOCK_DGRAM)
+    with other, stdin_of(real_loop, "pipe", b"") as (stdin, _), stdout_of(real_loop, "pipe") as (stdout, _, _):
+        endpoint = DatagramSocket(real_loop, near, "peer")
+        assert between(real_loop, stdin, endpoint) is None
+        assert between(real_loop, endpoint, stdout) is None
+        endpoint.close()
+        await stdout.send_eof()
 
 
-def test_where_python_has_no_splice_everything_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_where_python_has_no_splice_everything_is_copied(
+    real_loop: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delattr(os, "splice")
-
-    async def main(loop: Bench) -> None:
-        with stdin_of(loop, "file", b"data") as (stdin, _), peer_of(loop) as (endpoint, _):
-            assert between(loop, stdin, endpoint) is None
-
-    bench(main)
+    with stdin_of(real_loop, "file", b"data") as (stdin, _), peer_of(real_loop) as (endpoint, _):
+        assert between(real_loop, stdin, endpoint) is None
 
 
 @pytest.mark.parametrize(
@@ -519,8 +507,8 @@ def test_where_python_has_no_splice_everything_is_copied(monkeypatch: pytest.Mon
     ],
     ids=["nothing", "crlf", "pace", "receive limit", "telnet", "logs", "delay"],
 )
-def test_what_has_to_be_seen_is_copied(
-    config: dict[str, Any], moved: list[type[Mover]], monkeypatch: pytest.MonkeyPatch
+async def test_what_has_to_be_seen_is_copied(
+    real_loop: Bench, config: dict[str, Any], moved: list[type[Mover]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given_movers: list[Mover | None] = []
 
@@ -529,24 +517,20 @@ def test_what_has_to_be_seen_is_copied(
         return given_movers[-1]
 
     monkeypatch.setattr(flow_module, "between", give)
-
-    async def main(loop: Bench) -> tuple[bytes, bytes]:
-        with (
-            stdin_of(loop, "file", b"question") as (stdin, _),
-            stdout_of(loop, "file") as (stdout, _, file),
-            peer_of(loop) as (endpoint, far),
-        ):
-            logs = SimpleNamespace(copy=lambda _: [Crlf()]) if "logs" in config else None
-            run: Any = SimpleNamespace(config=Config(mode="connect", **config), loop=loop, logs=logs)
-            sending, receiving, _ = conversation.flows(run, stdin, endpoint, stdout)
-            await sending.run()
-            await far.give(b"answer")
-            far.hang_up()
-            await receiving.run()
-            assert file
-            return await everything(far), file.read()
-
-    assert bench(main) == (b"question", b"answer")
+    with (
+        stdin_of(real_loop, "file", b"question") as (stdin, _),
+        stdout_of(real_loop, "file") as (stdout, _, file),
+        peer_of(real_loop) as (endpoint, far),
+    ):
+        logs = SimpleNamespace(copy=lambda _: [Crlf()]) if "logs" in config else None
+        run: Any = SimpleNamespace(config=Config(mode="connect", **config), loop=real_loop, logs=logs)
+        sending, receiving, _ = conversation.flows(run, stdin, endpoint, stdout)
+        await sending.run()
+        await far.give(b"answer")
+        far.hang_up()
+        await receiving.run()
+        assert file
+        assert (await everything(far), file.read()) == (b"question", b"answer")
     assert [type(mover) for mover in given_movers if mover] == moved
 
 
@@ -565,20 +549,22 @@ PIECES = st.lists(st.integers(1, 9) | st.integers(1, 200_000), max_size=8)
 
 @settings(max_examples=30)
 @given(PIECES, st.lists(st.integers(0, 3), max_size=8), st.sampled_from(sorted(PAIRS)))
-def test_a_pipe_goes_out_as_it_came_however_it_was_cut(pieces: list[int], pauses: list[int], over: str) -> None:
-    async def main(loop: Bench) -> None:
-        with stdin_of(loop, "pipe", b"") as (stdin, feeder), peer_of(loop, over) as (endpoint, far):
-            assert feeder
-            flow = Flow(loop, stdin, endpoint)
-            flowing = loop.spawn(flow.run(), Condition())
-            taking = loop.spawn(everything(far), Condition())
-            await in_pieces(loop, feeder, pieces, pauses)
-            await join(loop, flowing)
-            same([await join(loop, taking)], [BYTES[: sum(pieces)]])
-            assert (flow.moved, flow.ended, flow.unsent(), flow.reads > 0) == (sum(pieces), True, 0, bool(pieces))
-
-    with only_by_kernel():
-        bench(main)
+async def test_a_pipe_goes_out_as_it_came_however_it_was_cut(
+    real_loop: Bench, pieces: list[int], pauses: list[int], over: str
+) -> None:
+    with (
+        only_by_kernel(),
+        stdin_of(real_loop, "pipe", b"") as (stdin, feeder),
+        peer_of(real_loop, over) as (endpoint, far),
+    ):
+        assert feeder
+        flow = Flow(real_loop, stdin, endpoint)
+        flowing = real_loop.spawn(flow.run(), Condition())
+        taking = real_loop.spawn(everything(far), Condition())
+        await in_pieces(real_loop, feeder, pieces, pauses)
+        await join(real_loop, flowing)
+        same([await join(real_loop, taking)], [BYTES[: sum(pieces)]])
+        assert (flow.moved, flow.ended, flow.unsent(), flow.reads > 0) == (sum(pieces), True, 0, bool(pieces))
 
 
 @settings(max_examples=30)
@@ -588,22 +574,24 @@ def test_a_pipe_goes_out_as_it_came_however_it_was_cut(pieces: list[int], pauses
     st.sampled_from(sorted(PAIRS)),
     st.sampled_from(["pipe", "file", "/dev/null"]),
 )
-def test_what_a_peer_sends_comes_in_as_it_was_sent(pieces: list[int], pauses: list[int], over: str, kind: str) -> None:
-    async def main(loop: Bench) -> None:
-        with stdout_of(loop, kind) as (stdout, reader, file), peer_of(loop, over) as (endpoint, far):
-            flow = Flow(loop, endpoint, stdout)
-            flowing = loop.spawn(flow.run(), Condition())
-            taking = loop.spawn(everything(reader), Condition()) if reader else None
-            await in_pieces(loop, far, pieces, pauses)
-            await join(loop, flowing)
-            if taking:
-                same([await join(loop, taking)], [BYTES[: sum(pieces)]])
-            if file:
-                same([file.read()], [BYTES[: sum(pieces)]])
-            assert (flow.moved, flow.ended, flow.reads > 0) == (sum(pieces), True, bool(pieces))
-
-    with only_by_kernel():
-        bench(main)
+async def test_what_a_peer_sends_comes_in_as_it_was_sent(
+    real_loop: Bench, pieces: list[int], pauses: list[int], over: str, kind: str
+) -> None:
+    with (
+        only_by_kernel(),
+        stdout_of(real_loop, kind) as (stdout, reader, file),
+        peer_of(real_loop, over) as (endpoint, far),
+    ):
+        flow = Flow(real_loop, endpoint, stdout)
+        flowing = real_loop.spawn(flow.run(), Condition())
+        taking = real_loop.spawn(everything(reader), Condition()) if reader else None
+        await in_pieces(real_loop, far, pieces, pauses)
+        await join(real_loop, flowing)
+        if taking:
+            same([await join(real_loop, taking)], [BYTES[: sum(pieces)]])
+        if file:
+            same([file.read()], [BYTES[: sum(pieces)]])
+        assert (flow.moved, flow.ended, flow.reads > 0) == (sum(pieces), True, bool(pieces))
 
 
 async def in_pieces(loop: Loop, far: Far, sizes: list[int], pauses: list[int]) -> None:
@@ -616,29 +604,29 @@ async def in_pieces(loop: Loop, far: Far, sizes: list[int], pauses: list[int]) -
     far.hang_up()
 
 
-def test_a_flow_that_the_kernel_moves_knows_what_it_waits_for() -> None:
-    async def main(loop: Bench) -> None:
-        with stdin_of(loop, "pipe", b"") as (stdin, feeder), peer_of(loop) as (endpoint, far):
-            assert feeder
-            flow = Flow(loop, stdin, endpoint)
-            before = loop.clock()
-            flowing = loop.spawn(flow.run(), Condition())
-            await turns(loop, 5)
-            assert (since(flow) or 0) >= before, "for the source"
-            feeding = loop.spawn(feeder.give(BYTES), Condition())
-            await stalled(loop, flow)
-            assert since(flow) is None, "for the sink"
-            taking = loop.spawn(everything(far), Condition())
-            await join(loop, feeding)
-            await stalled(loop, flow)
-            assert since(flow) is not None, "for the source again"
-            feeder.hang_up()
-            await join(loop, flowing)
-            assert since(flow) is None and flow.ended
-            same([await join(loop, taking)], [BYTES])
-
-    with only_by_kernel():
-        bench(main)
+async def test_a_flow_that_the_kernel_moves_knows_what_it_waits_for(real_loop: Bench) -> None:
+    with (
+        only_by_kernel(),
+        stdin_of(real_loop, "pipe", b"") as (stdin, feeder),
+        peer_of(real_loop) as (endpoint, far),
+    ):
+        assert feeder
+        flow = Flow(real_loop, stdin, endpoint)
+        before = real_loop.clock()
+        flowing = real_loop.spawn(flow.run(), Condition())
+        await turns(real_loop, 5)
+        assert (since(flow) or 0) >= before, "for the source"
+        feeding = real_loop.spawn(feeder.give(BYTES), Condition())
+        await stalled(real_loop, flow)
+        assert since(flow) is None, "for the sink"
+        taking = real_loop.spawn(everything(far), Condition())
+        await join(real_loop, feeding)
+        await stalled(real_loop, flow)
+        assert since(flow) is not None, "for the source again"
+        feeder.hang_up()
+        await join(real_loop, flowing)
+        assert since(flow) is None and flow.ended
+        same([await join(real_loop, taking)], [BYTES])
 
 
 def since(flow: Flow) -> float | None:
@@ -654,12 +642,11 @@ async def stalled(loop: Loop, flow: Flow) -> None:
         await loop.sleep(0.03)
 
 
-def play_either_way(main: Callable[[Bench], Work[None]], copied: bool) -> None:
-    """With the kernel's help, or without."""
-    with pytest.MonkeyPatch.context() as patch:
-        if copied:
-            patch.setattr(flow_module, "between", lambda *_: None)
-        bench(main)
+@pytest.fixture
+def moved(copied: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytes are moved with the kernel's help, or `copied` without."""
+    if copied:
+        monkeypatch.setattr(flow_module, "between", lambda *_: None)
 
 
 # -- Programs ----------------------------------------------------------------------------------------------------
@@ -676,63 +663,56 @@ async def running(loop: Loop, script: str, *, filters: bool = False) -> AsyncIte
 
 
 @pytest.mark.parametrize(("filters", "out"), [(False, Splice), (True, None)], ids=["serves", "filters"])
-def test_a_programs_pipes_are_moved_and_its_terminal_is_not(filters: bool, out: type[Mover] | None) -> None:
-    async def main(loop: Bench) -> None:
-        with peer_of(loop) as (endpoint, _):
-            async with running(loop, "exec cat", filters=filters) as process:
-                assert kind_of(between(loop, endpoint, process.input)) is Splice
-                assert kind_of(between(loop, process.output, endpoint)) is out
-
-    bench(main)
-
-
-@over_both
-@copied_too
-def test_what_passes_a_program_comes_back_whole(copied: bool, over: str) -> None:
-    async def main(loop: Bench) -> None:
-        with peer_of(loop, over) as (endpoint, far):
-            async with running(loop, "exec cat") as process:
-                flows = [Flow(loop, endpoint, process.input), Flow(loop, process.output, endpoint)]
-                flowing = [loop.spawn(flow.run(), Condition()) for flow in flows]
-                giving = loop.spawn(in_pieces(loop, far, [len(BYTES)], []), Condition())
-                same([await everything(far)], [BYTES])
-                for task in (giving, *flowing):
-                    await join(loop, task)
-                assert await process.ended() == 0
-
-    play_either_way(main, copied)
+async def test_a_programs_pipes_are_moved_and_its_terminal_is_not(
+    real_loop: Bench, filters: bool, out: type[Mover] | None
+) -> None:
+    with peer_of(real_loop) as (endpoint, _):
+        async with running(real_loop, "exec cat", filters=filters) as process:
+            assert kind_of(between(real_loop, endpoint, process.input)) is Splice
+            assert kind_of(between(real_loop, process.output, endpoint)) is out
 
 
 @over_both
 @copied_too
-def test_what_a_program_does_not_read_is_dropped(copied: bool, over: str) -> None:
-    async def main(loop: Bench) -> None:
-        with peer_of(loop, over) as (endpoint, far):
-            async with running(loop, "head -c 5; exit 3") as process:
-                receiving = loop.spawn(Flow(loop, endpoint, process.input).run(), Condition())
-                giving = loop.spawn(in_pieces(loop, far, [len(BYTES)], []), Condition())
-                await Flow(loop, process.output, endpoint).run()
-                assert await everything(far) == BYTES[:5]
-                for task in (giving, receiving):
-                    await join(loop, task)
-                assert await process.ended() == 3
-
-    play_either_way(main, copied)
+@pytest.mark.usefixtures("moved")
+async def test_what_passes_a_program_comes_back_whole(real_loop: Bench, over: str) -> None:
+    with peer_of(real_loop, over) as (endpoint, far):
+        async with running(real_loop, "exec cat") as process:
+            flows = [Flow(real_loop, endpoint, process.input), Flow(real_loop, process.output, endpoint)]
+            flowing = [real_loop.spawn(flow.run(), Condition()) for flow in flows]
+            giving = real_loop.spawn(in_pieces(real_loop, far, [len(BYTES)], []), Condition())
+            same([await everything(far)], [BYTES])
+            for task in (giving, *flowing):
+                await join(real_loop, task)
+            assert await process.ended() == 0
 
 
 @over_both
 @copied_too
-def test_a_client_that_leaves_is_lost_to_a_program(copied: bool, over: str) -> None:
-    async def main(loop: Bench) -> None:
-        with peer_of(loop, over) as (endpoint, far):
-            async with running(loop, "exec cat /dev/zero") as process:
-                answering = loop.spawn(Flow(loop, process.output, endpoint).run(), Condition())
-                assert await far.take()
-                far.leave()
-                with pytest.raises(PeerLost, match="Connection reset by peer|Broken pipe"):
-                    await join(loop, answering)
+@pytest.mark.usefixtures("moved")
+async def test_what_a_program_does_not_read_is_dropped(real_loop: Bench, over: str) -> None:
+    with peer_of(real_loop, over) as (endpoint, far):
+        async with running(real_loop, "head -c 5; exit 3") as process:
+            receiving = real_loop.spawn(Flow(real_loop, endpoint, process.input).run(), Condition())
+            giving = real_loop.spawn(in_pieces(real_loop, far, [len(BYTES)], []), Condition())
+            await Flow(real_loop, process.output, endpoint).run()
+            assert await everything(far) == BYTES[:5]
+            for task in (giving, receiving):
+                await join(real_loop, task)
+            assert await process.ended() == 3
 
-    play_either_way(main, copied)
+
+@over_both
+@copied_too
+@pytest.mark.usefixtures("moved")
+async def test_a_client_that_leaves_is_lost_to_a_program(real_loop: Bench, over: str) -> None:
+    with peer_of(real_loop, over) as (endpoint, far):
+        async with running(real_loop, "exec cat /dev/zero") as process:
+            answering = real_loop.spawn(Flow(real_loop, process.output, endpoint).run(), Condition())
+            assert await far.take()
+            far.leave()
+            with pytest.raises(PeerLost, match="Connection reset by peer|Broken pipe"):
+                await join(real_loop, answering)
 
 
 # -- Waiting costs nothing ---------------------------------------------------------------------------------------
@@ -746,141 +726,122 @@ async def sleeps(loop: Bench) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["file", "pipe"])
-def test_a_peer_that_does_not_read_costs_nothing(kind: str) -> None:
-    async def main(loop: Bench) -> None:
-        with stdin_of(loop, kind, BYTES) as (stdin, feeder), peer_of(loop) as (endpoint, _):
-            flow = Flow(loop, stdin, endpoint)
-            tasks = [loop.spawn(flow.run(), Condition())]
-            if feeder:
-                tasks.append(loop.spawn(feeder.give(BYTES), Condition()))
-            await stalled(loop, flow)
-            assert 0 < flow.moved < len(BYTES) and await sleeps(loop)
-            if feeder:
-                await loop.cancel_and_wait(tasks.pop())
-                feeder.hang_up()  # an end that cannot be passed on yet is no reason to spin
-                assert await sleeps(loop)
-            await loop.cancel_and_wait(*tasks)
-
-    with only_by_kernel():
-        bench(main)
+async def test_a_peer_that_does_not_read_costs_nothing(real_loop: Bench, kind: str) -> None:
+    with only_by_kernel(), stdin_of(real_loop, kind, BYTES) as (stdin, feeder), peer_of(real_loop) as (endpoint, _):
+        flow = Flow(real_loop, stdin, endpoint)
+        tasks = [real_loop.spawn(flow.run(), Condition())]
+        if feeder:
+            tasks.append(real_loop.spawn(feeder.give(BYTES), Condition()))
+        await stalled(real_loop, flow)
+        assert 0 < flow.moved < len(BYTES) and await sleeps(real_loop)
+        if feeder:
+            await real_loop.cancel_and_wait(tasks.pop())
+            feeder.hang_up()  # an end that cannot be passed on yet is no reason to spin
+            assert await sleeps(real_loop)
+        await real_loop.cancel_and_wait(*tasks)
 
 
-def test_a_reader_of_stdout_that_does_not_read_costs_nothing() -> None:
-    async def main(loop: Bench) -> None:
-        with stdout_of(loop, "pipe") as (stdout, _, _), peer_of(loop) as (endpoint, far):
-            flow = Flow(loop, endpoint, stdout)
-            much = 30 * BYTES  # a pipe of 1 MiB counts pages, and a page may stand for many from a socket
-            tasks = [loop.spawn(flow.run(), Condition()), loop.spawn(far.give(much), Condition())]
-            await stalled(loop, flow)
-            assert 0 < flow.moved < len(much) and await sleeps(loop)
-            await loop.cancel_and_wait(*tasks)
-            await stdout.send_eof()
-
-    with only_by_kernel():
-        bench(main)
+async def test_a_reader_of_stdout_that_does_not_read_costs_nothing(real_loop: Bench) -> None:
+    with only_by_kernel(), stdout_of(real_loop, "pipe") as (stdout, _, _), peer_of(real_loop) as (endpoint, far):
+        flow = Flow(real_loop, endpoint, stdout)
+        much = 30 * BYTES  # a pipe of 1 MiB counts pages, and a page may stand for many from a socket
+        tasks = [real_loop.spawn(flow.run(), Condition()), real_loop.spawn(far.give(much), Condition())]
+        await stalled(real_loop, flow)
+        assert 0 < flow.moved < len(much) and await sleeps(real_loop)
+        await real_loop.cancel_and_wait(*tasks)
+        await stdout.send_eof()
 
 
 @pytest.mark.parametrize("kind", ["pipe", "file", "/dev/null"])
-def test_a_conversation_in_which_nobody_speaks_costs_nothing(kind: str) -> None:
-    async def main(loop: Bench) -> None:
-        with (
-            stdin_of(loop, "pipe", b"") as (stdin, feeder),
-            stdout_of(loop, kind) as (stdout, _, _),
-            peer_of(loop) as (endpoint, far),
-        ):
-            assert feeder
-            tasks = [
-                loop.spawn(flow.run(), Condition())
-                for flow in (Flow(loop, stdin, endpoint), Flow(loop, endpoint, stdout))
-            ]
-            assert await sleeps(loop)
-            await feeder.give(b"question")
-            assert await far.take() == b"question"
-            await far.give(b"answer")
-            await turns(loop, 5)
-            assert await sleeps(loop)
-            await loop.cancel_and_wait(*tasks)
-            await stdout.send_eof()
-
-    with only_by_kernel():
-        bench(main)
+async def test_a_conversation_in_which_nobody_speaks_costs_nothing(real_loop: Bench, kind: str) -> None:
+    with (
+        only_by_kernel(),
+        stdin_of(real_loop, "pipe", b"") as (stdin, feeder),
+        stdout_of(real_loop, kind) as (stdout, _, _),
+        peer_of(real_loop) as (endpoint, far),
+    ):
+        assert feeder
+        tasks = [
+            real_loop.spawn(flow.run(), Condition())
+            for flow in (Flow(real_loop, stdin, endpoint), Flow(real_loop, endpoint, stdout))
+        ]
+        assert await sleeps(real_loop)
+        await feeder.give(b"question")
+        assert await far.take() == b"question"
+        await far.give(b"answer")
+        await turns(real_loop, 5)
+        assert await sleeps(real_loop)
+        await real_loop.cancel_and_wait(*tasks)
+        await stdout.send_eof()
 
 
 @pytest.mark.parametrize("kind", ["pipe", "shared pipe"])
-def test_a_step_does_not_wait_for_an_empty_pipe(kind: str) -> None:
-    async def main(loop: Bench) -> None:
-        with stdin_of(loop, kind, b"") as (stdin, feeder), peer_of(loop) as (endpoint, far):
-            mover = between(loop, stdin, endpoint)
-            assert mover and feeder
-            with pytest.raises(BlockingIOError):
-                mover.step()
-            await feeder.give(b"data")
-            assert mover.step() == 4
-            assert await far.take() == b"data"
-            with pytest.raises(BlockingIOError):
-                mover.step()
-
-    bench(main)
+async def test_a_step_does_not_wait_for_an_empty_pipe(real_loop: Bench, kind: str) -> None:
+    with stdin_of(real_loop, kind, b"") as (stdin, feeder), peer_of(real_loop) as (endpoint, far):
+        mover = between(real_loop, stdin, endpoint)
+        assert mover and feeder
+        with pytest.raises(BlockingIOError):
+            mover.step()
+        await feeder.give(b"data")
+        assert mover.step() == 4
+        assert await far.take() == b"data"
+        with pytest.raises(BlockingIOError):
+            mover.step()
 
 
 @pytest.mark.parametrize("kind", ["pipe", "file", "/dev/null"])
 @over_both
-def test_a_step_does_not_wait_for_a_silent_peer_nor_for_a_full_pipe(kind: str, over: str) -> None:
-    async def main(loop: Bench) -> None:
-        with stdout_of(loop, kind) as (stdout, reader, _), peer_of(loop, over) as (endpoint, far):
-            mover = between(loop, endpoint, stdout)
-            assert mover
+async def test_a_step_does_not_wait_for_a_silent_peer_nor_for_a_full_pipe(
+    real_loop: Bench, kind: str, over: str
+) -> None:
+    with stdout_of(real_loop, kind) as (stdout, reader, _), peer_of(real_loop, over) as (endpoint, far):
+        mover = between(real_loop, endpoint, stdout)
+        assert mover
+        with pytest.raises(BlockingIOError):
+            mover.step()
+        if reader:
+            while True:
+                try:
+                    os.write(stdout.fd, bytes(MIB))
+                except BlockingIOError:
+                    break
+        await far.give(b"data")
+        await real_loop.readable(endpoint.sock.fileno())
+        if reader:
             with pytest.raises(BlockingIOError):
                 mover.step()
-            if reader:
-                while True:
-                    try:
-                        os.write(stdout.fd, bytes(MIB))
-                    except BlockingIOError:
-                        break
-            await far.give(b"data")
-            await loop.readable(endpoint.sock.fileno())
-            if reader:
-                with pytest.raises(BlockingIOError):
-                    mover.step()
-            else:
-                assert mover.step() == 4
-            mover.close()
-            await stdout.send_eof()
-
-    bench(main)
+        else:
+            assert mover.step() == 4
+        mover.close()
+        await stdout.send_eof()
 
 
-def test_two_who_read_the_same_pipe_share_it_and_sleep() -> None:
+async def test_two_who_read_the_same_pipe_share_it_and_sleep(real_loop: Bench) -> None:
     words = [b"word %d, " % number for number in range(50)]
-
-    async def main(loop: Bench) -> None:
-        with (
-            stdin_of(loop, "pipe", b"") as (one, feeder),
-            peer_of(loop) as (endpoint, far),
-            peer_of(loop) as (another_endpoint, another_far),
-        ):
-            assert feeder
-            other = Stdin(loop, one.fd)
-            flows = [Flow(loop, one, endpoint), Flow(loop, other, another_endpoint)]
-            flowing = [loop.spawn(flow.run(), Condition()) for flow in flows]
-            taking = [loop.spawn(everything(peer), Condition()) for peer in (far, another_far)]
-            for word in words:
-                before = loop.selector.polls
-                await feeder.give(word)
-                await loop.sleep(0.002)
-                assert loop.selector.polls - before < 20
-            assert await sleeps(loop)
-            feeder.hang_up()
-            for task in flowing:
-                await join(loop, task)
-            got = b"".join([await join(loop, task) for task in taking])
-            assert sorted(re.findall(rb"word \d+, ", got)) == sorted(words) and len(got) == len(b"".join(words))
-            loop.forget(other.fd)
-            os.close(other.fd)
-
-    with only_by_kernel():
-        bench(main)
+    with (
+        only_by_kernel(),
+        stdin_of(real_loop, "pipe", b"") as (one, feeder),
+        peer_of(real_loop) as (endpoint, far),
+        peer_of(real_loop) as (another_endpoint, another_far),
+    ):
+        assert feeder
+        other = Stdin(real_loop, one.fd)
+        flows = [Flow(real_loop, one, endpoint), Flow(real_loop, other, another_endpoint)]
+        flowing = [real_loop.spawn(flow.run(), Condition()) for flow in flows]
+        taking = [real_loop.spawn(everything(peer), Condition()) for peer in (far, another_far)]
+        for word in words:
+            before = real_loop.selector.polls
+            await feeder.give(word)
+            await real_loop.sleep(0.002)
+            assert real_loop.selector.polls - before < 20
+        assert await sleeps(real_loop)
+        feeder.hang_up()
+        for task in flowing:
+            await join(real_loop, task)
+        got = b"".join([await join(real_loop, task) for task in taking])
+        assert sorted(re.findall(rb"word \d+, ", got)) == sorted(words) and len(got) == len(b"".join(words))
+        real_loop.forget(other.fd)
+        os.close(other.fd)
 
 
 # -- From a socket to a socket -----------------------------------------------------------------------------------
@@ -905,70 +866,59 @@ async def arrived(mover: Tunnel) -> None:
 
 
 @between_both
-def test_a_tunnel_tells_silence_from_words_and_words_from_the_end(over: str, onto: str) -> None:
-    async def main(loop: Bench) -> None:
-        with tunnel(loop, over, onto) as (mover, giver, taker):
-            for word in (b"one", b"another"):
-                with pytest.raises(BlockingIOError):
-                    mover.step()
-                await giver.give(word)
-                await arrived(mover)
-                assert (mover.step(), mover.left, mover.pipe) == (len(word), 0, ())
-                assert await taker.take() == word
-            giver.hang_up()
+async def test_a_tunnel_tells_silence_from_words_and_words_from_the_end(real_loop: Bench, over: str, onto: str) -> None:
+    with tunnel(real_loop, over, onto) as (mover, giver, taker):
+        for word in (b"one", b"another"):
+            with pytest.raises(BlockingIOError):
+                mover.step()
+            await giver.give(word)
             await arrived(mover)
-            assert [mover.step(), mover.step()] == [0, 0]
-
-    bench(main)
+            assert (mover.step(), mover.left, mover.pipe) == (len(word), 0, ())
+            assert await taker.take() == word
+        giver.hang_up()
+        await arrived(mover)
+        assert [mover.step(), mover.step()] == [0, 0]
 
 
 @between_both
-def test_who_gives_much_has_a_pipe_until_it_gives_little(over: str, onto: str) -> None:
-    async def main(loop: Bench) -> None:
-        with tunnel(loop, over, onto) as (mover, giver, taker):
-            taking = loop.spawn(everything(taker), Condition())
-            giving = loop.spawn(giver.give(BYTES), Condition())
-            moved, piped = 0, False
-            while moved < len(BYTES):
-                await (loop.writable(mover.to_fd) if mover.left else arrived(mover))
-                moved += mover.step()
-                piped = piped or bool(mover.pipe)
-            await join(loop, giving)
-            await giver.give(b"little")
-            await arrived(mover)
-            assert (piped, mover.step(), mover.pipe) == (True, 6, ())
-            mover.sink.sock.shutdown(socket.SHUT_WR)  # type: ignore[attr-defined]
-            same([await join(loop, taking)], [BYTES + b"little"])
-
-    bench(main)
+async def test_who_gives_much_has_a_pipe_until_it_gives_little(real_loop: Bench, over: str, onto: str) -> None:
+    with tunnel(real_loop, over, onto) as (mover, giver, taker):
+        taking = real_loop.spawn(everything(taker), Condition())
+        giving = real_loop.spawn(giver.give(BYTES), Condition())
+        moved, piped = 0, False
+        while moved < len(BYTES):
+            await (real_loop.writable(mover.to_fd) if mover.left else arrived(mover))
+            moved += mover.step()
+            piped = piped or bool(mover.pipe)
+        await join(real_loop, giving)
+        await giver.give(b"little")
+        await arrived(mover)
+        assert (piped, mover.step(), mover.pipe) == (True, 6, ())
+        mover.sink.sock.shutdown(socket.SHUT_WR)  # type: ignore[attr-defined]
+        same([await join(real_loop, taking)], [BYTES + b"little"])
 
 
 @pytest.mark.parametrize("pipes", [True, False], ids=["through a pipe", "copied"])
 @between_both
-def test_what_the_sink_does_not_take_is_left_and_goes_out_before_the_end(
-    over: str, onto: str, pipes: bool, monkeypatch: pytest.MonkeyPatch
+async def test_what_the_sink_does_not_take_is_left_and_goes_out_before_the_end(
+    real_loop: Bench, over: str, onto: str, pipes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not pipes:
         monkeypatch.setattr(zerocopy, "roomy_pipe", lambda *_: ())
-
-    async def main(loop: Bench) -> None:
-        with peer_of(loop, over) as (source, giver), peer_of(loop, onto) as (sink, taker):
-            flow = Flow(loop, source, sink)
-            flowing = loop.spawn(flow.run(), Condition())
-            giving = loop.spawn(giver.give(5 * BYTES), Condition())
-            await stalled(loop, flow)
-            assert flow.unsent() == mover_of(flow).left
-            assert pipes or not mover_of(flow).pipe
-            assert await sleeps(loop)
-            taking = loop.spawn(everything(taker), Condition())
-            await join(loop, giving)
-            giver.hang_up()
-            same([await join(loop, taking)], [5 * BYTES])
-            await join(loop, flowing)
-            assert (flow.moved, flow.unsent()) == (5 * len(BYTES), 0)
-
-    with only_by_kernel():
-        bench(main)
+    with only_by_kernel(), peer_of(real_loop, over) as (source, giver), peer_of(real_loop, onto) as (sink, taker):
+        flow = Flow(real_loop, source, sink)
+        flowing = real_loop.spawn(flow.run(), Condition())
+        giving = real_loop.spawn(giver.give(5 * BYTES), Condition())
+        await stalled(real_loop, flow)
+        assert flow.unsent() == mover_of(flow).left
+        assert pipes or not mover_of(flow).pipe
+        assert await sleeps(real_loop)
+        taking = real_loop.spawn(everything(taker), Condition())
+        await join(real_loop, giving)
+        giver.hang_up()
+        same([await join(real_loop, taking)], [5 * BYTES])
+        await join(real_loop, flowing)
+        assert (flow.moved, flow.unsent()) == (5 * len(BYTES), 0)
 
 
 def mover_of(flow: Flow) -> Tunnel:
@@ -978,22 +928,18 @@ def mover_of(flow: Flow) -> Tunnel:
 
 
 @between_both
-def test_an_end_that_comes_while_something_is_left_waits_for_it(over: str, onto: str) -> None:
-    async def main(loop: Bench) -> None:
-        with peer_of(loop, over) as (source, giver), peer_of(loop, onto) as (sink, taker):
-            before = fill(sink.sock)
-            flow = Flow(loop, source, sink)
-            flowing = loop.spawn(flow.run(), Condition())
-            await giver.give(b"data")
-            giver.hang_up()
-            await stalled(loop, flow)
-            assert (flow.unsent(), flow.moved, flow.ended) == (4, 0, False) and await sleeps(loop)
-            assert (await everything(taker))[before:] == b"data"
-            await join(loop, flowing)
-            assert (flow.unsent(), flow.moved, flow.ended) == (0, 4, True)
-
-    with only_by_kernel():
-        bench(main)
+async def test_an_end_that_comes_while_something_is_left_waits_for_it(real_loop: Bench, over: str, onto: str) -> None:
+    with only_by_kernel(), peer_of(real_loop, over) as (source, giver), peer_of(real_loop, onto) as (sink, taker):
+        before = fill(sink.sock)
+        flow = Flow(real_loop, source, sink)
+        flowing = real_loop.spawn(flow.run(), Condition())
+        await giver.give(b"data")
+        giver.hang_up()
+        await stalled(real_loop, flow)
+        assert (flow.unsent(), flow.moved, flow.ended) == (4, 0, False) and await sleeps(real_loop)
+        assert (await everything(taker))[before:] == b"data"
+        await join(real_loop, flowing)
+        assert (flow.unsent(), flow.moved, flow.ended) == (0, 4, True)
 
 
 def fill(sock: socket.socket) -> int:
@@ -1007,55 +953,45 @@ def fill(sock: socket.socket) -> int:
 
 
 @between_both
-def test_a_sink_that_is_lost_is_told_with_what_is_left(over: str, onto: str) -> None:
-    async def main(loop: Bench) -> None:
-        with peer_of(loop, over) as (source, giver), peer_of(loop, onto) as (sink, taker):
-            fill(sink.sock)
-            flow = Flow(loop, source, sink)
-            flowing = loop.spawn(flow.run(), Condition())
-            await giver.give(b"data")
-            await stalled(loop, flow)
-            taker.leave()
-            with pytest.raises(PeerLost, match="Connection reset by peer|Broken pipe"):
-                await join(loop, flowing)
-            assert flow.unsent() == 4
-
-    with only_by_kernel():
-        bench(main)
+async def test_a_sink_that_is_lost_is_told_with_what_is_left(real_loop: Bench, over: str, onto: str) -> None:
+    with only_by_kernel(), peer_of(real_loop, over) as (source, giver), peer_of(real_loop, onto) as (sink, taker):
+        fill(sink.sock)
+        flow = Flow(real_loop, source, sink)
+        flowing = real_loop.spawn(flow.run(), Condition())
+        await giver.give(b"data")
+        await stalled(real_loop, flow)
+        taker.leave()
+        with pytest.raises(PeerLost, match="Connection reset by peer|Broken pipe"):
+            await join(real_loop, flowing)
+        assert flow.unsent() == 4
 
 
-def test_a_source_that_is_lost_is_told_when_all_it_said_has_gone_out() -> None:
-    async def main(loop: Bench) -> None:
-        with tunnel(loop) as (mover, giver, taker):
-            await giver.give(b"last words")
-            await arrived(mover)
-            giver.leave()
-            await loop.sleep(0)
-            assert mover.step() == 10
-            with pytest.raises(PeerLost, match="Connection reset by peer"):
-                mover.step()
-            assert (mover.left, await taker.take()) == (0, b"last words")
-
-    bench(main)
+async def test_a_source_that_is_lost_is_told_when_all_it_said_has_gone_out(real_loop: Bench) -> None:
+    with tunnel(real_loop) as (mover, giver, taker):
+        await giver.give(b"last words")
+        await arrived(mover)
+        giver.leave()
+        await real_loop.sleep(0)
+        assert mover.step() == 10
+        with pytest.raises(PeerLost, match="Connection reset by peer"):
+            mover.step()
+        assert (mover.left, await taker.take()) == (0, b"last words")
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])
-def test_where_no_descriptor_is_left_a_tunnel_copies(code: int) -> None:
+async def test_where_no_descriptor_is_left_a_tunnel_copies(real_loop: Bench, code: int) -> None:
     def refuse() -> tuple[int, int]:
         refused.append(code)
         raise OSError(code, os.strerror(code))
 
-    async def main(loop: Bench) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(os, "pipe", refuse)
-            await passes_a_tunnel(loop)
-
     refused: list[int] = []
-    bench(main)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "pipe", refuse)
+        await passes_a_tunnel(real_loop)
     assert refused
 
 
-def test_a_pipe_that_may_not_grow_is_not_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pipe_that_may_not_grow_is_not_worth_it(real_loop: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def control(fd: int, command: int, argument: int = 0) -> int:
         if command == fcntl.F_SETPIPE_SZ:
             refused.append(argument)
@@ -1066,7 +1002,7 @@ def test_a_pipe_that_may_not_grow_is_not_worth_it(monkeypatch: pytest.MonkeyPatc
     really = fcntl.fcntl
     monkeypatch.setattr(fcntl, "fcntl", control)
     spliced = count_calls(monkeypatch, "splice")
-    bench(passes_a_tunnel)
+    await passes_a_tunnel(real_loop)
     assert refused and not spliced
 
 
@@ -1098,7 +1034,9 @@ async def passes_a_tunnel(loop: Bench) -> None:
 
 
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.EOPNOTSUPP])
-def test_sockets_that_the_kernel_does_not_splice_are_copied(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sockets_that_the_kernel_does_not_splice_are_copied(
+    real_loop: Bench, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refused: list[int] = []
 
     def refuse(*_: object) -> int:
@@ -1106,7 +1044,7 @@ def test_sockets_that_the_kernel_does_not_splice_are_copied(code: int, monkeypat
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "splice", refuse)
-    bench(passes_a_tunnel)
+    await passes_a_tunnel(real_loop)
     assert refused == [code], "asked once, and nothing was lost"
 
 
@@ -1114,39 +1052,34 @@ def test_sockets_that_the_kernel_does_not_splice_are_copied(code: int, monkeypat
 
 
 @pytest.mark.parametrize("kind", ["appended file", "/dev/full"])
-def test_a_target_that_the_kernel_refuses_is_refused_before_the_first_byte(kind: str) -> None:
-    async def main(loop: Bench) -> None:
-        with stdout_of(loop, kind) as (stdout, _, file), peer_of(loop) as (endpoint, far):
-            await far.give(b"data")
-            await loop.readable(endpoint.sock.fileno())
-            mover = between(loop, endpoint, stdout)
-            assert mover
-            with pytest.raises(Unsuitable):
-                mover.step()
-            mover.close()
-            assert await endpoint.read() == b"data"
-            assert not file or file.read() == b""
-            await stdout.send_eof()
-
-    bench(main)
+async def test_a_target_that_the_kernel_refuses_is_refused_before_the_first_byte(real_loop: Bench, kind: str) -> None:
+    with stdout_of(real_loop, kind) as (stdout, _, file), peer_of(real_loop) as (endpoint, far):
+        await far.give(b"data")
+        await real_loop.readable(endpoint.sock.fileno())
+        mover = between(real_loop, endpoint, stdout)
+        assert mover
+        with pytest.raises(Unsuitable):
+            mover.step()
+        mover.close()
+        assert await endpoint.read() == b"data"
+        assert not file or file.read() == b""
+        await stdout.send_eof()
 
 
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM])
-def test_whatever_the_refusal_is_called_the_bytes_are_copied(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_whatever_the_refusal_is_called_the_bytes_are_copied(
+    real_loop: Bench, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> int:
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "sendfile", refuse)
-
-    async def main(loop: Bench) -> None:
-        with stdin_of(loop, "file", b"data") as (stdin, _), peer_of(loop) as (endpoint, far):
-            await Flow(loop, stdin, endpoint).run()
-            assert await everything(far) == b"data"
-
-    bench(main)
+    with stdin_of(real_loop, "file", b"data") as (stdin, _), peer_of(real_loop) as (endpoint, far):
+        await Flow(real_loop, stdin, endpoint).run()
+        assert await everything(far) == b"data"
 
 
-def test_a_refusal_after_the_first_byte_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_refusal_after_the_first_byte_is_an_error(real_loop: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     really = os.sendfile
 
     def move_once(out: int, source: int, position: int | None, size: int) -> int:
@@ -1155,50 +1088,42 @@ def test_a_refusal_after_the_first_byte_is_an_error(monkeypatch: pytest.MonkeyPa
         return really(out, source, position, 2)
 
     monkeypatch.setattr(os, "sendfile", move_once)
-
-    async def main(loop: Bench) -> None:
-        scene = stdin_of(loop, "file", b"data"), peer_of(loop)
-        with scene[0] as (stdin, _), scene[1] as (endpoint, _), pytest.raises(PeerLost, match="Invalid argument"):
-            await Flow(loop, stdin, endpoint).run()
-
-    bench(main)
+    scene = stdin_of(real_loop, "file", b"data"), peer_of(real_loop)
+    with scene[0] as (stdin, _), scene[1] as (endpoint, _), pytest.raises(PeerLost, match="Invalid argument"):
+        await Flow(real_loop, stdin, endpoint).run()
 
 
-def test_a_file_that_cannot_be_read_is_told_as_such(tmp_path: Path) -> None:
-    async def main(loop: Bench) -> None:
-        fd = os.open(tmp_path / "write-only", os.O_WRONLY | os.O_CREAT)
-        with closing(fd), peer_of(loop) as (endpoint, _):
-            for source in (Stdin(loop, fd), FileSource(loop, fd, 0)):
-                with pytest.raises(InputError, match="^reading stdin: Bad file descriptor$"):
-                    await Flow(loop, source, endpoint).run()
-
-    bench(main)
+async def test_a_file_that_cannot_be_read_is_told_as_such(real_loop: Bench, tmp_path: Path) -> None:
+    fd = os.open(tmp_path / "write-only", os.O_WRONLY | os.O_CREAT)
+    with closing(fd), peer_of(real_loop) as (endpoint, _):
+        for source in (Stdin(real_loop, fd), FileSource(real_loop, fd, 0)):
+            with pytest.raises(InputError, match="^reading stdin: Bad file descriptor$"):
+                await Flow(real_loop, source, endpoint).run()
 
 
-def test_a_disk_that_fails_in_the_middle_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_disk_that_fails_in_the_middle_is_told_as_such(
+    real_loop: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    async def main(loop: Bench) -> None:
-        with stdin_of(loop, "file", BYTES) as (stdin, _), peer_of(loop) as (endpoint, far):
-            flow = Flow(loop, stdin, endpoint)
-            flowing = loop.spawn(flow.run(), Condition())
-            await stalled(loop, flow)
-            with monkeypatch.context() as patch:
-                patch.setattr(os, "sendfile", fail)
-                patch.setattr(os, "read", fail)
-                taking = loop.spawn(loop.readable(far.sock.fileno()), Condition())
-                await join(loop, taking)
-                while not flowing.done:
-                    far.sock.recv(1 << 16)
-                    await loop.sleep(0.001)
-            with pytest.raises(InputError, match="^reading stdin: Input/output error$"):
-                flowing.result()
-
-    bench(main)
+    with stdin_of(real_loop, "file", BYTES) as (stdin, _), peer_of(real_loop) as (endpoint, far):
+        flow = Flow(real_loop, stdin, endpoint)
+        flowing = real_loop.spawn(flow.run(), Condition())
+        await stalled(real_loop, flow)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "sendfile", fail)
+            patch.setattr(os, "read", fail)
+            taking = real_loop.spawn(real_loop.readable(far.sock.fileno()), Condition())
+            await join(real_loop, taking)
+            while not flowing.done:
+                far.sock.recv(1 << 16)
+                await real_loop.sleep(0.001)
+        with pytest.raises(InputError, match="^reading stdin: Input/output error$"):
+            flowing.result()
 
 
-def test_a_stdout_without_reader_does_not_matter_at_the_peers_end_and_does_before() -> None:
+async def test_a_stdout_without_reader_does_not_matter_at_the_peers_end_and_does_before(real_loop: Bench) -> None:
     async def flow_to_nobody(loop: Bench, data: bytes) -> None:
         with stdout_of(loop, "pipe") as (stdout, reader, _), peer_of(loop) as (endpoint, far):
             assert reader
@@ -1212,59 +1137,55 @@ def test_a_stdout_without_reader_does_not_matter_at_the_peers_end_and_does_befor
             finally:
                 await stdout.send_eof()
 
-    async def main(loop: Bench) -> None:
-        await flow_to_nobody(loop, b"")
-        with pytest.raises(OutputClosed, match="^writing stdout: Broken pipe$"):
-            await flow_to_nobody(loop, b"anybody?")
-
-    bench(main)
+    await flow_to_nobody(real_loop, b"")
+    with pytest.raises(OutputClosed, match="^writing stdout: Broken pipe$"):
+        await flow_to_nobody(real_loop, b"anybody?")
 
 
-def test_without_a_descriptor_for_a_pipe_of_our_own_the_bytes_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_descriptor_for_a_pipe_of_our_own_the_bytes_are_copied(
+    real_loop: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse() -> tuple[int, int]:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    async def main(loop: Bench) -> None:
-        with stdout_of(loop, "file") as (stdout, _, file), peer_of(loop) as (endpoint, far):
-            assert file
-            await far.give(b"data")
-            far.hang_up()
-            with monkeypatch.context() as patch:
-                patch.setattr(os, "pipe", refuse)
-                await Flow(loop, endpoint, stdout).run()
-            assert file.read() == b"data"
-
-    bench(main)
+    with stdout_of(real_loop, "file") as (stdout, _, file), peer_of(real_loop) as (endpoint, far):
+        assert file
+        await far.give(b"data")
+        far.hang_up()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pipe", refuse)
+            await Flow(real_loop, endpoint, stdout).run()
+        assert file.read() == b"data"
 
 
 @pytest.mark.parametrize("how", ["end", "cancel", "loss"])
-def test_the_pipe_of_our_own_is_closed_however_the_flow_ends(how: str) -> None:
-    async def main(loop: Bench) -> None:
-        with stdout_of(loop, "/dev/null") as (stdout, _, _), peer_of(loop) as (endpoint, far):
-            flow = Flow(loop, endpoint, stdout)
-            flowing = loop.spawn(flow.copy(), Condition())
-            await far.give(b"data")
-            await turns(loop, 5)
-            assert flow.moved == 4
-            if how == "end":
-                far.hang_up()
-                await join(loop, flowing)
-            elif how == "cancel":
-                await loop.cancel_and_wait(flowing)
-            else:
-                far.leave()
-                with pytest.raises(PeerLost, match="Connection reset by peer"):
-                    await join(loop, flowing)
-            await stdout.send_eof()
-
-    with only_by_kernel():
-        bench(main)  # which looks for descriptors that are left
+async def test_the_pipe_of_our_own_is_closed_however_the_flow_ends(real_loop: Bench, how: str) -> None:
+    with (
+        only_by_kernel(),
+        stdout_of(real_loop, "/dev/null") as (stdout, _, _),
+        peer_of(real_loop) as (endpoint, far),
+    ):
+        flow = Flow(real_loop, endpoint, stdout)
+        flowing = real_loop.spawn(flow.copy(), Condition())
+        await far.give(b"data")
+        await turns(real_loop, 5)
+        assert flow.moved == 4
+        if how == "end":
+            far.hang_up()
+            await join(real_loop, flowing)
+        elif how == "cancel":
+            await real_loop.cancel_and_wait(flowing)
+        else:
+            far.leave()
+            with pytest.raises(PeerLost, match="Connection reset by peer"):
+                await join(real_loop, flowing)
+        await stdout.send_eof()
 
 
 # -- Regular files -----------------------------------------------------------------------------------------------
 
 
-def test_many_are_sent_the_same_file_each_from_a_position_of_its_own() -> None:
+async def test_many_are_sent_the_same_file_each_from_a_position_of_its_own(real_loop: Bench) -> None:
     async def send(loop: Bench, fd: int, start: int) -> None:
         with peer_of(loop) as (endpoint, far):
             source = FileSource(loop, fd, start)
@@ -1274,57 +1195,46 @@ def test_many_are_sent_the_same_file_each_from_a_position_of_its_own() -> None:
             await join(loop, flowing)
             assert (source.position, source.unread()) == (len(BYTES), 0)
 
-    async def main(loop: Bench) -> None:
-        with stdin_of(loop, "file", BYTES) as (stdin, _):
-            os.lseek(stdin.fd, 400, os.SEEK_SET)
-            await loop.together(*(send(loop, stdin.fd, start) for start in (0, 400, 400, 1_000_000, len(BYTES))))
-            assert os.lseek(stdin.fd, 0, os.SEEK_CUR) == 400
-
-    with only_by_kernel():
-        bench(main)
+    with only_by_kernel(), stdin_of(real_loop, "file", BYTES) as (stdin, _):
+        os.lseek(stdin.fd, 400, os.SEEK_SET)
+        await real_loop.together(*(send(real_loop, stdin.fd, start) for start in (0, 400, 400, 1_000_000, len(BYTES))))
+        assert os.lseek(stdin.fd, 0, os.SEEK_CUR) == 400
 
 
-def test_a_file_is_left_where_its_sending_was_cut_off() -> None:
-    async def main(loop: Bench) -> None:
-        with stdin_of(loop, "file", BYTES) as (stdin, _), peer_of(loop) as (endpoint, far):
-            flow = Flow(loop, stdin, endpoint)
-            flowing = loop.spawn(flow.run(), Condition())
-            await stalled(loop, flow)
-            await loop.cancel_and_wait(flowing)
-            position = os.lseek(stdin.fd, 0, os.SEEK_CUR)
-            assert position == flow.moved == len(BYTES) - flow.unsent() > 0
-            taking = loop.spawn(everything(far), Condition())
-            endpoint.close()
-            same([await join(loop, taking)], [BYTES[:position]])
-
-    with only_by_kernel():
-        bench(main)
+async def test_a_file_is_left_where_its_sending_was_cut_off(real_loop: Bench) -> None:
+    with only_by_kernel(), stdin_of(real_loop, "file", BYTES) as (stdin, _), peer_of(real_loop) as (endpoint, far):
+        flow = Flow(real_loop, stdin, endpoint)
+        flowing = real_loop.spawn(flow.run(), Condition())
+        await stalled(real_loop, flow)
+        await real_loop.cancel_and_wait(flowing)
+        position = os.lseek(stdin.fd, 0, os.SEEK_CUR)
+        assert position == flow.moved == len(BYTES) - flow.unsent() > 0
+        taking = real_loop.spawn(everything(far), Condition())
+        endpoint.close()
+        same([await join(real_loop, taking)], [BYTES[:position]])
 
 
 # -- The size of pipes -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("half", ["stdin", "stdout"])
-def test_an_inherited_pipe_is_grown(half: str) -> None:
-    async def main(loop: Bench) -> int:
-        with (
-            stdin_of(loop, "pipe", b"") as (stdin, _),
-            stdout_of(loop, "pipe") as (stdout, _, _),
-            peer_of(loop) as (endpoint, _),
-        ):
-            fd = stdin.fd if half == "stdin" else stdout.fd
-            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 4096)
-            assert kind_of(between(loop, stdin, endpoint) if half == "stdin" else between(loop, endpoint, stdout))
-            size = fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
-            await stdout.send_eof()
-            return size
-
-    assert bench(main) == MIB
+async def test_an_inherited_pipe_is_grown(real_loop: Bench, half: str) -> None:
+    with (
+        stdin_of(real_loop, "pipe", b"") as (stdin, _),
+        stdout_of(real_loop, "pipe") as (stdout, _, _),
+        peer_of(real_loop) as (endpoint, _),
+    ):
+        fd = stdin.fd if half == "stdin" else stdout.fd
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 4096)
+        assert kind_of(between(real_loop, stdin, endpoint) if half == "stdin" else between(real_loop, endpoint, stdout))
+        size = fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
+        await stdout.send_eof()
+        assert size == MIB
 
 
 @pytest.mark.parametrize(("size", "asked"), [(65_536, [MIB]), (MIB, []), (2 * MIB, [])])
-def test_a_pipe_is_never_shrunk_and_may_refuse_to_grow(
-    size: int, asked: list[int], monkeypatch: pytest.MonkeyPatch
+async def test_a_pipe_is_never_shrunk_and_may_refuse_to_grow(
+    real_loop: Bench, size: int, asked: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
 
@@ -1338,17 +1248,16 @@ def test_a_pipe_is_never_shrunk_and_may_refuse_to_grow(
 
     really = fcntl.fcntl
     monkeypatch.setattr(fcntl, "fcntl", control)
-
-    async def main(loop: Bench) -> None:
-        with stdin_of(loop, "pipe", b"") as (stdin, feeder), peer_of(loop) as (endpoint, far):
-            assert feeder
-            await feeder.give(b"data")
-            feeder.hang_up()
-            await Flow(loop, stdin, endpoint).run()
-            assert await everything(far) == b"data"
-
-    with only_by_kernel():
-        bench(main)
+    with (
+        only_by_kernel(),
+        stdin_of(real_loop, "pipe", b"") as (stdin, feeder),
+        peer_of(real_loop) as (endpoint, far),
+    ):
+        assert feeder
+        await feeder.give(b"data")
+        feeder.hang_up()
+        await Flow(real_loop, stdin, endpoint).run()
+        assert await everything(far) == b"data"
     assert set(sizes) == set(asked)
 
 
