@@ -3,6 +3,9 @@
 The manual (in mdoc) has an item for each option, whose head (`.It Fl l , Fl -listen`) spells it. A README that lists
 options does so under a heading with the word "options". Every `pync …` in a code block of the README or a literal
 block (`.Bd -literal`) of the manual is a command line that pync understands.
+
+They are for readers who did not write pync, so they name who does what. The README is shown on a package index, too,
+where there are no other files beside it.
 """
 
 from __future__ import annotations
@@ -122,6 +125,27 @@ def test_examples_are_found_in_shell_code() -> None:
         ["host", "7"],
         ["-z", "h", "1"],
     ]
+
+
+@pytest.mark.parametrize("name", ["README.md", "man/pync.1", "CHANGELOG.md"])
+def test_every_long_option_that_is_mentioned_exists(name: str) -> None:
+    text = re.sub(r"(?:\bFl| ,) -(?=[a-z])", " --", manual()) if name.startswith("man/") else document(name)
+    mentioned = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text))
+    assert mentioned, f"{name} mentions no option"
+    assert mentioned - SPELLINGS == set()
+
+
+@pytest.mark.parametrize("name", ["README.md", "man/pync.1", "CHANGELOG.md"])
+def test_every_sentence_names_its_subject(name: str) -> None:
+    text = document(name).replace("--user nobody", "")
+    vague = r"\b(?:whoever|whom|somebody|nobody|anybody|everybody|told|heard|gone|lost)\b"
+    assert re.findall(vague, text, re.IGNORECASE) == []
+
+
+def test_the_readme_needs_no_file_that_a_package_index_does_not_show() -> None:
+    for image, text, target in re.findall(r"(!?)\[([^]]*)\]\(([^)]*)\)", document("README.md")):
+        assert not image, f"{target} is an image"
+        assert target.startswith("https://") or text == target, f"a link to {target} that is not worded as a file name"
 
 
 def test_the_change_log_has_this_version() -> None:
