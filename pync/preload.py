@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SESSIONS = (
     *("fcntl", "termios", "tty"),  # asking the kernel for queues, pipes and terminals
-    *("pync.loop.hangups", "pync.relay.tunnel", "pync.relay.idle"),
+    *("pync.loop.hangups", "pync.relay.zerocopy", "pync.relay.idle"),
     *("pync.endpoints.wrappers", "pync.sessions.between", "pync.sessions.program"),
     *("pync.stages.crlf", "pync.stages.telnet"),
 )

@@ -1,1 +1,23 @@
 """Getting a connected peer: by connecting (`outgoing`), through a proxy, at the next address, or by accepting."""
+
+from __future__ import annotations
+
+from pync.endpoints.streams import StreamSocket
+from pync.events import as_address
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import Any
+
+    from pync.context import Context
+    from pync.endpoints import Peer
+
+
+def connected(context: Context, sock: socket.socket, name: Any) -> Peer:
+    """The endpoint of a connected socket; `name` is its peer's address as the system gives it."""
+    if not context.config.datagram:
+        return StreamSocket(context.loop, sock, as_address(name))
+    from pync.endpoints.datagrams import DatagramSocket
+
+    return DatagramSocket(context.loop, sock, name)

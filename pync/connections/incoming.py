@@ -1,6 +1,6 @@
 """Accepting: what happens between a client's arrival and the moment that a service has it.
 
-The server (`services/server.py`) calls these steps in order: accept, ask the rules, encrypt.
+The server (`services/server.py`) accepts, asks the access rules, and encrypts (`encryption.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pync import system
 from pync.endpoints.streams import StreamSocket
 from pync.errors import BindError, reason
 from pync.events import OutOfDescriptors, as_address
-from pync.net.dial import tune
+from pync.net.attempt import tune
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,22 +44,6 @@ async def accept(context: Context, sock: socket.socket) -> Peer | None:
         else:
             tune(client)
             return StreamSocket(context.loop, client, as_address(name))
-
-
-async def encrypted(context: Context, client: Peer) -> Peer:
-    """The client under TLS. Raises TlsError, PeerLost, and TimedOut after HANDSHAKE seconds; it is closed then."""
-    from pync.tls.handshake import HANDSHAKE, secure
-
-    assert context.tls_context is not None
-    return await secure(
-        client,
-        context.tls_context,
-        server_side=True,
-        server_name=None,
-        pin=None,
-        limit=HANDSHAKE,
-        report=context.report,
-    )
 
 
 async def first_sender(context: Context, bound: Bound, admit: Callable[[Address], bool]) -> Peer:

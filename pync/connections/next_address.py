@@ -11,7 +11,7 @@ from pync.connections.outgoing import open_connection
 from pync.endpoints.datagrams import DatagramSocket
 from pync.endpoints.wrappers import Replayable
 from pync.errors import ConnectError, PeerLost
-from pync.net.dial import attempt_failed
+from pync.net.attempt import attempt_failed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from pync.connections.outgoing import connected, encrypt
+from pync.connections import connected
 from pync.endpoints import write_all
 from pync.errors import AddressError, ConnectError, PeerLost, ProxyError
 from pync.events import Address, Connected
@@ -147,7 +147,9 @@ async def _open_proxy(context: Context, proxy: Proxy) -> Peer:
     except (AddressError, ConnectError) as error:
         raise ProxyError(_name(proxy), error.why) from None
     if proxy.tls:
-        peer = await encrypt(context, peer, context.proxy_tls_context, proxy.host)
+        from pync.connections.encryption import encrypt_to_proxy
+
+        peer = await encrypt_to_proxy(context, peer, proxy.host)
     return peer
 
 

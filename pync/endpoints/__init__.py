@@ -20,49 +20,12 @@ from pync.loop.tasks import Condition
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from typing import Protocol
 
     from pync.errors import PyncError
     from pync.events import Address
     from pync.loop.kernel import Loop
 
     Bytes = bytes | memoryview
-
-    class Source(Protocol):
-        """A readable half."""
-
-        async def read(self) -> bytes | None:
-            """The next bytes as they come (at most `CHUNK`); None at end-of-file; b"" is an empty datagram."""
-
-        def read_nowait(self) -> bytes | None:
-            """One more datagram that is there already; None if there is none, or for a source of anything else."""
-
-        def unread(self) -> int:
-            """Bytes that are known to be left; 0 if nothing is known."""
-
-        def raw(self) -> int | None:
-            """The descriptor that the kernel may copy from, or None."""
-
-        position: int | None  # where a file with a position of its own is read next; None: where its descriptor stands
-
-        def failed(self, error: OSError) -> PyncError:
-            """What an error of that descriptor means. Asked only where `raw` has answered one."""
-
-    class Sink(Protocol):
-        """A writable half."""
-
-        async def write(self, data: Bytes) -> int:
-            """Write some of `data`, at least one byte (a datagram whole), and return how many; waits while refused."""
-
-        async def send_eof(self) -> None:
-            """Pass the end-of-file on: a half-close. Doing it again changes nothing."""
-
-        def raw(self) -> int | None:
-            """The descriptor that the kernel may copy into, or None."""
-
-        def failed(self, error: OSError) -> PyncError:
-            """What an error of that descriptor means. Asked only where `raw` has answered one."""
-
 
 CHUNK = 256 * 1024  # bytes that one read of a stream gives at most: enough to make the system calls cheap
 SHORT = 64 * 1024  # bytes asked for where little comes: a buffer of CHUNK costs more than a short read
@@ -92,44 +55,66 @@ def queued(fd: int, *, unsent: bool = False) -> int:
 
 
 class Half:
-    """The defaults of every half: the kernel cannot reach it, and it holds nothing back."""
+    """What the two halves have in common. By default the kernel cannot reach them."""
 
     __slots__ = ()
-    position: int | None = None
 
     def raw(self) -> int | None:
-        """None: it wraps something, shares it, or has to see the bytes."""
+        """The descriptor that the kernel may copy from or into; None: something has to see the bytes."""
         return None
 
     def failed(self, error: OSError) -> PyncError:
-        """What an error of its descriptor means."""
+        """What an error of that descriptor means. Asked only where `raw` has answered one."""
+        raise NotImplementedError
+
+
+class Source(Half):
+    """A readable half."""
+
+    __slots__ = ()
+    position: int | None = None  # where a file that many read is read next; None: where its descriptor stands
+
+    async def read(self) -> bytes | None:
+        """The next bytes as they come (at most `CHUNK`); None at end-of-file; b"" is an empty datagram."""
         raise NotImplementedError
 
     def read_nowait(self) -> bytes | None:
-        """None: there are no datagrams."""
+        """One more datagram that is there already; None if there is none, or for a source of anything else."""
         return None
 
     def unread(self) -> int:
-        """Bytes that are known to be left."""
+        """Bytes that are known to be left; 0 if nothing is known."""
         return 0
 
+    def advance(self, count: int) -> None:
+        """The kernel has moved `count` bytes from `position` on."""
 
-class Peer(Half):
-    """What a session is connected to, with the null ending. A session owns its peer and closes it."""
+
+class Sink(Half):
+    """A writable half."""
+
+    __slots__ = ()
+
+    async def write(self, data: Bytes) -> int:
+        """Write some of `data`, at least one byte (a datagram whole), and return how many; waits while refused."""
+        raise NotImplementedError
+
+    async def send_eof(self) -> None:
+        """Pass the end-of-file on: a half-close. Doing it again changes nothing."""
+        raise NotImplementedError
+
+
+class Peer(Source, Sink):
+    """What a session is connected to, with the null ending. A session owns its peer and closes it.
+
+    Reading and writing raise PeerLost when the connection breaks.
+    """
 
     __slots__ = ()
     loop: Loop
     address: Address
     sock: socket.socket
     has_eof = False  # whether each direction has an end-of-file
-
-    async def read(self) -> bytes | None:
-        """What has arrived; None at the peer's end-of-file. Raises PeerLost."""
-        raise NotImplementedError
-
-    async def write(self, data: Bytes) -> int:
-        """Send some of `data` (a datagram whole) and return how much; waits while refused. Raises PeerLost."""
-        raise NotImplementedError
 
     async def send_eof(self) -> None:
         """Half-close, where there is an end-of-file to be sent."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 
-from pync.endpoints import CHUNK, SHORT, Half, next_read_size
+from pync.endpoints import CHUNK, SHORT, Half, Sink, Source, next_read_size
 from pync.errors import ProgramError, reason
 from pync.system import signal
 
@@ -57,7 +57,7 @@ class ChildEnd(Half):
             os.close(fd)
 
 
-class ChildStdin(ChildEnd):
+class ChildStdin(ChildEnd, Sink):
     """What the program reads."""
 
     async def write(self, data: Bytes) -> int:
@@ -76,7 +76,7 @@ class ChildStdin(ChildEnd):
         self.close()
 
 
-class ChildStdout(ChildEnd):
+class ChildStdout(ChildEnd, Source):
     """What the program writes."""
 
     def __init__(self, loop: Loop, fd: int | None, most: int = CHUNK) -> None:

@@ -15,7 +15,7 @@ import os
 import stat
 import sys
 
-from pync.endpoints import CHUNK, Half
+from pync.endpoints import CHUNK, Sink, Source
 from pync.endpoints.stdio import Stdin
 from pync.system import socket
 
@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
-    from pync.endpoints import Bytes, Source
+    from pync.endpoints import Bytes
     from pync.endpoints.datagrams import DatagramSocket
     from pync.loop.kernel import Loop
 
@@ -79,7 +79,7 @@ def shows_boundaries(fd: int) -> bool:
     return stat.S_ISSOCK(os.fstat(fd).st_mode)
 
 
-class Joined(Half):
+class Joined(Source):
     """What a peer sends, as a stream: for a sink that keeps no boundaries, with nothing in between that needs them."""
 
     def __init__(self, peer: Joinable) -> None:
@@ -105,7 +105,7 @@ class DatagramStdin(Stdin):
             return None
 
 
-class Burst(Half):
+class Burst(Source, Sink):
     """From a source to one peer, as many datagrams as are there at each turn of the flow: it is both ends of that flow.
 
     Nothing may stand in between that changes their sizes.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 
-from pync.endpoints import CHUNK, Half, write_all
+from pync.endpoints import CHUNK, Sink, Source, write_all
 from pync.endpoints.client_queues import Queue, Queues
 from pync.endpoints.stdio import STDIN, is_regular
 from pync.endpoints.wrappers import Attended
@@ -21,7 +21,7 @@ from pync.loop.tasks import Condition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pync.endpoints import Bytes, Peer, Sink, Source
+    from pync.endpoints import Bytes, Peer
     from pync.loop.kernel import Loop
     from pync.loop.tasks import Work
 
@@ -68,7 +68,7 @@ class SharedStdin:
             reader.arrived.notify()
 
 
-class FileSource(Half):
+class FileSource(Source):
     """Reads a regular file from a position of its own, so that many clients can read the same descriptor."""
 
     def __init__(self, loop: Loop, fd: int, position: int) -> None:
@@ -100,6 +100,10 @@ class FileSource(Half):
         """Bytes left until the file's end."""
         return max(0, os.fstat(self.fd).st_size - (self.position or 0))
 
+    def advance(self, count: int) -> None:
+        """The kernel has moved `count` bytes from `position` on."""
+        self.position = (self.position or 0) + count
+
     def is_silent(self) -> bool:
         """False: a file always has something to give, if only its end."""
         return False
@@ -112,7 +116,7 @@ class FileSource(Half):
         """The client has left."""
 
 
-class Reader(Queue, Half):
+class Reader(Queue, Source):
     """One client's view of a stdin that all share."""
 
     __slots__ = ("_stalled", "arrived", "shared")
@@ -205,7 +209,7 @@ class SharedStdout:
             self.free.notify()
 
 
-class Share(Half):
+class Share(Sink):
     """One client's part of stdout."""
 
     __slots__ = ("shared", "unfinished")

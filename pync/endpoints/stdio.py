@@ -16,13 +16,13 @@ import select
 import stat
 
 from pync.descriptors import grow, reserve
-from pync.endpoints import CHUNK, SHORT, Half, next_read_size, queued
+from pync.endpoints import CHUNK, SHORT, Sink, Source, next_read_size, queued
 from pync.errors import InputError, OutputClosed, OutputError, reason
 from pync.system import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pync.endpoints import Bytes, Sink, Source
+    from pync.endpoints import Bytes
     from pync.loop.kernel import Loop
 
 STDIN, STDOUT = 0, 1
@@ -72,7 +72,7 @@ def _as_socket(fd: int) -> socket.socket | None:
     return socket.socket(fileno=os.dup(fd)) if stat.S_ISSOCK(os.fstat(fd).st_mode) else None
 
 
-class Stdin(Half):
+class Stdin(Source):
     """Reads a descriptor that pync was given: stdin."""
 
     def __init__(self, loop: Loop, fd: int = STDIN, size: int = CHUNK) -> None:
@@ -110,7 +110,7 @@ class Stdin(Half):
         return max(0, os.fstat(self.fd).st_size - os.lseek(self.fd, 0, os.SEEK_CUR))
 
 
-class Stdout(Half):
+class Stdout(Sink):
     """Writes a descriptor that pync was given: stdout. Closing it is its end-of-file."""
 
     def __init__(self, loop: Loop, fd: int = STDOUT) -> None:
@@ -164,7 +164,7 @@ class Stdout(Half):
         return (OutputClosed if closed else OutputError)("writing stdout", reason(error))
 
 
-class Null(Half):
+class Null(Source, Sink):
     """As /dev/null, it has ended and drops what it is given: the other end of a conversation in one direction."""
 
     async def read(self) -> bytes | None:

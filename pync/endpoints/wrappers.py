@@ -5,13 +5,12 @@ A wrapper that waits (pacing, a delay) slows down its own direction only.
 
 from __future__ import annotations
 
-from pync.endpoints import Half
+from pync.endpoints import Source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from pync.endpoints import Source
     from pync.loop.kernel import Loop
     from pync.loop.tasks import Condition
 
@@ -19,7 +18,7 @@ MEMORY = 1 << 16  # bytes of a source's beginning that are recorded
 OVERHEAD = 64  # bytes that each recorded chunk counts beside its own, so that empty ones are bounded, too
 
 
-class Chain(Half):
+class Chain(Source):
     """The chunks, one after the other, and then the rest of another source (None: nothing more)."""
 
     def __init__(self, chunks: list[bytes], rest: Source | None) -> None:
@@ -37,7 +36,7 @@ class Chain(Half):
         return sum(map(len, self.chunks)) + (self.rest.unread() if self.rest else 0)
 
 
-class Replayable(Half):
+class Replayable(Source):
     """A source whose beginning is recorded, so that it can be read again."""
 
     def __init__(self, source: Source) -> None:
@@ -70,7 +69,7 @@ class Replayable(Half):
         return self.source.unread()
 
 
-class Attended(Half):
+class Attended(Source):
     """A source that is read only while a client is there to receive it."""
 
     def __init__(self, loop: Loop, source: Source, clients: Collection[object], joined: Condition) -> None:
@@ -93,7 +92,7 @@ class Attended(Half):
             await self.loop.wait(self.joined)
 
 
-class Paced(Half):
+class Paced(Source):
     """One line at a time, with a pause of `seconds` between one and the next."""
 
     def __init__(self, loop: Loop, source: Source, seconds: float) -> None:
@@ -122,7 +121,7 @@ class Paced(Half):
         return sum(map(len, self.lines)) + self.source.unread()
 
 
-class Delayed(Half):
+class Delayed(Source):
     """Everything, `seconds` after it was read."""
 
     def __init__(self, loop: Loop, source: Source, seconds: float) -> None:

@@ -5,15 +5,11 @@ Theory: a port that cannot be reached is no failure while another port may answe
 
 from __future__ import annotations
 
-import os
-import sys
-
-from pync.connections.outgoing import UNREACHED, open_connection, prepare, with_retry
-from pync.endpoints.stdio import STDOUT, Stdout
-from pync.errors import OutputError, reason
+from pync.connections.outgoing import UNREACHED, open_connection, prepare
+from pync.endpoints.stdio import Stdout
 from pync.events import Outcome
+from pync.modes import in_order
 from pync.sessions.conversation import converse, open_stdio
-from pync.system import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +29,7 @@ async def connect(context: Context) -> Outcome:
     stdout = _stdout(context, shared=len(ports) > 1)
     for port in ports:
         try:
-            peer = await with_retry(context, open_connection, context, port)
+            peer = await _open(context, port)
         except UNREACHED as error:
             failure = error
             continue
@@ -46,13 +42,12 @@ async def connect(context: Context) -> Outcome:
     return Outcome(opened=True, child_status=status)
 
 
-def in_order(context: Context) -> tuple[int, ...]:
-    """The ports in the order in which they shall be tried."""
-    if not context.config.shuffle:
-        return context.config.ports
-    import random
+async def _open(context: Context, port: int | None) -> Peer:
+    if context.config.retry is None:
+        return await open_connection(context, port)
+    from pync.connections.retry import with_retry
 
-    return tuple(random.sample(context.config.ports, len(context.config.ports)))
+    return await with_retry(context, lambda: open_connection(context, port))
 
 
 def _stdout(context: Context, *, shared: bool) -> Sink:
@@ -68,7 +63,9 @@ def _stdout(context: Context, *, shared: bool) -> Sink:
 async def _session(context: Context, port: int | None, peer: Peer, stdout: Sink) -> int | None:
     config = context.config
     if config.pass_descriptor:
-        _pass_descriptor(peer)
+        from pync.sessions.program import pass_descriptor
+
+        pass_descriptor(peer)
         return None
     if config.program:
         from pync.sessions.program import run_program
@@ -86,24 +83,3 @@ async def _session(context: Context, port: int | None, peer: Peer, stdout: Sink)
     else:
         await converse(context, peer, stdio)
     return None
-
-
-def _pass_descriptor(peer: Peer) -> None:
-    """Send the connected socket over the unix socket that stdout is, as ssh's ProxyUseFdpass wants it.
-
-    One byte goes over it, and the descriptor with it (unix(7), SCM_RIGHTS), made blocking, as programs expect of one.
-    Raises OutputError.
-    """
-    what = "handing the connection over"
-    try:
-        if peer.raw() is None:
-            raise OutputError(what, "there is TLS on it")
-        stdout = socket.socket(fileno=os.dup(STDOUT))
-        peer.sock.setblocking(True)
-        descriptor = peer.sock.fileno().to_bytes(4, sys.byteorder)
-        stdout.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor)])
-        stdout.close()
-    except OSError as error:
-        raise OutputError(f"{what} by stdout", reason(error)) from None
-    finally:
-        peer.close()

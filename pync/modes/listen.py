@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from pync.errors import AddressError, reason
-from pync.events import CertificateMade, Listening, OpenProxy, Outcome, as_address
+from pync.events import Listening, OpenProxy, Outcome, as_address
 from pync.net.access import rules
 from pync.net.bind import bind
 from pync.services.server import Server
@@ -29,7 +29,9 @@ async def listen(context: Context) -> Outcome:
     identity = _identity(config.user)
     allowed = rules(config.access, lambda name: _addresses(name, numeric=config.numeric))
     if config.tls:
-        _make_tls_context(context)
+        from pync.connections.encryption import make_server_context
+
+        make_server_context(context)
     bound = await bind(context)
     try:
         service = _service(context)
@@ -58,18 +60,7 @@ def _addresses(name: str, *, numeric: bool) -> list[str]:
     return [str(item[4][0]) for item in found]
 
 
-def _make_tls_context(context: Context) -> None:
-    """Read our key and certificate, or make them: once, while the files can be read. Raises TlsError."""
-    from pync.tls.context import server_context
-
-    assert context.config.tls is not None
-    context.tls_context, fingerprint = server_context(context.config.tls, context.config.host)
-    if fingerprint:
-        context.report(CertificateMade(fingerprint=fingerprint))
-
-
 def _service(context: Context) -> Service:
-    """What is done with the clients. Nothing of a service that was not asked for is imported."""
     config = context.config
     if config.http:
         from pync.services.http_answer import HttpService

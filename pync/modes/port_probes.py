@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 
-from pync.net.dial import attempt, new_socket, peer_name
+from pync.net.attempt import attempt, new_socket, peer_name
 from pync.system import socket
 
 TYPE_CHECKING = False

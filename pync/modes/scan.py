@@ -11,13 +11,12 @@ import errno
 import os
 import resource
 
-from pync.connections.outgoing import UNREACHED, open_connection, prepare, with_retry
 from pync.errors import ConnectError, TimedOut, reason
 from pync.events import Connected, ConnectFailed, Outcome, as_address
 from pync.loop.tasks import Condition
-from pync.modes.connect import in_order
+from pync.modes import in_order
 from pync.modes.port_probes import UNDER_WAY, Probe, StreamProbe, with_port
-from pync.net.dial import attempt_failed
+from pync.net.attempt import attempt_failed
 from pync.net.resolve import resolve, unix_name
 from pync.system import socket
 
@@ -48,6 +47,8 @@ async def scan(context: Context) -> Outcome:
         if not await _round(context):
             raise ConnectError(f"connect to {context.config.host}", "no port was open")
 
+    from pync.connections.retry import with_retry
+
     await with_retry(context, insist)
     return Outcome(opened=True)
 
@@ -67,6 +68,8 @@ async def _round(context: Context) -> bool:
 
 async def _round_through_proxy(context: Context) -> bool:
     """Ask a proxy for every port once: one by one, because a proxy may not stand many at a time."""
+    from pync.connections.outgoing import UNREACHED, open_connection, prepare
+
     prepare(context)
     opened = False
     for port in in_order(context):

@@ -14,7 +14,7 @@ import stat
 
 from pync.errors import BindError, reason
 from pync.events import as_address
-from pync.net.dial import new_socket
+from pync.net.attempt import new_socket
 from pync.net.resolve import resolve, unix_name
 from pync.system import socket
 

@@ -11,7 +11,6 @@ Where no stage has to see the bytes and both ends have a descriptor for it, the 
 from __future__ import annotations
 
 from pync.loop.tasks import Condition
-from pync.relay.zerocopy import Unsuitable, mover_between
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,9 +66,12 @@ class Flow:
 
     async def _by_kernel(self) -> bool:
         """Have the kernel move all of it; False if the rest has to be copied."""
-        self._mover = mover = (
-            None if self.stages or self.read_limit else mover_between(self.loop, self.source, self.sink)
-        )
+        if self.stages or self.read_limit or self.source.raw() is None or self.sink.raw() is None:
+            return False
+        # A conversation that the kernel cannot move, as one at a terminal, does not import the fast path.
+        from pync.relay.zerocopy import Unsuitable, mover_between
+
+        self._mover = mover = mover_between(self.loop, self.source, self.sink)
         if mover is None:
             return False
         try:

@@ -6,7 +6,7 @@ it drives the copying loop: with the same waiting, order and ends.
 - A regular file goes out by sendfile, in slices that leave the others their turn.
 - A pipe and a socket are spliced directly. The size of the pipe decides the speed, so it is grown, never shrunk.
 - A socket reaches a file or a device through a pipe of our own.
-- From a socket to a socket bytes go as `tunnel.py` says.
+- From a socket to a socket little is copied, and much goes through a pipe of our own.
 The kernel refuses some ends (a file opened to append, /dev/full, files of /proc) with EINVAL, and it does so before
 the first byte: `step` then raises `Unsuitable`, and the copying loop takes over where this one stands.
 
@@ -20,7 +20,8 @@ import errno
 import os
 import stat
 
-from pync.descriptors import grow
+from pync.descriptors import grow, pipe_of_size
+from pync.endpoints import SHORT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,8 +61,6 @@ def _mover(from_kind: int, to_kind: int) -> type[Mover] | None:
         case stat.S_IFSOCK, stat.S_IFREG | stat.S_IFCHR:
             return Pipeline
         case stat.S_IFSOCK, stat.S_IFSOCK:
-            from pync.relay.tunnel import Tunnel
-
             return Tunnel
     return None
 
@@ -130,10 +129,8 @@ class SendFile(Mover):
 
     def move(self) -> int:
         """sendfile(2)."""
-        position = self.source.position
-        count = os.sendfile(self.to_fd, self.from_fd, position, SLICE)
-        if position is not None:
-            self.source.position = position + count
+        count = os.sendfile(self.to_fd, self.from_fd, self.source.position, SLICE)
+        self.source.advance(count)
         return count
 
 
@@ -185,3 +182,65 @@ class Pipeline(Mover):
         """Close the pipe."""
         os.close(self.out)
         os.close(self.into)
+
+
+class Tunnel(Mover):
+    """From a socket to a socket. Nothing new is read while something is left here.
+
+    Little is copied through Python, which takes two system calls as well: so a connection on which little is sent holds
+    no pipe. Once a read was full there is a pipe for splice(2), until a read brings little again. Where the system has
+    no pipe to give, copying goes on.
+    """
+
+    def __init__(self, loop: Loop, source: Source, sink: Sink, from_fd: int, to_fd: int) -> None:
+        super().__init__(loop, source, sink, from_fd, to_fd)
+        self.pipe: tuple[int, int] | tuple[()] = ()
+        self.copied = b""  # what is left, if it is not in the pipe
+        self.much = False
+
+    def ready(self, repeat: Callable[[], bool]) -> Work[bool]:
+        """While something is left, the sink is what has to be ready."""
+        if self.left:
+            return self.loop.writable(self.to_fd, repeat=lambda: not repeat() and self.left > 0)
+        return super().ready(repeat)
+
+    def step(self) -> int:
+        """As for every mover; only what has reached the sink counts."""
+        if not self.left:
+            self._take()
+        count = self._give() if self.left else 0
+        if self.pipe and not (self.left or self.much):
+            self.close()
+        return count
+
+    def _take(self) -> None:
+        if self.much and not self.pipe:
+            self.pipe = pipe_of_size(SLICE)
+        try:
+            if self.pipe:
+                self.left = os.splice(self.from_fd, self.pipe[1], SLICE, None, None, os.SPLICE_F_NONBLOCK)
+                self.begun = True
+            else:
+                self.copied = os.read(self.from_fd, SHORT)
+                self.left = len(self.copied)
+        except OSError as error:
+            raise self.broken(error, self.source) from None
+        self.much = self.left >= SHORT
+
+    def _give(self) -> int:
+        try:
+            if self.pipe:
+                count = os.splice(self.pipe[0], self.to_fd, self.left, None, None, os.SPLICE_F_NONBLOCK)
+            else:
+                count = os.write(self.to_fd, self.copied)
+                self.copied = self.copied[count:]
+        except OSError as error:
+            raise self.broken(error, self.sink) from None
+        self.left -= count
+        return count
+
+    def close(self) -> None:
+        """Close the pipe, if there is one."""
+        pipe, self.pipe = self.pipe, ()
+        for end in pipe:
+            os.close(end)

@@ -17,7 +17,7 @@ import time
 
 from pync.connections.outgoing import open_connection, prepare
 from pync.connections.proxy_client import hold
-from pync.endpoints import Half, write_all
+from pync.endpoints import Source, write_all
 from pync.errors import AddressError, ConnectError, PeerLost, ProtocolError, ProxyError, TimedOut, TlsError
 from pync.protocols import http_proxy, socks_server
 from pync.protocols.dialogue import Refused
@@ -132,7 +132,7 @@ def _trouble(error: PyncError) -> Trouble:
     return TROUBLES.get(error.why, "failed")
 
 
-class RequestBody(Half):
+class RequestBody(Source):
     """The body of a plain HTTP request. What the client sends after it is dropped."""
 
     def __init__(self, client: Peer, size: int) -> None:
@@ -148,7 +148,7 @@ class RequestBody(Half):
         return None
 
 
-class Answer(Half):
+class Answer(Source):
     """The target's answer to a plain HTTP request, with the head that the client shall see."""
 
     def __init__(self, target: Peer) -> None:

@@ -10,7 +10,7 @@ server. Clients are accepted in batches. What is done with a client is for the s
 
 from __future__ import annotations
 
-from pync.connections.incoming import accept, encrypted, first_sender
+from pync.connections.incoming import accept, first_sender
 from pync.errors import (
     AddressError,
     ConnectError,
@@ -118,8 +118,10 @@ class Server:
     async def _serve(self, client: Peer) -> None:
         """The way of a client, from its admission to its end or, for the only one, until it is ready."""
         try:
-            if self.config.tls and client.has_eof:
-                client = await encrypted(self.context, client)
+            if self.config.tls:
+                from pync.connections.encryption import encrypt_to_client
+
+                client = await encrypt_to_client(self.context, client)
             if not await self.service.ready(client):
                 return
             if self.config.keep_open:

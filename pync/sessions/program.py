@@ -1,5 +1,7 @@
 """A program on a connection: what it prints is sent to the peer, and what the peer sends is its stdin.
 
+And `pass_descriptor`, which gives the connection to a program that runs already and waits for it at our stdout.
+
 Theory: a program gets the socket itself where nothing has to see the bytes, as under inetd. Otherwise it is relayed
 through pipes. The rule of ending: the session is over when the program's output has ended and the program has ended,
 or the peer's half has ended, too. A connection that breaks ends the session at once, because a program that does not
@@ -8,11 +10,17 @@ read would not notice.
 
 from __future__ import annotations
 
+import os
+import sys
+
 from pync.endpoints import CHUNK, child
+from pync.endpoints.stdio import STDOUT
+from pync.errors import OutputError, reason
 from pync.events import as_address
 from pync.loop.tasks import Condition
 from pync.relay.rules import Relay
 from pync.sessions.conversation import flows, linger
+from pync.system import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,3 +117,24 @@ class ProgramRelay(Relay):
             await self.one_of(feeding, living)
         finally:
             await self.loop.cancel_and_wait(feeding, answering, living)
+
+
+def pass_descriptor(peer: Peer) -> None:
+    """Send the connected socket over the unix socket that stdout is, as ssh's ProxyUseFdpass wants it.
+
+    One byte goes over it, and the descriptor with it (unix(7), SCM_RIGHTS), made blocking, as programs expect of one.
+    Raises OutputError.
+    """
+    what = "handing the connection over"
+    try:
+        if peer.raw() is None:
+            raise OutputError(what, "there is TLS on it")
+        stdout = socket.socket(fileno=os.dup(STDOUT))
+        peer.sock.setblocking(True)
+        descriptor = peer.sock.fileno().to_bytes(4, sys.byteorder)
+        stdout.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor)])
+        stdout.close()
+    except OSError as error:
+        raise OutputError(f"{what} by stdout", reason(error)) from None
+    finally:
+        peer.close()

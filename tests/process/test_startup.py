@@ -33,20 +33,27 @@ if TYPE_CHECKING:
 # Each feature, and the modules and folders that are its own: a run that does not ask for it must not import them.
 FEATURES = {
     "moving bytes": ("endpoints", "relay", "sessions"),
+    "idle limit": ("relay.idle",),
+    "socket options": ("net.options",),
+    "several addresses": ("net.happy_eyeballs",),
+    "source address": ("net.source",),
+    "trying again": ("connections.retry",),
+    "between the ends": ("sessions.between",),
     "scanning": ("modes.scan", "modes.port_probes"),
-    "listening": ("modes.listen", "connections.incoming", "net.access", "net.bind"),
-    "serving": ("services.server",),
-    "shared stdio": ("endpoints.client_queues", "endpoints.shared_stdio", "services.stdio"),
+    "listening": ("modes.listen", "connections.incoming", "net.access", "net.bind", "services.server"),
+    "serving many": ("preload",),
+    "shared stdio": ("endpoints.shared_stdio", "services.shared_stdio"),
+    "queues for clients": ("endpoints.client_queues",),
     "programs": ("endpoints.child", "sessions.program"),
     "datagrams": ("connections.next_address", "endpoints.datagrams", "endpoints.datagram_server", "endpoints.segments"),
-    "wrappers": ("endpoints.pacing", "endpoints.wrappers"),
+    "wrappers": ("endpoints.wrappers",),
     "stages": ("stages",),
-    "logs": ("relay.log_files", "relay.hexdump"),
+    "logs": ("relay.log_files",),
     "hub": ("services.hub", "stages.chat_lines"),
     "forwarding": ("relay.bridge", "services.forward"),
-    "proxies": ("protocols", "connections.proxy_client", "connections.talk", "services.proxy"),
+    "proxies": ("protocols", "connections.proxy_client", "services.proxy"),
     "HTTP": ("protocols.http_answer", "services.http_answer"),
-    "TLS": ("tls",),
+    "TLS": ("tls", "connections.encryption"),
     "other users": ("net.privileges",),
     "options of TLS, proxies and relaying": ("faces.native.tls_and_proxy",),
     "help": ("faces.click_help",),
@@ -54,7 +61,7 @@ FEATURES = {
 CONVERSATION = {"moving bytes"}
 LISTENER = CONVERSATION | {"listening"}
 # A server has all that a session may need before its files are out of reach, or its descriptors are used up.
-SERVER = LISTENER | {"serving", "programs", "datagrams", "wrappers", "stages"}
+SERVER = LISTENER | {"serving many", "programs", "wrappers", "stages", "idle limit", "between the ends"}
 EXTRA = {"options of TLS, proxies and relaying"}
 
 # Of all others: what no run imports that does not need it for what it was asked.
@@ -168,11 +175,11 @@ def test_a_program_imports_what_a_program_needs() -> None:
 @pytest.mark.parametrize(
     ("options", "more"),
     [
-        (["-C"], {"stages"}),
-        (["-t"], {"stages"}),
-        (["-i", "1ms"], {"wrappers"}),
-        (["--delay", "1ms"], {"wrappers"}),
-        (["-o", "/dev/null"], {"logs"}),
+        (["-C"], {"between the ends", "stages"}),
+        (["-t"], {"between the ends", "stages"}),
+        (["-i", "1ms"], {"between the ends", "wrappers"}),
+        (["--delay", "1ms"], {"between the ends", "wrappers"}),
+        (["-o", "/dev/null"], {"between the ends", "logs"}),
     ],
     ids=["crlf", "telnet", "pace", "delay", "log"],
 )
@@ -184,7 +191,7 @@ def test_what_is_asked_for_is_imported_and_nothing_beside_it(options: list[str],
 
 def test_a_server_imports_what_its_sessions_may_need() -> None:
     imported = server("-k")
-    assert imported.features == SERVER | {"shared stdio"}
+    assert imported.features == SERVER | {"shared stdio", "queues for clients"}
     assert imported.others & RARE == {"tty"}
 
 
@@ -199,7 +206,7 @@ def test_a_hub_imports_what_a_hub_needs(kind: str) -> None:
                 heard += other.recv(4096)
         process.signal(signal.SIGTERM)
         imported = Imported(process.finish().err)
-    assert imported.features == SERVER | EXTRA | {"hub", "shared stdio"}
+    assert imported.features == SERVER | EXTRA | {"hub", "queues for clients"}
     assert imported.others & RARE == {"tty"}
 
 
@@ -242,7 +249,9 @@ def test_a_client_under_tls_imports_what_tls_needs(authority: Authority) -> None
 
 
 @pytest.mark.parametrize(
-    ("options", "more"), [([], LISTENER), (["-k"], SERVER | {"shared stdio"})], ids=["one client", "many"]
+    ("options", "more"),
+    [([], LISTENER), (["-k"], SERVER | {"shared stdio", "queues for clients"})],
+    ids=["one client", "many"],
 )
 def test_a_listener_under_tls_imports_what_tls_needs(options: list[str], more: set[str], authority: Authority) -> None:
     imported = server(*options, *encrypted.ours(authority.server), context=encrypted.client_side(authority))

@@ -37,7 +37,7 @@ COPYING = [
     sys.executable,
     "-P",  # the installed pync, whatever stands in the working directory
     "-c",
-    "import pync.relay.flow; pync.relay.flow.mover_between = lambda *_: None; from pync.cli import main; main()",
+    "import pync.relay.zerocopy as fast; fast.mover_between = lambda *_: None; from pync.cli import main; main()",
 ]
 PIPE = subprocess.PIPE
 DEVNULL = subprocess.DEVNULL

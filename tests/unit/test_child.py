@@ -28,11 +28,11 @@ from doubles import pipe
 from harness import PAYLOAD
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pync.endpoints.pipes import TERMINAL, Output
 
 from pync.config import Program
 from pync.endpoints import Half, child
 from pync.endpoints.child import Child
-from pync.endpoints.pipes import TERMINAL, Output
 from pync.errors import ProgramError
 from pync.events import Address
 from pync.loop.tasks import Condition

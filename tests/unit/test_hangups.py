@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from conformance import join, turns
 from doubles import play
-
 from pync.endpoints.hangups import Hangups
+
 from pync.loop.tasks import Condition
 
 if TYPE_CHECKING:

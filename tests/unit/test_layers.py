@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 import pytest
-from layers import COSTLY, MODULES, imports, lines, module_of, own_imports, parsed, within
+from layers import COSTLY, MODULES, imports, lines, module_of, own_imports, parsed, reached, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,16 +28,19 @@ ROWS: list[set[str]] = [
 SIDEWAYS = [
     ("events", "config"),
     ("loop", "loop"),
-    ("endpoints", "endpoints"),
     ("protocols", "protocols"),
+    ("endpoints", "endpoints"),
+    ("relay", "relay"),
     ("net", "net"),
     ("tls", "tls"),
-    ("relay", "relay"),
     ("connections", "connections"),
-    ("sessions", "sessions"),
-    ("connections", "sessions"),
-    ("services", "services"),
-    ("modes", "modes"),
+    ("sessions.conversation", "sessions.between"),
+    ("sessions.program", "sessions.conversation"),
+    ("services.shared_stdio", "services.stdio"),
+    ("services.http_answer", "services.shared_stdio"),
+    ("services.proxy", "services.forward"),
+    ("modes.scan", "modes.port_probes"),
+    ("engine", "preload"),
     ("faces", "faces"),
     ("__main__", "cli"),
 ]
@@ -46,9 +49,11 @@ MOST_SIDEWAYS = 24
 # What must never be imported, whatever the rows say: (who, what).
 NEVER = [
     ("sessions", "services"),
+    ("connections", "sessions"),
     ("relay", "net"),
 ]
 
+SPINE_LINES = 2500
 MODULE_LINES = 300
 FUNCTION_LINES = 30
 
@@ -83,6 +88,12 @@ def test_imports_point_down(name: str) -> None:
 
 def test_imports_within_a_row_are_few() -> None:
     assert len(SIDEWAYS) <= MOST_SIDEWAYS
+
+
+def test_the_spine_is_an_afternoons_reading() -> None:
+    """The spine is what `pync HOST PORT` imports below the face, in every run."""
+    spine = reached(["engine", "modes.connect"])
+    assert sum(len(lines(name)) for name in spine) <= SPINE_LINES
 
 
 def test_no_circle() -> None:

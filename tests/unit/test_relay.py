@@ -13,9 +13,9 @@ import pytest
 from doubles import END, Clock, MemoryFile, MemorySink, MemorySource, Stuck, play
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from pync.endpoints.pacing import Delayed, Paced
 
 from pync.config import Ending
-from pync.endpoints.pacing import Delayed, Paced
 from pync.errors import InputError, OutputClosed, OutputError, PeerLost, TimedOut
 from pync.loop.tasks import Condition
 from pync.relay.flow import Flow

@@ -1,0 +1,66 @@
+"""TLS over connections, in both roles: the contexts, which are made once, and the handshake on each connection.
+
+A module of its own, because a connection without TLS does not import it.
+"""
+
+from __future__ import annotations
+
+from pync.events import CertificateMade
+from pync.tls.context import client_context, server_context
+from pync.tls.handshake import HANDSHAKE, secure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from pync.context import Context
+    from pync.endpoints import Peer
+
+
+def make_client_contexts(context: Context) -> None:
+    """For TLS with the peer and with the proxy: read the files, while they can be read. Raises TlsError."""
+    proxy, tls = context.config.proxy, context.config.tls
+    if proxy and proxy.tls:
+        context.proxy_tls_context = client_context(proxy.tls)
+    if tls:
+        context.tls_context = client_context(tls)
+
+
+def make_server_context(context: Context) -> None:
+    """For TLS with our clients: read our key and certificate, or make them. Raises TlsError."""
+    assert context.config.tls is not None
+    context.tls_context, fingerprint = server_context(context.config.tls, context.config.host)
+    if fingerprint:
+        context.report(CertificateMade(fingerprint=fingerprint))
+
+
+async def encrypt_to_server(context: Context, peer: Peer) -> Peer:
+    """The peer that the config names, under TLS. Raises TlsError, PeerLost, TimedOut; it is closed then."""
+    tls = context.config.tls
+    assert tls is not None
+    name = tls.server_name or (context.config.host if context.config.family != "unix" else None)
+    return await _as_client(context, peer, context.tls_context, name, tls.pin)
+
+
+async def encrypt_to_proxy(context: Context, peer: Peer, name: str) -> Peer:
+    """The proxy of that name under TLS. Raises as `encrypt_to_server`."""
+    return await _as_client(context, peer, context.proxy_tls_context, name, None)
+
+
+async def _as_client(
+    context: Context, peer: Peer, tls_context: SSLContext | None, name: str | None, pin: bytes | None
+) -> Peer:
+    assert tls_context is not None, "prepare() comes first"
+    limit = context.config.connect_timeout or HANDSHAKE
+    return await secure(
+        peer, tls_context, server_side=False, server_name=name, pin=pin, limit=limit, report=context.report
+    )
+
+
+async def encrypt_to_client(context: Context, client: Peer) -> Peer:
+    """The client under TLS. Raises TlsError, PeerLost, and TimedOut after HANDSHAKE seconds; it is closed then."""
+    tls_context, limit = context.tls_context, HANDSHAKE
+    assert tls_context is not None
+    return await secure(
+        client, tls_context, server_side=True, server_name=None, pin=None, limit=limit, report=context.report
+    )

@@ -1,0 +1,110 @@
+"""One socket, and one connection of it to one address: what `dial.py`, `bind.py` and a scan are made of."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from pync.config import SocketOptions
+from pync.errors import ConnectError, reason
+from pync.events import ConnectFailed, as_address
+from pync.system import socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pync.config import Config
+    from pync.context import Context
+
+    Connection = tuple[socket.socket, Any]  # a connected socket, and its peer's name as the system gives it
+
+BACKLOG_DELAY = 0.01  # seconds until a unix listener whose backlog is full is tried again
+DEFAULT_OPTIONS = SocketOptions()
+KEEPALIVE_IDLE = 60  # seconds without traffic after which a vanished peer is looked for
+IPPROTO_SCTP = 132  # RFC 9260; Python may have been built without
+
+
+def attempt_failed(context: Context, name: Any, why: str, *, timed_out: bool = False) -> ConnectFailed:
+    """The event that one address, by the system's name for it, could not be connected to."""
+    host, where = context.config.host or "", as_address(name)
+    return ConnectFailed(host=host, address=where, transport=context.transport, why=why, timed_out=timed_out)
+
+
+async def attempt(context: Context, family: int, name: Any, own: Any) -> Connection:
+    """One connection to one address, from the one in `own` (see `source.own_names`) unless that is None.
+
+    Raises OSError, BindError, ConnectError.
+    """
+    sock = new_socket(family, context.config)
+    try:
+        if own is not None:
+            from pync.net.source import bind_own
+
+            bind_own(sock, own)
+        await _finish_connecting(context, sock, name)
+        peer = peer_name(sock, name)
+        if family != socket.AF_UNIX and sock.getsockname() == peer:
+            # No listener was there: the socket was connected to itself, by way of an ephemeral port.
+            raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+    except BaseException:
+        context.loop.forget(sock.fileno())
+        if context.config.datagram:
+            from pync.endpoints.datagrams import remove_own_path
+
+            remove_own_path(sock)
+        sock.close()
+        raise
+    return sock, peer
+
+
+async def _finish_connecting(context: Context, sock: socket.socket, name: Any) -> None:
+    while (code := sock.connect_ex(name)) == errno.EAGAIN:  # the backlog of a unix listener is full
+        await context.loop.sleep(BACKLOG_DELAY)
+    if code == errno.EINPROGRESS:
+        await context.loop.writable(sock.fileno())
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+def peer_name(sock: socket.socket, name: Any) -> Any:
+    """The name of the other end; or `name`, by which it was reached, if the connection has broken already."""
+    try:
+        return sock.getpeername()
+    except OSError:
+        return name
+
+
+def new_socket(family: int, config: Config) -> socket.socket:
+    """A non-blocking socket with the options that were asked for. Raises ConnectError.
+
+    Raises OSError (EAFNOSUPPORT) if this system lacks the family: the next address may have another one.
+    """
+    kind = socket.SOCK_DGRAM if config.datagram else socket.SOCK_STREAM
+    try:
+        sock = socket.socket(family, kind, IPPROTO_SCTP if config.sctp else 0)
+    except OSError as error:
+        if error.errno == errno.EAFNOSUPPORT and family in (socket.AF_INET, socket.AF_INET6):
+            raise
+        if config.sctp or error.errno == errno.EAFNOSUPPORT:
+            kind_of_socket = "SCTP" if config.sctp else "this family"
+            raise ConnectError(f"open a socket for {kind_of_socket}", "this system has none") from None
+        raise ConnectError("open a socket", reason(error)) from None
+    sock.setblocking(False)
+    if config.socket != DEFAULT_OPTIONS:
+        from pync.net.options import set_options
+
+        set_options(sock, config.socket)
+    return sock
+
+
+def tune(sock: socket.socket) -> None:
+    """Set what every TCP conversation needs: answers at once, and vanished peers noticed. Others are left alone."""
+    if sock.type == socket.SOCK_STREAM and sock.family != socket.AF_UNIX:
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
+        except OSError:  # the connection may have broken already, and reading finds out how
+            pass
