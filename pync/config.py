@@ -1,8 +1,8 @@
 """What a run of pync is asked to do, as frozen facts: a face writes them, the engine reads them.
 
-Theory: `dataclasses` and `typing` each cost about as much as starting Python does, and a netcat is
-started in every round of a shell loop. So `Frozen` is a dozen lines that do what is needed at run
-time, and tells the type checker that it is a dataclass. Nothing here imports, opens or computes.
+Theory: `dataclasses` and `typing` each cost about as much as starting Python does, and a netcat is started in every
+round of a shell loop. So `Frozen` is a dozen lines that do what is needed at run time, and shows itself to the type
+checker as a dataclass. Nothing here imports, opens or computes.
 
 All times are seconds, all sizes bytes. None means "not asked for" unless a field says otherwise.
 """
@@ -40,7 +40,8 @@ class Frozen:
             unknown, missing = facts.keys() - self._fields, [name for name in self._required if name not in facts]
             raise TypeError(f"{type(self).__name__}: unknown {sorted(unknown)}, missing {missing}")
         for name, fact in facts.items():
-            object.__setattr__(self, name, fact)  # leaves the dictionary unmade: a server has thousands of addresses
+            # In this way Python makes no dictionary for the object: a server has thousands of addresses.
+            object.__setattr__(self, name, fact)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__}.{name} is frozen")
@@ -80,8 +81,8 @@ class SocketOptions(Frozen):
 class Program(Frozen):
     """The program put on the connection.
 
-    `filters` is false for one that serves (--exec, --sh-exec) and is given the socket itself where that can be,
-    true for one that filters (--filter), whose output must come through line by line.
+    `filters` is false for a program that serves (--exec, --sh-exec), which gets the socket itself where possible. It is
+    true for a program that filters (--filter), whose output must come through line by line.
     """
 
     argv: tuple[str, ...]
@@ -93,13 +94,13 @@ class Ending(Frozen):
 
     half_close: bool = True  # pass stdin's end-of-file on to the peer
     at_once: bool = False  # -N: even if stdin ended without a single byte
-    quit_after: float | None = None  # leave so long after stdin's end, whatever the peer does
-    idle_timeout: float | None = None  # fail when nothing has moved either way for so long
-    receive_limit: int | None = None  # leave after so many reads from the peer
+    quit_after: float | None = None  # leave that long after stdin's end, whatever the peer does
+    idle_timeout: float | None = None  # fail when nothing has moved either way for that long
+    receive_limit: int | None = None  # leave after that many reads from the peer
 
 
 class Access(Frozen):
-    """Whose connections are served: specifications as typed, and files that hold more of them."""
+    """Which clients are served: rules as typed, and files that hold more of them."""
 
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
@@ -108,7 +109,7 @@ class Access(Frozen):
 
 
 class Logs(Frozen):
-    """Copies of what passes, both directions."""
+    """Copies of the bytes that pass, of both directions."""
 
     raw: str | None = None  # a file's path
     hexadecimal: str | None = None  # a file's path
@@ -119,8 +120,8 @@ class Tls(Frozen):
     """How one side of a connection is encrypted. Paths are of PEM files."""
 
     verify: bool = True  # a client: the server's certificate; a listener: demand one of its clients, and verify it
-    trust_file: str | None = None  # whom to trust instead of the system's authorities
-    pin: bytes | None = None  # the SHA-256 digest of the only certificate to be accepted, whoever signed it
+    trust_file: str | None = None  # the certificates to trust instead of the system's authorities
+    pin: bytes | None = None  # the SHA-256 digest of the only certificate to be accepted, by any signer
     certificate: str | None = None  # our own; a listener without makes one on the spot
     key: str | None = None  # None: it is in the certificate's file
     server_name: str | None = None  # the name to ask for and to verify; None: the host
@@ -144,7 +145,7 @@ class ServeProxy(Frozen):
     """A proxy to be."""
 
     kind: Literal["http", "socks5"]
-    user: str | None = None  # None: nobody has to say who they are
+    user: str | None = None  # None: clients need no user and password
     password: str = ""
 
 
@@ -183,18 +184,18 @@ class Config(Frozen):
     hub: HubKind | None = None  # relay between all clients
     target: Target | None = None  # relay each client to a connection of its own
     serve_proxy: ServeProxy | None = None
-    pass_descriptor: bool = False  # hand the connected socket to whoever is at stdout
+    pass_descriptor: bool = False  # hand the connected socket to the process at the other end of stdout
 
     send: bool = True  # read stdin and send it
-    receive: bool = True  # what the peer sends goes to stdout; otherwise it is thrown away
-    pace: float | None = None  # wait so long after each line sent
-    delay: float | None = None  # wait so long before passing each read on, either way
+    receive: bool = True  # what the peer sends goes to stdout; otherwise it is dropped
+    pace: float | None = None  # wait that long after each line sent
+    delay: float | None = None  # wait that long before passing each read on, either way
     crlf: bool = False
     telnet: bool = False
     logs: Logs = Logs()
 
     connect_timeout: float | None = None  # for each connection: name, every address, until connected
-    retry: float | None = None  # go on trying for so long
+    retry: float | None = None  # go on trying for that long
     ending: Ending = Ending()
     socket: SocketOptions = SocketOptions()
 

@@ -1,7 +1,7 @@
-"""The descriptors of this process: those that we inherited, how many there may be, and how much a pipe of them holds.
+"""The descriptors of this process: the inherited ones, the limit of their number, and how much a pipe holds.
 
-Theory: 0, 1 and 2 are stdin, stdout and stderr, also where whoever started us closed them. All others that we find at
-the start are not meant for us, and even less for the programs that we start.
+Theory: 0, 1 and 2 are stdin, stdout and stderr, also where the parent process closed them. All other descriptors that
+are open at the start are not meant for pync, and even less for the programs that it starts.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ def reserve() -> None:
         while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
             os.set_inheritable(fd, True)
         os.close(fd)
-    except FileNotFoundError:  # a root directory without /dev: nothing is there to open
+    except FileNotFoundError:  # a root directory without /dev has nothing to open
         pass
 
 
 def seal() -> None:
-    """Keep the descriptors that we inherited ourselves from our children: a program gets 0, 1 and 2."""
+    """Keep our inherited descriptors from our children: a program gets 0, 1 and 2."""
     for name in os.listdir("/dev/fd"):
         if int(name) > 2:
             try:
@@ -30,21 +30,21 @@ def seal() -> None:
 
 
 def raise_limit() -> None:
-    """Use all the descriptors that we may have: each client, and each port that is tried, is one."""
+    """Raise the limit of descriptors as far as allowed: each client, and each port that is tried, takes one."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (ValueError, OSError):  # then it is as it was
+        except (ValueError, OSError):  # the limit stays as it was
             pass
 
 
 def grow(pipe: int, size: int) -> int:
-    """Let the pipe hold `size` bytes, if it is smaller and we may; how many it holds then, 0 if nobody knows.
+    """Let the pipe hold `size` bytes if it is smaller, and return how many it holds then; 0 if that is not known.
 
-    A user's pipes together may hold 64 MiB; those opened later are small, and do not grow (pipe(7)).
+    All pipes of a user may hold 64 MiB together; those opened later are small, and cannot grow (pipe(7)).
     """
     import fcntl
 
@@ -53,13 +53,13 @@ def grow(pipe: int, size: int) -> int:
         held = fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
         if held < size:
             held = fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, size)
-    except OSError:  # the user's share is used up, or the kernel is one without
+    except OSError:  # the user's share is used up, or the kernel cannot do it
         pass
     return held
 
 
 def pipe_of_size(size: int) -> tuple[int, int] | tuple[()]:
-    """A pipe that holds `size` bytes; nothing where none is to be had."""
+    """A pipe that holds `size` bytes; an empty tuple if the system has none to give."""
     try:
         pipe = os.pipe()
     except OSError:

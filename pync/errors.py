@@ -29,20 +29,20 @@ class ConnectError(PyncError):
 
 
 class BindError(PyncError):
-    """Our own end could not be had: address in use, not permitted, not ours."""
+    """Our own address could not be bound: it is in use, not permitted, or not ours."""
 
 
 class PeerLost(PyncError):
     """The connection broke: a reset, a broken pipe, a refused datagram. `unsent` bytes did not reach the peer."""
 
     def __init__(self, what: str, why: str, *, unsent: int = 0) -> None:
-        lost = f", {unsent} byte{'s were' if unsent > 1 else ' was'} not sent" if unsent else ""
-        super().__init__(what, why + lost)
+        loss = f", {unsent} byte{'s were' if unsent > 1 else ' was'} not sent" if unsent else ""
+        super().__init__(what, why + loss)
         self.cause = why
         self.unsent = unsent
 
     def also_unsent(self, count: int) -> PeerLost:
-        """The same loss, with `count` bytes more that never got so far."""
+        """The same error, with `count` more bytes that were not sent."""
         return PeerLost(self.what, self.cause, unsent=self.unsent + count)
 
 
@@ -63,7 +63,7 @@ class OutputError(PyncError):
 
 
 class OutputClosed(OutputError):
-    """Nobody reads our stdout any more."""
+    """The reader of our stdout has closed it."""
 
 
 class InputError(PyncError):
@@ -75,7 +75,7 @@ class TimedOut(PyncError):
 
 
 class ProgramError(PyncError):
-    """The program cannot be run: `found` tells "not found" from "found, but not executable"."""
+    """The program cannot be run: `found` is false if it does not exist, true if it is not executable."""
 
     def __init__(self, what: str, why: str, *, found: bool) -> None:
         super().__init__(what, why)

@@ -32,17 +32,17 @@ class Address(Frozen):
 def as_address(name: Any) -> Address:
     """A socket's address as the system gives it: a tuple, or a path for unix (abstract ones begin with NUL)."""
     if isinstance(name, tuple):
-        # vsock has numbers for hosts. Many clients come from one host: its name is to be there once.
+        # vsock has numbers for hosts. Many clients come from one host, and its name shall be in memory once.
         return Address(host=sys.intern(str(name[0])), port=name[1])
     text = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name or ""
     return Address(host="@" + text[1:] if text.startswith("\0") else text)
 
 
 class Outcome(Frozen):
-    """What came of a run that no error ended."""
+    """The result of a run that did not end by an error."""
 
     opened: bool = True  # a connection was made; when scanning: a port was open
-    child_status: int | None = None  # the program's exit status, 128 + n for signal n; None: many, or none
+    child_status: int | None = None  # the program's exit status, 128 + n for signal n; None: no program, or many
 
 
 class Event(Frozen):
@@ -102,7 +102,7 @@ class TlsEstablished(Event):
     protocol: str  # as OpenSSL names it: TLSv1.3
     cipher: str
     alpn: str | None
-    certificate: str | None  # whose the peer's certificate is, who signed it, and its fingerprint; None: it sent none
+    certificate: str | None  # the peer's certificate: its subject, its issuer and its fingerprint; None: it sent none
 
 
 class CertificateMade(Event):
@@ -112,7 +112,7 @@ class CertificateMade(Event):
 
 
 class OpenProxy(Event):
-    """Everybody can use this proxy."""
+    """Any host can use this proxy."""
 
     address: Address
 

@@ -1,7 +1,7 @@
 """Listening: bind, drop privileges, then serve one client or, with `keep_open`, any number.
 
-The order: who we shall become, the access rules, our certificate, the sockets, the service with all that it opens; then
-privileges are dropped, the listener is announced, and the server runs. `preload.py` has imported the rest before.
+The order: the user to become, the access rules, our certificate, the sockets, the service with everything that it opens.
+Then privileges are dropped, the listener is announced, and the server runs. `preload.py` has imported the rest before.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ class StreamProbe(Probe):
             code = self.ask(port) if await self.loop.writable(sock.fileno(), until) else errno.ETIMEDOUT
         usable = code == errno.ECONNREFUSED
         if code in CONNECTED and sock.getsockname() == peer_name(sock, None):
-            code = errno.ECONNREFUSED  # nobody was there: we met ourselves on an ephemeral port
+            code = errno.ECONNREFUSED  # no listener: the socket was connected to itself
         if not usable:
             self.close()
         if code not in CONNECTED:

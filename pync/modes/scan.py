@@ -1,8 +1,8 @@
-"""Scanning: which ports are open, many at once, told in the order that was asked for.
+"""Scanning: which ports are open. Many are tried at once, and reported in the order that was asked for.
 
-Theory: one worker tries port after port for as long as the answers are there at once; one that has to wait lets
-another begin, up to a window full. So nothing waits where nothing has to, and a host that drops everything costs the
-timeout once for each window, not once for each port. What is found out of order waits for its turn to be told.
+Theory: a worker tries port after port while the answers come at once. A worker that has to wait lets another one begin,
+up to a window full of them. So nothing waits that need not, and a host that drops everything costs the timeout once
+for each window, not once for each port. A result that comes out of order waits until it can be reported.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ async def _addresses(context: Context) -> list[Address]:
 
 
 class Sweep:
-    """One round over the ports: the workers, and what they found that is still to be told."""
+    """One round over the ports: the workers, and their results that are not reported yet."""
 
     def __init__(self, context: Context, ports: tuple[int | None, ...], addresses: list[Address], own: Any) -> None:
         """`own` is what `own_names` gives."""
@@ -106,7 +106,7 @@ class Sweep:
         self._window = _window(len(addresses))
         self._ended = Condition()
         self._next = 0  # the number of the port that is tried next
-        self._told = 0  # the number of the port that is told next
+        self._reported = 0  # the number of the port that is reported next
         self._found: dict[int, tuple[int, Answers]] = {}  # stretches of ports: where each begins, where it stops
         self._failures = context.wants(ConnectFailed)
         self._opened = False
@@ -170,9 +170,9 @@ class Sweep:
     def _settle(self, first: int, stop: int, answers: Answers) -> None:
         """Take down what a stretch of ports answers, and report all up to the first port that is still waited for."""
         self._found[first] = stop, answers
-        while self._told in self._found:
-            first, (stop, answers) = self._told, self._found.pop(self._told)
-            self._told = stop
+        while self._reported in self._found:
+            first, (stop, answers) = self._reported, self._found.pop(self._reported)
+            self._reported = stop
             self._opened = self._opened or answers[-1] is None
             if self._failures or answers[-1] is None:
                 for port in self._ports[first:stop]:

@@ -5,6 +5,7 @@ It is the installed command that is asked, and what the interpreter imports by i
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import signal
 import socket
@@ -103,6 +104,7 @@ class Imported:
             if any(within(name, room) for name in self.own for room in rooms)
         }
         self.others = {name for name in names if not name.startswith("pync")}
+        self.late = named(err.partition("\nListening on")[2])  # after a server had said where it listens
 
 
 def client(*options: str, host: str = "127.0.0.1", port: int = 0, stdin: bytes = b"hello\n") -> Imported:
@@ -229,6 +231,55 @@ def test_a_way_through_a_proxy_imports_what_a_proxy_needs() -> None:
         imported = client("-x", f"{host}:{port}")
     assert imported.features == CONVERSATION | EXTRA | {"proxies"}
     assert imported.others & RARE == set()
+
+
+# -- A server that is shut in --------------------------------------------------------------------------------------
+
+GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
+GREETING = b"\5\1\0"  # of SOCKS 5, which offers to do without authentication
+
+
+@pytest.mark.parametrize(
+    ("options", "question", "login"),
+    [
+        ([], b"hello\n", ""),
+        (["-C", "-i", "1ms", "--delay", "1ms", "--idle-timeout", "9"], b"hello\n", ""),
+        (["-e", "/bin/cat"], b"hello\n", ""),
+        (["--filter", "cat"], b"hello\n", ""),
+        (["--http"], GET, ""),
+        (["--broker"], b"hello\n", ""),
+        (["--chat"], b"hello\n", ""),
+        (["--to", "{target}"], b"hello\n", ""),
+        (["--proxy-server", "http"], b"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\nhello\n", ""),
+        (["--proxy-server", "http"], b"GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n\r\n", ""),
+        (["--proxy-server", "http"], GET, "me:secret"),
+        (["--proxy-server", "socks5"], GREETING + b"\5\1\0\1\x7f\0\0\1{port}hello\n", ""),
+        (["--proxy-server", "socks5"], b"\5\1\2\1\2me\5wrong", "me:secret"),
+    ],
+    ids=[
+        *("conversations", "conversations with options", "programs", "filters", "pages", "broker", "chat"),
+        *("forwarding", "HTTP tunnels", "HTTP requests", "HTTP authentication", "SOCKS", "SOCKS authentication"),
+    ],
+)
+def test_a_server_imports_nothing_once_it_listens(options: list[str], question: bytes, login: str) -> None:
+    with serve(echo) as (host, port):
+        target = f"{host}:{port}"
+        asked = question.replace(b"{target}", target.encode()).replace(b"{port}", port.to_bytes(2, "big"))
+        chosen = [option.replace("{target}", target) for option in options]
+        chosen += ["--proxy-auth", login] if login else []
+        with announced(Running([*START, "-v", "-l", "-k", *chosen, "127.0.0.1", "0"], env=UNMEASURED)) as process:
+            process.close_stdin()
+            for number in range(2):  # a second client comes after the end of the first
+                with connect(process.port) as peer:
+                    process.expect("^Connection received", count=number + 1)
+                    peer.sendall(asked)
+                    if not {"--broker", "--chat"} & {*options}:  # from a hub, a client with an end still receives
+                        peer.shutdown(socket.SHUT_WR)
+                        with contextlib.suppress(ConnectionResetError):  # a refusal may be followed by one
+                            drain(peer)
+            process.signal(signal.SIGTERM)
+            imported = Imported(process.finish().err)
+    assert imported.late == set()
 
 
 # -- TLS ---------------------------------------------------------------------------------------------------------
