@@ -27,8 +27,7 @@ class Hangups:
 
     async def wait(self, fd: int, condition: Condition) -> None:
         """Wait until the connection is closed in both directions or broken, or until `condition` is notified."""
-        if self._epoll is None:
-            self._open()
+        self.open()
         self._watched[fd] = condition
         if self._epoll:
             self._epoll.register(fd, 0)
@@ -37,7 +36,10 @@ class Hangups:
         finally:
             self._unwatch(fd)
 
-    def _open(self) -> None:
+    def open(self) -> None:
+        """Get the epoll, if there is none yet and the system has one to give."""
+        if self._epoll is not None:
+            return
         try:
             self._epoll = select.epoll()
         except (AttributeError, OSError):  # this system has no epoll, or no descriptor is left

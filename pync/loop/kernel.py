@@ -74,11 +74,16 @@ class Loop:
 
     async def hung_up(self, fd: int, condition: Condition) -> None:
         """Wait until the connection `fd` is closed in both directions or broken, or until `condition` is notified."""
+        await self.hangups.wait(fd, condition)
+
+    @property
+    def hangups(self) -> Hangups:
+        """The watch over connections that no task reads. A server makes it at its start, for it takes a descriptor."""
         if self._hangups is None:
             from pync.loop.hangups import Hangups
 
             self._hangups = Hangups(self)
-        await self._hangups.wait(fd, condition)
+        return self._hangups
 
     async def wait(self, condition: Condition, until: float | None = None) -> bool:
         """Wait for the next time that `condition` is notified; False if `until` came first."""

@@ -1,6 +1,6 @@
 """Listening: bind, drop privileges, then serve one client or, with `keep_open`, any number.
 
-The order: the user to become, the access rules, our certificate, the sockets, the service with everything that it opens.
+The order: the user to become, the access rules, our certificate, the sockets, the service with all that it opens.
 Then privileges are dropped, the listener is announced, and the server runs. `preload.py` has imported the rest before.
 """
 

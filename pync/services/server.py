@@ -61,6 +61,7 @@ class Server:
     async def run(self) -> int | None:
         """Serve until the service ends, or one client until its session does; the exit status of its program."""
         if self.config.keep_open:
+            self.loop.hangups.open()  # now, before the clients use up the descriptors
             self._accept_all()
             await self.service.run()
             return None
