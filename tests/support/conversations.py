@@ -1,6 +1,7 @@
 """Conversations between scripted ends, run to their end on a clock that jumps: for the tests of the rules of ending.
 
-A script is what stdin, the peer or a program says and when: bytes, END, and pauses in seconds (see doubles.py).
+A script is what a source gives and when: bytes, END, errors, and pauses in seconds. `peer_takes` and `local_takes` are
+what the sinks take and when (see doubles.py). "Local" is our side: stdin and stdout, or a program.
 """
 
 from __future__ import annotations
@@ -24,111 +25,122 @@ if TYPE_CHECKING:
     from pync.endpoints import Source
     from pync.loop.kernel import Loop
 
-    Said = Sequence[Given]
-    Room = Sequence[Taken]
-
+    Script = Sequence[Given]
+    Takes = Sequence[Taken]
 
 RESET = PeerLost("connection to x", "Connection reset by peer")
-FOREVER: Said = ()
+FOREVER: Script = ()  # nothing comes, and no end either
 
 
 class Ends:
-    """Two flows between scripted ends. `said` goes to the peer, which is `sent` it; `heard` is `shown`."""
+    """Two flows, from a local source to the peer and from the peer to a local sink, all of them scripted."""
 
     def __init__(
         self,
         loop: Loop,
-        said: Said,
-        heard: Said,
+        local: Script,
+        peer: Script,
         ending: Ending,
         *,
-        sent: Room = (),
-        shown: Room = (),
+        peer_takes: Takes = (),
+        local_takes: Takes = (),
         file: bool = False,
         telnet: bool = False,
         pace: float = 0,
         delay: float = 0,
     ) -> None:
-        self.said = (MemoryFile if file else MemorySource)(loop, *said)
-        self.heard = MemorySource(loop, *heard)
-        self.sent = MemorySink(loop, *sent)
-        self.shown = MemorySink(loop, *shown)
+        self.local_source = (MemoryFile if file else MemorySource)(loop, *local)
+        self.peer_source = MemorySource(loop, *peer)
+        self.peer_sink = MemorySink(loop, *peer_takes)
+        self.local_sink = MemorySink(loop, *local_takes)
         self.telnet = Telnet() if telnet else None
-        speech: Source = Paced(loop, self.said, pace) if pace else self.said
-        hearing: Source = Delayed(loop, self.heard, delay) if delay else self.heard
-        self.sending = Flow(loop, speech, self.sent, [TelnetEscape()] if telnet else [])
-        self.receiving = Flow(loop, hearing, self.shown, [self.telnet] if self.telnet else [], ending.receive_limit)
+        near: Source = Paced(loop, self.local_source, pace) if pace else self.local_source
+        far: Source = Delayed(loop, self.peer_source, delay) if delay else self.peer_source
+        self.sending = Flow(loop, near, self.peer_sink, [TelnetEscape()] if telnet else [])
+        stages = [self.telnet] if self.telnet else []
+        self.receiving = Flow(loop, far, self.local_sink, stages, ending.receive_limit)
+
+    def histories(self) -> list[int]:
+        """How much has happened at each end."""
+        ends = (self.local_source, self.peer_source, self.peer_sink, self.local_sink)
+        return [len(end.history) for end in ends]
 
 
-class Over:
-    """How a relay ended: after so many seconds (None: it goes on for ever), and with which error."""
+class Outcome:
+    """What came of a relay. Moments are seconds since its start."""
 
     def __init__(self) -> None:
-        self.seconds: float | None = None
+        self.seconds: float | None = None  # when it ended; None: it goes on for ever
         self.error: BaseException | None = None
         self.ends: Ends
 
     @property
     def sent(self) -> bytes:
-        return self.ends.sent.data
+        """What the peer got."""
+        return self.ends.peer_sink.data
 
     @property
-    def shown(self) -> bytes:
-        return self.ends.shown.data
+    def received(self) -> bytes:
+        """What stdout, or the program's stdin, got."""
+        return self.ends.local_sink.data
 
     @property
     def half_closed(self) -> list[float]:
         """When the peer got our end-of-file."""
-        return [moment - 1000 for moment in self.ends.sent.ends]
+        return [moment - 1000 for moment in self.ends.peer_sink.ends]
 
     @property
     def closed(self) -> list[float]:
-        """When stdout, or the program's stdin, got the peer's."""
-        return [moment - 1000 for moment in self.ends.shown.ends]
+        """When stdout, or the program's stdin, got the peer's end-of-file."""
+        return [moment - 1000 for moment in self.ends.local_sink.ends]
 
     @property
     def moments(self) -> list[tuple[float, bytes]]:
-        """What the peer got, and when."""
-        return [(moment - 1000, item) for moment, item in self.ends.sent.history if isinstance(item, bytes)]
+        """When the peer got what."""
+        return [(moment - 1000, item) for moment, item in self.ends.peer_sink.history if isinstance(item, bytes)]
+
+    def expect(self, **facts: object) -> None:
+        """Check these of the attributes above."""
+        assert {name: getattr(self, name) for name in facts} == facts
 
 
-def relayed(make: Callable[[Loop], tuple[Ends, Relay]]) -> Over:
+def relayed(make: Callable[[Loop], tuple[Ends, Relay]]) -> Outcome:
     """Run a relay to its end."""
-    over, clock = Over(), Clock()
+    outcome, clock = Outcome(), Clock()
 
     async def main(loop: Loop) -> None:
-        over.ends, relay = make(loop)
+        outcome.ends, relay = make(loop)
         await relay.run()
 
     try:
         play(main, clock)
-        over.seconds = clock.now - 1000
+        outcome.seconds = clock.now - 1000
     except Stuck:
         pass
     except Exception as error:
-        over.seconds, over.error = clock.now - 1000, error
-    return over
+        outcome.seconds, outcome.error = clock.now - 1000, error
+    return outcome
 
 
 def converse(
-    stdin: Said,
-    peer: Said,
+    stdin: Script,
+    peer: Script,
     ending: Ending = Ending(),  # noqa: B008 (frozen)
     *,
-    gone: Said | None = FOREVER,
+    connection: Script | None = FOREVER,
     speaks: bool = True,
     listens: bool = True,
     terminal: bool = False,
     client: bool = True,
     **how: object,
-) -> Over:
-    """A conversation. `gone` is the script of the connection's end; None: these are datagrams."""
+) -> Outcome:
+    """A conversation. `connection` is the script of the connection's end; None: these are datagrams."""
 
     def make(loop: Loop) -> tuple[Ends, Relay]:
         ends = Ends(loop, stdin, peer, ending, **how)  # type: ignore[arg-type]
 
-        async def is_gone() -> None:
-            await MemorySource(loop, *(gone or ())).read()
+        async def closed() -> None:
+            await MemorySource(loop, *(connection or ())).read()
 
         return ends, Conversation(
             loop,
@@ -136,7 +148,7 @@ def converse(
             ends.receiving,
             ending,
             ends.telnet,
-            gone=None if gone is None else is_gone,
+            gone=None if connection is None else closed,
             speaks=speaks,
             listens=listens,
             terminal=terminal,
@@ -147,25 +159,25 @@ def converse(
 
 
 def serve(
-    output: Said,
-    peer: Said,
-    program: Said,
+    output: Script,
+    peer: Script,
+    program: Script,
     ending: Ending = Ending(),  # noqa: B008
-    lost: Said | None = FOREVER,
+    connection: Script | None = FOREVER,
     **how: object,
-) -> Over:
-    """A program's session. `program` is the script of its end, `lost` that of the connection; None: datagrams."""
+) -> Outcome:
+    """A program's session. `program` is the script of its end; `connection` is as in `converse`."""
 
     def make(loop: Loop) -> tuple[Ends, Relay]:
         ends = Ends(loop, output, peer, ending, **how)  # type: ignore[arg-type]
         life = MemorySource(loop, *program)
 
-        async def is_lost() -> None:
-            await MemorySource(loop, *(lost or ())).read()
+        async def closed() -> None:
+            await MemorySource(loop, *(connection or ())).read()
 
-        watch = None if lost is None else is_lost
+        lost = None if connection is None else closed
         relay = ProgramRelay(
-            loop, ends.sending, ends.receiving, ending, ends.telnet, program_ended=life.read, lost=watch
+            loop, ends.sending, ends.receiving, ending, ends.telnet, program_ended=life.read, lost=lost
         )
         return ends, relay
 
@@ -173,5 +185,5 @@ def serve(
 
 
 def trickle(pause: float, times: int) -> list[Given]:
-    """A byte after each pause."""
+    """A script: a byte after each pause."""
     return [item for _ in range(times) for item in (pause, b".")]
