@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
-pytest.register_assert_rewrite("harness", "conformance")
+pytest.register_assert_rewrite("harness", "conformance", "conversations", "ends", "loopback")
 
 from certificates import Authority  # noqa: E402 (after the line above)
 from conformance import bench  # noqa: E402 (after the line above)
@@ -33,6 +34,9 @@ from harness import (  # noqa: E402 (after the line above)
     require,
     run,
 )
+from loopback import ANY_FAMILY, Names  # noqa: E402 (after the line above)
+
+from pync import system  # noqa: E402 (after the line above)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,6 +114,31 @@ def upper_py() -> Callable[[], Running]:
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """Certificates of every kind, and the authority that issued them."""
     return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    """The addresses of names, for a test to fill: known at once, without a thread that would not see time jump."""
+    table: Names = {}
+    real = system.socket.getaddrinfo
+
+    def getaddrinfo(host: str | bytes | None, port: int, family: int = 0, kind: int = 0, *rest: int) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name not in table:
+            return real(host, port, family, kind, *rest)
+        found = [item for one in table[name] for item in real(one, port, 0, kind)]
+        return [item for item in found if family in (ANY_FAMILY, item[0])]
+
+    monkeypatch.setattr(system.socket, "getaddrinfo", getaddrinfo)
+    return table
+
+
+@pytest.fixture
+def no_leak() -> Iterator[None]:
+    """No descriptor is left open."""
+    before = os.listdir("/proc/self/fd")
+    yield
+    assert sorted(os.listdir("/proc/self/fd")) == sorted(before)
 
 
 @pytest.fixture(params=["moved by the kernel", "copied"])

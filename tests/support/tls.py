@@ -127,14 +127,19 @@ class FarTls(Far):
             self.engine.incoming.write(data)
         return got
 
-    def put(self, data: bytes) -> None:
-        """Give a little, at once."""
-        self.engine.tls.write(data)
-        put(self.below, self.engine.outgoing.read())
+    async def end(self) -> None:
+        """Send a close_notify, and nothing more, as soon as the socket takes it."""
+        self.engine.close_notify()
+        await self._flush()
 
     def hang_up(self) -> None:
-        """A close_notify, and nothing more."""
+        """Send a close_notify, and nothing more, at once: on a socket that takes it."""
         self.engine.close_notify()
+        put(self.below, self.engine.outgoing.read())
+
+    def put(self, data: bytes) -> None:
+        """Send a little, at once."""
+        self.engine.tls.write(data)
         put(self.below, self.engine.outgoing.read())
 
     def leave(self) -> None:
@@ -145,7 +150,7 @@ class FarTls(Far):
 
 
 def put(far: FarSocket | FarTls, data: bytes) -> None:
-    """Give a little, at once."""
+    """Send a little, at once. Not after much: a socket that is full takes nothing."""
     if isinstance(far, FarTls):
         far.put(data)
     else:

@@ -1,6 +1,6 @@
-"""Two connections passed on to each other: the rules one by one on a clock that jumps, then whole bridges of sockets.
+"""Bridges between two connections: the rules one by one on a clock that jumps, then whole bridges of sockets.
 
-The model of a bridge: each side takes the beginning of what the other one said, and reads an end-of-file only after
+The model of a bridge: each side receives the beginning of what the other one sent, and reads an end-of-file only after
 all of it.
 """
 
@@ -30,7 +30,6 @@ from pync.relay.flow import Flow
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator, Sequence
-    from typing import Any
 
     from doubles import Given, Taken
 
@@ -41,47 +40,47 @@ if TYPE_CHECKING:
 FAR = PeerLost("connection to far", "Connection reset by peer")
 NEAR = PeerLost("connection to near", "Connection reset by peer")
 CUT = PeerLost("connection to far", "The end is missing")
-FOREVER: Sequence[Given] = ()
+FOREVER: Sequence[Given] = ()  # nothing comes, and no end either
 
 
 # -- The rules, one by one -----------------------------------------------------------------------------------------
 
 
 class MemoryStream(Stream):
-    """A connection whose two halves are scripted. `broken` is the moment it was aborted."""
+    """A connection whose two halves are scripted. Moments are seconds since the start."""
 
-    __slots__ = ("address", "broken", "hangup", "heard", "improper", "loop", "source", "waiting")
+    __slots__ = ("aborted", "address", "closing", "improper", "loop", "sink", "source", "waiting")
 
     def __init__(
         self,
         loop: Loop,
-        said: Sequence[Given],
-        room: Sequence[Taken] = (),
-        gone: Sequence[Given] = FOREVER,
+        sends: Sequence[Given],
+        takes: Sequence[Taken] = (),
+        closes: Sequence[Given] = FOREVER,
         improper: PeerLost | None = None,
         waiting: float = 0,
     ) -> None:
-        """`gone` is the script of the connection's end; `waiting`: seconds until it has acknowledged everything."""
+        """`closes` is the script of the connection's end; `waiting`: seconds until it has acknowledged everything."""
         self.loop = loop
         self.address = Address(host="peer")
-        self.source = MemorySource(loop, *said)
-        self.heard = MemorySink(loop, *room)
-        self.hangup = MemorySource(loop, *gone)
+        self.source = MemorySource(loop, *sends)
+        self.sink = MemorySink(loop, *takes)
+        self.closing = MemorySource(loop, *closes)
         self.improper = improper
         self.waiting = waiting
-        self.broken: float | None = None
+        self.aborted: float | None = None  # when
 
     async def read(self) -> bytes | None:
         return await self.source.read()
 
     async def write(self, data: Bytes) -> int:
-        return await self.heard.write(data)
+        return await self.sink.write(data)
 
     async def send_eof(self) -> None:
-        await self.heard.send_eof()
+        await self.sink.send_eof()
 
     async def wait_closed(self) -> None:
-        await self.hangup.read()
+        await self.closing.read()
 
     def check_clean_end(self) -> None:
         if self.improper:
@@ -91,166 +90,192 @@ class MemoryStream(Stream):
         return 1 if self.loop.clock() < 1000 + self.waiting else 0
 
     def abort(self) -> None:
-        assert self.broken is None, "aborted twice"
-        self.broken = self.loop.clock() - 1000
+        assert self.aborted is None, "aborted twice"
+        self.aborted = self.loop.clock() - 1000
+
+    @property
+    def received(self) -> bytes:
+        return self.sink.data
+
+    @property
+    def ends(self) -> list[float]:
+        """When it got an end-of-file."""
+        return [moment - 1000 for moment in self.sink.ends]
+
+    def expect(self, **facts: object) -> None:
+        """Check these: received, ends, aborted."""
+        assert {name: getattr(self, name) for name in facts} == facts
 
 
-class Over:
-    """How a bridge ended: after so many seconds (None: it goes on for ever), and with which error."""
+class Outcome:
+    """What came of a bridge."""
 
     def __init__(self) -> None:
-        self.seconds: float | None = None
+        self.seconds: float | None = None  # when it ended; None: it goes on for ever
         self.error: BaseException | None = None
         self.far: MemoryStream
         self.near: MemoryStream
 
     @property
-    def heard(self) -> tuple[bytes, bytes]:
-        """What far and near were sent."""
-        return self.far.heard.data, self.near.heard.data
+    def message(self) -> str:
+        return str(self.error)
 
-    @property
-    def ends(self) -> tuple[Any, Any]:
-        """When far and near got an end-of-file."""
-        far, near = ([moment - 1000 for moment in stream.heard.ends] for stream in (self.far, self.near))
-        return far, near
-
-    @property
-    def broken(self) -> tuple[Any, Any]:
-        """When far and near were aborted."""
-        return self.far.broken, self.near.broken
+    def expect(self, **facts: object) -> None:
+        """Check these: seconds, error, message."""
+        assert {name: getattr(self, name) for name in facts} == facts
 
 
 Side = dict[str, object]
 
 
-def side(*said: Given, **how: object) -> Side:
-    """What a side says, and how it is otherwise."""
-    return {"said": said, **how}
+def side(*sends: Given, **how: object) -> Side:
+    """What a side sends, and how it is otherwise."""
+    return {"sends": sends, **how}
 
 
-def bridged(far: Side, near: Side, ending: Ending = Ending()) -> Over:  # noqa: B008 (frozen)
+def bridged(far: Side, near: Side, ending: Ending = Ending()) -> Outcome:  # noqa: B008 (frozen)
     """Run a bridge to its end."""
-    over, clock = Over(), Clock()
+    outcome, clock = Outcome(), Clock()
 
     async def main(loop: Loop) -> None:
-        over.far = MemoryStream(loop, **far)  # type: ignore[arg-type]
-        over.near = MemoryStream(loop, **near)  # type: ignore[arg-type]
-        sending, receiving = Flow(loop, over.near, over.far), Flow(loop, over.far, over.near)
-        await Bridge(loop, sending, receiving, ending, far=over.far, near=over.near).run()
+        outcome.far = MemoryStream(loop, **far)  # type: ignore[arg-type]
+        outcome.near = MemoryStream(loop, **near)  # type: ignore[arg-type]
+        sending, receiving = Flow(loop, outcome.near, outcome.far), Flow(loop, outcome.far, outcome.near)
+        await Bridge(loop, sending, receiving, ending, far=outcome.far, near=outcome.near).run()
 
     try:
         play(main, clock)
-        over.seconds = clock.now - 1000
+        outcome.seconds = clock.now - 1000
     except Stuck:
         pass
     except PyncError as error:
-        over.seconds, over.error = clock.now - 1000, error
-    return over
+        outcome.seconds, outcome.error = clock.now - 1000, error
+    return outcome
 
 
 def test_each_end_is_passed_on_once_after_all_bytes_and_the_other_direction_goes_on() -> None:
-    over = bridged(side(b"question", 1.0, END), side(3.0, b"answer", 2.0, b"more", END))
-    assert over.heard == (b"answermore", b"question")
-    assert over.ends == ([5], [1])
-    assert (over.seconds, over.error, over.broken) == (5, None, (None, None))
+    outcome = bridged(far=side(b"question", 1.0, END), near=side(3.0, b"answer", 2.0, b"more", END))
+    outcome.far.expect(received=b"answermore", ends=[5], aborted=None)
+    outcome.near.expect(received=b"question", ends=[1], aborted=None)
+    outcome.expect(seconds=5, error=None)
 
 
 def test_the_side_that_answers_may_end_first() -> None:
-    over = bridged(side(2.0, b"late", 1.0, END), side(b"banner", END))
-    assert (over.heard, over.ends) == ((b"banner", b"late"), ([0], [3]))
-    assert (over.seconds, over.error, over.broken) == (3, None, (None, None))
+    outcome = bridged(far=side(2.0, b"late", 1.0, END), near=side(b"banner", END))
+    outcome.far.expect(received=b"banner", ends=[0], aborted=None)
+    outcome.near.expect(received=b"late", ends=[3], aborted=None)
+    outcome.expect(seconds=3, error=None)
 
 
 def test_an_end_waits_until_all_is_taken() -> None:
-    over = bridged(side(b"abc", END), side(END, room=[1, 5.0, 1, 5.0]))
-    assert (over.heard, over.ends, over.seconds) == ((b"", b"abc"), ([0], [10]), 10)
+    outcome = bridged(far=side(b"abc", END), near=side(END, takes=[1, 5.0, 1, 5.0]))
+    outcome.far.expect(received=b"", ends=[0])
+    outcome.near.expect(received=b"abc", ends=[10])
+    outcome.expect(seconds=10)
 
 
-def test_a_bridge_on_which_nobody_ends_goes_on_for_ever() -> None:
+def test_a_bridge_goes_on_for_ever_unless_both_sides_end() -> None:
     assert bridged(side(b"a"), side(b"b")).seconds is None
     assert bridged(side(b"a", END), side(b"b")).seconds is None
 
 
-@pytest.mark.parametrize("lost", [FAR, NEAR], ids=["far", "near"])
-def test_what_breaks_on_one_side_breaks_on_the_other(lost: PeerLost) -> None:
-    one, other = side(b"half of it", 1.0, lost), side(2.0, b"never", END)
-    over = bridged(one, other) if lost is FAR else bridged(other, one)
-    assert sorted(over.heard) == [b"", b"half of it"] and over.ends == ([], [])
-    assert (over.seconds, str(over.error), over.broken) == (1, str(lost), (1, 1))
+@pytest.mark.parametrize("reset", [FAR, NEAR], ids=["far", "near"])
+def test_what_breaks_on_one_side_breaks_on_the_other(reset: PeerLost) -> None:
+    one, other = side(b"half of it", 1.0, reset), side(2.0, b"never", END)
+    outcome = bridged(far=one, near=other) if reset is FAR else bridged(far=other, near=one)
+    broken, healthy = (outcome.far, outcome.near) if reset is FAR else (outcome.near, outcome.far)
+    broken.expect(received=b"", ends=[], aborted=1)
+    healthy.expect(received=b"half of it", ends=[], aborted=1)
+    outcome.expect(seconds=1, message=str(reset))
 
 
-def test_what_a_side_said_before_it_was_lost_is_delivered_first() -> None:
-    over = bridged(side(b"abc", FAR), side(room=[1, 5.0, 1, 5.0]))
-    assert (over.heard, over.broken) == ((b"", b"abc"), (10, 10))
+def test_what_a_side_sent_before_its_reset_is_delivered_first() -> None:
+    outcome = bridged(far=side(b"abc", FAR), near=side(takes=[1, 5.0, 1, 5.0]))
+    outcome.far.expect(received=b"", aborted=10)
+    outcome.near.expect(received=b"abc", aborted=10)
 
 
-def test_who_takes_nothing_any_more_is_heard_out() -> None:
-    over = bridged(side(b"x", 0.25, b"y", 0.25, FAR, room=[FAR]), side(b"data"))
-    assert (over.heard, over.ends) == ((b"", b"xy"), ([], []))
-    assert (over.seconds, over.broken) == (0.5, (0.5, 0.5))
+def test_what_a_side_sends_is_passed_on_even_after_it_has_stopped_reading() -> None:
+    outcome = bridged(far=side(b"x", 0.25, b"y", 0.25, FAR, takes=[FAR]), near=side(b"data"))
+    outcome.far.expect(received=b"", ends=[], aborted=0.5)
+    outcome.near.expect(received=b"xy", ends=[], aborted=0.5)
+    outcome.expect(seconds=0.5)
 
 
-def test_the_end_of_who_takes_nothing_any_more_is_none() -> None:
-    over = bridged(side(b"x", 0.25, END, room=[FAR]), side(b"data"))
-    assert (over.heard, over.ends) == ((b"", b"x"), ([], []))
-    assert (over.seconds, over.broken) == (0.25, (0.25, 0.25))
+def test_the_end_of_a_side_that_has_stopped_reading_is_not_passed_on_as_one() -> None:
+    outcome = bridged(far=side(b"x", 0.25, END, takes=[FAR]), near=side(b"data"))
+    outcome.far.expect(received=b"", ends=[], aborted=0.25)
+    outcome.near.expect(received=b"x", ends=[], aborted=0.25)
+    outcome.expect(seconds=0.25)
 
 
-def test_both_may_be_lost_at_once() -> None:
-    over = bridged(side(b"x", room=[0.25, FAR]), side(b"y", room=[0.25, NEAR]))
-    assert isinstance(over.error, PeerLost) and over.error.unsent == 1
-    assert (over.seconds, over.broken) == (0.25, (0.25, 0.25))
+def test_both_sides_may_break_at_once() -> None:
+    outcome = bridged(far=side(b"x", takes=[0.25, FAR]), near=side(b"y", takes=[0.25, NEAR]))
+    assert isinstance(outcome.error, PeerLost) and outcome.error.unsent == 1
+    outcome.far.expect(aborted=0.25)
+    outcome.near.expect(aborted=0.25)
+    outcome.expect(seconds=0.25)
 
 
-def test_who_takes_nothing_any_more_and_says_nothing_either_is_lost_after_half_a_second() -> None:
-    over = bridged(side(room=[FAR]), side(b"data"))
-    assert (over.seconds, over.broken) == (0.5, (0.5, 0.5))
-    assert isinstance(over.error, PeerLost) and over.error.unsent == 4
+def test_a_side_that_neither_reads_nor_sends_is_given_up_after_half_a_second() -> None:
+    outcome = bridged(far=side(takes=[FAR]), near=side(b"data"))
+    assert isinstance(outcome.error, PeerLost) and outcome.error.unsent == 4
+    outcome.far.expect(aborted=0.5)
+    outcome.near.expect(aborted=0.5)
+    outcome.expect(seconds=0.5)
 
 
 def test_the_other_side_is_given_time_to_take_what_it_was_sent() -> None:
-    assert bridged(side(b"x", FAR), side(waiting=1)).broken[1] == pytest.approx(1, abs=0.5)
-    assert bridged(side(b"x", FAR, waiting=100), side()).broken == (0, 0), "who is lost takes nothing any more"
-    late = bridged(side(b"x", FAR), side(waiting=100)).broken[1]
+    assert bridged(far=side(b"x", FAR), near=side(waiting=1)).near.aborted == pytest.approx(1, abs=0.5)
+    late = bridged(far=side(b"x", FAR), near=side(waiting=100)).near.aborted
     assert late is not None and LINGER <= late <= 2 * LINGER
+    # The side that has reset its connection takes nothing any more.
+    outcome = bridged(far=side(b"x", FAR, waiting=100), near=side())
+    outcome.far.expect(aborted=0)
+    outcome.near.expect(aborted=0)
 
 
 @pytest.mark.parametrize("answer", [(), (b"answer", END)], ids=["while the other goes on", "after the other's end"])
-def test_an_end_that_is_none_is_not_passed_on_as_one(answer: Sequence[Given]) -> None:
-    over = bridged(side(b"half of it", 1.0, END, improper=CUT), side(*answer))
-    assert over.heard[1] == b"half of it" and over.ends[1] == []
-    assert (over.seconds, str(over.error), over.broken) == (1, str(CUT), (1, 1))
+def test_an_end_that_is_not_clean_is_not_passed_on_as_an_end(answer: Sequence[Given]) -> None:
+    outcome = bridged(far=side(b"half of it", 1.0, END, improper=CUT), near=side(*answer))
+    outcome.far.expect(aborted=1)
+    outcome.near.expect(received=b"half of it", ends=[], aborted=1)
+    outcome.expect(seconds=1, message=str(CUT))
 
 
-def test_who_has_ended_and_is_gone_is_noticed_while_nobody_speaks() -> None:
-    over = bridged(side(b"question", END, gone=[4.0, FAR]), side())
-    assert (over.ends, over.seconds, str(over.error)) == (([], [0]), 4, str(FAR))
-    assert over.broken == (4, 4)
-    over = bridged(side(), side(b"banner", END, gone=[4.0, NEAR]))
-    assert (over.ends, over.seconds, str(over.error), over.broken) == (([0], []), 4, str(NEAR), (4, 4))
+def test_a_reset_by_a_side_that_has_ended_is_noticed_while_nothing_is_sent() -> None:
+    outcome = bridged(far=side(b"question", END, closes=[4.0, FAR]), near=side())
+    outcome.far.expect(ends=[], aborted=4)
+    outcome.near.expect(ends=[0], aborted=4)
+    outcome.expect(seconds=4, message=str(FAR))
+    outcome = bridged(far=side(), near=side(b"banner", END, closes=[4.0, NEAR]))
+    outcome.far.expect(ends=[0], aborted=4)
+    outcome.near.expect(ends=[], aborted=4)
+    outcome.expect(seconds=4, message=str(NEAR))
 
 
-def test_who_has_ended_and_is_gone_without_an_error_has_nobody_left_to_hear() -> None:
-    over = bridged(side(b"said", END, gone=[4.0, END]), side(waiting=4.5))
-    assert (over.error, over.ends) == (None, ([], [0]))
-    assert over.broken[1] == pytest.approx(4.5, abs=0.2)
+def test_a_side_that_has_ended_and_closes_cleanly_ends_the_bridge_without_an_error() -> None:
+    outcome = bridged(far=side(b"sent", END, closes=[4.0, END]), near=side(waiting=4.5))
+    outcome.far.expect(ends=[])
+    outcome.near.expect(ends=[0], aborted=pytest.approx(4.5, abs=0.2))
+    outcome.expect(error=None)
 
 
-def test_the_loss_is_told_with_what_that_side_did_not_get() -> None:
-    over = bridged(side(1.0, FAR), side(b"abcdef", room=[1000.0]), Ending())
-    assert isinstance(over.error, PeerLost) and over.error.unsent == 0
-    over = bridged(side(b"ignored", 1.0, FAR, room=[2, 1000.0]), side(b"abcdef"))
-    assert isinstance(over.error, PeerLost) and over.error.unsent == 4
-    over = bridged(side(b"abcdef", room=[]), side(b"ignored", 1.0, NEAR, room=[2, 1000.0]))
-    assert isinstance(over.error, PeerLost) and over.error.unsent == 4
+def test_the_error_counts_what_the_broken_side_did_not_get() -> None:
+    outcome = bridged(far=side(1.0, FAR), near=side(b"abcdef", takes=[1000.0]), ending=Ending())
+    assert isinstance(outcome.error, PeerLost) and outcome.error.unsent == 0
+    outcome = bridged(far=side(b"ignored", 1.0, FAR, takes=[2, 1000.0]), near=side(b"abcdef"))
+    assert isinstance(outcome.error, PeerLost) and outcome.error.unsent == 4
+    outcome = bridged(far=side(b"abcdef", takes=[]), near=side(b"ignored", 1.0, NEAR, takes=[2, 1000.0]))
+    assert isinstance(outcome.error, PeerLost) and outcome.error.unsent == 4
 
 
 def test_an_idle_bridge_is_broken_on_both_sides() -> None:
-    over = bridged(side(b"a", 1.0, b"b"), side(3.0, b"c"), Ending(idle_timeout=8))
-    assert isinstance(over.error, TimedOut)
-    assert over.seconds is not None and 11 <= over.seconds <= 12
-    assert over.broken == (over.seconds, over.seconds)
+    outcome = bridged(far=side(b"a", 1.0, b"b"), near=side(3.0, b"c"), ending=Ending(idle_timeout=8))
+    assert isinstance(outcome.error, TimedOut)
+    assert outcome.seconds is not None and 11 <= outcome.seconds <= 12
+    outcome.far.expect(aborted=outcome.seconds)
+    outcome.near.expect(aborted=outcome.seconds)
 
 
 async def test_a_bridge_that_is_not_wanted_any_more_is_broken_on_both_sides(loop: Loop) -> None:
@@ -259,14 +284,16 @@ async def test_a_bridge_that_is_not_wanted_any_more_is_broken_on_both_sides(loop
     running = loop.spawn(bridge.run(), Condition())
     await loop.sleep(3)
     await loop.cancel_and_wait(running)
-    assert (far.broken, near.broken, near.heard.data) == (3, 3, b"half")
+    far.expect(aborted=3)
+    near.expect(received=b"half", aborted=3)
 
 
 async def test_datagrams_are_exchanged_until_one_session_is_over(loop: Loop) -> None:
     far, near = MemoryStream(loop, [b"a", b"", 1.0, b"b"]), MemoryStream(loop, [2.0, b"", b"c", END])
     await Exchange(loop, Flow(loop, near, far), Flow(loop, far, near), Ending()).run()
-    assert (near.heard.taken, far.heard.taken) == ([b"a", b"", b"b"], [b"", b"c"])
-    assert not (near.heard.ends or far.heard.ends)
+    assert near.sink.taken == [b"a", b"", b"b"]
+    assert far.sink.taken == [b"", b"c"]
+    assert not near.ends and not far.ends
 
 
 # -- Whole bridges of sockets --------------------------------------------------------------------------------------
@@ -287,71 +314,71 @@ def moved(*, copied: bool) -> Iterator[None]:
 
 
 class Peer:
-    """Who sits at one side: says what its script says, takes what comes, and may leave in the middle of it."""
+    """The peer at one side: it plays its script, takes what comes, and may leave in the middle of it."""
 
     def __init__(self, loop: Loop, sock: socket.socket, script: Sequence[int | str | None], *, slow: bool) -> None:
-        """The script: so many bytes are said; END half-closes; LEAVE is a reset, where there is such a thing."""
+        """In the script, a number is bytes to send; END half-closes; LEAVE is a reset, where there is such a thing."""
         self.loop = loop
-        self.hand = FarSocket(loop, sock)
+        self.remote = FarSocket(loop, sock)
         self.script = script
         self.slow = slow
-        self.said = 0
+        self.sent = 0
         self.taken = bytearray()
         self.ended = False  # it has half-closed
         self.left = False
-        self.heard_end = False
-        self.heard_break = False
-        self.listening: Task
+        self.got_end = False
+        self.got_reset = False
+        self.receiving: Task
 
     async def live(self) -> None:
         """Play the script, and take all that comes."""
-        self.listening = self.loop.spawn(self._listen(), Condition())
+        self.receiving = self.loop.spawn(self._receive(), Condition())
         try:
-            await self._speak()
-            await join(self.loop, self.listening) if not self.left else None
+            await self._play()
+            await join(self.loop, self.receiving) if not self.left else None
         finally:
-            await self.loop.cancel_and_wait(self.listening)
-            self.hand.close()
+            await self.loop.cancel_and_wait(self.receiving)
+            self.remote.close()
 
-    async def _speak(self) -> None:
+    async def _play(self) -> None:
         for item in self.script:
             try:
                 if item == LEAVE:
-                    await self.loop.cancel_and_wait(self.listening)
+                    await self.loop.cancel_and_wait(self.receiving)
                     self.left = True
-                    return self.hand.leave()
+                    return self.remote.leave()
                 if item is END:
-                    self.hand.hang_up()
+                    self.remote.hang_up()
                     self.ended = True
                 elif isinstance(item, int):
-                    await self._say(item)
-            except OSError:  # a reset is told once, to who asks first
-                self.heard_break = True
+                    await self._send(item)
+            except OSError:  # a reset is reported once, by the call that comes first
+                self.got_reset = True
                 return None
             await turns(self.loop, 2)
         return None
 
-    async def _say(self, size: int) -> None:
-        rest = memoryview(BYTES)[self.said : self.said + size]
-        while rest and not self.listening.done:
+    async def _send(self, size: int) -> None:
+        rest = memoryview(BYTES)[self.sent : self.sent + size]
+        while rest and not self.receiving.done:
             try:
-                count = self.hand.sock.send(rest)
+                count = self.remote.sock.send(rest)
             except BlockingIOError:
-                await self.loop.writable(self.hand.sock.fileno(), self.loop.clock() + 0.05)
+                await self.loop.writable(self.remote.sock.fileno(), self.loop.clock() + 0.05)
                 continue
-            self.said += count
+            self.sent += count
             rest = rest[count:]
 
-    async def _listen(self) -> None:
+    async def _receive(self) -> None:
         while True:
-            await self.loop.readable(self.hand.sock.fileno())
+            await self.loop.readable(self.remote.sock.fileno())
             try:
-                data = self.hand.sock.recv(5000 if self.slow else 1 << 18)
+                data = self.remote.sock.recv(5000 if self.slow else 1 << 18)
             except OSError:
-                self.heard_break = True
+                self.got_reset = True
                 return
             if not data:
-                self.heard_end = True
+                self.got_end = True
                 return
             self.taken += data
 
@@ -359,19 +386,25 @@ class Peer:
 class Scene(NamedTuple):
     """What happens on a bridge."""
 
-    over: tuple[str, str]
+    over: tuple[str, str]  # what the client's and the target's connection is
     scripts: tuple[list[int | str | None], list[int | str | None]]
     slow: tuple[bool, bool]
+
+
+class Played(NamedTuple):
+    """Both peers as they were at the end, and what the bridge raised."""
+
+    client: Peer
+    target: Peer
+    error: PyncError | None
 
 
 def endpoint(loop: Loop, sock: socket.socket, name: str) -> StreamSocket:
     return StreamSocket(loop, sock, Address(host=name))
 
 
-def play_scene(scene: Scene) -> tuple[Peer, Peer, PyncError | None]:
-    """Both peers as they were at the end, and what the bridge raised."""
-
-    async def main(loop: Bench) -> tuple[Peer, Peer, PyncError | None]:
+def play_scene(scene: Scene) -> Played:
+    async def main(loop: Bench) -> Played:
         (one, client), (other, target) = (PAIRS[over]() for over in scene.over)
         far, near = endpoint(loop, one, "far"), endpoint(loop, other, "near")
         peers = [Peer(loop, *facts, slow=slow) for *facts, slow in zip((client, target), scene.scripts, scene.slow)]  # type: ignore[arg-type]  # noqa: B905
@@ -385,36 +418,37 @@ def play_scene(scene: Scene) -> tuple[Peer, Peer, PyncError | None]:
         near.close()
         for task in living:
             await join(loop, task)
-        return peers[0], peers[1], error
+        return Played(peers[0], peers[1], error)
 
     return bench(main)
 
 
-def keeps_to_the_model(scene: Scene, client: Peer, target: Peer, error: PyncError | None) -> None:
+def keeps_to_the_model(scene: Scene, played: Played) -> None:
     """What has to come of it, however the bytes are moved."""
+    client, target, error = played
     sides = list(zip(scene.over, (client, target), strict=True))
-    for (over, taker), (other, sayer) in (sides, sides[::-1]):
+    for (over, taker), (other, sender) in (sides, sides[::-1]):
         same([bytes(taker.taken)], [BYTES[: len(taker.taken)]])
-        assert len(taker.taken) <= sayer.said
+        assert len(taker.taken) <= sender.sent
         if taker.left:
             continue
-        assert taker.heard_end or taker.heard_break, "it is told one way or the other"
-        if not taker.heard_break and over == "tcp":  # a unix socket knows no other end
-            assert sayer.ended or (sayer.left and other == "unix"), "an end-of-file is passed on, never made up"
-            assert len(taker.taken) == sayer.said, "after all that was said"
+        assert taker.got_end or taker.got_reset, "it learns of the end one way or the other"
+        if not taker.got_reset and over == "tcp":  # a unix socket knows no other end
+            assert sender.ended or (sender.left and other == "unix"), "an end-of-file is passed on, never made up"
+            assert len(taker.taken) == sender.sent, "after all that was sent"
     if not (client.left or target.left):
         assert error is None
-        assert client.heard_end and target.heard_end
-        assert (len(client.taken), len(target.taken)) == (target.said, client.said)
+        assert client.got_end and target.got_end
+        assert len(client.taken) == target.sent
+        assert len(target.taken) == client.sent
     elif error:
         assert isinstance(error, PeerLost)
 
 
-WORDS = st.integers(1, 9) | st.integers(1, 400_000)
-SAYING = st.lists(WORDS, max_size=5)
+SIZES = st.integers(1, 9) | st.integers(1, 400_000)
 SCRIPTS = st.builds(
-    lambda words, ending: [*words, *ending],
-    SAYING,
+    lambda sizes, ending: [*sizes, *ending],
+    st.lists(SIZES, max_size=5),
     st.sampled_from([[END], [END], [END], [LEAVE], [END, LEAVE]]),
 )
 
@@ -429,7 +463,7 @@ def test_a_bridge_passes_on_every_byte_in_order_and_each_end_after_them(data: st
     )
     for copied in (False, True):
         with moved(copied=copied):
-            keeps_to_the_model(scene, *play_scene(scene))
+            keeps_to_the_model(scene, play_scene(scene))
 
 
 @copied_too
@@ -441,17 +475,17 @@ async def test_what_has_arrived_before_a_reset_is_delivered_before_the_reset(
         (one, client), (other, target) = PAIRS[over](), tcp_pair()
         far, near = endpoint(real_loop, one, "far"), endpoint(real_loop, other, "near")
         client.setblocking(False)
-        said = client.send(BYTES)  # nobody reads before the reset
+        sent = client.send(BYTES)
         await real_loop.sleep(0.05)
-        one.send(b"unread: a unix socket is reset only if something is")
+        one.send(b"unread")  # a unix socket is reset only if something is left unread
         bridge = Bridge(real_loop, Flow(real_loop, near, far), Flow(real_loop, far, near), Ending(), far=far, near=near)
         FarSocket(real_loop, client).leave()
         running = real_loop.spawn(bridge.run(), Condition())
         peer = Peer(real_loop, target, [], slow=False)
         await peer.live()
         same([bytes(peer.taken)], [BYTES[: len(peer.taken)]])
-        assert peer.heard_break and not peer.heard_end
-        assert 0 < len(peer.taken) <= said and (over == "tcp" or len(peer.taken) == said)
+        assert peer.got_reset and not peer.got_end
+        assert 0 < len(peer.taken) <= sent and (over == "tcp" or len(peer.taken) == sent)
         with pytest.raises(PeerLost, match="connection to far: Connection reset by peer"):
             await join(real_loop, running)
 
@@ -468,8 +502,8 @@ async def test_a_target_that_does_not_read_stops_the_client_and_costs_nothing(
         running = real_loop.spawn(
             Bridge(real_loop, Flow(real_loop, near, far), receiving, Ending(), far=far, near=near).run(), Condition()
         )
-        hand = FarSocket(real_loop, client)
-        giving = real_loop.spawn(hand.give(50 * BYTES), Condition())
+        remote = FarSocket(real_loop, client)
+        giving = real_loop.spawn(remote.give(50 * BYTES), Condition())
         arrived = -1
         while arrived != receiving.moved:
             arrived = receiving.moved
@@ -479,40 +513,40 @@ async def test_a_target_that_does_not_read_stops_the_client_and_costs_nothing(
         polls = real_loop.selector.polls
         await real_loop.sleep(0.05)
         assert real_loop.selector.polls - polls < 10, "the loop spins"
-        assert await answered(real_loop, target, hand), "the other direction goes on"
+        assert await answered(real_loop, target, remote), "the other direction goes on"
         await real_loop.cancel_and_wait(giving, running)
         FarSocket(real_loop, target).close()
-        hand.close()
+        remote.close()
 
 
-async def answered(loop: Loop, target: socket.socket, hand: FarSocket) -> bool:
-    """Whether what the target says reaches the client."""
+async def answered(loop: Loop, target: socket.socket, remote: FarSocket) -> bool:
+    """Whether what the target sends reaches the client."""
     target.send(b"answer")
-    return await hand.take() == b"answer"
+    return await remote.take() == b"answer"
 
 
 async def test_a_thousand_bridges_on_one_loop_keep_apart_and_hold_no_pipe(real_loop: Bench) -> None:
     count = 1000
     raise_limit()
-    tasks, hands = [], []
+    tasks, remotes = [], []
     for number in range(count):
         (one, client), (other, target) = unix_pair(), unix_pair()
         far, near = endpoint(real_loop, one, "far"), endpoint(real_loop, other, "near")
         bridge = Bridge(real_loop, Flow(real_loop, near, far), Flow(real_loop, far, near), Ending(), far=far, near=near)
         tasks.append((real_loop.spawn(bridge.run(), Condition()), far, near))
-        hands.append((FarSocket(real_loop, client), FarSocket(real_loop, target)))
-        await hands[number][0].give(b"question %d" % number)
+        remotes.append((FarSocket(real_loop, client), FarSocket(real_loop, target)))
+        await remotes[number][0].give(b"question %d" % number)
     before = len(descriptors())
     for number in random.sample(range(count), count):
-        client_hand, target_hand = hands[number]
-        assert await target_hand.take() == b"question %d" % number
-        await target_hand.give(b"answer %d" % number)
-        assert await client_hand.take() == b"answer %d" % number
+        client_remote, target_remote = remotes[number]
+        assert await target_remote.take() == b"question %d" % number
+        await target_remote.give(b"answer %d" % number)
+        assert await client_remote.take() == b"answer %d" % number
     assert len(descriptors()) == before
     for number, (running, far, near) in enumerate(tasks):
-        for hand, other_hand in (hands[number], hands[number][::-1]):
-            hand.hang_up()
-            assert await other_hand.take() is None
+        for remote, other_remote in (remotes[number], remotes[number][::-1]):
+            remote.hang_up()
+            assert await other_remote.take() is None
         await join(real_loop, running)
-        for end in (far, near, *hands[number]):
+        for end in (far, near, *remotes[number]):
             end.close()

@@ -217,7 +217,7 @@ async def test_much_goes_both_ways_at_once_through_small_buffers(
 
     async def say(far: FarTls) -> None:
         await far.give(data)
-        far.hang_up()
+        await far.end()
 
     async with connected(real_loop, layers, size=4096) as (stream, far):
         taken, read, *_ = await real_loop.together(take_all(far), read_all(stream), send(stream, data), say(far))

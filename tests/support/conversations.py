@@ -1,0 +1,189 @@
+"""Conversations between scripted ends, run to their end on a clock that jumps: for the tests of the rules of ending.
+
+A script is what a source gives and when: bytes, END, errors, and pauses in seconds. `peer_takes` and `local_takes` are
+what the sinks take and when (see doubles.py). "Local" is our side: stdin and stdout, or a program.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from doubles import Clock, MemoryFile, MemorySink, MemorySource, Stuck, play
+
+from pync.config import Ending
+from pync.endpoints.pacing import Delayed, Paced
+from pync.errors import PeerLost
+from pync.relay.flow import Flow
+from pync.relay.rules import Conversation, ProgramRelay, Relay
+from pync.stages.telnet import Telnet, TelnetEscape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from doubles import Given, Taken
+
+    from pync.endpoints import Source
+    from pync.loop.kernel import Loop
+
+    Script = Sequence[Given]
+    Takes = Sequence[Taken]
+
+RESET = PeerLost("connection to x", "Connection reset by peer")
+FOREVER: Script = ()  # nothing comes, and no end either
+
+
+class Ends:
+    """Two flows, from a local source to the peer and from the peer to a local sink, all of them scripted."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        local: Script,
+        peer: Script,
+        ending: Ending,
+        *,
+        peer_takes: Takes = (),
+        local_takes: Takes = (),
+        file: bool = False,
+        telnet: bool = False,
+        pace: float = 0,
+        delay: float = 0,
+    ) -> None:
+        self.local_source = (MemoryFile if file else MemorySource)(loop, *local)
+        self.peer_source = MemorySource(loop, *peer)
+        self.peer_sink = MemorySink(loop, *peer_takes)
+        self.local_sink = MemorySink(loop, *local_takes)
+        self.telnet = Telnet() if telnet else None
+        near: Source = Paced(loop, self.local_source, pace) if pace else self.local_source
+        far: Source = Delayed(loop, self.peer_source, delay) if delay else self.peer_source
+        self.sending = Flow(loop, near, self.peer_sink, [TelnetEscape()] if telnet else [])
+        stages = [self.telnet] if self.telnet else []
+        self.receiving = Flow(loop, far, self.local_sink, stages, ending.receive_limit)
+
+    def histories(self) -> list[int]:
+        """How much has happened at each end."""
+        ends = (self.local_source, self.peer_source, self.peer_sink, self.local_sink)
+        return [len(end.history) for end in ends]
+
+
+class Outcome:
+    """What came of a relay. Moments are seconds since its start."""
+
+    def __init__(self) -> None:
+        self.seconds: float | None = None  # when it ended; None: it goes on for ever
+        self.error: BaseException | None = None
+        self.ends: Ends
+
+    @property
+    def sent(self) -> bytes:
+        """What the peer got."""
+        return self.ends.peer_sink.data
+
+    @property
+    def received(self) -> bytes:
+        """What stdout, or the program's stdin, got."""
+        return self.ends.local_sink.data
+
+    @property
+    def half_closed(self) -> list[float]:
+        """When the peer got our end-of-file."""
+        return [moment - 1000 for moment in self.ends.peer_sink.ends]
+
+    @property
+    def closed(self) -> list[float]:
+        """When stdout, or the program's stdin, got the peer's end-of-file."""
+        return [moment - 1000 for moment in self.ends.local_sink.ends]
+
+    @property
+    def moments(self) -> list[tuple[float, bytes]]:
+        """When the peer got what."""
+        return [(moment - 1000, item) for moment, item in self.ends.peer_sink.history if isinstance(item, bytes)]
+
+    def expect(self, **facts: object) -> None:
+        """Check these of the attributes above."""
+        assert {name: getattr(self, name) for name in facts} == facts
+
+
+def relayed(make: Callable[[Loop], tuple[Ends, Relay]]) -> Outcome:
+    """Run a relay to its end."""
+    outcome, clock = Outcome(), Clock()
+
+    async def main(loop: Loop) -> None:
+        outcome.ends, relay = make(loop)
+        await relay.run()
+
+    try:
+        play(main, clock)
+        outcome.seconds = clock.now - 1000
+    except Stuck:
+        pass
+    except Exception as error:
+        outcome.seconds, outcome.error = clock.now - 1000, error
+    return outcome
+
+
+def converse(
+    stdin: Script,
+    peer: Script,
+    ending: Ending = Ending(),  # noqa: B008 (frozen)
+    *,
+    connection: Script | None = FOREVER,
+    speaks: bool = True,
+    listens: bool = True,
+    terminal: bool = False,
+    client: bool = True,
+    **how: object,
+) -> Outcome:
+    """A conversation. `connection` is the script of the connection's end; None: these are datagrams."""
+
+    def make(loop: Loop) -> tuple[Ends, Relay]:
+        ends = Ends(loop, stdin, peer, ending, **how)  # type: ignore[arg-type]
+
+        async def closed() -> None:
+            await MemorySource(loop, *(connection or ())).read()
+
+        return ends, Conversation(
+            loop,
+            ends.sending,
+            ends.receiving,
+            ending,
+            ends.telnet,
+            gone=None if connection is None else closed,
+            speaks=speaks,
+            listens=listens,
+            terminal=terminal,
+            client=client,
+        )
+
+    return relayed(make)
+
+
+def serve(
+    output: Script,
+    peer: Script,
+    program: Script,
+    ending: Ending = Ending(),  # noqa: B008
+    connection: Script | None = FOREVER,
+    **how: object,
+) -> Outcome:
+    """A program's session. `program` is the script of its end; `connection` is as in `converse`."""
+
+    def make(loop: Loop) -> tuple[Ends, Relay]:
+        ends = Ends(loop, output, peer, ending, **how)  # type: ignore[arg-type]
+        life = MemorySource(loop, *program)
+
+        async def closed() -> None:
+            await MemorySource(loop, *(connection or ())).read()
+
+        lost = None if connection is None else closed
+        relay = ProgramRelay(
+            loop, ends.sending, ends.receiving, ending, ends.telnet, program_ended=life.read, lost=lost
+        )
+        return ends, relay
+
+    return relayed(make)
+
+
+def trickle(pause: float, times: int) -> list[Given]:
+    """A script: a byte after each pause."""
+    return [item for _ in range(times) for item in (pause, b".")]
