@@ -140,18 +140,6 @@ class Loop:
         self._tasks[task] = None
         return task
 
-    async def together(self, *works: Work[Any]) -> list[Any]:
-        """Run all and return their results. The first failure cancels the others, waits for them, and is raised."""
-        ended = Condition()
-        tasks = [self.spawn(work, ended) for work in works]
-        try:
-            while not (all(task.done for task in tasks) or any(task.error for task in tasks)):
-                await self.wait(ended)
-            failed = [task for task in tasks if task.error]
-        finally:
-            await self.cancel_and_wait(*tasks)
-        return [task.result() for task in failed or tasks]
-
     async def first(self, *works: Work[Any]) -> Any:
         """The result or the failure of the work that ends first; the others are cancelled and waited for."""
         ended = Condition()

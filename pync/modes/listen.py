@@ -37,8 +37,9 @@ async def listen(context: Context) -> Outcome:
         service = _service(context)
         if identity:
             _become(identity, bound)
+        server = Server(context, bound, allowed, service)
         _announce(context, bound)
-        return Outcome(child_status=await Server(context, bound, allowed, service).run())
+        return Outcome(child_status=await server.run())
     finally:
         bound.close()
 

@@ -57,11 +57,12 @@ class Server:
         self.clients: dict[Task, None] = {}  # those that may become the only one
         self.only: Peer | None = None
         self.changed = Condition()  # the task of one of these has ended
+        if self.config.keep_open:
+            self.loop.hangups.open()  # now, before clients use up the descriptors
 
     async def run(self) -> int | None:
         """Serve until the service ends, or one client until its session does; the exit status of its program."""
         if self.config.keep_open:
-            self.loop.hangups.open()  # now, before the clients use up the descriptors
             self._accept_all()
             await self.service.run()
             return None

@@ -6,19 +6,24 @@ what the sinks take and when (see doubles.py). "Local" is our side: stdin and st
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from doubles import Clock, MemoryFile, MemorySink, MemorySource, Stuck, play
+from doubles import Clock, MemoryFile, MemorySink, MemorySource, Stuck, a_context, play
 
 from pync.config import Ending
-from pync.endpoints.pacing import Delayed, Paced
+from pync.endpoints import Peer
+from pync.endpoints.stdio import Stdio
+from pync.endpoints.wrappers import Delayed, Paced
 from pync.errors import PeerLost
 from pync.relay.flow import Flow
-from pync.relay.rules import Conversation, ProgramRelay, Relay
+from pync.relay.rules import Conversation, Relay
+from pync.sessions.program import ProgramRelay
 from pync.stages.telnet import Telnet, TelnetEscape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
     from doubles import Given, Taken
 
@@ -64,6 +69,18 @@ class Ends:
         """How much has happened at each end."""
         ends = (self.local_source, self.peer_source, self.peer_sink, self.local_sink)
         return [len(end.history) for end in ends]
+
+
+class Connection(Peer):
+    """The peer's connection, whose end is scripted; None: there is none, these are datagrams."""
+
+    def __init__(self, loop: Loop, end: Script | None) -> None:
+        self.loop = loop
+        self.has_eof = end is not None
+        self.end = None if end is None else MemorySource(loop, *end)
+
+    async def wait_closed(self) -> None:
+        await (self.end.read() if self.end else super().wait_closed())
 
 
 class Outcome:
@@ -138,22 +155,10 @@ def converse(
 
     def make(loop: Loop) -> tuple[Ends, Relay]:
         ends = Ends(loop, stdin, peer, ending, **how)  # type: ignore[arg-type]
-
-        async def closed() -> None:
-            await MemorySource(loop, *(connection or ())).read()
-
-        return ends, Conversation(
-            loop,
-            ends.sending,
-            ends.receiving,
-            ending,
-            ends.telnet,
-            gone=None if connection is None else closed,
-            speaks=speaks,
-            listens=listens,
-            terminal=terminal,
-            client=client,
-        )
+        context = a_context(loop, mode="connect" if client else "listen", receive=listens, ending=ending)
+        stdio = Stdio(ends.local_source if speaks else None, ends.local_sink, terminal=terminal)
+        connected = Connection(loop, connection)
+        return ends, Conversation(context, connected, stdio, ends.sending, ends.receiving, ends.telnet)
 
     return relayed(make)
 
@@ -170,16 +175,9 @@ def serve(
 
     def make(loop: Loop) -> tuple[Ends, Relay]:
         ends = Ends(loop, output, peer, ending, **how)  # type: ignore[arg-type]
-        life = MemorySource(loop, *program)
-
-        async def closed() -> None:
-            await MemorySource(loop, *(connection or ())).read()
-
-        lost = None if connection is None else closed
-        relay = ProgramRelay(
-            loop, ends.sending, ends.receiving, ending, ends.telnet, program_ended=life.read, lost=lost
-        )
-        return ends, relay
+        process: Any = SimpleNamespace(ended=MemorySource(loop, *program).read)
+        context, connected = a_context(loop, ending=ending), Connection(loop, connection)
+        return ends, ProgramRelay(context, connected, process, ends.sending, ends.receiving, ends.telnet)
 
     return relayed(make)
 

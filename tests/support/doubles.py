@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from selectors import BaseSelector, DefaultSelector
 from typing import TYPE_CHECKING
 
-from pync.endpoints import Half
+from pync.config import Config
+from pync.context import Context
+from pync.endpoints import Sink, Source
 from pync.loop.kernel import Loop
 from pync.loop.tasks import Condition
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from pync.endpoints import Bytes
+    from pync.events import Report
     from pync.loop.tasks import Work
 
     T = TypeVar("T")
@@ -90,7 +93,25 @@ def play(main: Callable[[Loop], Work[T]], clock: Clock | None = None) -> T:
     return loop.run(main(loop))
 
 
-class MemorySource(Half):
+def a_context(loop: Loop, config: Config | None = None, report: Report = lambda event: None, **facts: Any) -> Context:
+    """A run by this config, or by one with these facts."""
+    return Context(loop, config or Config(**{"mode": "connect", **facts}), report, lambda kind: True)
+
+
+async def together(loop: Loop, *works: Work[Any]) -> list[Any]:
+    """The results of all, which run at the same time; the first failure cancels the others, and is raised."""
+    ended = Condition()
+    tasks = [loop.spawn(work, ended) for work in works]
+    try:
+        while not (all(task.done for task in tasks) or any(task.error for task in tasks)):
+            await loop.wait(ended)
+        failed = [task for task in tasks if task.error]
+    finally:
+        await loop.cancel_and_wait(*tasks)
+    return [task.result() for task in failed or tasks]
+
+
+class MemorySource(Source):
     """Gives what its script says: bytes, END, pauses, errors; then waits for more to be `put`. END lasts.
 
     `history` holds what was given, with its moment.
@@ -129,7 +150,7 @@ class MemoryFile(MemorySource):
         return sum(len(item) for item in self.script if isinstance(item, bytes))
 
 
-class MemorySink(Half):
+class MemorySink(Sink):
     """Takes what its script says: an int takes at most so many bytes, a float refuses for so many seconds.
 
     Then it takes everything, except between `refuse` and `accept`. `history` holds each write, each error and each

@@ -10,9 +10,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from doubles import a_context
 from harness import DEADLINE
 
-import pync.net.options
+import pync.net.attempt
 from pync import system
 from pync.config import Config
 from pync.errors import PyncError
@@ -69,7 +70,7 @@ def without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
             raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
         return real(family, kind, *rest, **more)
 
-    monkeypatch.setattr(pync.net.options, "socket", SimpleNamespace(**{**vars(system.socket), "socket": refusing}))
+    monkeypatch.setattr(pync.net.attempt, "socket", SimpleNamespace(**{**vars(system.socket), "socket": refusing}))
 
 
 # -- Connecting ------------------------------------------------------------------------------------------------------
@@ -87,7 +88,8 @@ class Dialled(NamedTuple):
 async def dialled(loop: Loop, config: Config) -> Dialled:
     """The socket that `dial` gives, and what it reported."""
     events: list[Event] = []
-    sock, _ = await dial(loop, config, config.ports[0] if config.ports else None, events.append)
+    opening = dial(a_context(loop, config, events.append), config.ports[0] if config.ports else None)
+    sock, _ = await opening
     return Dialled(whole(sock), events)
 
 
@@ -118,7 +120,7 @@ def listener(host: str | None = None, port: int = 0, **facts: Any) -> Config:
 @contextlib.asynccontextmanager
 async def bound(loop: Loop, config: Config) -> AsyncIterator[Bound]:
     """The sockets of a listener, closed at the end."""
-    here = await bind(loop, config)
+    here = await bind(a_context(loop, config))
     try:
         yield here
     finally:

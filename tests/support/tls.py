@@ -13,6 +13,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 from conformance import Far, FarSocket, bench, tcp_pair
+from doubles import together
 
 from pync.config import Tls
 from pync.endpoints.streams import Stream, StreamSocket
@@ -266,7 +267,8 @@ class Meeting:
 
     async def _main(self, loop: Bench) -> None:
         near, far = tcp_pair()
-        await loop.together(
+        await together(
+            loop,
             self._side(StreamSocket(loop, near, as_address(("127.0.0.1", 1))), server=False),
             self._side(StreamSocket(loop, far, as_address(("127.0.0.1", 2))), server=True),
         )

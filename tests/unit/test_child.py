@@ -24,7 +24,7 @@ from conformance import (
     turns,
     unix_pair,
 )
-from doubles import pipe
+from doubles import pipe, together
 from harness import PAYLOAD
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -85,7 +85,7 @@ def through(*argv: str, data: bytes = b"", way: str = FILTERS, **environment: st
     async def main(loop: Bench) -> tuple[bytes, int]:
         memory = Memory(data)
         async with started(loop, *argv, way=way, **environment) as process:
-            await loop.together(Flow(loop, memory, process.input).run(), Flow(loop, process.output, memory).run())
+            await together(loop, Flow(loop, memory, process.input).run(), Flow(loop, process.output, memory).run())
             return memory.heard, await process.ended()
 
     return bench(main)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conformance import join, turns
+from doubles import together
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,7 +103,7 @@ async def test_who_takes_nothing_is_given_up_in_time_however_many_wait(loop: Loo
     queue = Watched(queues)
     start = loop.clock()
     queue.put(bytes(QUEUE + 1))
-    await loop.together(*(queues.room() for _ in range(waiters)))
+    await together(loop, *(queues.room() for _ in range(waiters)))
     assert queue.given_up == pytest.approx(start + PATIENCE)
 
 

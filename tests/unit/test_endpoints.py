@@ -29,11 +29,10 @@ from pync.config import Program
 from pync.endpoints import child, shared_stdio
 from pync.endpoints.datagram_server import DatagramPeer, DatagramServer
 from pync.endpoints.datagrams import DatagramSocket
-from pync.endpoints.pacing import Delayed, Paced
 from pync.endpoints.shared_stdio import SharedStdin, SharedStdout
 from pync.endpoints.stdio import Discard, FileSource, Stdin, Stdout
 from pync.endpoints.streams import StreamSocket
-from pync.endpoints.wrappers import Chain
+from pync.endpoints.wrappers import Chain, Delayed, Paced
 from pync.errors import OutputClosed, OutputError, PeerLost, PyncError
 from pync.events import as_address
 from pync.loop.tasks import Condition

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conformance import descriptors
-from doubles import pipe
+from doubles import pipe, together
 
 from pync.endpoints.child import exit_status
 from pync.loop.kernel import Loop
@@ -71,7 +71,7 @@ def test_children_that_end_together_are_all_reaped(
     path(monkeypatch)
     loop = Loop()
     children = [spawn(f"exit {status}") for status in range(8)]
-    assert loop.run(loop.together(*(exit_status(loop, child) for child in children))) == list(range(8))
+    assert loop.run(together(loop, *(exit_status(loop, child) for child in children))) == list(range(8))
 
 
 @every_path
@@ -87,7 +87,7 @@ def test_a_child_that_goes_on_is_waited_for(
         child = os.posix_spawn("/bin/sh", ["sh", "-c", "read line; exit $line"], {}, file_actions=actions)
 
         async def main() -> list[int]:
-            return await loop.together(exit_status(loop, child), speak())
+            return await together(loop, exit_status(loop, child), speak())
 
         async def speak() -> int:
             await loop.sleep(0)

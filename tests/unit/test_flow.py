@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 import pytest
-from doubles import END, Clock, MemoryFile, MemorySink, MemorySource, play
+from doubles import END, Clock, MemoryFile, MemorySink, MemorySource, play, together
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -184,7 +184,7 @@ async def note(loop: Loop, flow: Flow, moments: list[float]) -> None:
 async def test_happened_fires_at_each_read_each_write_and_the_end(loop: Loop) -> None:
     moments: list[float] = []
     flow = Flow(loop, MemorySource(loop, 1.0, b"x", 4.0, END), MemorySink(loop, 2.0))
-    await loop.together(note(loop, flow, moments), flow.copy())
+    await together(loop, note(loop, flow, moments), flow.copy())
     assert moments == [1, 3, 7]
 
 
@@ -209,7 +209,7 @@ async def test_who_sends_a_word_of_his_own_sends_it_whole_and_in_his_order(
 
     sink = MemorySink(loop, *refusals)
     flow = Flow(loop, MemorySource(loop, *chunks, END), sink)
-    await loop.together(flow.copy(), *(say(flow, said) for said in words))
+    await together(loop, flow.copy(), *(say(flow, said) for said in words))
     await flow.send_eof()
     assert flow.moved == len(sink.data)
     assert interleaved(sink.data, [chunks, *words])
@@ -231,7 +231,7 @@ def interleaved(data: bytes, speakers: Sequence[Sequence[bytes]]) -> bool:
 async def test_the_end_of_file_waits_for_the_word_that_is_being_said(loop: Loop) -> None:
     sink = MemorySink(loop, 1, 5.0)
     flow = Flow(loop, MemorySource(loop, END), sink)
-    await loop.together(flow.send(b"word"), flow.run())
+    await together(loop, flow.send(b"word"), flow.run())
     assert [data for _, data in sink.history] == [b"w", b"ord", None]
 
 
@@ -246,7 +246,7 @@ async def test_after_the_end_of_file_nothing_is_said(loop: Loop) -> None:
 async def test_an_empty_datagram_that_is_refused_keeps_its_place(loop: Loop, clock: Clock) -> None:
     sink = MemorySink(loop, 3.0)
     flow = Flow(loop, MemorySource(loop, b"", END), sink)
-    await loop.together(flow.copy(), flow.send(b"word"))
+    await together(loop, flow.copy(), flow.send(b"word"))
     assert sink.taken == [b"", b"word"]
     assert clock.now == 1003
 
@@ -355,6 +355,6 @@ async def test_happened_fires_at_each_step_of_a_mover_and_at_the_end(loop: Loop)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flow_module, "between", lambda *_: ScriptedMover(loop, source, 2, None, 2, 2, 0))
         flow = Flow(loop, source, MemorySink(loop))
-        await loop.together(note(loop, flow, moments), flow.copy())
+        await together(loop, note(loop, flow, moments), flow.copy())
         assert (flow.reads, flow.moved) == (3, 6)
     assert moments == [1, 4, 5, 6]  # at 2 it was not ready, at 3 there was room

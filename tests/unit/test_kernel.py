@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conformance import descriptors
 from coroutines import fail, forever, value
-from doubles import Clock, Stuck, pipe, play
+from doubles import Clock, Stuck, pipe, play, together
 
 from pync.loop.kernel import Loop
 from pync.loop.tasks import Cancelled, Condition, Task
@@ -53,7 +53,7 @@ async def test_a_task_runs_until_it_waits_and_the_others_in_the_order_they_were_
         await loop.sleep(0)
         steps.append(name + "3")
 
-    await loop.together(work(loop, "a"), work(loop, "b"))
+    await together(loop, work(loop, "a"), work(loop, "b"))
     assert steps == ["a1", "a2", "b1", "b2", "a3", "b3"]
 
 
@@ -133,7 +133,7 @@ async def test_sleepers_wake_in_the_order_of_their_moments(loop: Loop) -> None:
         await loop.sleep(seconds)
         order.append(seconds)
 
-    await loop.together(*(sleeper(loop, seconds) for seconds in (3, 1, 2, 1, 0)))
+    await together(loop, *(sleeper(loop, seconds) for seconds in (3, 1, 2, 1, 0)))
     assert order == [0, 1, 1, 2, 3]
 
 
@@ -489,7 +489,7 @@ async def test_what_is_always_ready_leaves_the_others_their_turn(loop: Loop) -> 
 
     with open(os.devnull, "rb") as null, pipe() as (reading, writing):
         os.write(writing, b"x")
-        await loop.together(work(loop, null.fileno(), "null"), work(loop, reading, "pipe"))
+        await together(loop, work(loop, null.fileno(), "null"), work(loop, reading, "pipe"))
     assert Counter(order) == {"null": 5, "pipe": 5}
     assert "null" in order[:3] and "pipe" in order[:3], "they take turns"
 
@@ -509,7 +509,7 @@ async def test_a_signal_wakes_all_who_wait_now(loop: Loop) -> None:
 
     signal = Condition()
     loop.spawn(notify(loop, signal))
-    assert await loop.together(*(loop.wait(signal) for _ in range(3))) == [True, True, True]
+    assert await together(loop, *(loop.wait(signal) for _ in range(3))) == [True, True, True]
 
 
 async def test_a_signal_that_fired_before_is_not_remembered(loop: Loop) -> None:

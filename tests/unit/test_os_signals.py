@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from doubles import pipe, play
+from doubles import pipe, play, together
 
 from pync.endpoints.child import exit_status
 from pync.errors import Interrupted
@@ -98,7 +98,7 @@ def test_a_task_that_computes_is_not_torn_apart_by_a_signal_and_main_is_told_at_
 
     async def main(loop: Loop) -> None:
         try:
-            await loop.together(busy(loop), forever(loop))
+            await together(loop, busy(loop), forever(loop))
         except Interrupted:
             steps.append("told")
             raise

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conformance import join, same, turns
-from doubles import END, MemorySink, MemorySource, play
+from doubles import END, MemorySink, MemorySource, play, together
 from harness import PAYLOAD
 from hypothesis import given
 from hypothesis import strategies as st
@@ -300,7 +300,7 @@ async def test_what_stdout_takes_in_parts_nobody_comes_between(loop: Loop) -> No
     sink = MemorySink(loop, *(item for _ in range(8) for item in (1, 0.1)))
     stdout = SharedStdout(loop, sink, lines=True)
     shares = [stdout.join() for _ in range(3)]
-    await loop.together(*(share.write(b"line %d\n" % number) for number, share in enumerate(shares)))
+    await together(loop, *(share.write(b"line %d\n" % number) for number, share in enumerate(shares)))
     assert sink.data == b"line 0\nline 1\nline 2\n"
 
 

@@ -25,7 +25,7 @@ from loopback import (
 
 from pync.config import SocketOptions
 from pync.errors import ConnectError
-from pync.net.options import new_socket, tune
+from pync.net.attempt import new_socket, tune
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from harness import require, run, serve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.relay.hexdump import HexDump
+from pync.relay.log_files import HexDump
 from pync.stages.crlf import Crlf
 from pync.stages.telnet import Telnet, TelnetEscape
 

@@ -7,10 +7,11 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from doubles import together
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.connections.talk import talk
+from pync.connections.proxy_client import hold as talk
 from pync.endpoints.streams import StreamSocket
 from pync.errors import PeerLost
 from pync.events import Address
@@ -72,7 +73,7 @@ class Held:
             except Refused as refusal:
                 self.refusal = str(refusal)
 
-        await loop.together(feed(), hear())
+        await together(loop, feed(), hear())
         while data := await stream.read():
             self.left += data
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conformance import descriptors
 from coroutines import after, fail, forever, value
-from doubles import Clock, pipe, play
+from doubles import Clock, pipe, play, together
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -136,12 +136,17 @@ async def test_a_cancelled_wait_for_a_descriptor_leaves_its_place_free(loop: Loo
 
 
 async def test_together_returns_all_results_in_order_whoever_ends_first(loop: Loop, clock: Clock) -> None:
-    assert await loop.together(after(loop, 3, 1), after(loop, 1, 2), value(3)) == [1, 2, 3]
+    assert await together(loop, after(loop, 3, 1), after(loop, 1, 2), value(3)) == [1, 2, 3]
     assert clock.now == 1003
 
 
 async def test_together_of_nothing_is_nothing(loop: Loop) -> None:
-    assert await loop.together() == []
+    assert (
+        await together(
+            loop,
+        )
+        == []
+    )
 
 
 async def test_the_first_failure_cancels_the_rest_and_is_raised_when_they_have_cleaned_up(
@@ -157,14 +162,14 @@ async def test_the_first_failure_cancels_the_rest_and_is_raised_when_they_have_c
             cleaned.append(loop.clock())
 
     with pytest.raises(KeyError, match="first"):
-        await loop.together(slow(loop), after(loop, 1, error=KeyError("first")), slow(loop), value(1))
+        await together(loop, slow(loop), after(loop, 1, error=KeyError("first")), slow(loop), value(1))
     assert cleaned == [1011, 1011]
     assert clock.now == 1011
 
 
 async def test_of_two_failures_at_the_same_moment_one_is_raised(loop: Loop) -> None:
     with pytest.raises(KeyError):
-        await loop.together(fail(KeyError(1)), fail(KeyError(2)))
+        await together(loop, fail(KeyError(1)), fail(KeyError(2)))
 
 
 @pytest.mark.parametrize("way", ["together", "first", "within"])
@@ -179,9 +184,9 @@ async def test_who_is_cancelled_while_it_waits_for_others_cancels_them_and_waits
             cleaned.append(number)
 
     works: dict[str, Callable[[], Work[object]]] = {
-        "together": lambda: loop.together(slow(loop, 1), slow(loop, 2)),
+        "together": lambda: together(loop, slow(loop, 1), slow(loop, 2)),
         "first": lambda: loop.first(slow(loop, 1), slow(loop, 2)),
-        "within": lambda: loop.together(loop.within(100, slow(loop, 1)), loop.within(None, slow(loop, 2))),
+        "within": lambda: together(loop, loop.within(100, slow(loop, 1)), loop.within(None, slow(loop, 2))),
     }
     task = loop.spawn(works[way](), Condition())
     await loop.sleep(1)

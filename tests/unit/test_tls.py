@@ -26,6 +26,7 @@ from conformance import (
     tcp_pair,
     turns,
 )
+from doubles import together
 from harness import PAYLOAD, Running, connect, require
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -79,7 +80,7 @@ async def connected(
             name = None if server else "localhost"
             endpoint = TlsStream(endpoint, ours, server_side=server, server_name=name)
             far = FarTls(loop, far, theirs, server=not server)
-            await loop.together(endpoint.handshake(), far.handshake())
+            await together(loop, endpoint.handshake(), far.handshake())
         assert isinstance(endpoint, TlsStream) and isinstance(far, FarTls)
         yield endpoint, far
 
@@ -220,7 +221,7 @@ async def test_much_goes_both_ways_at_once_through_small_buffers(
         await far.end()
 
     async with connected(real_loop, layers, size=4096) as (stream, far):
-        taken, read, *_ = await real_loop.together(take_all(far), read_all(stream), send(stream, data), say(far))
+        taken, read, *_ = await together(real_loop, take_all(far), read_all(stream), send(stream, data), say(far))
         same([taken, read], [data, data])
 
 
@@ -247,7 +248,7 @@ async def test_after_a_cancelled_write_the_stream_is_whole(
         writing = real_loop.spawn(send(stream, data), Condition())
         await turns(real_loop, 50)
         await real_loop.cancel_and_wait(writing)
-        taken, _ = await real_loop.together(take_all(far), stream.send_eof())
+        taken, _ = await together(real_loop, take_all(far), stream.send_eof())
         same([taken], [data[: len(taken)]])
         assert taken and not far.truncated
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from doubles import play
+from doubles import play, together
 from harness import require, run
 from tls import NOBODY, VERSIONS, Meeting, identity, trusting, why
 
@@ -279,7 +279,7 @@ async def test_a_peer_that_goes_away_during_the_handshake_is_lost(real_loop: Ben
         far.leave()
 
     with pytest.raises(PeerLost, match="Connection reset by peer"):
-        await real_loop.together(work, leave())
+        await together(real_loop, work, leave())
     assert near.fileno() < 0
 
 

@@ -8,10 +8,9 @@ import pytest
 from doubles import END, MemoryFile, MemorySource, pipe, play
 from hypothesis import given
 from hypothesis import strategies as st
-from pync.endpoints.pacing import Delayed, Paced
 
 from pync.endpoints.stdio import Stdin
-from pync.endpoints.wrappers import Chain, Replayable
+from pync.endpoints.wrappers import Chain, Delayed, Paced, Replayable
 
 if TYPE_CHECKING:
     from pync.endpoints import Source

@@ -19,6 +19,7 @@ from conformance import (
     turns,
     unix_pair,
 )
+from doubles import together
 from ends import (
     BYTES,
     MIB,
@@ -43,12 +44,13 @@ from hypothesis import strategies as st
 from pync.config import Config, Ending, Logs, Program
 from pync.endpoints import child
 from pync.endpoints.datagrams import DatagramSocket
-from pync.endpoints.stdio import FileSource, Stdin
+from pync.endpoints.shared_stdio import FileSource
+from pync.endpoints.stdio import Stdin
 from pync.errors import PeerLost
 from pync.loop.tasks import Condition
 from pync.relay import flow as flow_module
 from pync.relay.flow import Flow
-from pync.relay.zerocopy import Pipeline, SendFile, Splice, between
+from pync.relay.zerocopy import Pipeline, SendFile, Splice, mover_between
 from pync.sessions import conversation
 from pync.stages.crlf import Crlf
 
@@ -98,14 +100,14 @@ STDOUT_MOVERS = {
 @pytest.mark.parametrize("kind", STDINS)
 async def test_what_stdin_is_decides_how_it_is_moved(real_loop: Bench, kind: str, over: str) -> None:
     with stdin_of(real_loop, kind, b"data") as (stdin, _), peer_of(real_loop, over) as (endpoint, _):
-        assert kind_of(between(real_loop, stdin, endpoint)) is STDIN_MOVERS[kind]
+        assert kind_of(mover_between(real_loop, stdin, endpoint)) is STDIN_MOVERS[kind]
 
 
 @over_both
 @pytest.mark.parametrize("kind", STDOUTS)
 async def test_what_stdout_is_decides_how_it_is_moved(real_loop: Bench, kind: str, over: str) -> None:
     with stdout_of(real_loop, kind) as (stdout, _, _), peer_of(real_loop, over) as (endpoint, _):
-        assert kind_of(between(real_loop, endpoint, stdout)) is STDOUT_MOVERS[kind]
+        assert kind_of(mover_between(real_loop, endpoint, stdout)) is STDOUT_MOVERS[kind]
         await stdout.send_eof()
 
 
@@ -113,8 +115,8 @@ async def test_datagrams_are_not_moved_by_the_kernel(real_loop: Bench) -> None:
     near, other = unix_pair(socket.SOCK_DGRAM)
     with other, stdin_of(real_loop, "pipe", b"") as (stdin, _), stdout_of(real_loop, "pipe") as (stdout, _, _):
         endpoint = DatagramSocket(real_loop, near, "peer")
-        assert between(real_loop, stdin, endpoint) is None
-        assert between(real_loop, endpoint, stdout) is None
+        assert mover_between(real_loop, stdin, endpoint) is None
+        assert mover_between(real_loop, endpoint, stdout) is None
         endpoint.close()
         await stdout.send_eof()
 
@@ -124,7 +126,7 @@ async def test_where_python_has_no_splice_everything_is_copied(
 ) -> None:
     monkeypatch.delattr(os, "splice")
     with stdin_of(real_loop, "file", b"data") as (stdin, _), peer_of(real_loop) as (endpoint, _):
-        assert between(real_loop, stdin, endpoint) is None
+        assert mover_between(real_loop, stdin, endpoint) is None
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,7 @@ async def test_what_has_to_be_seen_is_copied(
     given_movers: list[Mover | None] = []
 
     def give(*ends: Any) -> Mover | None:
-        given_movers.append(between(*ends))
+        given_movers.append(mover_between(*ends))
         return given_movers[-1]
 
     monkeypatch.setattr(flow_module, "between", give)
@@ -275,8 +277,8 @@ async def test_a_programs_pipes_are_moved_and_its_terminal_is_not(
 ) -> None:
     with peer_of(real_loop) as (endpoint, _):
         async with running(real_loop, "exec cat", filters=filters) as process:
-            assert kind_of(between(real_loop, endpoint, process.input)) is Splice
-            assert kind_of(between(real_loop, process.output, endpoint)) is out
+            assert kind_of(mover_between(real_loop, endpoint, process.input)) is Splice
+            assert kind_of(mover_between(real_loop, process.output, endpoint)) is out
 
 
 @over_both
@@ -378,7 +380,7 @@ async def test_a_conversation_in_which_nobody_speaks_costs_nothing(real_loop: Be
 @pytest.mark.parametrize("kind", ["pipe", "shared pipe"])
 async def test_a_step_does_not_wait_for_an_empty_pipe(real_loop: Bench, kind: str) -> None:
     with stdin_of(real_loop, kind, b"") as (stdin, feeder), peer_of(real_loop) as (endpoint, far):
-        mover = between(real_loop, stdin, endpoint)
+        mover = mover_between(real_loop, stdin, endpoint)
         assert mover and feeder
         with pytest.raises(BlockingIOError):
             mover.step()
@@ -395,7 +397,7 @@ async def test_a_step_does_not_wait_for_a_silent_peer_nor_for_a_full_pipe(
     real_loop: Bench, kind: str, over: str
 ) -> None:
     with stdout_of(real_loop, kind) as (stdout, reader, _), peer_of(real_loop, over) as (endpoint, far):
-        mover = between(real_loop, endpoint, stdout)
+        mover = mover_between(real_loop, endpoint, stdout)
         assert mover
         with pytest.raises(BlockingIOError):
             mover.step()
@@ -459,7 +461,7 @@ async def test_many_are_sent_the_same_file_each_from_a_position_of_its_own(real_
 
     with only_by_kernel(), stdin_of(real_loop, "file", BYTES) as (stdin, _):
         os.lseek(stdin.fd, 400, os.SEEK_SET)
-        await real_loop.together(*(send(real_loop, stdin.fd, start) for start in (0, 400, 400, 1_000_000, len(BYTES))))
+        await together(real_loop, *(send(real_loop, stdin.fd, start) for start in (0, 400, 400, 1_000_000, len(BYTES))))
         assert os.lseek(stdin.fd, 0, os.SEEK_CUR) == 400
 
 
@@ -488,7 +490,9 @@ async def test_an_inherited_pipe_is_grown(real_loop: Bench, half: str) -> None:
     ):
         fd = stdin.fd if half == "stdin" else stdout.fd
         fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 4096)
-        assert kind_of(between(real_loop, stdin, endpoint) if half == "stdin" else between(real_loop, endpoint, stdout))
+        assert kind_of(
+            mover_between(real_loop, stdin, endpoint) if half == "stdin" else mover_between(real_loop, endpoint, stdout)
+        )
         size = fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
         await stdout.send_eof()
         assert size == MIB

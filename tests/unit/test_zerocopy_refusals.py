@@ -23,11 +23,12 @@ from ends import (
     stdout_of,
 )
 
-from pync.endpoints.stdio import FileSource, Stdin
+from pync.endpoints.shared_stdio import FileSource
+from pync.endpoints.stdio import Stdin
 from pync.errors import InputError, OutputClosed, PeerLost
 from pync.loop.tasks import Condition
 from pync.relay.flow import Flow
-from pync.relay.zerocopy import Unsuitable, between
+from pync.relay.zerocopy import Unsuitable, mover_between
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,7 @@ async def test_a_target_that_the_kernel_refuses_is_refused_before_the_first_byte
     with stdout_of(real_loop, kind) as (stdout, _, file), peer_of(real_loop) as (endpoint, far):
         await far.give(b"data")
         await real_loop.readable(endpoint.sock.fileno())
-        mover = between(real_loop, endpoint, stdout)
+        mover = mover_between(real_loop, endpoint, stdout)
         assert mover
         with pytest.raises(Unsuitable):
             mover.step()

@@ -31,7 +31,7 @@ from pync.errors import PeerLost
 from pync.loop.tasks import Condition
 from pync.relay import zerocopy
 from pync.relay.flow import Flow
-from pync.relay.zerocopy import Tunnel, between
+from pync.relay.zerocopy import Tunnel, mover_between
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +52,7 @@ between_both = pytest.mark.parametrize(("over", "onto"), ENDS, ids=["-".join(pai
 def tunnel(loop: Loop, over: str = "tcp", onto: str = "tcp") -> Iterator[tuple[Tunnel, FarSocket, FarSocket]]:
     """A mover, who gives to it, and who takes from it."""
     with peer_of(loop, over) as (source, giver), peer_of(loop, onto) as (sink, taker):
-        mover = between(loop, source, sink)
+        mover = mover_between(loop, source, sink)
         assert isinstance(mover, Tunnel)
         yield mover, giver, taker
         mover.close()
