@@ -219,7 +219,7 @@ TOO_LATE = "not done within 0.1 s"
 
 @pytest.fixture(scope="module")
 def setting() -> Iterator[Setting]:
-    with prepared(QUICK._replace(deadline=0.5)) as setting:
+    with prepared(QUICK) as setting:
         yield setting
 
 
