@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).parent.parent)  # was this directory; the package is to be found, not its modules
+    # Python has put this directory first, in which the modules of the package would be found as modules of their own.
+    sys.path[0] = str(Path(__file__).parent.parent)
     from bench.cli import main
 
     sys.exit(main())

@@ -1,15 +1,8 @@
-"""The smallest Python programs for the same work: what they reach is the limit for pync.
+"""The smallest Python programs for the same work: their speed is the limit for pync.
 
-    bare.py send PORT               stdin to a connection, by a blocking sendfile or splice
-    bare.py receive PORT            one connection to stdout, by a blocking splice
-    bare.py forward PORT TARGET     one connection to another one that it makes, by a blocking splice
-    bare.py talk PORT               stdin to a connection, and what comes back to stdout
-    bare.py cat PORT                one connection handed to cat
-    bare.py packets COUNT           as many writes of 64 bytes to stdout
-    bare.py flood MS                datagrams of 64 bytes to the socket on stdin, for so many milliseconds
-
-They have no options and no error handling, and are run with nothing but an interpreter (`python -I`). The last two
-feed the measurements of datagrams.
+`bare.py send PORT`: the functions at the end of this file are the programs, and their arguments are numbers. They have
+no options and no error handling, and run with nothing but an interpreter (`python -I`). `packets` and `flood` feed the
+measurements of datagrams.
 """
 
 import fcntl
@@ -23,15 +16,11 @@ from contextlib import suppress
 
 HOST = "127.0.0.1"
 SLICE = 1 << 20
-
-
-def kind(descriptor: int) -> int:
-    """What a descriptor leads to: S_IFREG and so on."""
-    return stat.S_IFMT(os.fstat(descriptor).st_mode)
+UDP_SEGMENT = 103  # linux/udp.h: one send is many datagrams
 
 
 def grow(pipe: int) -> None:
-    """Let a pipe hold a whole slice, as far as one may."""
+    """Let a pipe hold a whole slice, if the system allows it."""
     with suppress(OSError):
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, SLICE)
 
@@ -42,10 +31,19 @@ def accept(port: int) -> int:
         return listener.accept()[0].detach()
 
 
+def splice_by_pipe(source: int, target: int) -> None:
+    """Everything from one descriptor to another, of which neither is a pipe."""
+    reader, writer = os.pipe()
+    grow(writer)
+    while left := os.splice(source, writer, SLICE):
+        while left:
+            left -= os.splice(reader, target, left)
+
+
 def send(port: int) -> None:
-    """Stdin to a connection."""
+    """Stdin to a connection, by a blocking sendfile or splice."""
     with socket.create_connection((HOST, port)) as sock:
-        if kind(0) == stat.S_IFREG:
+        if stat.S_ISREG(os.fstat(0).st_mode):
             while os.sendfile(sock.fileno(), 0, None, SLICE):
                 pass
         else:
@@ -57,33 +55,25 @@ def send(port: int) -> None:
 
 
 def receive(port: int) -> None:
-    """One connection to stdout."""
+    """One connection to stdout, by a blocking splice."""
     conn = accept(port)
-    if kind(1) == stat.S_IFIFO:
+    if stat.S_ISFIFO(os.fstat(1).st_mode):
         grow(1)
         while os.splice(conn, 1, SLICE):
             pass
-        return
-    reader, writer = os.pipe()
-    grow(writer)
-    while left := os.splice(conn, writer, SLICE):
-        while left:
-            left -= os.splice(reader, 1, left)
+    else:
+        splice_by_pipe(conn, 1)
 
 
 def forward(port: int, target: int) -> None:
-    """One connection to another one. Nothing comes back."""
+    """One connection to another one that it makes, by a blocking splice. Nothing comes back."""
     conn = accept(port)
     with socket.create_connection((HOST, target)) as onward:
-        reader, writer = os.pipe()
-        grow(writer)
-        while left := os.splice(conn, writer, SLICE):
-            while left:
-                left -= os.splice(reader, onward.fileno(), left)
+        splice_by_pipe(conn, onward.fileno())
 
 
 def talk(port: int) -> None:
-    """Stdin to a connection, and what comes back to stdout, until the peer ends."""
+    """Stdin to a connection, and the answers to stdout, until one of them ends."""
     with socket.create_connection((HOST, port)) as sock:
         poll = select.epoll()
         poll.register(0, select.EPOLLIN)
@@ -105,16 +95,16 @@ def cat(port: int) -> None:
 
 
 def packets(count: int) -> None:
-    """Writes of 64 bytes."""
+    """`count` writes of 64 bytes to stdout."""
     packet = b"%063d\n" % 0
     for _ in range(count):
         os.write(1, packet)
 
 
 def flood(milliseconds: int) -> None:
-    """Datagrams, 64 for each system call (linux/udp.h: UDP_SEGMENT)."""
+    """Datagrams of 64 bytes to the socket on stdin, 64 for each system call."""
     with socket.socket(fileno=0) as sock:
-        sock.setsockopt(socket.IPPROTO_UDP, 103, 64)
+        sock.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 64)
         burst = bytes(64 * 64)
         until = time.monotonic() + milliseconds / 1000
         while time.monotonic() < until:

@@ -1,56 +1,35 @@
 """Figures, goals and ratios: only arithmetic and wording."""
 
-from __future__ import annotations
-
 import statistics
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from bench.commands import PYNC
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from bench.trial import Trial
 
 MISSING = "–"
 WRONG = "wrong"
 
 
-@dataclass(frozen=True)
-class Goal:
-    """What pync is to reach: so many times the figure of another tool or, without one, so much."""
+class Goal(NamedTuple):
+    """What pync is to reach: `bound` times the figure of another tool or, without one, `bound` itself."""
 
     bound: float
     against: str | None = None
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table. The bounds of its goals are at least to be reached or, if less is better, at most."""
+class Figure(NamedTuple):
+    """One line of the published table. Its goals are lower bounds or, if less is better, upper bounds."""
 
     title: str
     unit: str
-    goals: tuple[Goal, ...] = ()
-    less: bool = False  # is better
+    goals: Sequence[Goal] = ()
+    less: bool = False  # whether less is better
 
 
-@dataclass(frozen=True)
-class Row:
-    """One measurement, by the name that --only takes. It yields the figures in their order; the last may be absent."""
+class Cell(NamedTuple):
+    """The results of one tool in one line: its figure in each round, or why it is wrong."""
 
-    name: str
-    measure: Callable[[Trial], list[float]]
-    commands: Mapping[str, str]  # by tool
-    figures: tuple[Figure, ...]
-    verified: bool = True  # before it is timed; otherwise each measurement looks at all that comes
-
-
-@dataclass
-class Cell:
-    """What came of one tool in one line: its figure in each round, or why it is wrong."""
-
-    values: list[float]
+    values: Sequence[float] = ()
     wrong: str = ""
 
     @property
@@ -64,13 +43,20 @@ class Cell:
         return MISSING if self.median is None else number(self.median)
 
 
-@dataclass
-class Line:
-    """One line of the table with what was measured."""
+class Verdict(NamedTuple):
+    """How a line compares with its goals, in words: a ratio, a goal and whether it is reached for each of them."""
+
+    ratios: str
+    goals: str
+    reached: str
+
+
+class Line(NamedTuple):
+    """One line of the published table with its results."""
 
     row: str
     figure: Figure
-    cells: dict[str, Cell]  # by tool
+    cells: Mapping[str, Cell]  # by tool
 
     def median(self, tool: str) -> float | None:
         """The tool's figure; None if it has none."""
@@ -78,27 +64,22 @@ class Line:
 
     def measured(self, goal: Goal) -> float | None:
         """What is compared with the goal's bound: pync's ratio to the other tool, or pync's figure itself."""
-        own = self.median(PYNC)
-        return own if goal.against is None else ratio(own, self.median(goal.against))
+        own, other = self.median(PYNC), self.median(goal.against) if goal.against else 1
+        return None if own is None or not other else own / other
 
     def reached(self, goal: Goal) -> bool | None:
         """Whether pync reaches the goal; None if that is not known, because the other tool has no figure."""
-        if PYNC not in self.cells:
-            return None
         measured = self.measured(goal)
         if measured is None:
-            return False if self.median(PYNC) is None else None
+            return False if PYNC in self.cells and self.median(PYNC) is None else None
         return measured <= goal.bound if self.figure.less else measured >= goal.bound
 
-    def words(self) -> tuple[str, str, str]:
-        """The ratios, the goals, and whether they are reached, for people."""
-        goals = self.figure.goals
-        if not goals:
-            return "", "", ""
-        sign = "≤" if self.figure.less else "≥"
-        return (
+    def verdict(self) -> Verdict:
+        """The ratios, the goals, and whether they are reached, in words."""
+        goals, sign = self.figure.goals, "≤" if self.figure.less else "≥"
+        return Verdict(
             ", ".join(self._compared(goal) for goal in goals),
-            ", ".join(f"{sign} {bound(goal)}" for goal in goals),
+            ", ".join(f"{sign} {f'{goal.bound:g}' if goal.against else number(goal.bound)}" for goal in goals),
             ", ".join({True: "yes", False: "no", None: MISSING}[self.reached(goal)] for goal in goals),
         )
 
@@ -106,17 +87,7 @@ class Line:
         measured = self.measured(goal)
         if measured is None:
             return MISSING
-        return number(measured) if goal.against is None else f"{measured:.2f} × {goal.against}"
-
-
-def ratio(own: float | None, other: float | None) -> float | None:
-    """How many times the one the other is."""
-    return None if own is None or not other else own / other
-
-
-def bound(goal: Goal) -> str:
-    """A goal's bound as people write it."""
-    return number(goal.bound) if goal.against is None else f"{goal.bound:g}"
+        return f"{measured:.2f} × {goal.against}" if goal.against else number(measured)
 
 
 def number(value: float) -> str:

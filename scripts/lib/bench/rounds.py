@@ -1,60 +1,57 @@
-"""Runs the rows: in each round every tool once, so that what else the machine does strikes them all alike."""
-
-from __future__ import annotations
+"""Runs the rows. In each round every tool runs once, so that other work on the machine affects all of them alike."""
 
 import errno
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import NamedTuple
 
+from bench import Unable, Wrong
 from bench.commands import installed
 from bench.figures import Cell, Line
-from bench.outcomes import Short, Unable, Wrong
+from bench.rows import Row
+from bench.setting import Setting
 from bench.trial import Trial
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bench.figures import Row
-    from bench.trial import Setting
+BUDGET = 600.0  # seconds for all rows
+# The errors of a peer whose tool ends too early.
+BROKEN = (errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.ENOTCONN, errno.EPIPE)
 
 
-def run(rows: Sequence[Row], setting: Setting, rounds: int) -> tuple[list[Line], list[str]]:
-    """Measure the rows; the lines of the table, and notes on what is not as it should be.
+class Findings(NamedTuple):
+    """The lines of the table, and notes on what is not as it should be."""
 
-    A row whose share of the time is used up has fewer rounds. What it leaves is for those after it.
+    lines: list[Line]
+    notes: list[str]
+
+
+def run(rows: Sequence[Row], setting: Setting, rounds: int) -> Findings:
+    """Measure the rows.
+
+    A row whose share of the time is used up has fewer rounds. The rows after it share the time that a row leaves.
     """
-    lines: list[Line] = []
-    notes: list[str] = []
+    found = Findings([], [])
     until = time.monotonic() + BUDGET
     for index, row in enumerate(rows):
         contest = Contest(row, setting)
         made = contest.run(rounds, (until - time.monotonic()) / (len(rows) - index))
-        lines += contest.lines
-        notes += [f"{row.name}: {tool}: {why}" for tool, why in contest.out.items()]
+        found.lines.extend(contest.lines())
+        found.notes.extend(f"{row.name}: {tool}: {error}" for tool, error in contest.out.items())
         if made < rounds:
-            notes.append(f"{row.name}: only {made} of {rounds} rounds, for want of time")
-    return lines, notes
-
-
-BUDGET = 600.0  # seconds for all rows
-# What its peer gets to know of a tool that leaves too early.
-BROKEN = (errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.ENOTCONN, errno.EPIPE)
+            found.notes.append(f"{row.name}: only {made} of {rounds} rounds, for want of time")
+    return found
 
 
 class Contest:
-    """One row, with all tools that can take part."""
+    """One row, with all installed tools that take part in it."""
 
     def __init__(self, row: Row, setting: Setting) -> None:
-        self.row = row
-        self.setting = setting
-        self.out: dict[str, str] = {}  # tools that take part no longer, and why
-        tools = [tool for tool in installed() if tool in row.commands]
-        self.lines = [Line(row.name, figure, {tool: Cell([]) for tool in tools}) for figure in row.figures]
-        self.tools = tools
+        self.row, self.setting = row, setting
+        self.results: dict[str, list[Sequence[float]]] = {tool: [] for tool in installed() if tool in row.commands}
+        self.out: dict[str, Wrong | Unable] = {}  # tools that no longer take part, and why
 
     def run(self, rounds: int, seconds: float) -> int:
-        """Verify each tool, and measure those that are right as often as the time allows; how many rounds were made."""
+        """Verify each tool, and measure it as often as the time allows; how many rounds were made."""
         if self.row.verified:
             self._round("verifying", verifying=True)
         began = time.monotonic()
@@ -66,21 +63,17 @@ class Contest:
         return rounds
 
     def _round(self, name: str, *, verifying: bool) -> None:
-        for tool in self.tools:
+        for tool, results in self.results.items():
             if tool in self.out:
                 continue
             progress(f"{self.row.name}, {name}: {tool}")
             try:
                 values = self._measure(tool, verifying=verifying)
-            except Wrong as error:
-                self._exclude(tool, str(error), wrong=True)
-            except Unable as error:
-                self._exclude(tool, str(error), wrong=False)
-            except Short as error:
-                self._exclude(tool, str(error), wrong=False)
-                self._note(tool, [error.reached])
+            except (Wrong, Unable) as error:
+                self.out[tool] = error
+                results[:] = [error.reached] if isinstance(error, Unable) else []
             else:
-                self._note(tool, values if not verifying else [])
+                results += [] if verifying else [values]
 
     def _measure(self, tool: str, *, verifying: bool) -> list[float]:
         try:
@@ -88,21 +81,23 @@ class Contest:
                 return self.row.measure(trial)
         except OSError as error:
             if error.errno not in BROKEN:
-                raise  # is our own
+                raise  # the fault of this program
             raise Wrong(f"broke the connection: {error.strerror}") from None
 
-    def _note(self, tool: str, values: list[float]) -> None:
-        for line, value in zip(self.lines, values, strict=False):
-            line.cells[tool].values.append(value)
+    def lines(self) -> list[Line]:
+        """The lines of the row."""
+        return [
+            Line(self.row.name, figure, {tool: self._cell(tool, index) for tool in self.results})
+            for index, figure in enumerate(self.row.figures)
+        ]
 
-    def _exclude(self, tool: str, why: str, *, wrong: bool) -> None:
-        self.out[tool] = why
-        for line in self.lines:
-            line.cells[tool].values.clear()
-            line.cells[tool].wrong = why if wrong else ""
+    def _cell(self, tool: str, index: int) -> Cell:
+        error = self.out.get(tool)
+        values = [values[index] for values in self.results[tool] if index < len(values)]
+        return Cell(values, str(error) if isinstance(error, Wrong) else "")
 
 
 def progress(words: str) -> None:
-    """Say on stderr what is being done, if somebody sits there."""
+    """Show on stderr what is being done, if that is a terminal."""
     if sys.stderr.isatty():
         print(f"\r\033[K{words}", end="", file=sys.stderr, flush=True)

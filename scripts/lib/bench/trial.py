@@ -1,55 +1,38 @@
-"""What one measurement runs in: its processes, sockets and pipes, its deadline, and an end that leaves nothing behind.
+"""What one measurement of one tool runs in: its processes, sockets and pipes, its deadline, and a clean end.
 
 A trial must never wait for ever. When its deadline passes, its processes are killed and its sockets shut down: then
 every read, write and wait under way returns, and the trial has failed. Sockets and pipes are blocking and have no time
 limits of their own, which would cost further system calls.
 
-Each tool is verified once, untimed, by the checksum of all that arrived; after that the bytes are only counted.
+Most tools are verified once, untimed, by the checksum of all that arrived; after that the bytes are only counted.
 """
 
-from __future__ import annotations
-
 import os
-import select
 import signal
 import socket
-import subprocess
 import threading
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from io import FileIO
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Self, TypeVar
 
-from bench import moving
-from bench.commands import HOST, argv
-from bench.outcomes import Wrong
-from bench.process import Process, bound_ports, free_port
+from bench import Wrong
+from bench.commands import HOST, Commands, argv
+from bench.process import Given, Process, bound_ports, free_port, readable
+from bench.setting import Payload, Setting, blocks_of, discard
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from concurrent.futures import Future
-    from typing import Self, TypeVar
-
-    from bench.scale import Files, Payload, Scale
-
-    T = TypeVar("T")
-
-
-class Setting(NamedTuple):
-    """What all trials of a run share."""
-
-    scale: Scale
-    files: Files
+T = TypeVar("T")
 
 
 class Trial:
     """One measurement of one tool. As a context it ends all that was started in it, and closes all that was opened."""
 
-    def __init__(self, setting: Setting, commands: Mapping[str, str], tool: str, *, verifying: bool) -> None:
-        self.scale, self.files = setting
-        self.commands = commands
-        self.tool = tool
-        self.verifying = verifying
+    def __init__(self, setting: Setting, commands: Commands, tool: str, *, verifying: bool) -> None:
+        self.setting, self.scale, self.directory = setting, setting.scale, setting.directory
+        self.commands, self.tool, self.verifying = commands, tool, verifying
+        self.payload = setting.check if verifying else setting.bulk
         self._expired = False
         self._processes: list[Process] = []
         self._sockets: list[socket.socket] = []
@@ -68,8 +51,9 @@ class Trial:
             process.close()
         for sock in self._sockets:
             sock.close()
+        # A thread that still writes into a pipe is woken by the end of its reader. So the readers are closed first.
         for file in self._files:
-            if file.mode == "rb":  # who still writes into the pipe is woken
+            if file.mode == "rb":
                 file.close()
         self._threads.shutdown()
         for file in self._files:
@@ -86,64 +70,43 @@ class Trial:
         self._shut()
 
     def _shut(self) -> None:
-        """Wake whoever waits on one of our sockets."""
+        """Wake every thread that waits for one of our sockets."""
         for sock in list(self._sockets):
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
-    # -- What takes part
+    # -- Programs and threads
 
-    @property
-    def payload(self) -> Payload:
-        """The file to be transferred."""
-        return self.files.check if self.verifying else self.files.bulk
-
-    def start(
-        self,
-        port: int,
-        stdin: FileIO | int = subprocess.DEVNULL,
-        stdout: FileIO | int = subprocess.DEVNULL,
-        stderr: FileIO | int = subprocess.DEVNULL,
-        commands: Mapping[str, str] | None = None,
-        target: int = 0,
-    ) -> Process:
-        """Start the tool, by its line in `commands` if they are not those of the trial. Files given to it are its."""
-        return self.run(argv(commands or self.commands, self.tool, port, target), stdin, stdout, stderr)
-
-    def run(
-        self,
-        words: Sequence[str],
-        stdin: FileIO | int = subprocess.DEVNULL,
-        stdout: FileIO | int = subprocess.DEVNULL,
-        stderr: FileIO | int = subprocess.DEVNULL,
-    ) -> Process:
-        """Start any program in the same way."""
-        process = Process(words, stdin, stdout, stderr, self.files.directory)
+    def run(self, words: Sequence[str], **files: Given) -> Process:
+        """Start a program with these files as its stdin, stdout and stderr. They are closed here."""
+        process = Process(words, self.directory, **files)
         self._processes.append(process)
-        for given in (stdin, stdout, stderr):
-            if isinstance(given, FileIO):
-                given.close()
+        for file in files.values():
+            if isinstance(file, FileIO):
+                file.close()
         return process
 
+    def start(self, port: int, commands: Commands | None = None, target: int = 0, **files: Given) -> Process:
+        """Start the tool. `commands` take the place of the trial's command lines."""
+        return self.run(argv((commands or self.commands)[self.tool], port, target), **files)
+
     def serve(
-        self,
-        stdin: FileIO | int = subprocess.DEVNULL,
-        stdout: FileIO | int = subprocess.DEVNULL,
-        commands: Mapping[str, str] | None = None,
-        kind: socket.SocketKind = socket.SOCK_STREAM,
-        target: int = 0,
-    ) -> tuple[Process, int]:
-        """Start the tool as one that listens, and wait until it does. The port is one that was just free."""
-        port = free_port(kind)
-        process = self.start(port, stdin, stdout, commands=commands, target=target)
-        while port not in bound_ports("tcp" if kind == socket.SOCK_STREAM else "udp"):
-            if process.ended(0.002):
+        self, protocol: str = "tcp", commands: Commands | None = None, target: int = 0, **files: Given
+    ) -> Process:
+        """Start the tool as a listener on a port that was just free, and wait until it listens."""
+        port = free_port(protocol)
+        process = self.start(port, commands, target, **files)
+        process.port = port
+        while port not in bound_ports(protocol):
+            if readable(process, seconds=0.002):
                 raise Wrong(f"ended with status {process.wait().status} instead of listening")
-        return process, port
+        return process
 
     def spawn(self, function: Callable[..., T], *args: object) -> Future[T]:
         """Run a function in a thread beside this one."""
         return self._threads.submit(function, *args)
+
+    # -- Sockets, pipes and files
 
     def keep(self, sock: socket.socket) -> socket.socket:
         """Close the socket at the end of the trial."""
@@ -152,25 +115,24 @@ class Trial:
             self._shut()
         return sock
 
-    def listener(self) -> tuple[socket.socket, int]:
-        """A listening socket of our own, and its port."""
-        sock = self.keep(socket.create_server((HOST, 0), backlog=128))
-        return sock, sock.getsockname()[1]
+    def listener(self) -> socket.socket:
+        """A listening socket of our own."""
+        return self.keep(socket.create_server((HOST, 0), backlog=128))
 
     def accept(self, listener: socket.socket, process: Process) -> socket.socket:
         """The connection that the process makes."""
-        poll = select.poll()
-        poll.register(listener, select.POLLIN)
-        poll.register(process, select.POLLIN)
-        if listener.fileno() not in dict(poll.poll()):
+        if listener.fileno() not in readable(listener, process):
             raise Wrong(f"ended with status {process.wait().status} instead of connecting")
-        return self.keep(listener.accept()[0])
+        return self._undelayed(listener.accept()[0])
 
-    def connect(self, port: int) -> socket.socket:
-        """A connection to the tool, on which nothing waits for more to be sent."""
-        sock = self.keep(socket.create_connection((HOST, port)))
+    def connect(self, server: Process) -> socket.socket:
+        """A connection to the tool."""
+        return self._undelayed(socket.create_connection((HOST, server.port)))
+
+    def _undelayed(self, sock: socket.socket) -> socket.socket:
+        """Keep a socket on which small messages are sent at once (tcp(7): TCP_NODELAY)."""
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return sock
+        return self.keep(sock)
 
     def pipe(self, flags: int = 0) -> tuple[FileIO, FileIO]:
         """The two ends of a new pipe: the one to read from, and the one to write to."""
@@ -181,24 +143,32 @@ class Trial:
 
     def open(self, name: str | os.PathLike[str], mode: str = "rb") -> FileIO:
         """A file, by its path or its name in the directory of the run."""
-        file = FileIO(self.files.directory / name, mode)
+        file = FileIO(self.directory / name, mode)
         self._files.append(file)
         return file
 
     # -- Payloads
 
-    def feed(self, writer: FileIO) -> None:
-        """Put the payload into a pipe, and close it. To be run in a thread."""
-        moving.feed(writer, self.payload)
+    def fed_pipe(self) -> FileIO:
+        """A pipe to read from, into which a thread writes the payload."""
+        reader, writer = self.pipe()
+        self.spawn(self.payload.feed, writer)
+        return reader
 
-    def pour(self, sock: socket.socket, payload: Payload | None = None) -> None:
-        """Send the payload, and half-close."""
-        moving.pour(sock, payload or self.payload)
+    def speed(self, began: float, payload: Payload | None = None) -> float:
+        """MB/s of the payload since `began`."""
+        return (payload or self.payload).size / (time.perf_counter() - began) / 1e6
 
-    def drain(self, source: socket.socket | FileIO, payload: Payload | None = None) -> None:
-        """Take all that comes, up to the end. Raises Wrong if that is not the payload."""
-        payload = payload or self.payload
+    def drain(self, source: socket.socket | FileIO, payload: Payload | None = None) -> float:
+        """Read to the end; the MB/s. Raises Wrong unless that was the payload."""
+        payload, began = payload or self.payload, time.perf_counter()
         if self.verifying:
-            moving.verify(source, payload)
+            payload.check(blocks_of(source))
         else:
-            moving.counted(moving.discard(source), payload)
+            payload.check_size(discard(source))
+        return self.speed(began, payload)
+
+    def carry(self, into: socket.socket, out: socket.socket | FileIO, *payload: Payload) -> float:
+        """Send the payload from a thread, and drain the tool's output; the MB/s."""
+        self.spawn((*payload, self.payload)[0].pour, into)
+        return self.drain(out, *payload)
