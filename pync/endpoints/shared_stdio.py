@@ -21,6 +21,8 @@ from pync.loop.tasks import Condition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pync.endpoints import Bytes, Peer
     from pync.loop.kernel import Loop
     from pync.loop.tasks import Work
@@ -108,7 +110,7 @@ class FileSource(Source):
         """False: a file always has something to give, if only its end."""
         return False
 
-    async def attend(self, session: Work[None]) -> None:
+    async def attend(self, session: Work[Any]) -> None:
         """Run the client's session: a client that reads a file for itself stops no other."""
         await session
 
@@ -127,7 +129,7 @@ class Reader(Queue, Source):
         self.arrived = Condition()
         self._stalled: Condition | None = None  # made on demand: a silent client has no use for it
 
-    async def attend(self, session: Work[None]) -> None:
+    async def attend(self, session: Work[Any]) -> None:
         """Run the client's session, and cut it off when the client is stalled. Raises PeerLost then."""
         await self.shared.loop.first(session, self._cut_off())
 

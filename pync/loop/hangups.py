@@ -22,15 +22,15 @@ class Hangups:
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._watched: dict[int, Condition] = {}
-        self._epoll: select.epoll | None = None
+        self.watched: dict[int, Condition] = {}
+        self.epoll: select.epoll | None = None
 
     async def wait(self, fd: int, condition: Condition) -> None:
         """Wait until the connection is closed in both directions or broken, or until `condition` is notified."""
         self.open()
-        self._watched[fd] = condition
-        if self._epoll:
-            self._epoll.register(fd, 0)
+        self.watched[fd] = condition
+        if self.epoll:
+            self.epoll.register(fd, 0)
         try:
             await self._loop.wait(condition)
         finally:
@@ -38,27 +38,27 @@ class Hangups:
 
     def open(self) -> None:
         """Get the epoll, if there is none yet and the system has one to give."""
-        if self._epoll is not None:
+        if self.epoll is not None:
             return
         try:
-            self._epoll = select.epoll()
+            self.epoll = select.epoll()
         except (AttributeError, OSError):  # this system has no epoll, or no descriptor is left
             return
-        for fd in self._watched:
-            self._epoll.register(fd, 0)
-        self._loop.spawn(self._watch(self._epoll))
+        for fd in self.watched:
+            self.epoll.register(fd, 0)
+        self._loop.spawn(self._watch(self.epoll))
 
     async def _watch(self, epoll: select.epoll) -> None:
         try:
             while True:
                 await self._loop.readable(epoll.fileno())
                 for fd, _ in epoll.poll(0):
-                    self._watched[fd].notify()
+                    self.watched[fd].notify()
                     self._unwatch(fd)
         finally:
             self._loop.forget(epoll.fileno())
             epoll.close()
 
     def _unwatch(self, fd: int) -> None:
-        if self._watched.pop(fd, None) and self._epoll and not self._epoll.closed:
-            self._epoll.unregister(fd)
+        if self.watched.pop(fd, None) and self.epoll and not self.epoll.closed:
+            self.epoll.unregister(fd)

@@ -10,14 +10,13 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from doubles import play
+from doubles import a_context, play
 from harness import pync
 
-from pync.config import Config, SocketOptions
+from pync.config import Config
 from pync.errors import ConnectError
 from pync.events import as_address
-from pync.net.dial import transport
-from pync.net.options import IPPROTO_SCTP, new_socket
+from pync.net.attempt import IPPROTO_SCTP, new_socket
 from pync.net.resolve import AF_VSOCK, resolve
 from pync.system import socket
 
@@ -29,11 +28,11 @@ VSOCK = Config(mode="connect", family="vsock", host="2", ports=(4000000000,))
 
 def test_a_cid_and_a_port_are_a_name_that_nobody_has_to_look_up() -> None:
     async def main(loop: Loop) -> object:
-        return await resolve(loop, VSOCK.host, VSOCK.ports[0], "vsock", datagram=False, numeric=True)
+        assert a_context(loop, VSOCK).transport == "vsock"
+        return await resolve(a_context(loop, VSOCK), VSOCK.host, VSOCK.ports[0])
 
     assert play(main) == [(AF_VSOCK, (2, 4000000000))]
     assert str(as_address((2, 4000000000))) == "2:4000000000"
-    assert transport(VSOCK) == "vsock"
 
 
 def refuse_with(monkeypatch: pytest.MonkeyPatch, code: int) -> list[tuple[int, ...]]:
@@ -52,20 +51,20 @@ def refuse_with(monkeypatch: pytest.MonkeyPatch, code: int) -> list[tuple[int, .
 def test_a_system_without_sctp_is_told_in_words(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = refuse_with(monkeypatch, code)
     with pytest.raises(ConnectError, match="^open a socket for SCTP: this system has none$"):
-        new_socket(AF_VSOCK, SocketOptions(), datagram=False, sctp=True)
+        new_socket(AF_VSOCK, Config(mode="connect", sctp=True))
     assert asked == [(AF_VSOCK, socket.SOCK_STREAM, IPPROTO_SCTP)]
 
 
 def test_a_system_without_vsock_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     refuse_with(monkeypatch, errno.EAFNOSUPPORT)
     with pytest.raises(ConnectError, match="^open a socket for this family: this system has none$"):
-        new_socket(AF_VSOCK, SocketOptions(), datagram=False)
+        new_socket(AF_VSOCK, VSOCK)
 
 
 def test_a_system_without_one_of_the_families_of_ip_may_have_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     refuse_with(monkeypatch, errno.EAFNOSUPPORT)
     with pytest.raises(OSError, match="family not supported"):
-        new_socket(socket.AF_INET6, SocketOptions(), datagram=False)
+        new_socket(socket.AF_INET6, Config(mode="connect"))
 
 
 @pytest.mark.parametrize(

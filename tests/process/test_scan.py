@@ -28,7 +28,7 @@ from pync.events import Connected, ConnectFailed, Event, Outcome, Retrying
 from pync.loop.kernel import Loop
 from pync.modes import port_probes
 from pync.modes import scan as scanning
-from pync.net import options
+from pync.net import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -220,7 +220,7 @@ def test_exactly_the_open_ports_are_found(listening: set[int], shuffle: bool, ho
 @BOTH
 def test_a_socket_that_was_refused_is_used_again(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
-    real = options.new_socket
+    real = attempt.new_socket
 
     def new_socket(*facts: Any, **more: Any) -> socket.socket:
         opened.append(facts)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from pync.config import Config
 from pync.context import Context
-from pync.endpoints import Sink, Source
+from pync.endpoints import Peer, Sink, Source
+from pync.events import Address
 from pync.loop.kernel import Loop
 from pync.loop.tasks import Condition
 
@@ -96,6 +97,14 @@ def play(main: Callable[[Loop], Work[T]], clock: Clock | None = None) -> T:
 def a_context(loop: Loop, config: Config | None = None, report: Report = lambda event: None, **facts: Any) -> Context:
     """A run by this config, or by one with these facts."""
     return Context(loop, config or Config(**{"mode": "connect", **facts}), report, lambda kind: True)
+
+
+class StubPeer(Peer):
+    """A peer that is only asked for its address."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.address = Address(host="peer", port=1)
 
 
 async def together(loop: Loop, *works: Work[Any]) -> list[Any]:

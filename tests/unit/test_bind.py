@@ -9,6 +9,7 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
+from doubles import a_context
 from loopback import (
     DATAGRAM,
     FOUR,
@@ -29,8 +30,8 @@ from pync import system
 from pync.config import Config, SocketOptions
 from pync.errors import BindError, PyncError
 from pync.loop.kernel import Loop
+from pync.net.attempt import new_socket
 from pync.net.bind import bind
-from pync.net.options import new_socket
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,8 +83,8 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> type[Refusing]:
     class Here(Refusing):
         pass
 
-    def made(family: int, options: SocketOptions, **more: Any) -> socket.socket:
-        return Here(fileno=new_socket(family, options, **more).detach())
+    def made(family: int, config: Config) -> socket.socket:
+        return Here(fileno=new_socket(family, config).detach())
 
     monkeypatch.setattr(pync.net.bind, "new_socket", made)
     return Here
@@ -102,7 +103,7 @@ async def test_another_ephemeral_port_is_taken_where_one_is_not_free_in_both_fam
 async def test_the_search_for_an_ephemeral_port_has_an_end(real_loop: Loop, refusing: type[Refusing]) -> None:
     refusing.times = 1000
     with pytest.raises(BindError, match="^listen on an ephemeral port: Address already in use$"):
-        await bind(real_loop, listener())
+        await bind(a_context(real_loop, listener()))
     assert 1 < refusing.refusals < 1000
 
 
@@ -111,11 +112,11 @@ async def test_a_port_that_is_taken_in_one_family_is_refused_in_both(real_loop: 
     with server() as taken:
         port = port_of(taken)
         with pytest.raises(BindError, match=f"^listen on 0.0.0.0:{port}: Address already in use$"):
-            await bind(real_loop, listener(port=port))
+            await bind(a_context(real_loop, listener(port=port)))
     with server("::1") as taken:
         port = port_of(taken)
         with pytest.raises(BindError, match=rf"^listen on \[::1\]:{port}: Address already in use$"):
-            await bind(real_loop, listener("::1", port))
+            await bind(a_context(real_loop, listener("::1", port)))
 
 
 async def test_a_family_that_the_system_lacks_is_left_out(real_loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +124,7 @@ async def test_a_family_that_the_system_lacks_is_left_out(real_loop: Loop, monke
     async with bound(real_loop, listener()) as here:
         assert [host for host, _ in ends(here)] == ["0.0.0.0"]
     with pytest.raises(BindError, match=r"^listen on \[::1\]:0: Address family not supported by protocol$"):
-        await bind(real_loop, listener("::1"))
+        await bind(a_context(real_loop, listener("::1")))
 
 
 async def test_an_address_that_is_not_here_is_left_out_if_there_is_another(real_loop: Loop, names: Names) -> None:
@@ -131,7 +132,7 @@ async def test_an_address_that_is_not_here_is_left_out_if_there_is_another(real_
     async with bound(real_loop, listener("half.test")) as here:
         assert [host for host, _ in ends(here)] == ["127.0.0.1"]
     with pytest.raises(BindError, match="^listen on 192.0.2.1:0: Cannot assign requested address$"):
-        await bind(real_loop, listener("192.0.2.1"))
+        await bind(a_context(real_loop, listener("192.0.2.1")))
 
 
 async def test_a_server_can_start_again_at_once_and_never_beside_itself(real_loop: Loop) -> None:
@@ -143,7 +144,7 @@ async def test_a_server_can_start_again_at_once_and_never_beside_itself(real_loo
             system.accept(sock)[0].close()  # the server's end closes first, and waits
             assert client.recv(1) == b""
         with pytest.raises(BindError):
-            await bind(real_loop, listener("127.0.0.1", port))
+            await bind(a_context(real_loop, listener("127.0.0.1", port)))
     async with bound(real_loop, listener("127.0.0.1", port)) as here:
         assert ends(here) == [("127.0.0.1", port)]
 
@@ -153,7 +154,7 @@ async def test_a_datagram_port_is_never_shared(real_loop: Loop) -> None:
         (sock,), port = here.sockets, ends(here)[0][1]
         assert not sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
         with pytest.raises(BindError, match="Address already in use"):
-            await bind(real_loop, listener("127.0.0.1", port, datagram=True))
+            await bind(a_context(real_loop, listener("127.0.0.1", port, datagram=True)))
 
 
 @pytest.mark.usefixtures("no_leak")
@@ -179,7 +180,7 @@ async def test_a_unix_path_is_there_until_the_end(real_loop: Loop, datagram: boo
         (tmp_path / "s").write_text("somebody else's")
     assert (tmp_path / "s").read_text() == "somebody else's"
     with pytest.raises(BindError, match="Address already in use"):
-        await bind(real_loop, Config(mode="listen", host=path, family="unix", datagram=datagram))
+        await bind(a_context(real_loop, Config(mode="listen", host=path, family="unix", datagram=datagram)))
 
 
 @pytest.mark.parametrize("kind", [STREAM, DATAGRAM], ids=["stream", "datagram"])
@@ -193,13 +194,13 @@ async def test_a_unix_path_is_taken_over_from_a_dead_socket_only(
         if kind == STREAM:
             living.listen()
         with pytest.raises(BindError, match=f"^listen on {path}: Address already in use$"):
-            await bind(real_loop, config)
+            await bind(a_context(real_loop, config))
     async with bound(real_loop, config) as here:  # the path is still there
         os.unlink(path)
         here.close()
     (tmp_path / "s").mkdir()
     with pytest.raises(BindError, match="Address already in use"):
-        await bind(real_loop, config)
+        await bind(a_context(real_loop, config))
 
 
 async def test_an_abstract_name_leaves_nothing_behind(real_loop: Loop, tmp_path: Path) -> None:
@@ -208,9 +209,9 @@ async def test_an_abstract_name_leaves_nothing_behind(real_loop: Loop, tmp_path:
         async with bound(real_loop, Config(mode="listen", host=name, family="unix")) as here:
             assert here.sockets[0].getsockname() == os.fsencode(f"\0{tmp_path}")
             with pytest.raises(BindError, match=f"^listen on {name}: Address already in use$"):
-                await bind(real_loop, Config(mode="listen", host=name, family="unix"))
+                await bind(a_context(real_loop, Config(mode="listen", host=name, family="unix")))
 
 
 async def test_an_option_that_is_refused_ends_the_binding(real_loop: Loop) -> None:
     with pytest.raises(PyncError, match="^set the TTL to 0: Invalid argument$"):
-        await bind(real_loop, listener("127.0.0.1", socket=SocketOptions(ttl=0)))
+        await bind(a_context(real_loop, listener("127.0.0.1", socket=SocketOptions(ttl=0))))

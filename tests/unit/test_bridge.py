@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from pync.config import Ending
 from pync.descriptors import raise_limit
-from pync.endpoints.streams import LINGER, Stream, StreamSocket
+from pync.endpoints import LINGER
+from pync.endpoints.streams import Stream, StreamSocket
 from pync.errors import PeerLost, PyncError, TimedOut
 from pync.events import Address
 from pync.loop.tasks import Condition

@@ -28,11 +28,10 @@ from doubles import pipe, together
 from harness import PAYLOAD
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pync.endpoints.pipes import TERMINAL, Output
 
 from pync.config import Program
-from pync.endpoints import Half, child
-from pync.endpoints.child import Child
+from pync.endpoints import Sink, Source, child
+from pync.endpoints.child import TERMINAL, Child, ChildStdout
 from pync.errors import ProgramError
 from pync.events import Address
 from pync.loop.tasks import Condition
@@ -62,7 +61,7 @@ async def started(loop: Loop, *argv: str, way: str = FILTERS, **environment: str
         os.waitpid(process.pid, os.WNOHANG)
 
 
-class Memory(Half):
+class Memory(Source, Sink):
     """Says its data in one go, and keeps what it is given."""
 
     def __init__(self, data: bytes = b"") -> None:
@@ -159,11 +158,11 @@ async def test_its_output_is_read_in_pieces_of_a_size(real_loop: Bench, way: str
 
 
 @asynccontextmanager
-async def screen(loop: Loop) -> AsyncIterator[tuple[Output, Far]]:
+async def screen(loop: Loop) -> AsyncIterator[tuple[ChildStdout, Far]]:
     """The output of a program that has a terminal, and who writes there."""
     master, slave = terminal()
     os.set_blocking(master, False)
-    output, far = Output(loop, master), Far(loop, writing=slave)
+    output, far = ChildStdout(loop, master), Far(loop, writing=slave)
     try:
         yield output, far
     finally:
@@ -211,7 +210,7 @@ async def test_pieces_that_are_there_are_read_together(real_loop: Bench, monkeyp
     really = os.read
     monkeypatch.setattr(os, "read", lambda fd, size: really(fd, min(size, TERMINAL)))  # as a terminal gives them
     with pipe() as (reading, writing):
-        output = Output(real_loop, reading)
+        output = ChildStdout(real_loop, reading)
         os.write(writing, PAYLOAD(3 * TERMINAL + 5))
         assert await output.read() == PAYLOAD(3 * TERMINAL + 5)
         output.close()
@@ -226,7 +225,7 @@ async def test_much_from_a_terminal_is_all_of_it_in_order(real_loop: Bench) -> N
 
 async def test_an_end_behind_a_full_piece_is_not_lost(real_loop: Bench) -> None:
     with pipe() as (reading, writing):
-        output = Output(real_loop, reading)
+        output = ChildStdout(real_loop, reading)
         os.write(writing, PAYLOAD(TERMINAL))
         os.close(writing)
         same([await output.read() or b""], [PAYLOAD(TERMINAL)])

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conformance import join, turns
-from doubles import together
+from doubles import StubPeer, together
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.endpoints.client_queues import LOOK, PATIENCE, PIECES, QUEUE, Queue, Queues
+from pync.endpoints.client_queues import LOOK, QUEUE_BYTES, QUEUE_PIECES, STALL, Queue, Queues
 from pync.loop.tasks import Condition
 
 if TYPE_CHECKING:
@@ -21,20 +21,20 @@ class Watched(Queue):
     """Notes when it is given up; moves for so long as a test says."""
 
     def __init__(self, queues: Queues, moving: float = 0.0) -> None:
-        super().__init__(queues)
+        super().__init__(queues, StubPeer(queues.loop))
         self.given_up: float | None = None
         self.until = queues.loop.clock() + moving
 
     def moves(self) -> bool:
         return self.queues.loop.clock() <= self.until
 
-    def give_up(self) -> None:
+    def stalled(self) -> None:
         self.given_up = self.queues.loop.clock()
 
 
 @given(st.lists(st.binary(max_size=9) | st.integers(0, 20)))
 async def test_what_is_put_is_what_is_taken_in_order(loop: Loop, steps: list[bytes | int]) -> None:
-    queue, waiting = Queue(Queues(loop)), b""
+    queue, waiting = Queue(Queues(loop), StubPeer(loop)), b""
     for step in steps:
         if isinstance(step, bytes):
             queue.put(step)
@@ -47,7 +47,7 @@ async def test_what_is_put_is_what_is_taken_in_order(loop: Loop, steps: list[byt
 
 
 async def test_what_is_empty_keeps_nothing_and_what_is_put_is_not_copied(loop: Loop) -> None:
-    queue, data = Queue(Queues(loop)), bytes(1000)
+    queue, data = Queue(Queues(loop), StubPeer(loop)), bytes(1000)
     queue.put(data)
     assert [piece is data for piece in queue.pieces or ()] == [True]
     queue.drop(999)
@@ -61,7 +61,7 @@ async def test_room_is_waited_for_until_the_last_is_full_no_more(loop: Loop) -> 
     await queues.room()
     ours = [Watched(queues) for _ in range(3)]
     for queue in ours:
-        queue.put(bytes(QUEUE))
+        queue.put(bytes(QUEUE_BYTES))
     await queues.room()  # full is what holds more than that
     for queue in ours:
         queue.put(b"x")
@@ -77,7 +77,7 @@ async def test_room_is_waited_for_until_the_last_is_full_no_more(loop: Loop) -> 
 async def test_small_pieces_fill_a_queue_by_their_number(loop: Loop) -> None:
     queues = Queues(loop)
     queue = Watched(queues)
-    for _ in range(PIECES):
+    for _ in range(QUEUE_PIECES):
         queue.put(b"x")
     assert not queues.full
     queue.put(b"x")
@@ -89,7 +89,7 @@ async def test_small_pieces_fill_a_queue_by_their_number(loop: Loop) -> None:
 async def test_who_leaves_is_waited_for_no_longer(loop: Loop) -> None:
     queues = Queues(loop)
     queue = Watched(queues)
-    queue.put(bytes(QUEUE + 1))
+    queue.put(bytes(QUEUE_BYTES + 1))
     waiting = loop.spawn(queues.room(), Condition())
     await turns(loop, 3)
     queues.discard(queue)
@@ -102,15 +102,15 @@ async def test_who_takes_nothing_is_given_up_in_time_however_many_wait(loop: Loo
     queues = Queues(loop)
     queue = Watched(queues)
     start = loop.clock()
-    queue.put(bytes(QUEUE + 1))
+    queue.put(bytes(QUEUE_BYTES + 1))
     await together(loop, *(queues.room() for _ in range(waiters)))
-    assert queue.given_up == pytest.approx(start + PATIENCE)
+    assert queue.given_up == pytest.approx(start + STALL)
 
 
 async def test_who_moves_in_a_way_that_only_shows_when_asked_is_waited_for(loop: Loop) -> None:
     queues = Queues(loop)
     queue = Watched(queues, moving=60)
     start = loop.clock()
-    queue.put(bytes(QUEUE + 1))
+    queue.put(bytes(QUEUE_BYTES + 1))
     await queues.room()
-    assert queue.given_up == pytest.approx(start + 60 + PATIENCE, abs=LOOK)
+    assert queue.given_up == pytest.approx(start + 60 + STALL, abs=LOOK)

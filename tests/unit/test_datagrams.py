@@ -14,7 +14,7 @@ from harness import PAYLOAD
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.endpoints import Half, datagram_server, segments
+from pync.endpoints import Source, datagram_server, segments
 from pync.endpoints.datagram_server import DatagramPeer, DatagramServer
 from pync.endpoints.datagrams import DatagramSocket, remove_own_path
 from pync.errors import PeerLost
@@ -253,7 +253,7 @@ async def test_reading_all_keeps_strangers_out_and_tells_a_refusal_last(real_loo
                 await endpoint.read_all()
 
 
-class Stack(Half):
+class Stack(Source):
     """A source that has all its datagrams at hand."""
 
     def __init__(self, datagrams: list[bytes]) -> None:

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from doubles import Clock
+from doubles import Clock, a_context
 from harness import free_port
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,16 +36,17 @@ from loopback import (
     without_ipv6,
 )
 
+import pync.net.attempt
 import pync.net.bind
-import pync.net.dial
 import pync.net.options
 from pync import system
 from pync.config import Config, SocketOptions
 from pync.errors import AddressError, BindError, ConnectError, TimedOut
 from pync.events import Connected, ConnectFailed
 from pync.loop.kernel import Loop
-from pync.net.dial import dial, take_turns
-from pync.net.options import new_socket
+from pync.net.attempt import new_socket
+from pync.net.dial import dial
+from pync.net.happy_eyeballs import take_turns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +81,7 @@ async def test_when_none_answers_each_is_reported_and_the_last_is_why(real_loop:
     names["many.test"] = ["127.0.0.1", "::1", "127.0.0.2"]
     events: list[Event] = []
     with free_port() as port, pytest.raises(ConnectError) as caught:
-        await dial(real_loop, peer("many.test", port), port, events.append)
+        await dial(a_context(real_loop, peer("many.test", port), events.append), port)
     assert str(caught.value) == f"connect to many.test port {port} (tcp) failed: Connection refused"
     assert reported(events) == [(ConnectFailed, host) for host in ("127.0.0.1", "::1", "127.0.0.2")]
 
@@ -124,7 +125,7 @@ async def test_an_attempt_that_was_overtaken_may_still_win(real_loop: Loop, name
         socket.create_connection(crowded.getsockname()),
     ):
         port = port_of(crowded)
-        sock, _ = await dial(real_loop, peer("both.test", port), port, report)
+        sock, _ = await dial(a_context(real_loop, peer("both.test", port), report), port)
         with whole(sock) as connected:
             assert connected.getpeername() == crowded.getsockname()
     assert reported(events) == [(ConnectFailed, "::1"), (Connected, "127.0.0.1")]
@@ -183,7 +184,7 @@ async def test_a_lack_of_descriptors_is_no_lack_of_an_address(
     events: list[Event] = []
     monkeypatch.setattr(pync.net.options, "socket", SimpleNamespace(**{**vars(system.socket), "socket": refusing}))
     with pytest.raises(ConnectError, match="^open a socket: Too many open files$"):
-        await dial(loop, peer("both.test", 80), 80, events.append)
+        await dial(a_context(loop, peer("both.test", 80), events.append), 80)
     assert events == []
 
 
@@ -279,10 +280,10 @@ async def test_a_connection_that_is_lost_at_once_was_a_connection(
         def getpeername(self) -> Any:
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
 
-    def lost(family: int, options: SocketOptions, **more: Any) -> socket.socket:
-        return Lost(fileno=new_socket(family, options, **more).detach())
+    def lost(family: int, config: Config) -> socket.socket:
+        return Lost(fileno=new_socket(family, config).detach())
 
-    monkeypatch.setattr(pync.net.dial, "new_socket", lost)
+    monkeypatch.setattr(pync.net.attempt, "new_socket", lost)
     with server() as listener:
         sock, events = await dialled(real_loop, peer("127.0.0.1", port_of(listener)))
         sock.close()

@@ -24,13 +24,14 @@ from conformance import (
     terminal,
     unix_pair,
 )
+from doubles import StubPeer
 
 from pync.config import Program
 from pync.endpoints import child, shared_stdio
 from pync.endpoints.datagram_server import DatagramPeer, DatagramServer
 from pync.endpoints.datagrams import DatagramSocket
-from pync.endpoints.shared_stdio import SharedStdin, SharedStdout
-from pync.endpoints.stdio import Discard, FileSource, Stdin, Stdout
+from pync.endpoints.shared_stdio import FileSource, SharedStdin, SharedStdout
+from pync.endpoints.stdio import Null, Stdin, Stdout
 from pync.endpoints.streams import StreamSocket
 from pync.endpoints.wrappers import Chain, Delayed, Paced
 from pync.errors import OutputClosed, OutputError, PeerLost, PyncError
@@ -273,7 +274,7 @@ async def shared_stdout(ends: Callable[[Path], tuple[int, int]], loop: Loop, scr
 
 @kind("nothing", Can.SWALLOW | Can.ENDLESS)
 async def discard(loop: Loop, scratch: Path) -> AsyncIterator[Rig]:
-    yield Rig(loop, Far(loop), sink=Discard())
+    yield Rig(loop, Far(loop), sink=Null())
 
 
 # -- Programs ----------------------------------------------------------------------------------------------------
@@ -309,12 +310,12 @@ async def reader(loop: Loop, scratch: Path) -> AsyncIterator[Rig]:
         async with asynccontextmanager(stdin)(input_pipe, loop, scratch) as rig:
             patch.setattr(shared_stdio, "STDIN", rig.given.fd)
             everybodys = SharedStdin(loop, rig.source)
-            source = everybodys.join()
+            source = everybodys.join(StubPeer(loop))
             running = loop.spawn(everybodys.run(), Condition())
             try:
                 yield Rig(loop, rig.far, source)
             finally:
-                everybodys.leave(source)
+                source.leave()
                 await loop.cancel_and_wait(running)
 
 

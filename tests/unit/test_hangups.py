@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from conformance import join, turns
 from doubles import play
-from pync.endpoints.hangups import Hangups
 
+from pync.loop.hangups import Hangups
 from pync.loop.tasks import Condition
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def watched(loop: Loop, hangups: Hangups, ours: socket.socket) -> tuple[Task, Condition]:
     gone = Condition()
-    return loop.spawn(hangups.of(ours.fileno(), gone), Condition()), gone
+    return loop.spawn(hangups.wait(ours.fileno(), gone), Condition()), gone
 
 
 async def test_a_connection_is_gone_when_both_ends_of_file_are_there_not_when_one_is(loop: Loop) -> None:
@@ -49,7 +49,7 @@ async def test_one_that_is_gone_already_is_told_of_at_once(loop: Loop) -> None:
 
 
 async def hangups_of(loop: Loop, ours: socket.socket) -> None:
-    await Hangups(loop).of(ours.fileno(), Condition())
+    await Hangups(loop).wait(ours.fileno(), Condition())
 
 
 async def test_the_wait_ends_also_for_another_reason_and_leaves_nothing_behind(loop: Loop) -> None:

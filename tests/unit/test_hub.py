@@ -14,7 +14,7 @@ from harness import PAYLOAD
 from pync.config import Config, Ending, Logs
 from pync.context import Context
 from pync.endpoints import CHUNK
-from pync.endpoints.client_queues import LOOK, PATIENCE, QUEUE
+from pync.endpoints.client_queues import LOOK, QUEUE_BYTES, STALL
 from pync.endpoints.streams import Stream
 from pync.errors import InputError, OutputError, PeerLost, PyncError, TimedOut
 from pync.events import Address
@@ -237,15 +237,15 @@ async def test_who_is_slow_but_moves_slows_down_who_speaks_and_nobody_loses_a_by
     start = loop.clock()
     got: list[bytes] = []
     while len(fast.got) < 20 * CHUNK or sum(map(len, got)) < 20 * CHUNK:
-        await loop.sleep(0.9 * PATIENCE)
+        await loop.sleep(0.9 * STALL)
         ahead = len(fast.got) - sum(map(len, got))
-        assert ahead <= QUEUE + CHUNK  # memory is bounded
+        assert ahead <= QUEUE_BYTES + CHUNK  # memory is bounded
         slow.takes(CHUNK // 2)
         await room.settle()
         got.append(slow.heard)
     same(got, words)
     same([fast.heard], words)
-    assert loop.clock() - start == pytest.approx(40 * 0.9 * PATIENCE)
+    assert loop.clock() - start == pytest.approx(40 * 0.9 * STALL)
     assert not one.got and not any(task.done for task in room.sessions)
     await room.over()
 
@@ -259,7 +259,7 @@ async def test_who_takes_nothing_is_cut_off_and_the_others_hear_every_byte(loop:
     start = loop.clock()
     one = await room.enters(*words)
     error = await room.ends(stuck)
-    assert loop.clock() - start == pytest.approx(PATIENCE)
+    assert loop.clock() - start == pytest.approx(STALL)
     assert isinstance(error, PeerLost) and error.cause == "cut off: it takes nothing, and others wait"
     assert error.unsent == 5 * CHUNK - 1000 + 500  # four in the queue, and the one that made it too full
     assert stuck.aborted  # an end-of-file would be a lie
@@ -291,7 +291,7 @@ async def test_what_the_peers_system_acknowledges_is_taken(loop: Loop) -> None:
     slow.held, slow.acknowledges = 1000, 0
     start = loop.clock()
     assert isinstance(await room.ends(slow), PeerLost)
-    assert loop.clock() - start == pytest.approx(PATIENCE, abs=2 * LOOK)
+    assert loop.clock() - start == pytest.approx(STALL, abs=2 * LOOK)
     await room.settle()
     assert len(fast.got) == 20 * CHUNK
     await room.over()
@@ -527,7 +527,7 @@ async def test_announcements_alone_do_not_fill_a_queue_for_ever(loop: Loop) -> N
     room.sessions.append(loop.spawn(hub.session(newcomer := Person(loop)), Condition()))
     room.people.append(newcomer)
     assert isinstance(await room.ends(stuck), PeerLost)
-    assert loop.clock() - start == pytest.approx(PATIENCE)
+    assert loop.clock() - start == pytest.approx(STALL)
     await room.settle()
     assert b"connected as <user5>" in newcomer.heard
     await room.over()

@@ -24,7 +24,7 @@ from pync.config import Access, Config, Ending, Program
 from pync.endpoints.wrappers import MEMORY
 from pync.errors import AddressError, BindError, ConnectError, PeerLost, PyncError, TimedOut
 from pync.events import Address, Connected, ConnectFailed, Listening, OutOfDescriptors, Retrying
-from pync.net.options import new_socket
+from pync.net.attempt import new_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from clients import is_true
+from doubles import a_context
 from harness import DEADLINE
 from loopback import (
     FOUR,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 async def look_up(loop: Loop, host: str | None, family: Family = "any", *, numeric: bool = False) -> list[str]:
     """The addresses of a host."""
-    found = await resolve(loop, host, 80, family, datagram=False, numeric=numeric)
+    found = await resolve(a_context(loop, numeric=numeric), host, 80, family)
     assert all(name[1] == 80 for _, name in found)
     return [name[0] for _, name in found]
 
@@ -100,7 +101,7 @@ async def test_a_silent_name_server_does_not_hold_up_the_loop(real_loop: Loop, m
         answer.set()  # only if the others go on meanwhile
 
     real_loop.spawn(tick())
-    found = await resolve(real_loop, "slow.test", 80, "ipv4", datagram=False, numeric=False)
+    found = await resolve(a_context(real_loop), "slow.test", 80, "ipv4")
     assert found == [(FOUR, ("127.0.0.1", 80))]
 
 

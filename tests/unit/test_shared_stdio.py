@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conformance import join, same, turns
-from doubles import END, MemorySink, MemorySource, play, together
+from doubles import END, MemorySink, MemorySource, StubPeer, play, together
 from harness import PAYLOAD
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pync.endpoints import CHUNK, shared_stdio
-from pync.endpoints.client_queues import PATIENCE, QUEUE
-from pync.endpoints.shared_stdio import LONGEST_LINE, Reader, SharedStdin, SharedStdout
+from pync.endpoints.client_queues import QUEUE_BYTES, STALL
+from pync.endpoints.shared_stdio import HELD_LINE, Reader, SharedStdin, SharedStdout
 from pync.endpoints.stdio import Stdin
-from pync.errors import InputError, OutputClosed
+from pync.errors import InputError, OutputClosed, PeerLost
 from pync.loop.tasks import Condition
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def stdin(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 def joined(everybodys: SharedStdin) -> Reader:
     """A new client's part."""
-    reader = everybodys.join()
+    reader = everybodys.join(StubPeer(everybodys.loop))
     assert isinstance(reader, Reader)
     return reader
 
@@ -133,14 +133,14 @@ async def test_a_slow_client_that_moves_slows_the_reading_and_nobody_loses_a_byt
     reading = loop.spawn(to_the_end(fast), Condition())
     got = []
     for _ in chunks:
-        await loop.sleep(0.9 * PATIENCE)
-        assert slow.unread() <= QUEUE + CHUNK  # memory is bounded
+        await loop.sleep(0.9 * STALL)
+        assert slow.unread() <= QUEUE_BYTES + CHUNK  # memory is bounded
         got.append(await slow.read() or b"")
     assert await slow.read() is END
     same(got, chunks)
     same(reading.result(), chunks)
     assert running.done
-    assert loop.clock() - start == pytest.approx(20 * 0.9 * PATIENCE)
+    assert loop.clock() - start == pytest.approx(20 * 0.9 * STALL)
 
 
 async def test_a_client_that_takes_nothing_is_given_up_and_the_others_get_every_byte(loop: Loop) -> None:
@@ -149,20 +149,20 @@ async def test_a_client_that_takes_nothing_is_given_up_and_the_others_get_every_
     stuck, fast = joined(everybodys), joined(everybodys)
     given_up: list[float] = []
     start = loop.clock()
-    loop.spawn(note(loop, stuck.given_up, given_up))
-    loop.spawn(note(loop, fast.given_up, given_up))
+    loop.spawn(note(loop, stuck, given_up))
+    loop.spawn(note(loop, fast, given_up))
     same(await to_the_end(fast), chunks)
     assert running.done
     # Its two seconds begin when its queue is full, not when it took something for the last time.
     assert given_up == [pytest.approx(start + 100 + 2.0)]
-    assert stuck.unread() == QUEUE + CHUNK
+    assert stuck.unread() == QUEUE_BYTES + CHUNK
 
 
-async def note(loop: Loop, signal: Condition, moments: list[float]) -> None:
-    """Write down when it fires."""
-    while True:
-        await loop.wait(signal)
-        moments.append(loop.clock())
+async def note(loop: Loop, reader: Reader, moments: list[float]) -> None:
+    """Write down when the client of this reader is cut off."""
+    with pytest.raises(PeerLost, match="cut off"):
+        await reader.attend(loop.wait(Condition()))
+    moments.append(loop.clock())
 
 
 async def test_several_who_take_nothing_are_given_up_each_in_its_time(loop: Loop) -> None:
@@ -172,12 +172,12 @@ async def test_several_who_take_nothing_are_given_up_each_in_its_time(loop: Loop
     given_up: list[float] = []
     start = loop.clock()
     for reader in (early, late):
-        loop.spawn(note(loop, reader.given_up, given_up))
+        loop.spawn(note(loop, reader, given_up))
     await loop.sleep(0.5)
     await late.read()
     await late.read()  # there is room again: its patience begins anew
     await loop.sleep(20)
-    assert given_up == [pytest.approx(start + PATIENCE), pytest.approx(start + 2 * PATIENCE)]
+    assert given_up == [pytest.approx(start + STALL), pytest.approx(start + 2 * STALL)]
 
 
 async def test_a_client_with_a_full_queue_that_leaves_holds_nobody_up(loop: Loop) -> None:
@@ -204,12 +204,11 @@ def test_of_a_regular_file_each_gets_everything_from_where_it_stood(
 
         async def main(loop: Loop) -> None:
             everybodys = SharedStdin(loop, Stdin(loop, file.fileno()))
-            first = everybodys.join()
+            first = everybodys.join(StubPeer(loop))
             await everybodys.run()  # has nothing to do
             same([await first.read() or b""], [PAYLOAD(1_000_000)[100 : 100 + CHUNK]])
-            second = everybodys.join()
-            everybodys.leave(first)
-            everybodys.leave(None)
+            second = everybodys.join(StubPeer(loop))
+            first.leave()
             same(await to_the_end(second), [PAYLOAD(1_000_000)[100:]])
             same(await to_the_end(first), [PAYLOAD(1_000_000)[100 + CHUNK :]])
 
@@ -280,10 +279,10 @@ async def test_a_line_that_is_longer_than_any_line_is_not_held(loop: Loop) -> No
     sink = MemorySink(loop)
     stdout = SharedStdout(loop, sink, lines=True)
     one, _ = stdout.join(), stdout.join()
-    await one.write(bytes(LONGEST_LINE))
+    await one.write(bytes(HELD_LINE))
     assert sink.data == b""
     await one.write(b"x")
-    same([sink.data], [bytes(LONGEST_LINE) + b"x"])
+    same([sink.data], [bytes(HELD_LINE) + b"x"])
 
 
 async def test_datagrams_are_written_whole_at_once(loop: Loop) -> None:
@@ -357,10 +356,9 @@ async def test_a_client_whose_system_acknowledges_is_not_cut_off_though_it_reads
             return self.left
 
     monkeypatch.setattr("pync.endpoints.shared_stdio.is_regular", lambda fd: False)
-    shared = SharedStdin(loop, MemorySource(loop, bytes(2 * QUEUE)))
+    shared = SharedStdin(loop, MemorySource(loop, bytes(2 * QUEUE_BYTES)))
     reader = shared.join(Acknowledging())  # type: ignore[arg-type]
     assert isinstance(reader, Reader)
     reading = loop.spawn(shared.run())
-    kept = not await loop.wait(reader.given_up, loop.clock() + 10 * PATIENCE)
+    await reader.attend(loop.sleep(10 * STALL))  # and nothing is raised
     reading.cancel()
-    assert kept

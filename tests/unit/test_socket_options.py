@@ -23,7 +23,7 @@ from loopback import (
     server,
 )
 
-from pync.config import SocketOptions
+from pync.config import Config, SocketOptions
 from pync.errors import ConnectError
 from pync.net.attempt import new_socket, tune
 
@@ -62,10 +62,12 @@ def test_an_option_that_was_asked_for_is_set_and_no_other(
     facts: dict[str, Any], family: int, option: tuple[int, int], value: int
 ) -> None:
     for datagram in (False, True):
-        with contextlib.closing(new_socket(family, SocketOptions(**facts), datagram=datagram)) as sock:
+        with contextlib.closing(
+            new_socket(family, Config(mode="connect", socket=SocketOptions(**facts), datagram=datagram))
+        ) as sock:
             assert sock.getsockopt(*option) == value
             assert not sock.getblocking()
-        with contextlib.closing(new_socket(family, SocketOptions(), datagram=datagram)) as sock:
+        with contextlib.closing(new_socket(family, Config(mode="connect", datagram=datagram))) as sock:
             assert sock.getsockopt(*option) != value
 
 
@@ -83,7 +85,7 @@ def test_an_option_that_was_asked_for_is_set_and_no_other(
 )
 def test_an_option_that_is_refused_is_named(family: int, facts: dict[str, Any], line: str) -> None:
     with pytest.raises(ConnectError) as caught:
-        new_socket(family, SocketOptions(**facts), datagram=False)
+        new_socket(family, Config(mode="connect", socket=SocketOptions(**facts)))
     assert str(caught.value) == line
 
 

@@ -33,7 +33,8 @@ from hypothesis import strategies as st
 from tls import VERSIONS, FarTls, Wire, at_once, plain_pair, put, wired
 
 from pync.config import Tls
-from pync.endpoints.streams import LINGER, StreamSocket
+from pync.endpoints import LINGER
+from pync.endpoints.streams import StreamSocket
 from pync.errors import PeerLost
 from pync.events import as_address
 from pync.loop.tasks import Condition
