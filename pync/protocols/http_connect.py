@@ -9,6 +9,7 @@ line end from something that obviously does not speak HTTP.
 
 from __future__ import annotations
 
+from pync.printable import printable, question_mark
 from pync.protocols.dialogue import Refused, exactly, head
 from pync.protocols.hosts import authority
 
@@ -74,7 +75,7 @@ def _answer(client: h11.Connection, have: bytes) -> Dialogue[h11.Response | h11.
 def _reason(response: h11.Response) -> str:
     """The proxy's own words, as far as they are fit for a terminal."""
     words = response.reason.decode("utf-8", "replace")[:LONGEST_REASON]
-    return "".join(letter if letter.isprintable() else "?" for letter in words)
+    return printable(words, question_mark)
 
 
 def _text(value: bytes) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ssl
 
+from pync.printable import printable, question_mark
 from pync.tls.certificate import fingerprint
 
 TYPE_CHECKING = False
@@ -125,15 +126,15 @@ def described(tls: ssl.SSLObject) -> str | None:
 
 
 def _names(certificate: dict[str, Any]) -> str:
-    names = [_clean(name) for _, name in certificate.get("subjectAltName", ())]
+    names = [printable(name, question_mark) for _, name in certificate.get("subjectAltName", ())]
     more = [f"{len(names) - MANY} others"] if len(names) > MANY else []
     return ", ".join(names[:MANY] + more) or "nobody by name"
 
 
 def _person(certificate: dict[str, Any], role: str) -> str:
-    parts = [f"{SHORT.get(key, key)}={_clean(value)}" for part in certificate.get(role, ()) for key, value in part]
+    parts = [
+        f"{SHORT.get(key, key)}={printable(value, question_mark)}"
+        for part in certificate.get(role, ())
+        for key, value in part
+    ]
     return ", ".join(parts) or "somebody without a name"
-
-
-def _clean(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)

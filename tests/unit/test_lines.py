@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.stages.chat_lines import LONGEST, Lines, clean
+from pync.stages.chat_lines import LINE_LIMIT, Lines, clean
 
 PREFIX = "<user7> "
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # embeddings, overrides, isolates
@@ -84,7 +84,15 @@ def test_a_line_goes_out_when_its_end_has_come_and_not_before() -> None:
     assert lines.flush() == b""
 
 
-LENGTHS = [LONGEST - 1, LONGEST, LONGEST + 1, LONGEST + 2, 2 * LONGEST, 2 * LONGEST + 1, 3 * LONGEST + 5]
+LENGTHS = [
+    LINE_LIMIT - 1,
+    LINE_LIMIT,
+    LINE_LIMIT + 1,
+    LINE_LIMIT + 2,
+    2 * LINE_LIMIT,
+    2 * LINE_LIMIT + 1,
+    3 * LINE_LIMIT + 5,
+]
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"], ids=repr)
@@ -93,9 +101,9 @@ def test_a_line_that_is_too_long_is_cut_and_each_piece_is_a_line(length: int, en
     words = b"x" * length + end
     pieces = said(words).split(b"\n")
     assert pieces.pop() == b""
-    assert [len(piece) - len(PREFIX) for piece in pieces[:-1]] == [LONGEST] * ((length - 1) // LONGEST)
+    assert [len(piece) - len(PREFIX) for piece in pieces[:-1]] == [LINE_LIMIT] * ((length - 1) // LINE_LIMIT)
     assert sum(map(len, pieces)) == length + len(pieces) * len(PREFIX)
-    for split in (1, LONGEST - 1, LONGEST, LONGEST + 1, len(words) - 1):
+    for split in (1, LINE_LIMIT - 1, LINE_LIMIT, LINE_LIMIT + 1, len(words) - 1):
         assert said(words[:split], words[split:]) == said(words)
     assert said(*(words[at : at + 1000] for at in range(0, len(words), 1000))) == said(words)
 
@@ -103,7 +111,7 @@ def test_a_line_that_is_too_long_is_cut_and_each_piece_is_a_line(length: int, en
 @pytest.mark.parametrize("letter", ["é", "€", "😀"])
 @pytest.mark.parametrize("before", range(4))
 def test_a_cut_never_goes_through_a_character(letter: str, before: int) -> None:
-    text = "x" * before + letter * LONGEST
+    text = "x" * before + letter * LINE_LIMIT
     pieces = said(text.encode()).decode().split("\n")
     assert "".join(piece.removeprefix(PREFIX) for piece in pieces) == text
 
@@ -111,4 +119,4 @@ def test_a_cut_never_goes_through_a_character(letter: str, before: int) -> None:
 def test_what_is_held_is_bounded() -> None:
     lines = Lines(PREFIX)
     out = sum(len(lines.feed(b"x" * 999)) for _ in range(1000))
-    assert out >= 999 * 1000 - LONGEST - 1
+    assert out >= 999 * 1000 - LINE_LIMIT - 1
