@@ -19,7 +19,7 @@ A rule that cannot be understood is an error at the start, never a rule that is 
 from __future__ import annotations
 
 from pync.errors import AddressError, InputError, UsageError, reason
-from pync.system import socket
+from pync.system import packed_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +81,9 @@ class Addresses:
             raise AddressError(rule, "no address")
         for address in found:
             ignored = _ignored(rule, 128 if ":" in address else 32)
-            self._networks.setdefault(ignored, set()).add(_parse(address) >> ignored)
+            number = _number(address)
+            assert number is not None, "a name was resolved to something that is no address"
+            self._networks.setdefault(ignored, set()).add(number >> ignored)
 
     def __contains__(self, number: int) -> bool:
         if any(number >> ignored in members for ignored, members in self._networks.items()):
@@ -123,17 +125,13 @@ def _collect(listed: Iterable[tuple[str, str]], resolve: Resolve) -> Addresses:
 
 
 def _number(host: str) -> int | None:
-    try:
-        return _parse(host)
-    except (OSError, ValueError):  # ValueError: not even a C string
+    """An address as a number; None for anything else."""
+    # This is as strict as the ipaddress module, much faster, and needs no import.
+    packed = packed_address(host.partition("%")[0] if ":" in host else host)
+    if packed is None:
         return None
-
-
-def _parse(host: str) -> int:
-    # inet_pton is as strict as the ipaddress module, but is here already, and quicker by far
-    if ":" in host:
-        return int.from_bytes(socket.inet_pton(socket.AF_INET6, host.partition("%")[0]))
-    return _MAPPED << 32 | int.from_bytes(socket.inet_pton(socket.AF_INET, host))
+    number = int.from_bytes(packed)
+    return number if len(packed) == 16 else _MAPPED << 32 | number
 
 
 def _ignored(rule: str, width: int) -> int:

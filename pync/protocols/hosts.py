@@ -7,22 +7,12 @@ a line end in it would be two lines.
 from __future__ import annotations
 
 from pync.protocols.dialogue import Refused
-from pync.system import socket
+from pync.system import packed_address
 
 LONGEST = 255  # bytes: SOCKS5 has one byte for the length, and no name in the DNS is longer (RFC 1035, section 2.3.4)
 
 # Underscores are in no host name (RFC 1123), but in many names that have addresses.
 _LETTERS = b"-._0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-
-def packed(host: str) -> bytes | None:
-    """The 4 or 16 bytes of an address; None if `host` is not one, but a name."""
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            return socket.inet_pton(family, host)
-        except (OSError, ValueError):
-            continue
-    return None
 
 
 def in_ascii(name: str) -> bytes:
@@ -40,7 +30,7 @@ def in_ascii(name: str) -> bytes:
 
 def authority(host: str, port: int) -> str:
     """A host and a port as HTTP writes them, IPv6 in brackets (RFC 3986, section 3.2). Raises Refused."""
-    octets = packed(host)
+    octets = packed_address(host)
     if octets is None:
         host = in_ascii(host).decode()
     return f"[{host}]:{port}" if octets and len(octets) == 16 else f"{host}:{port}"
@@ -51,7 +41,7 @@ def split(text: str) -> tuple[str, int | None]:
     host, colon, digits = text.rpartition(":")
     if not colon or digits.endswith("]"):
         host, digits = text, ""
-    if host.startswith("[") and host.endswith("]") and len(packed(host[1:-1]) or b"") == 16:
+    if host.startswith("[") and host.endswith("]") and len(packed_address(host[1:-1]) or b"") == 16:
         host = host[1:-1]
     else:
         in_ascii(host)

@@ -10,7 +10,8 @@ Must never send the password to a proxy that has not asked for it.
 from __future__ import annotations
 
 from pync.protocols.dialogue import Refused, exactly
-from pync.protocols.hosts import in_ascii, packed
+from pync.protocols.hosts import in_ascii
+from pync.system import packed_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ FAILURES_5 = {  # RFC 1928, section 6
 
 def socks4(host: str, port: int, user: str = "") -> Dialogue[None]:
     """Have a SOCKS 4 proxy connect to `host`, an IPv4 address, or a name if it knows 4A. Raises Refused."""
-    address = packed(host)
+    address = packed_address(host)
     if address and len(address) != SIZES[IPV4]:
         raise Refused("SOCKS 4 knows no IPv6 addresses")
     name = in_ascii(host) + b"\0" if address is None else b""
@@ -82,7 +83,7 @@ def socks5(host: str, port: int, login: Login | None = None) -> Dialogue[None]:
 
 
 def _address(host: str) -> bytes:
-    address = packed(host)
+    address = packed_address(host)
     if address is None:
         name = in_ascii(host)
         return bytes((NAME, len(name))) + name

@@ -10,9 +10,9 @@ Must be strict: a client that is not allowed to do what it asks is told so, and 
 from __future__ import annotations
 
 from pync.protocols.dialogue import Asked, Refused, exactly
-from pync.protocols.hosts import in_ascii, packed
+from pync.protocols.hosts import in_ascii
 from pync.protocols.socks_client import CONNECT, IPV4, IPV6, NAME, NO_AUTHENTICATION, PASSWORD, SIZES
-from pync.system import socket
+from pync.system import packed_address, socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,6 +111,6 @@ def _host(kind: int, octets: bytes) -> str:
     if kind in FAMILIES:
         return socket.inet_ntop(FAMILIES[kind], octets)
     host = octets.decode("ascii", "replace")
-    if packed(host) is None:  # there are clients that write every address as a name
+    if packed_address(host) is None:  # there are clients that write every address as a name
         in_ascii(host)
     return host

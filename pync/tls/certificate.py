@@ -9,6 +9,7 @@ command line needs `pin`.
 from __future__ import annotations
 
 from pync.errors import TlsError
+from pync.system import packed_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,19 +75,6 @@ def self_signed(names: Iterable[str]) -> tuple[bytes, str]:
     return pem, fingerprint(der)
 
 
-def is_address(name: str) -> bool:
-    """Whether it is an IP address and no name."""
-    from pync.system import socket
-
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, name)
-        except OSError:
-            continue
-        return True
-    return False
-
-
 def install(context: SSLContext, pem: bytes) -> None:
     """Give the context a key and certificate that are in no file: it takes nothing but a file's name."""
     import os
@@ -131,7 +119,7 @@ def _extensions(public_key: EllipticCurvePublicKey, names: list[str]) -> list[tu
 
     never = [False] * 8  # the other usages, none of which a key for TLS has
     known: list[GeneralName] = [
-        x509.IPAddress(ip_address(name)) if is_address(name) else x509.DNSName(name) for name in names
+        x509.IPAddress(ip_address(name)) if packed_address(name) else x509.DNSName(name) for name in names
     ]
     return [
         (x509.BasicConstraints(ca=False, path_length=None), True),
@@ -146,7 +134,7 @@ def _by_openssl(names: list[str]) -> tuple[bytes, bytes]:
     from ssl import PEM_cert_to_DER_cert
     from subprocess import run
 
-    known = ",".join(f"{'IP' if is_address(name) else 'DNS'}:{name}" for name in names)
+    known = ",".join(f"{'IP' if packed_address(name) else 'DNS'}:{name}" for name in names)
     configuration = CONFIGURATION.format(name=names[0], names=known).encode()
     try:
         made = run([*OPENSSL.split(), "-days", str(DAYS)], input=configuration, capture_output=True, check=False)

@@ -16,8 +16,8 @@ import string
 import sys
 
 from pync.errors import TlsError, reason
-from pync.system import socket
-from pync.tls.certificate import install, is_address, self_signed
+from pync.system import packed_address, socket
+from pync.tls.certificate import install, self_signed
 from pync.tls.reasons import broken
 
 TYPE_CHECKING = False
@@ -145,7 +145,7 @@ def _unreadable(error: OSError, certificate: str, key: str) -> TlsError:
 def _names(host: str) -> list[str]:
     """What a client may call us."""
     names = ["localhost", "127.0.0.1", "::1", socket.gethostname(), host.partition("%")[0]]
-    return [name for name in names if name not in ANY and (is_address(name) or _is_name(name))]
+    return [name for name in names if name not in ANY and (packed_address(name) or _is_name(name))]
 
 
 def _is_name(name: str) -> bool:
