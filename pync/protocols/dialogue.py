@@ -31,15 +31,9 @@ if TYPE_CHECKING:
     Login = tuple[str, str]  # a user and a password
     Trouble = Literal["forbidden", "no network", "no host", "refused", "timed out", "failed"]
 
-HEAD_LIMIT = 64 * 1024  # bytes of a message's head
-
 
 class Refused(Exception):
     """The other side does not do what it should: why, in words, with the other side as "it"."""
-
-
-class TooLong(Refused):
-    """A message's head has no end within the limit."""
 
 
 class Asked(Frozen):
@@ -51,7 +45,7 @@ class Asked(Frozen):
     size: int | None = None  # bytes that follow the head, if that is known: what comes then is for somebody else
 
 
-def more(have: bytes) -> Part[bytes]:
+def receive_more(have: bytes) -> Part[bytes]:
     """`have` and what comes next. Raises Refused at the end-of-file."""
     came = yield b""
     if not came:
@@ -62,25 +56,5 @@ def more(have: bytes) -> Part[bytes]:
 def exactly(count: int, have: bytes) -> Dialogue[bytes]:
     """The first `count` bytes of `have` and what comes after it."""
     while len(have) < count:
-        have = yield from more(have)
+        have = yield from receive_more(have)
     return have[:count], have[count:]
-
-
-def head(have: bytes, limit: int = HEAD_LIMIT) -> Dialogue[bytes]:
-    """The head of an HTTP message, with the empty line that ends it; LF alone ends a line too (RFC 9112, section 2.2).
-
-    Raises TooLong after `limit` bytes.
-    """
-    searched = 0
-    while not (end := _empty_line(have, searched)) and len(have) <= limit:
-        searched = max(0, len(have) - len(b"\n\r"))
-        have = yield from more(have)
-    if not end or end > limit:
-        raise TooLong(f"a head of more than {limit} bytes")
-    return have[:end], have[end:]
-
-
-def _empty_line(data: bytes, start: int) -> int:
-    """Where the first empty line ends; 0 if there is none."""
-    marks = (b"\n\r\n", b"\n\n")
-    return min((at + len(mark) for mark in marks if (at := data.find(mark, start)) >= 0), default=0)

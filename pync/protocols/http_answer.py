@@ -16,14 +16,13 @@ pync speak no HTTP. The date is given by the caller, for there is no clock here.
 from __future__ import annotations
 
 from pync.config import Frozen
+from pync.protocols.http_head import HEAD_LIMIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import h11
-
-HEAD_LIMIT = 64 * 1024  # bytes of a request's head
 
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),

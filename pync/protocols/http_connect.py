@@ -10,8 +10,9 @@ line end from something that obviously does not speak HTTP.
 from __future__ import annotations
 
 from pync.printable import printable, question_mark
-from pync.protocols.dialogue import Refused, exactly, head
+from pync.protocols.dialogue import Refused
 from pync.protocols.hosts import authority
+from pync.protocols.http_head import read_response_head
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from pync.protocols.dialogue import Dialogue
 
-SIGNATURE = b"HTTP/1."
 LONGEST_REASON = 100  # characters
 
 
@@ -59,10 +59,7 @@ def _request(target: str, authorization: str | None) -> h11.Request:
 def _answer(client: h11.Connection, have: bytes) -> Dialogue[h11.Response | h11.InformationalResponse]:
     import h11
 
-    signature, have = yield from exactly(len(SIGNATURE), have)
-    if signature != SIGNATURE:
-        raise Refused("it is not an HTTP proxy")
-    text, rest = yield from head(signature + have)
+    text, rest = yield from read_response_head(have, otherwise="it is not an HTTP proxy")
     client.receive_data(text)
     try:
         event = client.next_event()

@@ -18,10 +18,11 @@ than has to be, for there are odd servers, and it is the client that has to unde
 from __future__ import annotations
 
 from pync.config import Frozen
-from pync.protocols.dialogue import Asked, Refused, TooLong, exactly, head, more
+from pync.protocols.dialogue import Asked, Refused, receive_more
 from pync.protocols.hosts import split
 from pync.protocols.http_answer import BadRequest, error_page, next_request
 from pync.protocols.http_auth import demands, is_fresh, judge, make_nonce
+from pync.protocols.http_head import HeadTooLong, read_head, read_response_head
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 HTTP_PORT = 80
-SIGNATURE = b"HTTP/1."
 
 STATUSES: dict[Trouble, int] = {"forbidden": 403, "timed out": 504}  # all others: 502 (RFC 9110, section 15.6.3)
 
@@ -90,10 +90,7 @@ def answer() -> Dialogue[tuple[bytes, bool]]:
 
     Raises Refused.
     """
-    signature, have = yield from exactly(len(SIGNATURE), b"")
-    if signature != SIGNATURE:
-        raise Refused("it does not speak HTTP")
-    text, rest = yield from head(signature + have)
+    text, rest = yield from read_response_head(b"", otherwise="it does not speak HTTP")
     line = text.partition(b"\n")[0].rstrip()
     _, status, *_ = [*line.split(), b""]
     if not status.isdigit():
@@ -105,12 +102,12 @@ def answer() -> Dialogue[tuple[bytes, bool]]:
 def _request_head() -> Dialogue[bytes]:
     have = b""
     while not have:  # RFC 9112, section 2.2: empty lines before a request are ignored
-        have = (yield from more(b"")).lstrip(b"\r\n")
+        have = (yield from receive_more(b"")).lstrip(b"\r\n")
     if have[0] <= ord(" "):  # TLS or SOCKS: there would be no line end to wait for
         raise BadRequest("illegal request line")
     try:
-        return (yield from head(have))
-    except TooLong as error:
+        return (yield from read_head(have))
+    except HeadTooLong as error:
         raise BadRequest(str(error), 431) from None
 
 

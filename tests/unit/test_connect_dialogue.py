@@ -7,8 +7,8 @@ from dialogues import Outcome, bytewise, every_way, hold
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.protocols.dialogue import HEAD_LIMIT
 from pync.protocols.http_connect import connect
+from pync.protocols.http_head import HEAD_LIMIT
 
 REQUEST = b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n"
 OK = b"HTTP/1.1 200 Connection established\r\n\r\n"

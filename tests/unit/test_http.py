@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pync.protocols.http_answer import (
-    HEAD_LIMIT,
     BadRequest,
     Head,
     Request,
@@ -23,6 +22,7 @@ from pync.protocols.http_answer import (
     error_page,
     response_head,
 )
+from pync.protocols.http_head import HEAD_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,11 +10,12 @@ from dialogues import Outcome, bytewise, every_way, hold
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.protocols.dialogue import HEAD_LIMIT, Asked
+from pync.protocols.dialogue import Asked
 from pync.protocols.http_answer import error_page
 from pync.protocols.http_auth import NONCE_LIFE, basic, make_nonce
 from pync.protocols.http_auth import answer as answer_to
 from pync.protocols.http_connect import connect
+from pync.protocols.http_head import HEAD_LIMIT
 from pync.protocols.http_proxy import ESTABLISHED, answer, failed, granted, serve
 
 if TYPE_CHECKING:
