@@ -8,6 +8,8 @@ command line needs `pin`.
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from pync.errors import TlsError
 from pync.system import packed_address
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
 DAYS = 365  # for which a certificate is good
 EARLIER = 24  # hours for which it has been already, for clients whose clock is slow (`openssl` cannot do that)
-DIGITS = 64  # hexadecimal, of a SHA-256 digest
 PREFIX = "sha256:"
 GOAL = "make a certificate"
 NEITHER = "this takes the Python package cryptography (pync-netcat[tls]) or the program openssl; or give --ssl-cert"
@@ -47,22 +48,7 @@ OPENSSL = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes 
 
 def fingerprint(der: bytes) -> str:
     """The SHA-256 fingerprint of a certificate, as --ssl-pin takes it."""
-    from hashlib import sha256
-
     return PREFIX + sha256(der).hexdigest()
-
-
-def pin(text: str) -> bytes:
-    """The digest in a fingerprint: `sha256:` and hexadecimal digits, in any case, with colons or without.
-
-    The prefix may be missing. Raises ValueError.
-    """
-    digits = text.lower().removeprefix(PREFIX).replace(":", "")
-    if not digits or digits.strip("0123456789abcdef"):
-        raise ValueError(f"{text!r} is no fingerprint: {PREFIX} and {DIGITS} hexadecimal digits are")
-    if len(digits) != DIGITS:
-        raise ValueError(f"a SHA-256 fingerprint has {DIGITS} hexadecimal digits, this one {len(digits)}")
-    return bytes.fromhex(digits)
 
 
 def self_signed(names: Iterable[str]) -> tuple[bytes, str]:

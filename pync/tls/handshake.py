@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib  # noqa: F401 - `fingerprint` does; at a server's first handshake its file may be out of reach
-
 from pync.errors import TimedOut, TlsError
 from pync.events import TlsEstablished
 from pync.tls.certificate import PREFIX, fingerprint
