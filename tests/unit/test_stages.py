@@ -1,4 +1,4 @@
-"""Laws of the stages: any split of the input gives the same output, and the output is what the RFC says.
+"""Laws of the stages: any split of the input gives the same output, and the output is that of the RFC.
 
 Each stage is compared with a reference that reads one byte at a time and has nothing in common with the stage itself.
 """
