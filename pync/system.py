@@ -17,10 +17,18 @@ else:
     import _signal as signal
     import _socket as socket
 
-__all__ = ["accept", "signal", "socket"]
+__all__ = ["accept", "packed_address", "signal", "socket"]
 
 
 def accept(listener: socket.socket) -> tuple[socket.socket, Any]:
     """A client that waits at a listening socket, and its name as the system gives it. Raises OSError."""
     fd, name = listener._accept()  # type: ignore[attr-defined]
     return socket.socket(listener.family, listener.type, listener.proto, fileno=fd), name
+
+
+def packed_address(host: str) -> bytes | None:
+    """The 4 or 16 bytes of a numeric IPv4 or IPv6 address; None for anything else, such as a name (inet_pton(3))."""
+    try:
+        return socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+    except (OSError, ValueError):  # ValueError: it cannot even be passed to the system
+        return None

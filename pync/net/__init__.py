@@ -1,1 +1,1 @@
-"""Getting a connected or a listening socket, and deciding who is served and as whom."""
+"""Getting a connected or a listening socket; the access rules for its clients, and the user that serves them."""

@@ -1,21 +1,21 @@
 """Becoming another user for good: --user NAME[:GROUP].
 
-`lookup` reads the account files, before anything is bound, so that a wrong name is an early error. `drop` only
-makes system calls, once the sockets are bound, and believes none of them: it looks at what the process is then,
-and tries to go back. A process that could not be made what was asked for must not serve anybody.
+`lookup` reads the account files before anything is bound, so that a wrong name is an early error. `drop` makes only
+system calls, once the sockets are bound, and trusts none of them: afterwards it checks the ids of the process, and
+tries to become root again. A process that could not become the user must not serve any client.
 
-Who the process becomes:
+The user that the process becomes:
 - NAME: the account's user, its group, and the supplementary groups that the system's group database gives it.
 - NAME:GROUP: the user with that one group, and no other.
 - A number is looked up as a name first, then as an id. A user id without an account needs a GROUP, as for chroot(1).
 
-Real, effective and saved ids all change, and root's capabilities go with them (capabilities(7): a change of all
-user ids from 0 to others clears them, unless the process was told to keep them; CAP_SETUID and CAP_SETGID kept are
-found out by trying to go back). The environment stays as it is: programs that pync starts see the HOME and USER of
-whoever started pync, as under setpriv(1).
+Real, effective and saved ids all change. That clears root's capabilities (capabilities(7): when all user ids change
+from 0 to others), unless the process is set to keep them. CAP_SETUID and CAP_SETGID that were kept are found by trying
+to become root again. The environment stays as it is: programs that pync starts see the HOME and USER of the user that
+started pync, as under setpriv(1).
 
-Afterwards the process's entries in /proc belong to root (proc(5), under "dumpable"): /proc/self/fd/N can no
-longer be opened.
+Afterwards the process's entries in /proc belong to root (proc(5), under "dumpable"): /proc/self/fd/N can no longer be
+opened.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     import pwd
     from collections.abc import Callable
 
-_LAST_ID = 2**32 - 2  # to the kernel, the number after it means "leave this id alone"
+_LAST_ID = 2**32 - 2  # the number after it means "leave this id as it is" to the kernel
 
 
 class Identity(Frozen):
-    """Who to become. `name` is what was asked for, for messages."""
+    """A user to become. `name` is for messages, as the command line has it."""
 
     name: str
     uid: int
@@ -43,7 +43,7 @@ class Identity(Frozen):
 
 
 def lookup(text: str) -> Identity:
-    """Who NAME or NAME:GROUP is. Raises PrivilegeError for a user or a group that does not exist."""
+    """The user that is meant by NAME or NAME:GROUP. Raises PrivilegeError if the user or group does not exist."""
     name, colon, group = text.partition(":")
     uid, account = _user(name)
     if colon:
@@ -56,7 +56,7 @@ def lookup(text: str) -> Identity:
 
 
 def drop(identity: Identity) -> None:
-    """Become this user and no other, for good. Raises PrivilegeError when that is not permitted or not so."""
+    """Become this user and no other, for good. Raises PrivilegeError if that is not permitted or did not happen."""
     if not _is(identity):
         _become(identity)
     if not _is(identity):
@@ -71,7 +71,7 @@ def _user(name: str) -> tuple[int, pwd.struct_passwd | None]:
     try:
         account = pwd.getpwnam(name)
         return account.pw_uid, account
-    except (KeyError, ValueError):  # ValueError: not even a C string
+    except (KeyError, ValueError):  # ValueError: it cannot even be passed to the system
         uid = _id("user", name)
     try:
         return uid, pwd.getpwuid(uid)
@@ -104,7 +104,8 @@ def _is(identity: Identity) -> bool:
 
 def _become(identity: Identity) -> None:
     try:
-        os.setgroups(identity.groups)  # the groups first: without root's user id they cannot be changed
+        # The groups come first, because without root's user id they cannot be changed.
+        os.setgroups(identity.groups)
         os.setresgid(identity.gid, identity.gid, identity.gid)
         os.setresuid(identity.uid, identity.uid, identity.uid)
     except OSError as error:

@@ -1,17 +1,17 @@
-"""Dialogues: what is said on a connection before the conversation itself begins, as generators.
+"""Dialogues: what both sides of a connection send each other before the conversation itself, as generators.
 
-Theory: a dialogue is resumed by whoever holds the connection.
+Theory: the caller holds the connection, and reads and writes for the dialogue (`connections/talk.py`).
 
-- It yields bytes: they are to be sent, and then it goes on with `next`.
-- It yields b"": it wants to hear more, and is sent what came; b"" is the end-of-file.
-- It returns `(result, rest)`: `rest` is what it was sent and did not use. It asks for more only when it has used all
-  there was, so `rest` is always the end of the last bytes it was sent. Whoever looks at what has come, and takes it
-  only when it is known to be used, thus leaves the rest where it was.
-- It raises Refused: there will be no conversation. What has to be said about that has been yielded before.
+- It yields bytes: the caller sends them and resumes it with `next`.
+- It yields b"": it needs more input. The caller sends it what was received, or b"" for the end-of-file.
+- It returns `(result, rest)`: `rest` is the input that it did not use. It asks for more only when it has used all of
+  its input, so `rest` is always the end of the last input. A caller that first peeks at what was received, and skips it
+  when it is known to be used, thus leaves the rest where it was.
+- It raises Refused: there will be no conversation. What the peer has to be sent about that has been yielded before.
 
 How the bytes were cut into reads is an accident of the network: any split of the same input has the same result.
-A side that talks ahead of the other (a client that sends its greeting, its request and its first bytes at once) is
-understood too: that is why yielding bytes does not ask for an answer.
+A peer may send ahead: a client may send its greeting, its request and its first bytes at once. That is why a dialogue
+that yields bytes gets no input for them.
 
 A dialogue must never do I/O, wait or know the clock.
 """
@@ -31,56 +31,32 @@ if TYPE_CHECKING:
     Login = tuple[str, str]  # a user and a password
     Trouble = Literal["forbidden", "no network", "no host", "refused", "timed out", "failed"]
 
-HEAD_LIMIT = 64 * 1024  # bytes of a message's head
-
 
 class Refused(Exception):
-    """The other side does not do what it should: why, in words, with the other side as "it"."""
-
-
-class TooLong(Refused):
-    """A message's head has no end within the limit."""
+    """The peer does not do what it should. The text is the reason, and calls the peer "it"."""
 
 
 class Asked(Frozen):
-    """Where a proxy's client wants to be connected to."""
+    """The connection that a proxy's client asks for."""
 
-    host: str  # a name or the literal of an address
+    host: str  # a name, or an address as text
     port: int
-    head: bytes = b""  # what the proxy has to say there first; b"" if all that is wanted is a tunnel
-    size: int | None = None  # bytes that follow the head, if that is known: what comes then is for somebody else
+    head: bytes = b""  # what the proxy must send to the host first; b"" if the client asks for a tunnel
+    # How many bytes after its head belong to the client's request, if that is known. It may mean what it sends after
+    # them for another host.
+    size: int | None = None
 
 
-def more(have: bytes) -> Part[bytes]:
-    """`have` and what comes next. Raises Refused at the end-of-file."""
-    came = yield b""
-    if not came:
+def receive_more(have: bytes) -> Part[bytes]:
+    """`have` and the input after it. Raises Refused at the end-of-file."""
+    received = yield b""
+    if not received:
         raise Refused("it broke off in the middle of a message" if have else "it ended the connection")
-    return have + came
+    return have + received
 
 
 def exactly(count: int, have: bytes) -> Dialogue[bytes]:
-    """The first `count` bytes of `have` and what comes after it."""
+    """The first `count` bytes of `have` and of the input after it."""
     while len(have) < count:
-        have = yield from more(have)
+        have = yield from receive_more(have)
     return have[:count], have[count:]
-
-
-def head(have: bytes, limit: int = HEAD_LIMIT) -> Dialogue[bytes]:
-    """The head of an HTTP message, with the empty line that ends it; LF alone ends a line too (RFC 9112, section 2.2).
-
-    Raises TooLong after `limit` bytes.
-    """
-    searched = 0
-    while not (end := _empty_line(have, searched)) and len(have) <= limit:
-        searched = max(0, len(have) - len(b"\n\r"))
-        have = yield from more(have)
-    if not end or end > limit:
-        raise TooLong(f"a head of more than {limit} bytes")
-    return have[:end], have[end:]
-
-
-def _empty_line(data: bytes, start: int) -> int:
-    """Where the first empty line ends; 0 if there is none."""
-    marks = (b"\n\r\n", b"\n\n")
-    return min((at + len(mark) for mark in marks if (at := data.find(mark, start)) >= 0), default=0)

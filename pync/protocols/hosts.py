@@ -1,60 +1,51 @@
-"""Hosts as they are written in a proxy's protocol: addresses packed, names in ASCII.
+"""Hosts as the protocols of proxies write them: names in ASCII, and authorities of a host and a port.
 
-Must never let anything through that is not a host: a name is put into a message between other things, and one with
-a line end in it would be two lines.
+Must never let anything through that is not a host. A name is put into a message between other things, and one that
+holds a line end would be two lines there.
 """
 
 from __future__ import annotations
 
 from pync.protocols.dialogue import Refused
-from pync.system import socket
+from pync.system import packed_address
 
-LONGEST = 255  # bytes: SOCKS5 has one byte for the length, and no name in the DNS is longer (RFC 1035, section 2.3.4)
+# Bytes. SOCKS 5 has one byte for the length, and no name in the DNS is longer (RFC 1035, section 2.3.4).
+NAME_LIMIT = 255
 
 # Underscores are in no host name (RFC 1123), but in many names that have addresses.
-_LETTERS = b"-._0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_NAME_LETTERS = b"-._0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
-def packed(host: str) -> bytes | None:
-    """The 4 or 16 bytes of an address; None if `host` is not one, but a name."""
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            return socket.inet_pton(family, host)
-        except (OSError, ValueError):
-            continue
-    return None
-
-
-def in_ascii(name: str) -> bytes:
-    """A name as it is sent; an international one in the form that the DNS has (RFC 3490). Raises Refused."""
+def ascii_name(name: str) -> bytes:
+    """A name as it is sent, an international one in the form that it has in the DNS (RFC 3490). Raises Refused."""
     try:
         octets = name.encode("ascii" if name.isascii() else "idna")
     except UnicodeError:
         octets = b""
-    if len(octets) > LONGEST:
-        raise Refused(f"a host name of more than {LONGEST} bytes")
-    if not octets or octets.translate(None, delete=_LETTERS):
+    if len(octets) > NAME_LIMIT:
+        raise Refused(f"a host name of more than {NAME_LIMIT} bytes")
+    if not octets or octets.translate(None, delete=_NAME_LETTERS):
         raise Refused(f"{name!r} is not a host name")
     return octets
 
 
 def authority(host: str, port: int) -> str:
     """A host and a port as HTTP writes them, IPv6 in brackets (RFC 3986, section 3.2). Raises Refused."""
-    octets = packed(host)
+    octets = packed_address(host)
     if octets is None:
-        host = in_ascii(host).decode()
+        host = ascii_name(host).decode()
     return f"[{host}]:{port}" if octets and len(octets) == 16 else f"{host}:{port}"
 
 
-def split(text: str) -> tuple[str, int | None]:
-    """The host and the port of an authority; None where it names no port. Raises Refused."""
+def split_authority(text: str) -> tuple[str, int | None]:
+    """The host and the port of an authority; the port is None if there is none. Raises Refused."""
     host, colon, digits = text.rpartition(":")
     if not colon or digits.endswith("]"):
         host, digits = text, ""
-    if host.startswith("[") and host.endswith("]") and len(packed(host[1:-1]) or b"") == 16:
+    if host.startswith("[") and host.endswith("]") and len(packed_address(host[1:-1]) or b"") == 16:
         host = host[1:-1]
     else:
-        in_ascii(host)
+        ascii_name(host)
     if not digits:
         return host, None
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 5 and 0 < int(digits) < 65536):

@@ -1,21 +1,22 @@
-"""Just enough HTTP to hand out what is on stdin: `pync -l --http 8080 < page.html`.
+"""Just enough HTTP to answer a request with what is on stdin: `pync -l --http 8080 < page.html`.
 
-Theory: one request, one answer, and the connection ends. h11 does the parsing and the wording; this module only
-listens in until the request's head is known, and then makes the head of an answer. The body needs no framing:
-after `Connection: close` it ends where the connection does (RFC 9112, section 6.3), so the relay can send it as fast
-as the kernel copies.
+Theory: one request, one response, and the connection ends. h11 parses and writes HTTP. This module only reads along
+until the head of the request is known, and then makes the head of a response. The body needs no framing: after
+`Connection: close` it ends where the connection does (RFC 9112, section 6.3), so the relay can send it as fast as the
+kernel copies.
 
-Every method is answered with the page, for people also use a netcat to catch what a webhook posts. The two
-exceptions: HEAD gets no body, and CONNECT is refused, because a 200 to it would say that a tunnel is open.
-A request with `Expect: 100-continue` simply gets its final answer (RFC 9110, section 10.1.1).
+The page is the response to every method, because people also use a netcat to catch what a webhook posts. There are two
+exceptions: HEAD gets no body, and CONNECT is refused, because a 200 to it would mean that a tunnel is open. A request
+with `Expect: 100-continue` gets its final response and no other (RFC 9110, section 10.1.1).
 
-Must never consume a request's body (the relay shows it), and must never need h11 to be imported: most runs of
-pync speak no HTTP. The date is given by the caller, for there is no clock here.
+Must never consume the body of a request, for the relay shows it. Must never import h11 at its top: most runs of pync
+speak no HTTP. The caller gives the date, for there is no clock here.
 """
 
 from __future__ import annotations
 
 from pync.config import Frozen
+from pync.protocols.http_head import HEAD_LIMIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
 
     import h11
 
-HEAD_LIMIT = 64 * 1024  # bytes of a request's head
-
-_SIGNATURES = (
+_MEDIA_SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"GIF87a", "image/gif"),
@@ -34,13 +33,14 @@ _SIGNATURES = (
     (b"\x1f\x8b", "application/gzip"),
     (b"PK\x03\x04", "application/zip"),
 )
-# The tags a page is likely to begin with, and the bytes no text contains (WHATWG MIME Sniffing, sections 7.1 and 3).
+# The tags that a page is likely to begin with (WHATWG MIME Sniffing, section 7.1).
 _HTML_TAGS = b"<html <head <body <title <script <style <h1 <p <div <table <a <b <br".split()
-_NOT_TEXT = bytes((*range(0x00, 0x09), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20)))
+# The bytes that no text contains (WHATWG MIME Sniffing, section 3).
+_BINARY_BYTES = bytes((*range(0x00, 0x09), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20)))
 
 
 class BadRequest(ValueError):
-    """What came is not a request we answer: why, in words, and the status to refuse it with."""
+    """What was received is not a request that is served: why, in words, and the status of the response."""
 
     def __init__(self, why: str, status: int = 400) -> None:
         super().__init__(why)
@@ -48,7 +48,7 @@ class BadRequest(ValueError):
 
 
 class Head(Frozen):
-    """What a request asks for."""
+    """The request line of a request."""
 
     method: str
     target: str
@@ -56,17 +56,17 @@ class Head(Frozen):
 
 
 class Request:
-    """Listens in on what the client sends, until `head` is known."""
+    """Reads along with what the client sends, until `head` is known."""
 
     def __init__(self) -> None:
         import h11
 
         self.head: Head | None = None
         self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
-        self._room = HEAD_LIMIT
+        self._room = HEAD_LIMIT  # bytes that the head may still have
 
     def feed(self, data: bytes) -> None:
-        """Take what came; all that follows the head is ignored. Raises BadRequest, and is not to be fed after that."""
+        """Read what was received; what follows the head is ignored. Raises BadRequest, and must not be fed after it."""
         if self.head or not (data := self._without_blank_lines(data)):
             return
         taken = data[: self._room]
@@ -78,23 +78,23 @@ class Request:
             raise BadRequest(f"the request's head is longer than {HEAD_LIMIT} bytes", 431)
 
     def end(self) -> None:
-        """End-of-file. Raises BadRequest if a request broke off; if nothing came at all, `head` just stays None."""
+        """Take note of the end-of-file. Raises BadRequest within a request; without any input `head` stays None."""
         if not self.head and self._room < HEAD_LIMIT:
             raise BadRequest("the request broke off")
 
     def _without_blank_lines(self, data: bytes) -> bytes:
-        """RFC 9112, section 2.2: empty lines before the request are ignored."""
+        """The data without empty lines before the request, which are ignored (RFC 9112, section 2.2)."""
         return data.lstrip(b"\r\n") if self._room == HEAD_LIMIT else data
 
 
 def next_request(parser: h11.Connection) -> h11.Request | None:
-    """The request whose head has come; None if there is more to come. Raises BadRequest."""
+    """The request whose head the parser has received; None if it needs more. Raises BadRequest."""
     import h11
 
     try:
         event = parser.next_event()
     except h11.RemoteProtocolError as error:
-        # h11 quotes the offending line as Python writes it: not for people.
+        # h11 ends some of its messages with the offending line as a Python literal, which is not for people.
         raise BadRequest(str(error).partition(": bytearray")[0], error.error_status_hint) from None
     if not isinstance(event, h11.Request):
         return None
@@ -111,7 +111,7 @@ def _accepted(request: h11.Request) -> Head:
 
 
 def answers_body(method: str) -> bool:
-    """Whether the answer to this method has a body (RFC 9110, section 9.3.2)."""
+    """Whether the response to this method has a body (RFC 9110, section 9.3.2)."""
     return method != "HEAD"
 
 
@@ -123,7 +123,7 @@ def response_head(
     now: float | None = None,
     challenges: Iterable[str] = (),
 ) -> bytes:
-    """The status line and the headers; `length` in bytes if it is known, `now` in seconds since the epoch.
+    """The head of a response; `length` is that of its body in bytes, if it is known, and `now` seconds since the epoch.
 
     `challenges` are those of a proxy's 407 (RFC 9110, section 15.5.8).
     """
@@ -139,15 +139,16 @@ def response_head(
         from email.utils import formatdate
 
         headers.append(("Date", formatdate(now, usegmt=True)))
-    if status == 405:  # must say what is allowed instead (RFC 9110, section 15.5.6)
+    # RFC 9110, section 15.5.6: this status requires the list of the methods that are allowed.
+    if status == 405:
         headers.append(("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
     response = h11.Response(status_code=status, reason=HTTPStatus(status).phrase, headers=headers)
-    # A connection that has seen no request: h11 then never adds chunks, whoever asked.
+    # The parser of the request would add chunks if the request allows them. One that has seen no request does not.
     return h11.Connection(h11.SERVER).send(response) or b""
 
 
 def error_page(status: int, why: str, now: float | None = None, challenges: Iterable[str] = ()) -> bytes:
-    """A whole small answer that refuses a request, with a BadRequest's status and words."""
+    """A whole small response that refuses a request, with the status and the words of a BadRequest."""
     from http import HTTPStatus
 
     body = f"{status} {HTTPStatus(status).phrase}: {why}\n".encode()
@@ -156,14 +157,14 @@ def error_page(status: int, why: str, now: float | None = None, challenges: Iter
 
 
 def content_type(name: str | None, start: bytes) -> str:
-    """The media type of a file, by its `name` if that says it, else by the `start` of its content."""
+    """The media type of a file, by its `name` if that is enough, and otherwise by the `start` of its content."""
     kind = (name and _by_name(name)) or _by_content(start)
     return f"{kind}; charset=utf-8" if kind.startswith("text/") and _is_utf8(start) else kind
 
 
 def _by_name(name: str) -> str | None:
-    # Only the tables: mimetypes' functions read files of the system first, and see an encoding of text where we,
-    # who send no Content-Encoding, have a compressed file.
+    # Only the tables of mimetypes are used. Its functions read files of the system first, and they take a compressed
+    # file for an encoding of its content. That would be right only with a Content-Encoding, which is not sent here.
     import mimetypes
     from posixpath import splitext
 
@@ -176,7 +177,7 @@ def _by_name(name: str) -> str | None:
 
 
 def _by_content(start: bytes) -> str:
-    for signature, kind in _SIGNATURES:
+    for signature, kind in _MEDIA_SIGNATURES:
         if start.startswith(signature):
             return kind
     if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
@@ -185,7 +186,7 @@ def _by_content(start: bytes) -> str:
         return markup
     if _is_json(start):
         return "application/json"
-    text = _is_utf8(start) and start.translate(None, _NOT_TEXT) == start
+    text = _is_utf8(start) and start.translate(None, _BINARY_BYTES) == start
     return "text/plain" if text else "application/octet-stream"
 
 
@@ -203,7 +204,7 @@ def _markup(start: bytes) -> str | None:
 
 
 def _is_json(start: bytes) -> bool:
-    """Whether it is an object or a list, all of it: the mere beginning of one could as well be an INI file."""
+    """Whether it is a whole object or list, for the beginning of one could as well be an INI file."""
     if not start.lstrip().startswith((b"{", b"[")):
         return False
     import json
@@ -216,7 +217,7 @@ def _is_json(start: bytes) -> bool:
 
 
 def _is_utf8(start: bytes) -> bool:
-    """Whether it is UTF-8; a character cut at the end does not count against it."""
+    """Whether it is UTF-8; the last character may be incomplete."""
     import codecs
 
     try:

@@ -1,16 +1,17 @@
-"""HTTP authentication to and by a proxy: Basic (RFC 7617) and Digest (RFC 7616).
+"""HTTP authentication between a proxy and its client, both sides: Basic (RFC 7617) and Digest (RFC 7616).
 
-Theory: the proxy's 407 carries challenges, each a scheme with parameters. The client answers the strongest it knows.
-With Basic it sends its password as good as in clear. With Digest it sends a hash of the password and of a nonce, a
-text that the proxy has made; one function makes that hash from the parameters that are sent along, for the client to
-send and for the proxy to compare with. The user's name is in the hash too, so a proxy with a single account need not
-look at the name that is sent, nor at the ways in which it may be written.
+Theory: the proxy's 407 carries challenges, each a scheme with parameters. The client answers the strongest challenge
+that it knows. With Basic it sends its password as good as in clear. With Digest it sends a hash of the password and of
+a nonce, a text that the proxy has made. One function makes that hash from the parameters that are sent along: the
+client sends its result, and the proxy compares with it. The user's name is in the hash too. So a proxy with a single
+account need not look at the name that is sent, nor at the ways in which it may be written.
 
-Of the qualities of protection there is `auth`, and the older form without any (RFC 2069); not `auth-int`, for the
-body has not come when the head is judged. A nonce says when it was made and that we made it, so none has to be
-remembered; within its life an answer to it can be replayed for the same target.
+There are two qualities of protection: `auth`, and the older form without any (RFC 2069). There is no `auth-int`,
+because the body has not come yet when the head is judged. A nonce holds the time when it was made, and proves that this
+proxy made it, so none has to be remembered. Within its life an answer to it can be replayed for the same target.
 
-Must know no clock and no chance: nonces and the time are given. Passwords are compared in constant time.
+Must never use a clock or a source of chance: the caller gives nonces and the time. Passwords are compared in constant
+time.
 """
 
 from __future__ import annotations
@@ -28,15 +29,17 @@ if TYPE_CHECKING:
     Parameters = dict[str, str]
     Verdict = Literal["granted", "denied", "stale"]
 
-REALM = "pync"  # what our own challenges are for
+REALM = "pync"  # the name of what this proxy protects
 NONCE_LIFE = 300  # seconds
-COUNT = "00000001"  # a nonce is answered once
+NONCE_COUNT = "00000001"  # a client answers each nonce only once
 
-HASHES = {"SHA-512-256": "sha512_256", "SHA-256": "sha256", "MD5": "md5"}  # strongest first; as hashlib calls them
-# By us. The order says what we prefer (RFC 7616, section 3.7), but Ncat takes the first Digest, and knows only MD5.
+# The algorithms that a client answers, the strongest first, and their names in hashlib.
+HASHES = {"SHA-512-256": "sha512_256", "SHA-256": "sha256", "MD5": "md5"}
+# The algorithms that the proxy offers. Their order should show its preference (RFC 7616, section 3.7), but Ncat takes
+# the first Digest, and knows only MD5.
 OFFERED = ("MD5", "SHA-256")
 
-# RFC 7616, section 3.4: these are written in quotes, the others must not be.
+# These are written in quotes, and the others must not be (RFC 7616, section 3.4).
 _QUOTED = {"username", "realm", "nonce", "uri", "response", "cnonce", "opaque"}
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PARAMETER = rf'(?P<name>{_TOKEN})\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>{_TOKEN}))'
@@ -44,15 +47,15 @@ _SCHEME = rf"(?P<scheme>{_TOKEN})(?:\s+(?P<token>[\w.~+/-]+=*)(?=\s*(?:,|$)))?"
 
 
 class Challenge(Frozen):
-    """A scheme, and what is said with it: a challenge, or the credentials that answer one."""
+    """A scheme with its token or parameters: a challenge, or the credentials that answer one."""
 
     scheme: str  # in lower case
-    token: str  # instead of parameters
+    token: str  # some schemes have one instead of parameters
     parameters: Parameters
 
 
-def parse(text: str) -> list[Challenge]:
-    """The challenges in a header's value, up to where it is none any more (RFC 9110, section 11)."""
+def parse_challenges(text: str) -> list[Challenge]:
+    """The challenges in a header's value, up to where its syntax is wrong (RFC 9110, section 11)."""
     import re
 
     item = re.compile(rf"[\s,]*(?:{_PARAMETER}|{_SCHEME})", re.ASCII)
@@ -74,11 +77,11 @@ def parse(text: str) -> list[Challenge]:
 
 
 def answer(challenges: Iterable[str], login: Login, method: str, uri: str, cnonce: str) -> str | None:
-    """The credentials for the strongest of these challenges, a 407's headers; None if it has none that we know.
+    """The credentials for the strongest of these challenges, which are headers of a 407; None if none is known.
 
     `uri` is the request's target, `cnonce` a text that is hard to guess. Raises Refused.
     """
-    known = [challenge for text in challenges for challenge in parse(text)]
+    known = [challenge for text in challenges for challenge in parse_challenges(text)]
     digests = [each.parameters for each in known if each.scheme == "digest" and _is_answerable(each.parameters)]
     if digests:
         strongest = min(digests, key=lambda parameters: list(HASHES).index(_algorithm(parameters)))
@@ -103,13 +106,13 @@ def _checked(login: Login) -> Login:
 
 
 def _digest_answer(challenge: Parameters, login: Login, method: str, uri: str, cnonce: str) -> str:
-    """RFC 7616, section 3.4."""
+    """The credentials of Digest (RFC 7616, section 3.4)."""
     given = {"username": login[0], "realm": challenge["realm"], "nonce": challenge["nonce"], "uri": uri}
     given |= {name: challenge[name] for name in ("algorithm", "opaque") if name in challenge}
     if challenge.get("userhash", "").lower() == "true":
         given |= {"username": _hash(challenge)(f"{login[0]}:{challenge['realm']}"), "userhash": "true"}
     if _qualities(challenge):
-        given |= {"qop": "auth", "nc": COUNT}
+        given |= {"qop": "auth", "nc": NONCE_COUNT}
     if _qualities(challenge) or _is_session(challenge):
         given["cnonce"] = cnonce
     given["response"] = _response(given, login, method)
@@ -124,14 +127,14 @@ def _quote(text: str) -> str:
 # -- The proxy ---------------------------------------------------------------------------------------------------
 
 
-def demands(nonce: str, *, stale: bool = False) -> list[str]:
-    """The challenges of a 407; `stale` if the last credentials were good, but not their nonce."""
+def make_challenges(nonce: str, *, stale: bool = False) -> list[str]:
+    """The challenges of a 407; `stale` if the last credentials were right, but their nonce was too old."""
     rest = f'realm="{REALM}", nonce="{nonce}", qop="auth", charset=UTF-8{", stale=true" if stale else ""}'
     return [*(f"Digest {rest}, algorithm={each}" for each in OFFERED), f'Basic realm="{REALM}", charset="UTF-8"']
 
 
 def make_nonce(secret: bytes, now: float) -> str:
-    """A nonce of this moment, which nobody can make who does not know `secret` (RFC 7616, section 3.3)."""
+    """A nonce of this moment, which cannot be made without knowing `secret` (RFC 7616, section 3.3)."""
     import hmac
 
     moment = f"{int(now):x}"
@@ -139,7 +142,7 @@ def make_nonce(secret: bytes, now: float) -> str:
 
 
 def is_fresh(nonce: str, secret: bytes, now: float) -> bool:
-    """Whether we made this nonce with `secret`, no longer than its life ago."""
+    """Whether this nonce was made with `secret`, no longer than its life ago."""
     try:
         moment = int(nonce.partition("-")[0], 16)
     except ValueError:
@@ -147,14 +150,14 @@ def is_fresh(nonce: str, secret: bytes, now: float) -> bool:
     return moment <= now < moment + NONCE_LIFE and _same(nonce, make_nonce(secret, moment))
 
 
-def judge(
+def check_credentials(
     credentials: str | None, login: Login, method: str, targets: Collection[str], fresh: Callable[[str], bool]
 ) -> Verdict:
-    """Whether a Proxy-Authorization shows that its sender knows `login`. `stale`: it does, but by an old nonce.
+    """Whether a Proxy-Authorization proves that its sender knows `login`; "stale" if it does, but with an old nonce.
 
-    `targets` are the ways in which the request's target may be written, `fresh` says whether a nonce is.
+    `targets` are the ways in which the request's target may be written, and `fresh` checks a nonce.
     """
-    given = parse(credentials or "")[:1]
+    given = parse_challenges(credentials or "")[:1]
     if given and given[0].scheme == "basic":
         return "granted" if _is_basic(given[0].token, login) else "denied"
     if not given or given[0].scheme != "digest":
@@ -189,7 +192,7 @@ def _same(given: str | bytes, right: str) -> bool:
     return hmac.compare_digest(given if isinstance(given, bytes) else _octets(given), _octets(right))
 
 
-# -- What both know ----------------------------------------------------------------------------------------------
+# -- Both sides --------------------------------------------------------------------------------------------------
 
 
 def _response(given: Parameters, login: Login, method: str) -> str:
@@ -211,7 +214,7 @@ def _is_session(parameters: Parameters) -> bool:
 
 
 def _qualities(parameters: Parameters) -> list[str]:
-    """The qualities of protection that are offered, or the one that is used."""
+    """The qualities of protection that a challenge offers, or the one that credentials use."""
     return [quality.strip().lower() for quality in parameters.get("qop", "").split(",") if quality.strip()]
 
 

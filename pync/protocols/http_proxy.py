@@ -1,27 +1,30 @@
-"""An HTTP proxy's side of the dialogues with its client and, for plain methods, with the target.
+"""An HTTP proxy: its side of the dialogue with the client and, for other methods than CONNECT, with the target.
 
-Theory: one request for each connection. CONNECT asks for a tunnel (RFC 9110, section 9.3.6). With any other method
-the request's target is an http URI (RFC 9112, section 3.2.2): its head is rewritten for whom it is meant, with
-`Connection: close` in it, and what follows is relayed as it is, as fast as the kernel copies. So what describes the
-body stays, and so does the client's version: the answer comes in a form that the client can read.
+Theory: one request for each connection. CONNECT asks for a tunnel (RFC 9110, section 9.3.6). With any other method the
+request's target is an http URI (RFC 9112, section 3.2.2). The proxy rewrites the head of such a request for the server
+that the URI names, with `Connection: close` in it, and what follows is relayed as it is, as fast as the kernel copies.
+So the fields that describe the body stay, and so does the client's version: the response comes in a form that the
+client can read.
 
-What a client asks for ahead of the answer is no part of that: it may be for somebody else, and hold a password for us.
-So no more than the body is relayed (chunks, which nobody sends ahead, as they come), and the client asks again.
+A client may send further requests before the response. They must not be relayed: they may be meant for another server,
+and may hold a password for this proxy. So no more than the body is relayed, and the client asks again. (A body in
+chunks is relayed as it comes, because clients that send chunks do not send ahead.)
 
-The answer's head is rewritten in the same way. That must not be left out: a client whose connection the target keeps
-would send its next request there too, and that may be for somebody else.
+The head of the response is rewritten in the same way. Otherwise the target could keep the connection open, and the
+client would send its next request there too, although that may be meant for another server.
 
-h11 says whether a request is well-formed; then lines are taken out of its head. An answer is not judged any further
-than has to be, for there are odd servers, and it is the client that has to understand it.
+h11 decides whether a request is well-formed; then lines are taken out of its head. A response is checked no further
+than it has to be: there are odd servers, and it is the client that has to understand them.
 """
 
 from __future__ import annotations
 
 from pync.config import Frozen
-from pync.protocols.dialogue import Asked, Refused, TooLong, exactly, head, more
-from pync.protocols.hosts import split
+from pync.protocols.dialogue import Asked, Refused, receive_more
+from pync.protocols.hosts import split_authority
 from pync.protocols.http_answer import BadRequest, error_page, next_request
-from pync.protocols.http_auth import demands, is_fresh, judge, make_nonce
+from pync.protocols.http_auth import check_credentials, is_fresh, make_challenges, make_nonce
+from pync.protocols.http_head import HeadTooLong, read_head, read_response_head
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,112 +36,115 @@ if TYPE_CHECKING:
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 HTTP_PORT = 80
-SIGNATURE = b"HTTP/1."
 
-STATUSES: dict[Trouble, int] = {"forbidden": 403, "timed out": 504}  # all others: 502 (RFC 9110, section 15.6.3)
+STATUSES: dict[Trouble, int] = {"forbidden": 403, "timed out": 504}
+OTHER_STATUS = 502  # of a trouble that has none of these (RFC 9110, section 15.6.3)
 
-# RFC 9110, section 7.6.1: fields for the next neighbour alone, beside those that Connection lists. Transfer-Encoding
-# is one too, but the body that it describes passes through untouched.
-_FOR_NEIGHBOURS = {b"connection", b"proxy-connection", b"keep-alive", b"te", b"upgrade"}
+# The fields that are for the next hop alone, beside those that Connection lists (RFC 9110, section 7.6.1).
+# Transfer-Encoding is one too, but the body that it describes passes through untouched.
+_HOP_BY_HOP = {b"connection", b"proxy-connection", b"keep-alive", b"te", b"upgrade"}
 _FOR_PROXIES = {b"proxy-authorization", b"proxy-authenticate", b"proxy-authentication-info"}
 _FRAMING = {b"transfer-encoding", b"content-length"}
 
 
 class ProxyRequest(Frozen):
-    """What a request says, as far as it concerns a proxy."""
+    """The parts of a request that concern a proxy."""
 
     method: str
-    target: str  # as it was written
+    target: str  # as the client has written it
     origin: str  # as it is written to the server itself
     credentials: str | None
     asked: Asked
 
 
 def serve(login: Login | None, secret: bytes, now: float) -> Dialogue[Asked]:
-    """What a client asks for, once it has shown that it knows `login`, if there is one. Raises Refused.
+    """What a client asks for, once it has proved that it knows `login`, if there is one. Raises Refused.
 
-    `now` is in seconds; its clock and `secret` are the same for all clients.
+    `now` is in seconds. Its clock and `secret` must be the same for all clients.
     """
     try:
-        text, rest = yield from _request_head()
-        request = read(text)
+        head, rest = yield from _request_head()
+        request = parse_request(head)
     except BadRequest as error:
         yield error_page(error.status, str(error))
         raise Refused(str(error)) from None
     if login:
-        targets = (request.target, request.origin)  # of plain methods, clients prove the latter
-        verdict = judge(request.credentials, login, request.method, targets, lambda nonce: is_fresh(nonce, secret, now))
+        # With other methods than CONNECT, clients put the origin into the hash of Digest instead of the target.
+        targets = (request.target, request.origin)
+        verdict = check_credentials(
+            request.credentials, login, request.method, targets, lambda nonce: is_fresh(nonce, secret, now)
+        )
         if verdict != "granted":
-            challenges = demands(make_nonce(secret, now), stale=verdict == "stale")
+            challenges = make_challenges(make_nonce(secret, now), stale=verdict == "stale")
             yield error_page(407, "say who you are", challenges=challenges)
             raise Refused("it has not shown who it is")
     return request.asked, rest
 
 
 def granted(asked: Asked) -> bytes:
-    """What tells the client that the connection it asked for stands; of plain methods, the answer itself does."""
+    """The reply for a connection that was made."""
+    # With other methods than CONNECT, the target's response is the reply.
     return b"" if asked.head else ESTABLISHED
 
 
 def failed(trouble: Trouble, why: str) -> bytes:
-    """What tells the client that there is no connection, or no answer."""
-    return error_page(STATUSES.get(trouble, 502), why)
+    """The reply for a connection that could not be made, or a target that did not respond."""
+    return error_page(STATUSES.get(trouble, OTHER_STATUS), why)
 
 
 def answer() -> Dialogue[tuple[bytes, bool]]:
-    """What to make of the head of the target's answer, and whether it is the last: after 1xx comes another.
+    """The rewritten head of the target's response, and whether it is the last one: after a 1xx comes another.
 
     Raises Refused.
     """
-    signature, have = yield from exactly(len(SIGNATURE), b"")
-    if signature != SIGNATURE:
-        raise Refused("it does not speak HTTP")
-    text, rest = yield from head(signature + have)
-    line = text.partition(b"\n")[0].rstrip()
+    head, rest = yield from read_response_head(b"", otherwise="it does not speak HTTP")
+    line = head.partition(b"\n")[0].rstrip()
     _, status, *_ = [*line.split(), b""]
     if not status.isdigit():
         raise Refused("it does not keep to HTTP")
     final = not status.startswith(b"1")
-    return (_joined(line, *_end_to_end(text), *([b"Connection: close"] if final else [])), final), rest
+    return (_joined(line, *_end_to_end(head), *([b"Connection: close"] if final else [])), final), rest
 
 
 def _request_head() -> Dialogue[bytes]:
     have = b""
-    while not have:  # RFC 9112, section 2.2: empty lines before a request are ignored
-        have = (yield from more(b"")).lstrip(b"\r\n")
-    if have[0] <= ord(" "):  # TLS or SOCKS: there would be no line end to wait for
+    # Empty lines before a request are ignored (RFC 9112, section 2.2).
+    while not have:
+        have = (yield from receive_more(b"")).lstrip(b"\r\n")
+    # This is TLS or SOCKS. There is no sense in waiting for an empty line from a client that speaks those.
+    if have[0] <= ord(" "):
         raise BadRequest("illegal request line")
     try:
-        return (yield from head(have))
-    except TooLong as error:
+        return (yield from read_head(have))
+    except HeadTooLong as error:
         raise BadRequest(str(error), 431) from None
 
 
-def read(text: bytes) -> ProxyRequest:
-    """What the head of a request says. Raises BadRequest."""
+def parse_request(head: bytes) -> ProxyRequest:
+    """The request that has this head. Raises BadRequest."""
     import h11
 
     parser = h11.Connection(h11.SERVER)
-    parser.receive_data(text)
+    parser.receive_data(head)
     request = next_request(parser)
-    assert request is not None  # a whole head is nothing else
+    assert request is not None, "a whole head is nothing else"
     method, target, version = (part.decode() for part in (request.method, request.target, request.http_version))
     tunnel = method == "CONNECT"
     authority, origin = (target, target) if tunnel else _absolute(method, target)
     try:
-        host, port = split(authority)
+        host, port = split_authority(authority)
     except Refused as error:
         raise BadRequest(str(error)) from None
     if tunnel and port is None:
         raise BadRequest("CONNECT needs a port")
-    fields = (f"Host: {authority}".encode(), *_end_to_end(text, {b"host"}), b"Connection: close")
+    fields = (f"Host: {authority}".encode(), *_end_to_end(head, {b"host"}), b"Connection: close")
     rewritten = b"" if tunnel else _joined(f"{method} {origin} HTTP/{version}".encode(), *fields)
     asked = Asked(host=host, port=port or HTTP_PORT, head=rewritten, size=None if tunnel else _size(request))
     return ProxyRequest(method=method, target=target, origin=origin, credentials=_credentials(request), asked=asked)
 
 
 def _size(request: h11.Request) -> int | None:
-    """Bytes of the request's body; None if it comes in chunks (RFC 9112, section 6.3)."""
+    """Bytes of the request's body; None if it comes in chunks, whose sum is unknown (RFC 9112, section 6.3)."""
     fields = dict(request.headers)
     return None if b"transfer-encoding" in fields else int(fields.get(b"content-length", b"0"))
 
@@ -154,7 +160,8 @@ def _absolute(method: str, uri: str) -> tuple[str, str]:
     if not mark or scheme.lower() != "http":
         raise BadRequest("this is a proxy: it serves http:// and CONNECT")
     end = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
-    if "@" in rest[:end]:  # RFC 9110, section 4.2.4; and the words of a refusal must not hold a password
+    # RFC 9110, section 4.2.4. Without this check, the words about a wrong host would show the password.
+    if "@" in rest[:end]:
         raise BadRequest("no user can be named in a URI")
     path = rest[end:].partition("#")[0]
     if not path:
@@ -162,21 +169,22 @@ def _absolute(method: str, uri: str) -> tuple[str, str]:
     return rest[:end], path if path[0] in "/*" else f"/{path}"
 
 
-def _end_to_end(text: bytes, without: Set[bytes] = frozenset()) -> list[bytes]:
-    """The header lines that are not for the next neighbour, nor among those `without` which it shall be."""
-    fields = [(line.partition(b":")[0].strip().lower(), line) for line in _header_lines(text)]
+def _end_to_end(head: bytes, without: Set[bytes] = frozenset()) -> list[bytes]:
+    """The header lines that are passed on, without those for the next hop alone, and those whose names are given."""
+    fields = [(line.partition(b":")[0].strip().lower(), line) for line in _header_lines(head)]
     values = [line.partition(b":")[2] for name, line in fields if name == b"connection"]
     listed = {option.strip().lower() for value in values for option in value.split(b",")}
-    dropped = _FOR_NEIGHBOURS | _FOR_PROXIES | without | (listed - _FRAMING)
+    dropped = _HOP_BY_HOP | _FOR_PROXIES | without | (listed - _FRAMING)
     if any(name == b"transfer-encoding" for name, _ in fields):
-        dropped.add(b"content-length")  # RFC 9112, section 6.3: it lies, and must not be passed on
+        # Then a Content-Length is wrong, and must not be passed on (RFC 9112, section 6.3).
+        dropped.add(b"content-length")
     return [line for name, line in fields if name not in dropped]
 
 
-def _header_lines(text: bytes) -> list[bytes]:
-    """The header's lines without their ends; one that was folded is one again (RFC 9112, section 5.2)."""
+def _header_lines(head: bytes) -> list[bytes]:
+    """The header's lines without their ends; one that was folded becomes one line again (RFC 9112, section 5.2)."""
     lines: list[bytes] = []
-    for line in text.split(b"\n")[1:]:
+    for line in head.split(b"\n")[1:]:
         if lines and line.startswith((b" ", b"\t")):
             lines[-1] += b" " + line.strip()
         elif line := line.rstrip(b"\r"):

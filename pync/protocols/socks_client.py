@@ -1,16 +1,17 @@
 """A client of a SOCKS proxy: version 4, its extension 4A for names, and version 5.
 
-Theory: SOCKS 4 is one question and one answer. SOCKS 5 (RFC 1928) first agrees on a method of authentication, of
-which there are two here: none, and user and password (RFC 1929). What follows the last answer belongs to the target.
+Theory: SOCKS 4 is one request and one reply. SOCKS 5 (RFC 1928) first agrees on a method of authentication. Two are
+known here: none, and user and password (RFC 1929). What follows the last reply comes from the target.
 
-An answer is only read as far as it decides something: a proxy that refuses and leaves is often brief.
-Must never send the password to a proxy that has not asked for it.
+A reply is read only as far as it decides something: a proxy that refuses often closes the connection after its first
+bytes. Must never send the password to a proxy that has not asked for it.
 """
 
 from __future__ import annotations
 
 from pync.protocols.dialogue import Refused, exactly
-from pync.protocols.hosts import in_ascii, packed
+from pync.protocols.hosts import ascii_name
+from pync.system import packed_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 
 CONNECT = 1  # the command, in both versions
 NO_AUTHENTICATION, PASSWORD = 0, 2  # methods (RFC 1928, section 3)
-IPV4, NAME, IPV6 = 1, 3, 4  # types of addresses (RFC 1928, section 5)
+IPV4, DOMAIN_NAME, IPV6 = 1, 3, 4  # types of addresses (RFC 1928, section 5)
 SIZES = {IPV4: 4, IPV6: 16}  # bytes
-GRANTED = 90  # by version 4; version 5 says 0
 
+GRANTED_4 = 90
 FAILURES_4 = {
     91: "Request rejected or failed",
     92: "SOCKS server cannot connect to identd on the client",
@@ -40,17 +41,19 @@ FAILURES_5 = {  # RFC 1928, section 6
 
 
 def socks4(host: str, port: int, user: str = "") -> Dialogue[None]:
-    """Have a SOCKS 4 proxy connect to `host`, an IPv4 address, or a name if it knows 4A. Raises Refused."""
-    address = packed(host)
+    """Have a SOCKS 4 proxy connect to `host`, an IPv4 address, or a name if the proxy knows 4A. Raises Refused."""
+    address = packed_address(host)
     if address and len(address) != SIZES[IPV4]:
         raise Refused("SOCKS 4 knows no IPv6 addresses")
-    name = in_ascii(host) + b"\0" if address is None else b""
-    address = address or b"\0\0\0\1"  # 4A: an address that cannot be, and the name at the end
+    name = ascii_name(host) + b"\0" if address is None else b""
+    # A request of 4A has an address that no host can have, and the name at its end.
+    address = address or b"\0\0\0\1"
     yield bytes((4, CONNECT)) + port.to_bytes(2) + address + _user_id(user) + b"\0" + name
     (version, code), have = yield from exactly(2, b"")
-    if version not in (0, 4):  # it should be 0, but there are servers that repeat the 4
+    # The version of a reply should be 0, but there are proxies that repeat the 4.
+    if version not in (0, 4):
         raise Refused("it is not a SOCKS 4 proxy")
-    if code != GRANTED:
+    if code != GRANTED_4:
         raise Refused(_failure(FAILURES_4, code))
     _, rest = yield from exactly(6, have)
     return None, rest
@@ -76,44 +79,45 @@ def socks5(host: str, port: int, login: Login | None = None) -> Dialogue[None]:
         raise Refused("it wants another authentication than user and password" if login else "it wants authentication")
     if method == PASSWORD:
         yield credentials
-        have = yield from _welcome(have)
+        have = yield from _credentials_reply(have)
     yield request
-    return None, (yield from _answer(have))
+    return None, (yield from _reply(have))
 
 
 def _address(host: str) -> bytes:
-    address = packed(host)
+    address = packed_address(host)
     if address is None:
-        name = in_ascii(host)
-        return bytes((NAME, len(name))) + name
+        name = ascii_name(host)
+        return bytes((DOMAIN_NAME, len(name))) + name
     return bytes((IPV4 if len(address) == SIZES[IPV4] else IPV6,)) + address
 
 
 def _credentials(login: Login) -> bytes:
-    """RFC 1929, section 2."""
+    """The message that holds user and password (RFC 1929, section 2)."""
     user, password = (text.encode("utf-8", "surrogateescape") for text in login)
     if not (0 < len(user) < 256 and 0 < len(password) < 256):
         raise Refused("a SOCKS 5 user and password have 1 to 255 bytes each")
     return bytes((1, len(user))) + user + bytes((len(password),)) + password
 
 
-def _welcome(have: bytes) -> Part[bytes]:
-    """What is left after the answer to the credentials. The version in it is often wrong, and tells nothing."""
+def _credentials_reply(have: bytes) -> Part[bytes]:
+    """What follows the reply to the credentials."""
+    # The version in this reply is often wrong, and does not matter.
     (_, status), rest = yield from exactly(2, have)
     if status:
         raise Refused("it does not accept this user and password")
     return rest
 
 
-def _answer(have: bytes) -> Part[bytes]:
-    """What is left after the answer to the request. The address in it is where the proxy connects from."""
+def _reply(have: bytes) -> Part[bytes]:
+    """What follows the reply to the request. The address in it is the one that the proxy connects from."""
     (version, code), have = yield from exactly(2, have)
     if version != 5:
         raise Refused("it is not a SOCKS 5 proxy")
     if code:
         raise Refused(_failure(FAILURES_5, code))
     (_, kind), have = yield from exactly(2, have)
-    if kind == NAME:
+    if kind == DOMAIN_NAME:
         (size,), have = yield from exactly(1, have)
     elif kind in SIZES:
         size = SIZES[kind]
@@ -123,5 +127,5 @@ def _answer(have: bytes) -> Part[bytes]:
     return rest
 
 
-def _failure(words: dict[int, str], code: int) -> str:
-    return words.get(code, f"unassigned code 0x{code:02x}")
+def _failure(failures: dict[int, str], code: int) -> str:
+    return failures.get(code, f"unassigned code 0x{code:02x}")

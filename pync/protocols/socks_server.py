@@ -1,38 +1,38 @@
-"""A SOCKS 5 proxy's side of the dialogue with its client (RFC 1928, RFC 1929).
+"""A SOCKS 5 proxy: its side of the dialogue with the client (RFC 1928, RFC 1929).
 
-Theory: the client offers methods of authentication, one is chosen, it says who it is, it asks for a connection. That
-is the dialogue; whether the connection stands is said with `granted` or `failed`, and then the target speaks. Only
-CONNECT is served: what BIND and UDP ASSOCIATE do, a netcat does not.
+Theory: the client offers methods of authentication, the proxy chooses one, the client identifies itself and asks for a
+connection. That is the dialogue. `granted` or `failed` is the reply once the connection is made or has failed, and then
+the target speaks. Only CONNECT is served: what BIND and UDP ASSOCIATE do, a netcat does not.
 
-Must be strict: a client that is not allowed to do what it asks is told so, and is heard no further.
+Must be strict: a client that may not do what it asks gets a reply that refuses it, and nothing more is read from it.
 """
 
 from __future__ import annotations
 
 from pync.protocols.dialogue import Asked, Refused, exactly
-from pync.protocols.hosts import in_ascii, packed
-from pync.protocols.socks_client import CONNECT, IPV4, IPV6, NAME, NO_AUTHENTICATION, PASSWORD, SIZES
-from pync.system import socket
+from pync.protocols.hosts import ascii_name
+from pync.protocols.socks_client import CONNECT, DOMAIN_NAME, IPV4, IPV6, NO_AUTHENTICATION, PASSWORD, SIZES
+from pync.system import packed_address, socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.protocols.dialogue import Dialogue, Login, Part, Trouble
 
-NO_METHOD = 0xFF
-GRANTED, FAILED, NO_HOST, NO_COMMAND, NO_TYPE = 0, 1, 4, 7, 8  # RFC 1928, section 6
+NO_METHOD = 0xFF  # RFC 1928, section 3
+SUCCEEDED, HOST_UNREACHABLE, COMMAND_NOT_SUPPORTED, TYPE_NOT_SUPPORTED = 0, 4, 7, 8  # RFC 1928, section 6
 CODES: dict[Trouble, int] = {
-    "failed": FAILED,
+    "failed": 1,
     "forbidden": 2,
     "no network": 3,
-    "no host": NO_HOST,
+    "no host": HOST_UNREACHABLE,
     "refused": 5,
     "timed out": 6,
 }
-FAMILIES = {IPV4: socket.AF_INET, IPV6: socket.AF_INET6}
+ADDRESS_FAMILIES = {IPV4: socket.AF_INET, IPV6: socket.AF_INET6}
 
 
 def serve(login: Login | None) -> Dialogue[Asked]:
-    """What a client asks for, once it has shown that it knows `login`, if there is one. Raises Refused."""
+    """What a client asks for, once it has proved that it knows `login`, if there is one. Raises Refused."""
     version, have = yield from exactly(1, b"")
     if version != b"\5":
         raise Refused("it does not speak SOCKS 5")
@@ -49,30 +49,31 @@ def serve(login: Login | None) -> Dialogue[Asked]:
 
 
 def granted(asked: Asked) -> bytes:
-    """What tells the client that the connection it asked for stands."""
-    return _reply(GRANTED)
+    """The reply for a connection that was made."""
+    return _reply(SUCCEEDED)
 
 
 def failed(trouble: Trouble, why: str) -> bytes:
-    """What tells the client that there is no connection; the protocol has no room for `why`."""
+    """The reply for a connection that could not be made. The protocol has no room for `why`."""
     return _reply(CODES[trouble])
 
 
 def _reply(code: int) -> bytes:
-    # The address we connect from would be next. No client of CONNECT needs it, and it may be nobody's business.
+    # The address that the proxy connects from should be next. No client of CONNECT needs it, and it may be private.
     return bytes((5, code, 0, IPV4)) + bytes(SIZES[IPV4] + 2)
 
 
 def _identify(login: Login, have: bytes) -> Part[bytes]:
-    """What is left after the right user and password (RFC 1929, section 2)."""
+    """What follows the user and the password, if they are right (RFC 1929, section 2)."""
     from hmac import compare_digest
 
     version, have = yield from exactly(1, have)
     if version != b"\1":
         raise Refused("it does not keep to SOCKS 5")
-    user, have = yield from _counted(have)
-    password, have = yield from _counted(have)
+    user, have = yield from _length_prefixed(have)
+    password, have = yield from _length_prefixed(have)
     right_user, right_password = (text.encode("utf-8", "surrogateescape") for text in login)
+    # `&` compares both always, so that the time does not show which of them is wrong.
     if not compare_digest(user, right_user) & compare_digest(password, right_password):
         yield b"\1\1"
         raise Refused("a wrong user or password")
@@ -80,37 +81,39 @@ def _identify(login: Login, have: bytes) -> Part[bytes]:
     return have
 
 
-def _counted(have: bytes) -> Dialogue[bytes]:
-    (count,), have = yield from exactly(1, have)
-    return (yield from exactly(count, have))
+def _length_prefixed(have: bytes) -> Dialogue[bytes]:
+    """A field after the byte that holds its length."""
+    (length,), have = yield from exactly(1, have)
+    return (yield from exactly(length, have))
 
 
 def _request(have: bytes) -> Dialogue[Asked]:
     (version, command, _, kind), have = yield from exactly(4, have)
     if version != 5:
         raise Refused("it does not keep to SOCKS 5")
-    if kind == NAME:
-        octets, have = yield from _counted(have)
+    if kind == DOMAIN_NAME:
+        octets, have = yield from _length_prefixed(have)
     elif kind in SIZES:
         octets, have = yield from exactly(SIZES[kind], have)
     else:
-        yield _reply(NO_TYPE)
+        yield _reply(TYPE_NOT_SUPPORTED)
         raise Refused(f"an address of unknown type 0x{kind:02x}")
     port, rest = yield from exactly(2, have)
     if command != CONNECT:
-        yield _reply(NO_COMMAND)
+        yield _reply(COMMAND_NOT_SUPPORTED)
         raise Refused(f"a command that is not served, 0x{command:02x}")
     try:
         return Asked(host=_host(kind, octets), port=int.from_bytes(port)), rest
     except Refused:
-        yield _reply(NO_HOST)
+        yield _reply(HOST_UNREACHABLE)
         raise
 
 
 def _host(kind: int, octets: bytes) -> str:
-    if kind in FAMILIES:
-        return socket.inet_ntop(FAMILIES[kind], octets)
+    if kind in ADDRESS_FAMILIES:
+        return socket.inet_ntop(ADDRESS_FAMILIES[kind], octets)
     host = octets.decode("ascii", "replace")
-    if packed(host) is None:  # there are clients that write every address as a name
-        in_ascii(host)
+    # There are clients that send every address as if it were a name, so an address is right here, too.
+    if packed_address(host) is None:
+        ascii_name(host)
     return host

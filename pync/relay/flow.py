@@ -154,9 +154,8 @@ class Flow:
             await self.loop.wait(self.progress)
 
     async def _flush(self) -> None:
-        for position, stage in enumerate(self.stages):
-            tail = stage.flush()
-            for later in self.stages[position + 1 :]:
-                tail = later.feed(tail)
-            if tail:
+        if self.stages:
+            from pync.stages import flush_all
+
+            for tail in flush_all(self.stages):
                 await self.send(tail)

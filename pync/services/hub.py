@@ -18,6 +18,7 @@ from pync.endpoints.wrappers import Attended
 from pync.errors import PeerLost, TimedOut
 from pync.loop.tasks import Condition
 from pync.services import Service
+from pync.stages import feed_all, flush_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class HubService(Service):
         if self.stdin:
             stages = self._stages_of_stdin()
             while (data := await self.stdin.read()) is not None:
-                await self.send(_fed(stages, data))
+                await self.send(feed_all(stages, data))
             await self._flush(stages)
         await super().run()
 
@@ -115,7 +116,7 @@ class HubService(Service):
             if data is None:
                 break
             member.reads += 1
-            await self.send(_fed(member.stages, data), member)
+            await self.send(feed_all(member.stages, data), member)
         peer.check_clean_end()
         await self._flush(member.stages, member)
         member.left = Condition()
@@ -136,8 +137,8 @@ class HubService(Service):
 
     async def _flush(self, stages: Sequence[Stage], sender: Member | None = None) -> None:
         """Send what the stages still hold: a last line without an end."""
-        for position, stage in enumerate(stages):
-            await self.send(_fed(stages[position + 1 :], stage.flush()), sender)
+        for tail in flush_all(stages):
+            await self.send(tail, sender)
 
     async def _enter(self, member: Member) -> None:
         """Put the client among the others. In a chat all are informed of it, and it is informed of them."""
@@ -198,9 +199,3 @@ class HubService(Service):
         from pync.relay.log_files import RECEIVED, SENT
 
         return self.context.logs.copy(SENT if sent else RECEIVED)
-
-
-def _fed(stages: Sequence[Stage], data: bytes) -> bytes:
-    for stage in stages:
-        data = stage.feed(data)
-    return data

@@ -1,8 +1,8 @@
-"""Line ends for protocols that want CR LF (`-C`): each LF that does not follow a CR becomes CR LF.
+"""The stage of `-C`, for protocols whose lines end in CR LF: each LF that does not follow a CR becomes CR LF.
 
-Must never hold a byte back: the CR at the end of one read goes out at once and is only remembered, so that the LF
-at the start of the next read is known to belong to it. (nc.openbsd looks at each read by itself and makes
-CR CR LF of that; nc.traditional converts only the last line of a read.) A CR without LF is left alone.
+Must never hold a byte back. The CR at the end of one read is passed on at once and only remembered, so that the LF at
+the start of the next read is known to belong to it. (nc.openbsd looks at each read by itself and makes CR CR LF of
+that; nc.traditional converts only the last line of a read.) A CR without LF is left alone.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Crlf:
         return _convert(data)
 
     def flush(self) -> bytes:
-        """Nothing: no byte is ever held."""
+        """Nothing, because no byte is ever held back."""
         return b""
 
 
 def _convert(data: bytes) -> bytes:
-    # Two passes in C. Where there is nothing to replace, bytes.replace returns its very argument.
+    # These are two passes in C. Where there is nothing to replace, bytes.replace returns its argument uncopied.
     return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")

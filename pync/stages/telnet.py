@@ -1,8 +1,8 @@
-"""Enough TELNET (RFC 854, RFC 855) to talk to a telnet server: no option is agreed to, and the data comes out clean.
+"""The stages of `-t`: enough TELNET (RFC 854, RFC 855) to talk to a telnet server. No option is agreed to.
 
-Theory: a command is IAC and one byte; WILL, WONT, DO and DONT are followed by an option; SB opens a subnegotiation
-that ends with IAC SE. A command may be cut at any byte, so its beginning is kept until the rest has come: three
-bytes at most, because of a subnegotiation nothing is kept but the fact that one is open.
+Theory: a command is IAC and one byte. WILL, WONT, DO and DONT are followed by an option; SB opens a subnegotiation that
+ends with IAC SE. A command may be cut at any byte, so its beginning is kept until the rest has come. That is three
+bytes at most: of a subnegotiation only the fact is kept that one is open.
 
 Must never agree to anything, and must never pass a byte of a command on as data.
 """
@@ -12,38 +12,38 @@ from __future__ import annotations
 IAC = b"\xff"
 SE, SB, WILL, WONT, DO, DONT = 240, 250, 251, 252, 253, 254
 
-# RFC 854: a request to begin something may be refused. A WONT or DONT only states what is so already: answering
-# those too, as nc.openbsd does, lets two such programs answer each other for ever (RFC 1143, section 2).
+# RFC 854: a request to begin something may be refused. A WONT or DONT only states what is so already. To answer those
+# too, as nc.openbsd does, lets two such programs answer each other for ever (RFC 1143, section 2).
 _REFUSALS = {WILL: DONT, DO: WONT}
 
 
 class Telnet:
-    """What the peer sends: commands are taken out, requests are refused."""
+    """The receiving direction: commands are taken out of the data, and the peer's requests are refused."""
 
     def __init__(self) -> None:
-        self._begun = b""  # of a command whose end has not come
+        self._unfinished = b""  # the beginning of a command whose end has not come
         self._after_cr = False
         self._answers = bytearray()
 
     def feed(self, data: bytes) -> bytes:
         """The data alone: IAC IAC is one byte 255, CR NUL is a carriage return."""
-        if self._begun or IAC in data:
-            data = self._without_commands(self._begun + data)
+        if self._unfinished or IAC in data:
+            data = self._without_commands(self._unfinished + data)
         return self._without_padding(data)
 
     def flush(self) -> bytes:
-        """Nothing: a command that broke off is not data."""
+        """Nothing, because a command that broke off is not data."""
         return b""
 
     def take_answers(self) -> bytes:
-        """What must be sent to the peer since this was last asked for; as it is, not escaped."""
+        """The refusals that have to be sent to the peer, without escapes; each is returned once."""
         answers = bytes(self._answers)
         self._answers.clear()
         return answers
 
     def _without_commands(self, data: bytes) -> bytes:
         plain = bytearray()
-        self._begun, start = b"", 0
+        self._unfinished, start = b"", 0
         while (at := data.find(IAC, start)) >= 0:
             plain += data[start:at]
             start = self._command(data, at, plain)
@@ -51,11 +51,11 @@ class Telnet:
         return bytes(plain)
 
     def _command(self, data: bytes, at: int, plain: bytearray) -> int:
-        """Obey the command whose IAC is at `at`; the place where what follows it begins."""
+        """Obey the command whose IAC is at `at`, and return where it ends. A data byte 255 is added to `plain`."""
         verb = data[at + 1 : at + 2]
         length = 3 if verb and WILL <= verb[0] <= DONT else 2
         if len(data) < at + length:
-            self._begun = data[at:]
+            self._unfinished = data[at:]
             return len(data)
         if verb[0] == SB:
             return self._skip_subnegotiation(data, at + 2)
@@ -66,16 +66,17 @@ class Telnet:
         return at + length
 
     def _skip_subnegotiation(self, data: bytes, start: int) -> int:
-        """The place after IAC SE. Within the parameters IAC is doubled, so bytes after an IAC are read in pairs."""
+        """Where a subnegotiation ends, whose parameters begin at `start`."""
+        # Within the parameters IAC is doubled. So an IAC and the byte after it are always skipped together.
         while (at := data.find(IAC, start)) >= 0 and len(data) > at + 1:
             start = at + 2
             if data[at + 1] == SE:
                 return start
-        self._begun = bytes((IAC[0], SB)) + (IAC if at >= 0 else b"")
+        self._unfinished = bytes((IAC[0], SB)) + (IAC if at >= 0 else b"")
         return len(data)
 
     def _without_padding(self, data: bytes) -> bytes:
-        """RFC 854: a carriage return that is not part of a line end is sent as CR NUL."""
+        """The data with CR for each CR NUL, as which RFC 854 has a CR sent that is not part of a line end."""
         if not data:
             return data
         if self._after_cr and data.startswith(b"\0"):
@@ -85,12 +86,12 @@ class Telnet:
 
 
 class TelnetEscape:
-    """What we send: a data byte 255 is doubled (RFC 854). Line ends are left to `-C`."""
+    """The sending direction: a data byte 255 is doubled (RFC 854). Line ends are left to `-C`."""
 
     def feed(self, data: bytes) -> bytes:
         """The same data, fit to be sent to a TELNET peer."""
         return data.replace(IAC, IAC + IAC)
 
     def flush(self) -> bytes:
-        """Nothing: no byte is ever held."""
+        """Nothing, because no byte is ever held back."""
         return b""

@@ -1,4 +1,4 @@
-"""TLS as a stream over a stream, and what it needs: certificates, trust, and words for what goes wrong.
+"""TLS as a stream over a stream, and what it needs: certificates, trust, and the reasons why TLS fails.
 
-Imported only where TLS is asked for: the standard `ssl` costs as much as twice the start of Python.
+It is imported only where TLS is asked for: to import the standard `ssl` takes as long as starting Python twice.
 """

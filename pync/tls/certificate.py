@@ -1,14 +1,16 @@
-"""Certificates: one made on the spot, for a listener that was given none, and fingerprints to know one by.
+"""Certificates: one made on the spot, for a listener that was given none, and the fingerprints of certificates.
 
-Theory: such a certificate is not signed by anybody whom a client trusts, so what it is worth is its fingerprint: who
-is told that by another way can pin it. Key and certificate live in memory only. They are made by the `cryptography`
-package or else by the `openssl` program; pync itself knows no ASN.1. Importing this costs nothing: whoever reads the
-command line needs `pin`.
+Theory: no authority that a client trusts has signed such a certificate, so its worth is in its fingerprint alone: a
+client that learns it in another way can pin it. Key and certificate live in memory only. They are made by the
+`cryptography` package or else by the `openssl` program; pync itself knows no ASN.1.
 """
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from pync.errors import TlsError
+from pync.system import packed_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,16 +20,15 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
     from cryptography.x509 import ExtensionType, GeneralName
 
-DAYS = 365  # for which a certificate is good
-EARLIER = 24  # hours for which it has been already, for clients whose clock is slow (`openssl` cannot do that)
-DIGITS = 64  # hexadecimal, of a SHA-256 digest
-PREFIX = "sha256:"
+VALID_DAYS = 365  # from now on
+BACKDATED_HOURS = 24  # for clients whose clock is slow; `openssl` cannot do that
+FINGERPRINT_PREFIX = "sha256:"
 GOAL = "make a certificate"
 NEITHER = "this takes the Python package cryptography (pync-netcat[tls]) or the program openssl; or give --ssl-cert"
 
-# What `openssl req` reads instead of the system's configuration. Each of these is what a client may insist on
+# `openssl req` reads this instead of the system's configuration. A client may insist on each of the extensions
 # (RFC 5280 §4.2.1).
-CONFIGURATION = """\
+OPENSSL_CONFIGURATION = """\
 [req]
 prompt = no
 distinguished_name = subject
@@ -46,22 +47,7 @@ OPENSSL = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes 
 
 def fingerprint(der: bytes) -> str:
     """The SHA-256 fingerprint of a certificate, as --ssl-pin takes it."""
-    from hashlib import sha256
-
-    return PREFIX + sha256(der).hexdigest()
-
-
-def pin(text: str) -> bytes:
-    """The digest in a fingerprint: `sha256:` and hexadecimal digits, in any case, with colons or without.
-
-    The prefix may be missing. Raises ValueError.
-    """
-    digits = text.lower().removeprefix(PREFIX).replace(":", "")
-    if not digits or digits.strip("0123456789abcdef"):
-        raise ValueError(f"{text!r} is no fingerprint: {PREFIX} and {DIGITS} hexadecimal digits are")
-    if len(digits) != DIGITS:
-        raise ValueError(f"a SHA-256 fingerprint has {DIGITS} hexadecimal digits, this one {len(digits)}")
-    return bytes.fromhex(digits)
+    return FINGERPRINT_PREFIX + sha256(der).hexdigest()
 
 
 def self_signed(names: Iterable[str]) -> tuple[bytes, str]:
@@ -74,31 +60,19 @@ def self_signed(names: Iterable[str]) -> tuple[bytes, str]:
     return pem, fingerprint(der)
 
 
-def is_address(name: str) -> bool:
-    """Whether it is an IP address and no name."""
-    from pync.system import socket
-
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, name)
-        except OSError:
-            continue
-        return True
-    return False
-
-
 def install(context: SSLContext, pem: bytes) -> None:
-    """Give the context a key and certificate that are in no file: it takes nothing but a file's name."""
+    """Give the context a key and its certificate in PEM, although it takes nothing but a file's name."""
     import os
 
     try:
         with open(os.memfd_create("certificate"), "wb", buffering=0) as file:
             file.write(pem)
             context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
-    except (AttributeError, OSError):  # no such call here, or no /proc
+    except (AttributeError, OSError):  # there is no such call here, or no /proc
         from tempfile import NamedTemporaryFile
 
-        with NamedTemporaryFile(buffering=0) as named:  # nobody else may read it, and it is removed at once
+        # No other user may read this file, and it is removed at once.
+        with NamedTemporaryFile(buffering=0) as named:
             named.write(pem)
             context.load_cert_chain(named.name)
 
@@ -114,7 +88,8 @@ def _by_cryptography(names: list[str]) -> tuple[bytes, bytes]:
     key, now = generate_private_key(SECP256R1()), datetime.now(UTC)
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
     builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now - timedelta(hours=EARLIER)).not_valid_after(now + timedelta(days=DAYS))
+    builder = builder.not_valid_before(now - timedelta(hours=BACKDATED_HOURS))
+    builder = builder.not_valid_after(now + timedelta(days=VALID_DAYS))
     for extension, critical in _extensions(key.public_key(), names):
         builder = builder.add_extension(extension, critical)
     made = builder.sign(key, SHA256())
@@ -123,19 +98,19 @@ def _by_cryptography(names: list[str]) -> tuple[bytes, bytes]:
 
 
 def _extensions(public_key: EllipticCurvePublicKey, names: list[str]) -> list[tuple[ExtensionType, bool]]:
-    """Those of CONFIGURATION, and whether each is critical."""
+    """The extensions of OPENSSL_CONFIGURATION, and whether each is critical."""
     from ipaddress import ip_address
 
     from cryptography import x509
     from cryptography.x509.oid import ExtendedKeyUsageOID
 
-    never = [False] * 8  # the other usages, none of which a key for TLS has
+    other_usages = [False] * 8  # a key for TLS has none of them
     known: list[GeneralName] = [
-        x509.IPAddress(ip_address(name)) if is_address(name) else x509.DNSName(name) for name in names
+        x509.IPAddress(ip_address(name)) if packed_address(name) else x509.DNSName(name) for name in names
     ]
     return [
         (x509.BasicConstraints(ca=False, path_length=None), True),
-        (x509.KeyUsage(True, *never), True),
+        (x509.KeyUsage(True, *other_usages), True),
         (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
         (x509.SubjectKeyIdentifier.from_public_key(public_key), False),
         (x509.SubjectAlternativeName(known), False),
@@ -146,10 +121,10 @@ def _by_openssl(names: list[str]) -> tuple[bytes, bytes]:
     from ssl import PEM_cert_to_DER_cert
     from subprocess import run
 
-    known = ",".join(f"{'IP' if is_address(name) else 'DNS'}:{name}" for name in names)
-    configuration = CONFIGURATION.format(name=names[0], names=known).encode()
+    known = ",".join(f"{'IP' if packed_address(name) else 'DNS'}:{name}" for name in names)
+    configuration = OPENSSL_CONFIGURATION.format(name=names[0], names=known).encode()
     try:
-        made = run([*OPENSSL.split(), "-days", str(DAYS)], input=configuration, capture_output=True, check=False)
+        made = run([*OPENSSL.split(), "-days", str(VALID_DAYS)], input=configuration, capture_output=True, check=False)
     except OSError:
         raise TlsError(GOAL, NEITHER) from None
     begin = made.stdout.find(b"-----BEGIN CERTIFICATE-----")

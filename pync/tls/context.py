@@ -1,40 +1,43 @@
 """From `config.Tls` to an `ssl.SSLContext`, made by hand so that every Python version does the same.
 
 Theory: `ssl.create_default_context` is stricter from Python 3.13 on (VERIFY_X509_STRICT: it refuses the certificates of
-many an authority at home for want of an extension). Here chain, dates, purpose and name are verified everywhere, and
-nothing else. A certificate in the trust file is trusted itself, whoever signed it (VERIFY_X509_PARTIAL_CHAIN): that
-is what the user says by naming it. A name must be among the subjectAltNames, never in the CN (RFC 9525 §2).
+many private authorities, because they lack an extension). Here chain, dates, purpose and name are verified everywhere,
+and nothing else. A certificate in the trust file is trusted itself, whatever has signed it (VERIFY_X509_PARTIAL_CHAIN),
+because the user has named it. A name must be among the subjectAltNames, never in the CN (RFC 9525 §2).
 
 What the system's OpenSSL configuration demands (a newer version, other ciphers) stays.
 """
 
 from __future__ import annotations
 
+import codecs
 import os
 import ssl
 import string
 import sys
 
 from pync.errors import TlsError, reason
-from pync.system import socket
-from pync.tls.certificate import install, is_address, self_signed
+from pync.system import packed_address, socket
+from pync.tls.certificate import install, self_signed
 from pync.tls.reasons import broken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.config import Tls
 
-NAME = string.ascii_letters + string.digits + "-._"
-FOREIGN = ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED")  # the latter: not even the key's kind is the same
-ANY = ("", "*", "0.0.0.0", "::")  # addresses of a listener that say nothing about its name
+SERVER_NAME_LETTERS = string.ascii_letters + string.digits + "-._"
+# OpenSSL's reasons if a key does not belong to its certificate; the second if it is not even of the same kind.
+WRONG_KEY = ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+UNSPECIFIED_ADDRESSES = ("", "*", "0.0.0.0", "::")  # a listener on one of these has no name by it
 
 
 def client_context(tls: Tls) -> ssl.SSLContext:
-    """For connections that we make. Raises TlsError."""
-    import encodings.idna  # noqa: F401 - `ssl` needs it for a name, when its file may be out of reach
-
+    """The context for connections that are made. Raises TlsError."""
+    # `ssl` loads this codec for the name of a server. By then its file may be out of reach.
+    codecs.lookup("idna")
     context = _context(ssl.PROTOCOL_TLS_CLIENT, tls)
-    if tls.pin or not tls.verify:  # a pinned certificate is compared after the handshake: see `secure`
+    # A pinned certificate is compared after the handshake: see `secure`.
+    if tls.pin or not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     else:
@@ -46,12 +49,13 @@ def client_context(tls: Tls) -> ssl.SSLContext:
 
 
 def server_context(tls: Tls, host: str | None) -> tuple[ssl.SSLContext, str | None]:
-    """For connections that we accept, and the fingerprint of our certificate if it had to be made. Raises TlsError.
+    """The context for connections that are accepted, and the fingerprint of its certificate if that had to be made.
 
-    `host` is the address that is listened on.
+    `host` is the address that is listened on. Raises TlsError.
     """
     context = _context(ssl.PROTOCOL_TLS_SERVER, tls)
-    context.num_tickets = 0  # who only sends leaves them unread, and its close would be a reset that loses what it sent
+    # A client that only sends leaves session tickets unread. Its close would then be a reset, and destroy what it sent.
+    context.num_tickets = 0
     if tls.verify:
         context.verify_mode = ssl.CERT_REQUIRED
         _trust(context, tls)
@@ -64,10 +68,11 @@ def server_context(tls: Tls, host: str | None) -> tuple[ssl.SSLContext, str | No
 
 
 def _context(protocol: ssl._SSLMethod, tls: Tls) -> ssl.SSLContext:
-    """What both sides have in common."""
+    """A context with all that clients and servers have in common."""
     context = ssl.SSLContext(protocol)
     context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
-    context.options |= ssl.OP_NO_RENEGOTIATION  # an attack on TLS 1.2 in itself, and nobody needs it
+    # Renegotiation is of no use here, and a way to attack TLS 1.2.
+    context.options |= ssl.OP_NO_RENEGOTIATION
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if tls.ciphers:
         try:
@@ -84,7 +89,7 @@ def _context(protocol: ssl._SSLMethod, tls: Tls) -> ssl.SSLContext:
 
 
 def _log_keys(context: ssl.SSLContext, path: str | None) -> None:
-    """As Python's default contexts do: Wireshark can read what was recorded then."""
+    """Log the keys as Python's default contexts do, so that Wireshark can read a recorded connection."""
     if not path or sys.flags.ignore_environment:
         return
     try:
@@ -94,7 +99,7 @@ def _log_keys(context: ssl.SSLContext, path: str | None) -> None:
 
 
 def _trust(context: ssl.SSLContext, tls: Tls) -> None:
-    """Trust who is in the trust file, or else the system's authorities."""
+    """Trust the certificates in the trust file, or else the system's authorities."""
     if tls.trust_file is None:
         context.load_default_certs()
         return
@@ -107,13 +112,13 @@ def _trust(context: ssl.SSLContext, tls: Tls) -> None:
 
 
 def _identify(context: ssl.SSLContext, certificate: str, key: str | None) -> None:
-    """Show this certificate, and prove by the key that it is ours."""
+    """Show this certificate to peers, and prove by the key that it is ours."""
 
-    def ask() -> str:
+    def ask_password() -> str:
         raise TlsError(f"key {key or certificate}", "it is encrypted, and nobody is asked for its password")
 
     try:
-        context.load_cert_chain(certificate, key, ask)
+        context.load_cert_chain(certificate, key, ask_password)
     except ssl.SSLError as error:
         raise _unusable(error, certificate, key or certificate) from None
     except OSError as error:
@@ -121,8 +126,8 @@ def _identify(context: ssl.SSLContext, certificate: str, key: str | None) -> Non
 
 
 def _unusable(error: ssl.SSLError, certificate: str, key: str) -> TlsError:
-    """Which of the two files is to blame, and for what."""
-    if error.reason in FOREIGN:
+    """The error that names the file at fault, where OpenSSL does not take what the two contain."""
+    if error.reason in WRONG_KEY:
         return TlsError(f"key {key}", f"it does not belong to the certificate in {certificate}")
     if error.reason:
         return TlsError(f"certificate {certificate}", broken(error))
@@ -134,7 +139,7 @@ def _unusable(error: ssl.SSLError, certificate: str, key: str) -> TlsError:
 
 
 def _unreadable(error: OSError, certificate: str, key: str) -> TlsError:
-    """The system does not say which of the two files it means."""
+    """The error that names the file that cannot be read; the system does not name it."""
     try:
         open(certificate, "rb").close()
     except OSError as own:
@@ -143,10 +148,10 @@ def _unreadable(error: OSError, certificate: str, key: str) -> TlsError:
 
 
 def _names(host: str) -> list[str]:
-    """What a client may call us."""
+    """The names by which a client may know a listener on this address."""
     names = ["localhost", "127.0.0.1", "::1", socket.gethostname(), host.partition("%")[0]]
-    return [name for name in names if name not in ANY and (is_address(name) or _is_name(name))]
+    return [name for name in names if name not in UNSPECIFIED_ADDRESSES and (packed_address(name) or _is_name(name))]
 
 
 def _is_name(name: str) -> bool:
-    return name.isascii() and not name.strip(NAME)
+    return name.isascii() and not name.strip(SERVER_NAME_LETTERS)

@@ -1,12 +1,10 @@
-"""Putting TLS over a stream: the handshake with its deadline, the pin, and the report of what came of it."""
+"""Putting TLS over a stream: the handshake with its deadline, the pinned certificate, and the report of the result."""
 
 from __future__ import annotations
 
-import hashlib  # noqa: F401 - `fingerprint` does; at a server's first handshake its file may be out of reach
-
 from pync.errors import TimedOut, TlsError
 from pync.events import TlsEstablished
-from pync.tls.certificate import PREFIX, fingerprint
+from pync.tls.certificate import FINGERPRINT_PREFIX, fingerprint
 from pync.tls.reasons import described
 from pync.tls.stream import TlsStream
 
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
     from pync.endpoints import Peer
     from pync.events import Report
 
-HANDSHAKE = 30.0  # seconds that a handshake may take where nothing else was asked for
+HANDSHAKE = 30.0  # seconds that a handshake may take, unless the user has set another limit
 
 
 async def secure(
@@ -30,10 +28,10 @@ async def secure(
     limit: float | None,
     report: Report,
 ) -> TlsStream:
-    """The stream under TLS. `below` is closed if that fails.
+    """A TLS connection over the stream `below`, which is closed if the handshake fails.
 
-    `server_name` is the name to ask for and to verify, `pin` the digest of the only certificate that will do, `limit`
-    seconds are given to the peer. Raises TlsError, PeerLost, TimedOut.
+    `server_name` is the name to ask for and to verify, `pin` the SHA-256 digest of the only certificate that is
+    accepted. The handshake may take `limit` seconds. Raises TlsError, PeerLost, TimedOut.
     """
     try:
         name = None if server_side else spoken(server_name)
@@ -52,15 +50,15 @@ async def secure(
 
 
 def spoken(name: str | None) -> str | None:
-    """A host as TLS knows it: without the dot at the end of a full name (RFC 6066 §3), without an address's zone."""
+    """A host as TLS names it: without the dot at the end of a full name (RFC 6066 §3), without an address's zone."""
     if name is None:
         return None
     return name.partition("%")[0] if ":" in name else name.removesuffix(".")
 
 
 def _compare(stream: TlsStream, pin: bytes) -> None:
-    """Raises TlsError unless the peer's certificate is the pinned one. Nothing of ours has been sent yet."""
-    wanted, der = PREFIX + pin.hex(), stream.tls.getpeercert(binary_form=True)
+    """Raises TlsError unless the peer's certificate is the pinned one. No data has been sent to the peer yet."""
+    wanted, der = FINGERPRINT_PREFIX + pin.hex(), stream.tls.getpeercert(binary_form=True)
     shown = fingerprint(der) if der else "none at all"
     if shown != wanted:
         raise TlsError(f"TLS handshake with {stream.address}", f"the certificate is {shown}, not the pinned {wanted}")

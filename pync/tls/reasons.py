@@ -1,18 +1,19 @@
-"""Why there is no TLS, in words for people, and whose certificate a peer has shown.
+"""The reasons why TLS fails, in words for people, and the description of a peer's certificate.
 
-Theory: OpenSSL decides, here it is only said. The chain and the name are verified by OpenSSL within the handshake, so
-a certificate for another name is refused before anything of ours is sent, with the right alert; a matcher of our own
-could only be wrong. Once it has refused, the certificate is out of reach of the public interface of `ssl`. But
-the object behind an `SSLObject` still has it (Python 3.10 and later; it is what `truststore` reads, too). That is
-enough for words: where it is missing, they are fewer.
+Theory: OpenSSL decides; here its decision is only put into words. OpenSSL verifies the chain and the name within the
+handshake, so a certificate for another name is refused before any data is sent, and with the right alert; a matcher of
+our own could only be wrong. Once OpenSSL has refused, the certificate is out of reach of the public interface of `ssl`.
+But the object behind an `SSLObject` still has it (Python 3.10 and later; `truststore` reads it there, too). That is
+good enough for words: where the certificate is missing, the reason has fewer details.
 
-What a certificate says was written by a stranger: nothing of it that could control a terminal is passed on.
+A certificate was written by a stranger: no letter of it that could command a terminal is passed on.
 """
 
 from __future__ import annotations
 
 import ssl
 
+from pync.printable import printable, question_mark
 from pync.tls.certificate import fingerprint
 
 TYPE_CHECKING = False
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-MANY = 5  # names of a certificate that are listed
+NAMES_LISTED = 5  # of a certificate; the others are only counted
 
-# Short for parts of a distinguished name (RFC 4514 §3 and openssl-x509(1)).
-SHORT = {
+# The short names of the parts of a distinguished name (RFC 4514 §3 and openssl-x509(1)).
+SHORT_NAMES = {
     "commonName": "CN",
     "countryName": "C",
     "localityName": "L",
@@ -32,7 +33,7 @@ SHORT = {
     "stateOrProvinceName": "ST",
 }
 
-# Why OpenSSL itself fails: its name for the reason, and what it means.
+# OpenSSL's name for the reason of a failure, and its meaning.
 REASONS = {
     "BAD_RECORD_TYPE": "what the peer sends is not TLS",
     "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": "a record was changed on its way",
@@ -50,8 +51,8 @@ REASONS = {
     "WRONG_VERSION_NUMBER": "what the peer sends is not TLS",
 }
 
-# What a peer refuses by an alert (RFC 8446 §6.2), where the alert's name does not say it.
-ALERT = ("SSLV3_ALERT_", "TLSV13_ALERT_", "TLSV1_ALERT_", "TLSV1_")
+# The alerts by which a peer refuses (RFC 8446 §6.2) whose names are not clear enough, after one of OpenSSL's prefixes.
+ALERT_PREFIXES = ("SSLV3_ALERT_", "TLSV13_ALERT_", "TLSV1_ALERT_", "TLSV1_")
 ALERTS = {
     "BAD_CERTIFICATE": "it does not accept the certificate",
     "CERTIFICATE_EXPIRED": "the certificate has expired",
@@ -65,30 +66,31 @@ ALERTS = {
     "UNSUPPORTED_CERTIFICATE": "it cannot use the certificate",
 }
 
-# X509_V_ERR_… (X509_STORE_CTX_get_error(3)); the others are said in OpenSSL's own words.
+# X509_V_ERR_… (X509_STORE_CTX_get_error(3)). All others are worded by OpenSSL.
 NOT_YET_VALID, EXPIRED, SELF_SIGNED, SELF_SIGNED_ROOT, WRONG_PURPOSE = 9, 10, 18, 19, 26
 UNKNOWN_ISSUER = (2, 20, 21)
 WRONG_NAME = (62, 64)
 
 
 def refused(error: ssl.SSLError, tls: ssl.SSLObject, server_name: str | None) -> str:
-    """Why a handshake failed. `server_name` is the one that the certificate had to be for."""
+    """The reason why a handshake failed. `server_name` is the one that the certificate had to be for."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _unverified(error, shown(tls) or {}, server_name)
     return broken(error)
 
 
 def broken(error: ssl.SSLError) -> str:
-    """Why TLS failed where no certificate was to be verified."""
-    said = str(error).partition("] ")[2].partition(" (_ssl")[0]
-    reason = error.reason or said.upper().replace(" ", "_")  # Python does not know the names of the newer ones
+    """The reason why TLS failed, if it was not the verification of a certificate."""
+    words = str(error).partition("] ")[2].partition(" (_ssl")[0]
+    # Python does not know the names of the newer reasons.
+    reason = error.reason or words.upper().replace(" ", "_")
     if reason in REASONS:
         return REASONS[reason]
-    for prefix in ALERT:
+    for prefix in ALERT_PREFIXES:
         if reason.startswith(prefix):
             alert = reason.removeprefix(prefix)
             return "the peer refused: " + ALERTS.get(alert, alert.lower().replace("_", " "))
-    return said or "it failed"
+    return words or "it failed"
 
 
 def _unverified(error: ssl.SSLCertVerificationError, certificate: dict[str, Any], server_name: str | None) -> str:
@@ -107,14 +109,14 @@ def _unverified(error: ssl.SSLCertVerificationError, certificate: dict[str, Any]
 
 
 def shown(tls: ssl.SSLObject) -> dict[str, Any] | None:
-    """What the peer's certificate says, verified or not, as `getpeercert` has it; None if it has shown none."""
-    ask: Callable[[], Any] = getattr(getattr(tls, "_sslobj", None), "get_unverified_chain", list)
-    chain = ask()
+    """The peer's certificate, verified or not, in the form of `getpeercert`; None if it has shown none."""
+    get_chain: Callable[[], Any] = getattr(getattr(tls, "_sslobj", None), "get_unverified_chain", list)
+    chain = get_chain()
     return chain[0].get_info() if chain else None
 
 
 def described(tls: ssl.SSLObject) -> str | None:
-    """Whose the peer's certificate is, who signed it, and its fingerprint; None if it has shown none."""
+    """The subject, the issuer and the fingerprint of the peer's certificate; None if it has shown none."""
     der = tls.getpeercert(binary_form=True)
     if der is None:
         return None
@@ -125,15 +127,15 @@ def described(tls: ssl.SSLObject) -> str | None:
 
 
 def _names(certificate: dict[str, Any]) -> str:
-    names = [_clean(name) for _, name in certificate.get("subjectAltName", ())]
-    more = [f"{len(names) - MANY} others"] if len(names) > MANY else []
-    return ", ".join(names[:MANY] + more) or "nobody by name"
+    names = [printable(name, question_mark) for _, name in certificate.get("subjectAltName", ())]
+    more = [f"{len(names) - NAMES_LISTED} others"] if len(names) > NAMES_LISTED else []
+    return ", ".join(names[:NAMES_LISTED] + more) or "nobody by name"
 
 
 def _person(certificate: dict[str, Any], role: str) -> str:
-    parts = [f"{SHORT.get(key, key)}={_clean(value)}" for part in certificate.get(role, ()) for key, value in part]
+    parts = [
+        f"{SHORT_NAMES.get(key, key)}={printable(value, question_mark)}"
+        for part in certificate.get(role, ())
+        for key, value in part
+    ]
     return ", ".join(parts) or "somebody without a name"
-
-
-def _clean(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)

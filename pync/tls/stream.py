@@ -1,20 +1,20 @@
 """TLS over any other stream: the same stream, encrypted.
 
-Theory: OpenSSL only computes here (`ssl.MemoryBIO` and `SSLObject`); every byte is read and written by the stream
-below, so TLS may lie over a socket or over another TLS stream. What OpenSSL wants to be sent collects in `_outgoing`;
-`_rest` is what was taken out of there and did not go yet.
+Theory: OpenSSL only computes here (`ssl.MemoryBIO` and `SSLObject`). Every byte is read and written by the stream
+below, so TLS may lie over a socket or over another TLS stream. What OpenSSL wants to be sent collects in `_outgoing`.
+`_unsent` is what was taken out of there and has not been sent yet.
 
 Rules
-1. Who finds `_rest` empty may fill it, who has filled it sends it. So records never mix, although one task reads while
-   another one writes: an answer that reading produces (an alert; OpenSSL lets that to a KeyUpdate wait for the next
-   record, RFC 8446 §4.6.3) goes at once if it can, and otherwise with the next write. A reader never waits for the
-   peer to read.
-2. A write that is cancelled has encrypted its piece. The piece goes before whatever comes next.
+1. A task that finds `_unsent` empty may fill it, and then it sends it. So records never mix, although one task reads
+   while another one writes. Reading can produce an answer: an alert (OpenSSL holds the answer to a KeyUpdate back until
+   the next record, RFC 8446 §4.6.3). It is sent at once if that is possible, and otherwise with the next write. A task
+   that reads never waits for the peer to read.
+2. A write that is cancelled has encrypted its piece. That piece is sent before anything else.
 3. Our end-of-file is a close_notify and nothing more; the peer's half goes on (RFC 8446 §6.1; OpenSSL and others do the
-   same on TLS 1.2). `SSLObject.unwrap` looks for the peer's close_notify as well, and would complain of data that comes
-   before it: so all that has come is decrypted first.
-4. A connection that ends without the peer's close_notify was cut off, by whom is unknown. What came before is good, and
-   is read as if it had ended; but `ended_well` tells.
+   same on TLS 1.2). `SSLObject.unwrap` looks for the peer's close_notify as well, and fails if data comes before it. So
+   all that was received is decrypted first.
+4. A connection that ends without the peer's close_notify was cut off, and it is unknown what did that. What was
+   received before is good, and reading ends as if the peer had ended; but `check_clean_end` fails.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.endpoints import Bytes, Peer
 
-PIECE = 64 * 1024  # bytes encrypted at a time: less costs calls, more gains nothing
-RECORD = 16 * 1024  # bytes that one record holds at most (RFC 8446 §5.1), and one read gives
-OWED = 64 * 1024  # bytes of answers that a peer may leave untaken
-PARTING = 1.0  # seconds to tell the peer why there will be no connection
+PIECE = 64 * 1024  # bytes encrypted at a time: with less there are more calls, and more makes nothing faster
+RECORD = 16 * 1024  # bytes that one record holds (RFC 8446 §5.1), and one read returns, at most
+OWED = 64 * 1024  # bytes of answers that wait for a peer, at most
+ALERT_TIME = 1.0  # seconds to send the alert about a handshake that has failed
 
 
 class TlsStream(Stream):
@@ -41,18 +41,19 @@ class TlsStream(Stream):
 
     __slots__ = (
         *("loop", "address", "sock", "below", "tls", "server_name", "half_closed", "ended", "truncated"),
-        *("_incoming", "_outgoing", "_rest", "_plain", "_failure", "_lost_unseen"),
+        *("_incoming", "_outgoing", "_unsent", "_decrypted", "_failure", "_write_error"),
     )
 
     def __init__(
         self, below: Peer, context: ssl.SSLContext, *, server_side: bool, server_name: str | None = None
     ) -> None:
-        """`server_name` is asked for, and verified if the context verifies. Raises TlsError if it cannot be one."""
+        """`server_name` is asked for, and verified if the context verifies. Raises TlsError if it cannot be a name."""
         self.below = below
         self.loop, self.address, self.sock = below.loop, below.address, below.sock
         self.server_name = server_name
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        if context.check_hostname and not server_name:  # an SSLObject would take that for leave to verify no name
+        # Without a name, an SSLObject would verify none, although the context demands it.
+        if context.check_hostname and not server_name:
             raise TlsError(self._goal, "nobody said which name the certificate must be for (--ssl-servername)")
         try:
             self.tls = context.wrap_bio(
@@ -61,19 +62,19 @@ class TlsStream(Stream):
         except ValueError:  # UnicodeError is one
             raise TlsError(self._goal, f"{server_name} is no name of a server") from None
         self.half_closed = False
-        self.ended = False  # the peer has said so
-        self.truncated = False  # the connection ended, and the peer had not said so
-        self._rest = memoryview(b"")
-        self._plain = b""  # decrypted before anybody wanted it
-        self._failure: str | None = None  # what broke the peer's half
-        self._lost_unseen: PeerLost | None = None  # how the connection was lost, if nobody has heard of it
+        self.ended = False  # the peer has sent its close_notify
+        self.truncated = False  # the connection ended, and the peer had not sent its close_notify
+        self._unsent = memoryview(b"")
+        self._decrypted = b""  # what was decrypted and not read yet
+        self._failure: str | None = None  # why no more can be decrypted
+        self._write_error: PeerLost | None = None  # the failure of a write that was not raised
 
     @property
     def _goal(self) -> str:
         return f"TLS handshake with {self.address}"
 
     async def handshake(self) -> None:
-        """Agree on keys and see whom we talk to. Raises TlsError, PeerLost."""
+        """Agree on keys with the peer, and verify its certificate if the context does. Raises TlsError, PeerLost."""
         while True:
             try:
                 self.tls.do_handshake()
@@ -84,45 +85,45 @@ class TlsStream(Stream):
                     raise TlsError(self._goal, "the peer hung up") from None
             except ssl.SSLError as error:
                 why = refused(error, self.tls, self.server_name)
-                await self._tell()
+                await self._send_alert()
                 raise TlsError(self._goal, why) from None
 
-    async def _tell(self) -> None:
-        """Send the alert that tells the peer what is wrong, if it takes it."""
+    async def _send_alert(self) -> None:
+        """Send the alert with the reason of a failure, unless the peer does not take it."""
         try:
-            await self.loop.within(PARTING, self._flush())
+            await self.loop.within(ALERT_TIME, self._flush())
         except (TimeoutError, PeerLost):
             pass
 
     # -- Reading
 
     async def read(self) -> bytes | None:
-        """What has arrived; None at the peer's end-of-file, or where the connection ended. Raises PeerLost."""
+        """What was received; None at the peer's end-of-file, or where the connection ended. Raises PeerLost."""
         data = await self.peek()
-        self._plain = b""
+        self._decrypted = b""
         return data
 
     async def peek(self) -> bytes | None:
-        """What has arrived, left where it is; None at the peer's end-of-file. Raises PeerLost."""
-        while not self._plain:
-            self._plain = self._decrypt()
-            if self._plain:
+        """What was received, which stays there to be read; None at the peer's end-of-file. Raises PeerLost."""
+        while not self._decrypted:
+            self._decrypted = self._decrypt()
+            if self._decrypted:
                 break
             if self._failure:
-                raise self._lost(self._failure)
-            if self._lost_unseen and self.truncated:
-                raise self._lost_unseen
+                raise self._peer_lost(self._failure)
+            if self._write_error and self.truncated:
+                raise self._write_error
             if self.ended or self.truncated:
                 return None
             self.truncated = not await self._fill()
-        return self._plain
+        return self._decrypted
 
     async def skip(self, count: int) -> None:
-        """Take so many of the bytes that `peek` has shown."""
-        self._plain = self._plain[count:]
+        """Take `count` of the bytes that `peek` has returned."""
+        self._decrypted = self._decrypted[count:]
 
     async def _fill(self) -> bool:
-        """Hand OpenSSL what comes next; False at the end of the stream below."""
+        """Give OpenSSL what the stream below receives next; False at its end."""
         data = await self.below.read()
         if data is None:
             return False
@@ -131,7 +132,8 @@ class TlsStream(Stream):
 
     def _decrypt(self) -> bytes:
         """What can be decrypted now, about CHUNK bytes. Remembers how the peer's half ended, if it did."""
-        records: list[bytes] = []  # joining them is faster than reading into one buffer, for few bytes and for many
+        # To join the records is faster than to read into one buffer, for few bytes and for many.
+        records: list[bytes] = []
         size, read = 0, self.tls.read
         try:
             while size < CHUNK and not (self.ended or self._failure):
@@ -141,24 +143,24 @@ class TlsStream(Stream):
                 self.ended = not record
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLZeroReturnError:  # the same, once our own close_notify is sent
+        except ssl.SSLZeroReturnError:  # once our own close_notify is sent, this stands for an empty record
             self.ended = True
         except ssl.SSLError as error:
             self._failure = broken(error)
-        self._answer()
+        self._send_answers()
         return b"".join(records)
 
-    def _answer(self) -> None:
-        """Send what reading has produced, if nobody else is sending and the stream below takes it at once."""
-        if not self._rest and (answer := self._outgoing.read()):
-            self._rest = memoryview(answer)[self.below.send_nowait(answer) :]
+    def _send_answers(self) -> None:
+        """Send what reading has produced, if no task is sending and the stream below takes it at once."""
+        if not self._unsent and (answer := self._outgoing.read()):
+            self._unsent = memoryview(answer)[self.below.send_nowait(answer) :]
         if self._outgoing.pending > OWED:
             self._failure = self._failure or "it takes none of the answers that it asks for"
 
     # -- Writing
 
     async def write(self, data: Bytes) -> int:
-        """Encrypt a piece of `data` and send it; how much it was. Raises PeerLost."""
+        """Encrypt a piece of `data` and send it; returns its bytes. Raises PeerLost."""
         await self._flush()
         count = self._encrypt(data)
         await self._flush()
@@ -168,38 +170,41 @@ class TlsStream(Stream):
         try:
             return self.tls.write(memoryview(data)[:PIECE])
         except ssl.SSLError as error:
-            raise self._lost(broken(error)) from None
+            raise self._peer_lost(broken(error)) from None
 
     async def _flush(self) -> None:
         """Send all that waits to be sent. Raises PeerLost."""
-        while self._rest or self._outgoing.pending:
-            if not self._rest:
-                self._rest = memoryview(self._outgoing.read())
+        while self._unsent or self._outgoing.pending:
+            if not self._unsent:
+                self._unsent = memoryview(self._outgoing.read())
             below = self.below
-            if isinstance(below, TlsStream):  # whose write would not tell how much it has taken if it is cancelled
+            # A write of TLS that is cancelled may have encrypted some bytes, but cannot return their number. So the
+            # steps of a write are taken one by one here: what is encrypted is counted before the next step can fail.
+            if isinstance(below, TlsStream):
                 await below._flush()
-                self._rest = self._rest[below._encrypt(self._rest) :]
+                self._unsent = self._unsent[below._encrypt(self._unsent) :]
                 await below._flush()
             else:
-                self._rest = self._rest[await below.write(self._rest) :]
+                self._unsent = self._unsent[await below.write(self._unsent) :]
 
     async def send_eof(self) -> None:
-        """Half-close: the peer reads a close_notify after all that was written."""
+        """Half-close: send a close_notify after all that was written."""
         if not self.half_closed:
             self.half_closed = True
             while more := self._decrypt():
-                self._plain += more
+                self._decrypted += more
             try:
                 self.tls.unwrap()
-            except ssl.SSLError:  # it wants to read the peer's close_notify: that comes when it comes
+            except ssl.SSLError:  # OpenSSL has not received the peer's close_notify, which need not come yet
                 pass
         try:
             await self._flush()
-        except PeerLost as error:  # reading tells how, but of the system it would only hear of an end
-            self._lost_unseen = error
+        except PeerLost as error:
+            # The system reports a failure only once: the next read would see a mere end. So reading raises this one.
+            self._write_error = error
 
     async def linger(self, limit: float | None = LINGER) -> bool:
-        """Half-close, and let the peer take the end of what it was sent; False if `limit` seconds were too few."""
+        """Half-close, and wait for the peer to take what it was sent; False if `limit` seconds were too few."""
         until = None if limit is None else self.loop.clock() + limit
         try:
             await self.loop.within(limit, self.send_eof())
@@ -210,19 +215,19 @@ class TlsStream(Stream):
     # -- The connection
 
     def check_clean_end(self) -> None:
-        """Raises PeerLost if the connection ended before the peer had said that it would."""
+        """Raises PeerLost if the connection ended without the peer's close_notify."""
         if self.truncated:
-            raise self._lost("truncated: it ended without a TLS close_notify")
+            raise self._peer_lost("truncated: it ended without a TLS close_notify")
 
     async def shutdown(self) -> None:
-        """Send the close_notify, if that has not been done, and see that the peer has sent its own."""
+        """Send the close_notify, if that has not been done. Raises PeerLost if the peer has not sent its own."""
         try:
             await self.loop.within(LINGER, self.send_eof())
-        except TimeoutError:  # it takes nothing any more
+        except TimeoutError:  # the peer takes nothing any more
             pass
         self.check_clean_end()
 
-    def _lost(self, why: str) -> PeerLost:
+    def _peer_lost(self, why: str) -> PeerLost:
         return PeerLost(f"connection to {self.address}", why)
 
     def unacknowledged(self) -> int:
@@ -230,21 +235,19 @@ class TlsStream(Stream):
         return self.below.unacknowledged()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is gone in both directions; raises PeerLost if it was reset."""
+        """Wait until the connection is closed in both directions. Raises PeerLost if it was reset."""
         await self.below.wait_closed()
 
     def close(self) -> None:
-        """Close the connection. Unless `send_eof` or `linger` came before, the peer sees that it was cut off.
-
-        A server sends session tickets unasked. Left unread they would make a reset of it, which destroys what we sent
-        last (RFC 2525 §2.17).
-        """
+        """Close the connection. Unless `send_eof` or `linger` came before, the peer sees that it was cut off."""
+        # A server sends session tickets without being asked. If they are left unread, closing becomes a reset, which
+        # destroys what was sent last (RFC 2525 §2.17).
         try:
             self.sock.recv(SHORT)
-        except OSError:  # there are none, or it is closed already
+        except OSError:  # there are none, or the socket is closed already
             pass
         self.below.close()
 
     def abort(self) -> None:
-        """Close the connection so that the peer sees that it broke."""
+        """Close the connection with a reset, so that the peer sees that it broke."""
         self.below.abort()

@@ -1,4 +1,4 @@
-"""--allow and --deny: what each rule covers, checked against the ipaddress module, and who wins."""
+"""Laws of --allow and --deny: what each rule covers, compared with the ipaddress module, and which list wins."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OCTET = st.integers(0, 255)
 
 
 def resolve(name: str) -> list[str]:
-    """The names of these tests; nothing else has an address."""
+    """The addresses of a name in NAMES; no other name has any."""
     if name not in NAMES:
         raise AddressError(name, "unknown name")
     return NAMES[name]
@@ -76,7 +76,7 @@ def test_an_ipv4_address_equals_its_mapped_form(
     assert denied(f"::ffff:{base}", str(base)) and denied(str(base), f"::ffff:{base}")
 
 
-def test_everybody_is_an_ipv6_network() -> None:
+def test_the_network_of_all_ipv6_addresses_covers_every_client() -> None:
     assert denied("::/0", "::1") and denied("::/0", "127.0.0.1")
     assert denied("0.0.0.0/0", "127.0.0.1") and not denied("0.0.0.0/0", "::1")
 
@@ -127,15 +127,15 @@ def test_deny_wins_over_allow() -> None:
     assert both.verdict("10.1.0.1") == both.verdict("10.2.0.1") == both.verdict("11.0.0.1") == "not allowed"
 
 
-def test_without_rules_everybody_is_served() -> None:
+def test_without_rules_every_client_is_served() -> None:
     free = rules(Access(), resolve)
     assert [free.verdict(host) for host in ("127.0.0.1", "::1", "/run/x", "@x", "")] == [None] * 5
 
 
 def test_unix_peers_are_not_subject_to_the_rules() -> None:
-    nobody = rules(Access(allow=("192.0.2.1",), deny=("::/0",)), resolve)
-    assert [nobody.verdict(host) for host in ("", "/run/x", "@x", "a:b", "a\0b")] == [None] * 5
-    assert nobody.verdict("192.0.2.1") == "not allowed"
+    none_served = rules(Access(allow=("192.0.2.1",), deny=("::/0",)), resolve)
+    assert [none_served.verdict(host) for host in ("", "/run/x", "@x", "a:b", "a\0b")] == [None] * 5
+    assert none_served.verdict("192.0.2.1") == "not allowed"
 
 
 def test_files_hold_rules_between_blanks_and_comments(tmp_path: Path) -> None:
@@ -157,9 +157,9 @@ def test_a_comma_in_a_file_belongs_to_an_octet(tmp_path: Path) -> None:
     assert failure(Access(deny_files=(str(file),))).why == "unknown name"
 
 
-def test_an_empty_file_allows_nobody_and_denies_nobody(tmp_path: Path) -> None:
+def test_an_empty_file_allows_no_client_and_denies_none(tmp_path: Path) -> None:
     file = tmp_path / "hosts"
-    file.write_text("# nobody\n")
+    file.write_text("# no rule\n")
     assert rules(Access(allow_files=(str(file),)), resolve).verdict("127.0.0.1") == "not allowed"
     assert rules(Access(deny_files=(str(file),)), resolve).verdict("127.0.0.1") is None
 
@@ -236,7 +236,7 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
         assert (error.what, error.why) == (str(path), why)
 
 
-def test_a_long_list_is_no_slower_to_ask_than_a_short_one(tmp_path: Path) -> None:
+def test_a_long_list_takes_no_more_time_for_a_client_than_a_short_one(tmp_path: Path) -> None:
     file = tmp_path / "hosts"
     file.write_text("\n".join(f"10.{high}.{low}.0/24" for high in range(40) for low in range(256)))
     many = rules(Access(deny_files=(str(file),)), resolve)

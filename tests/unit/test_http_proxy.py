@@ -1,4 +1,4 @@
-"""Laws of the HTTP proxy: what a client asks for, what the target is told instead, and what comes of its answer."""
+"""Laws of the HTTP proxy: what a client asks for, what the target is sent instead, and what becomes of its response."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from dialogues import Outcome, bytewise, every_way, hold
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.protocols.dialogue import HEAD_LIMIT, Asked
+from pync.protocols.dialogue import Asked
 from pync.protocols.http_answer import error_page
 from pync.protocols.http_auth import NONCE_LIFE, basic, make_nonce
 from pync.protocols.http_auth import answer as answer_to
 from pync.protocols.http_connect import connect
+from pync.protocols.http_head import HEAD_LIMIT
 from pync.protocols.http_proxy import ESTABLISHED, answer, failed, granted, serve
 
 if TYPE_CHECKING:
@@ -27,15 +28,16 @@ BODY = b"\r\n\r\n\0body\xff\r\n\r\n"  # bytes that come with the head
 CONNECT = b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n"
 
 
-def asked(said: bytes, login: Login | None = None) -> Outcome:
-    return every_way(lambda: serve(login, SECRET, NOW), said)
+def asked(received: bytes, login: Login | None = None) -> Outcome:
+    return every_way(lambda: serve(login, SECRET, NOW), received)
 
 
-def told(request: bytes) -> bytes:
+def rewritten(request: bytes) -> bytes:
     """The head that the target is sent in place of this request."""
     outcome = asked(request + BODY)
-    assert (outcome.said, outcome.rest) == ([], BODY)
-    return outcome.result.head  # type: ignore[no-any-return]
+    assert outcome == Outcome(said=[], result=outcome.result, rest=BODY)
+    head: bytes = outcome.result.head
+    return head
 
 
 def message(*lines: bytes) -> bytes:
@@ -56,43 +58,43 @@ def message(*lines: bytes) -> bytes:
 )
 def test_a_tunnel_is_asked_for_by_name_or_address(target: bytes, host: str, port: int) -> None:
     request = message(b"CONNECT " + target + b" HTTP/1.1", b"Host: ignored")
-    assert asked(request + BODY) == Outcome([], Asked(host=host, port=port), BODY)
+    assert asked(request + BODY) == Outcome(said=[], result=Asked(host=host, port=port), rest=BODY)
 
 
 @pytest.mark.parametrize("request_", [b"CONNECT h:1 HTTP/1.0\r\n\r\n", b"\r\n\nCONNECT h:1 HTTP/1.0\n\n"])
 def test_an_old_or_a_careless_client_is_understood(request_: bytes) -> None:
-    assert asked(request_ + BODY) == Outcome([], Asked(host="h", port=1), BODY)
+    assert asked(request_ + BODY) == Outcome(said=[], result=Asked(host="h", port=1), rest=BODY)
 
 
 def test_our_client_is_understood_by_our_proxy() -> None:
     request = hold(connect("bücher.example", 443), []).said[0]
     asking = asked(request).result
     assert asking == Asked(host="xn--bcher-kva.example", port=443)
-    assert hold(connect("bücher.example", 443), [granted(asking) + BODY]) == Outcome([request], None, BODY)
+    assert hold(connect("bücher.example", 443), [granted(asking) + BODY]) == Outcome(said=[request], rest=BODY)
 
 
 # -- Plain methods -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("method", "uri", "where", "origin"),
+    ("method", "uri", "host", "port", "origin"),
     [
-        ("GET", "http://example.org/", ("example.org", 80), "/"),
-        ("GET", "http://example.org", ("example.org", 80), "/"),
-        ("HEAD", "HTTP://example.org:8080/a//b?c=http://d/#e", ("example.org", 8080), "/a//b?c=http://d/"),
-        ("POST", "http://example.org?a@b:c", ("example.org", 80), "/?a@b:c"),
-        ("GET", "http://example.org#top", ("example.org", 80), "/"),
-        ("OPTIONS", "http://example.org", ("example.org", 80), "*"),
-        ("OPTIONS", "http://example.org/", ("example.org", 80), "/"),
-        ("PURGE", "http://[2001:db8::7]:81/x", ("2001:db8::7", 81), "/x"),
-        ("GET", "http://example.org:/x", ("example.org", 80), "/x"),
+        ("GET", "http://example.org/", "example.org", 80, "/"),
+        ("GET", "http://example.org", "example.org", 80, "/"),
+        ("HEAD", "HTTP://example.org:8080/a//b?c=http://d/#e", "example.org", 8080, "/a//b?c=http://d/"),
+        ("POST", "http://example.org?a@b:c", "example.org", 80, "/?a@b:c"),
+        ("GET", "http://example.org#top", "example.org", 80, "/"),
+        ("OPTIONS", "http://example.org", "example.org", 80, "*"),
+        ("OPTIONS", "http://example.org/", "example.org", 80, "/"),
+        ("PURGE", "http://[2001:db8::7]:81/x", "2001:db8::7", 81, "/x"),
+        ("GET", "http://example.org:/x", "example.org", 80, "/x"),
     ],
 )
-def test_the_uri_says_whom_to_ask_and_what(method: str, uri: str, where: tuple[str, int], origin: str) -> None:
+def test_the_uri_names_the_server_and_the_page(method: str, uri: str, host: str, port: int, origin: str) -> None:
     outcome = asked(message(f"{method} {uri} HTTP/1.1".encode(), b"Host: other") + BODY)
     authority = uri.partition("://")[2].partition("/")[0].partition("?")[0].partition("#")[0]
     expected = message(f"{method} {origin} HTTP/1.1".encode(), f"Host: {authority}".encode(), b"Connection: close")
-    assert outcome == Outcome([], Asked(host=where[0], port=where[1], head=expected, size=0), BODY)
+    assert outcome == Outcome(said=[], result=Asked(host=host, port=port, head=expected, size=0), rest=BODY)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +111,7 @@ def test_how_much_belongs_to_the_request_is_known_unless_it_comes_in_chunks(head
     assert outcome.result.size == size
 
 
-def test_what_is_between_neighbours_stays_between_them() -> None:
+def test_fields_for_the_next_hop_are_not_passed_on() -> None:
     request = message(
         b"POST http://h/x HTTP/1.1",
         b"HOST: other",
@@ -128,7 +130,7 @@ def test_what_is_between_neighbours_stays_between_them() -> None:
         b"Expect: 100-continue",
         b"Cookie: a=b; c=d",
     )
-    assert told(request) == message(
+    assert rewritten(request) == message(
         b"POST /x HTTP/1.1",
         b"Host: h",
         b"X-Folds: a b",
@@ -139,14 +141,14 @@ def test_what_is_between_neighbours_stays_between_them() -> None:
     )
 
 
-def test_what_describes_the_body_is_passed_on_but_for_a_lie() -> None:
+def test_what_describes_the_body_is_passed_on_but_for_a_wrong_length() -> None:
     fields = (b"Transfer-Encoding: chunked", b"Trailer: X")
     request = message(b"PUT http://h/ HTTP/1.1", b"Host: h", fields[0], b"Content-Length: 3", fields[1])
-    assert told(request) == message(b"PUT / HTTP/1.1", b"Host: h", *fields, b"Connection: close")
+    assert rewritten(request) == message(b"PUT / HTTP/1.1", b"Host: h", *fields, b"Connection: close")
 
 
-def test_an_old_client_gets_an_old_answer() -> None:
-    assert told(b"GET http://h/ HTTP/1.0\n\n") == b"GET / HTTP/1.0\r\nHost: h\r\nConnection: close\r\n\r\n"
+def test_an_old_client_gets_an_old_response() -> None:
+    assert rewritten(b"GET http://h/ HTTP/1.0\n\n") == b"GET / HTTP/1.0\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 
 values = st.from_regex(r"[!-~]([ -~]{0,20}[!-~])?", fullmatch=True)
@@ -156,7 +158,7 @@ fields = st.tuples(st.from_regex(r"X-[A-Za-z-]{1,9}", fullmatch=True), values)
 @given(st.lists(fields), st.from_regex(r"/[!-\"$-~]{0,30}", fullmatch=True))
 def test_everything_else_reaches_the_target_as_it_was(fields: list[tuple[str, str]], path: str) -> None:
     lines = [f"{name}: {value}".encode() for name, value in fields]
-    head = told(message(f"GET http://h:81{path} HTTP/1.1".encode(), b"Host: h:81", *lines))
+    head = rewritten(message(f"GET http://h:81{path} HTTP/1.1".encode(), b"Host: h:81", *lines))
     server = h11.Connection(h11.SERVER)
     server.receive_data(head)
     event = server.next_event()
@@ -196,7 +198,7 @@ def test_everything_else_reaches_the_target_as_it_was(fields: list[tuple[str, st
 )
 @pytest.mark.parametrize("login", [None, LOGIN])
 def test_what_is_no_request_to_a_proxy_is_refused(request_: bytes, status: int, why: str, login: Login | None) -> None:
-    assert asked(request_, login) == Outcome([error_page(status, why)], refusal=why)
+    assert asked(request_, login) == Outcome(said=[error_page(status, why)], refusal=why)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +210,7 @@ def test_what_is_no_request_to_a_proxy_is_refused(request_: bytes, status: int, 
     ],
 )
 def test_a_client_that_leaves_is_not_answered(request_: bytes, why: str) -> None:
-    assert asked(request_) == Outcome([], refusal=why)
+    assert asked(request_) == Outcome(said=[], refusal=why)
 
 
 # -- Authentication ----------------------------------------------------------------------------------------------
@@ -218,7 +220,7 @@ def with_credentials(request: bytes, credentials: str) -> bytes:
     return request[:-2] + b"Proxy-Authorization: " + credentials.encode() + b"\r\n\r\n"
 
 
-def test_who_does_not_say_who_it_is_is_asked() -> None:
+def test_a_client_without_credentials_gets_challenges() -> None:
     outcome = asked(CONNECT, LOGIN)
     assert outcome.refusal == "it has not shown who it is"
     response = b"".join(outcome.said)
@@ -229,17 +231,17 @@ def test_who_does_not_say_who_it_is_is_asked() -> None:
 
 
 @pytest.mark.parametrize("first", [0, 1, 2])
-def test_who_answers_any_of_our_challenges_is_let_in(first: int) -> None:
+def test_a_client_that_answers_any_of_our_challenges_is_served(first: int) -> None:
     response = asked(CONNECT, LOGIN).said[0]
     challenges = hold(connect("example.org", 443), [response]).result
     credentials = answer_to(challenges[first : first + 1], LOGIN, "CONNECT", "example.org:443", "c")
     request = hold(connect("example.org", 443, credentials), []).said[0]
-    assert asked(request + BODY, LOGIN) == Outcome([], Asked(host="example.org", port=443), BODY)
+    assert asked(request + BODY, LOGIN) == Outcome(said=[], result=Asked(host="example.org", port=443), rest=BODY)
     assert asked(request, ("Jäsøn", "another")).refusal == "it has not shown who it is"
 
 
 @pytest.mark.parametrize("uri", ["http://h:81/x?y", "/x?y", "/other"])
-def test_a_plain_request_is_answered_for_by_its_uri_or_its_path(uri: str) -> None:
+def test_the_credentials_of_a_plain_request_hold_its_uri_or_its_path(uri: str) -> None:
     request = message(b"GET http://h:81/x?y HTTP/1.1", b"Host: h:81")
     challenge = f'Digest realm="pync", nonce="{make_nonce(SECRET, NOW)}", qop="auth"'
     credentials = answer_to([challenge], LOGIN, "GET", uri, "c") or ""
@@ -249,7 +251,7 @@ def test_a_plain_request_is_answered_for_by_its_uri_or_its_path(uri: str) -> Non
         assert b"Proxy-Authorization" not in outcome.result.head
 
 
-def test_who_knows_the_password_but_has_an_old_nonce_is_told_so() -> None:
+def test_a_client_with_the_password_but_an_old_nonce_learns_which_is_wrong() -> None:
     challenge = f'Digest realm="pync", nonce="{make_nonce(SECRET, NOW - NONCE_LIFE)}", qop="auth"'
     credentials = answer_to([challenge], LOGIN, "CONNECT", "example.org:443", "c") or ""
     outcome = asked(with_credentials(CONNECT, credentials), LOGIN)
@@ -257,15 +259,15 @@ def test_who_knows_the_password_but_has_an_old_nonce_is_told_so() -> None:
     assert outcome.said[0].count(b"stale=true") == 2
 
 
-def test_credentials_that_nobody_wants_are_ignored() -> None:
+def test_credentials_are_ignored_where_none_are_needed() -> None:
     outcome = asked(with_credentials(CONNECT, basic(LOGIN)))
-    assert outcome == Outcome([], Asked(host="example.org", port=443))
+    assert outcome == Outcome(said=[], result=Asked(host="example.org", port=443))
 
 
-# -- What became of it -------------------------------------------------------------------------------------------
+# -- Replies -----------------------------------------------------------------------------------------------------
 
 
-def test_a_tunnel_is_granted_in_words_and_a_plain_request_by_its_answer() -> None:
+def test_a_tunnel_gets_a_reply_and_a_plain_request_the_response_of_its_target() -> None:
     assert granted(Asked(host="h", port=1)) == ESTABLISHED
     assert granted(Asked(host="h", port=1, head=b"GET / HTTP/1.1\r\n\r\n")) == b""
 
@@ -281,45 +283,50 @@ def test_a_tunnel_is_granted_in_words_and_a_plain_request_by_its_answer() -> Non
         ("timed out", "504 Gateway Timeout"),
     ],
 )
-def test_our_client_hears_what_troubled_our_proxy(trouble: Trouble, words: str) -> None:
+def test_our_client_knows_why_our_proxy_failed(trouble: Trouble, words: str) -> None:
     page = failed(trouble, "connection refused")
     assert hold(connect("h", 1), [page]).refusal == words
     assert page.endswith(f"\r\n\r\n{words}: connection refused\n".encode())
 
 
-# -- The target's answer -----------------------------------------------------------------------------------------
+# -- The target's response ---------------------------------------------------------------------------------------
+
+
+def final(head: bytes, rest: bytes = b"") -> Outcome:
+    """The outcome for a response that is the last one, with this head in place of its own."""
+    return Outcome(said=[], result=(head, True), rest=rest)
 
 
 @pytest.mark.parametrize("line", [b"HTTP/1.1 200 OK", b"HTTP/1.0 404 Not Found", b"HTTP/1.1 200", b"HTTP/1.1 599 \xff"])
-def test_an_answer_says_that_it_is_the_only_one(line: bytes) -> None:
+def test_a_response_states_that_it_is_the_only_one(line: bytes) -> None:
     fields = [b"Server: x y", b"Set-Cookie: a=b", b"Content-Length: 12", b"odd name: z", b"no colon"]
-    said = message(line, b"Connection: Keep-Alive, Y", *fields, b"Keep-Alive: timeout=5", b"Y: 1", b"Upgrade: h2")
-    outcome = every_way(answer, said + BODY)
-    assert outcome == Outcome([], (message(line, *fields, b"Connection: close"), True), BODY)
+    response = message(line, b"Connection: Keep-Alive, Y", *fields, b"Keep-Alive: timeout=5", b"Y: 1", b"Upgrade: h2")
+    outcome = every_way(answer, response + BODY)
+    assert outcome == final(message(line, *fields, b"Connection: close"), rest=BODY)
 
 
-def test_an_answer_keeps_its_chunks() -> None:
-    said = message(b"HTTP/1.1 200 OK", b"Content-Length: 3", b"Transfer-Encoding: chunked")
+def test_a_response_keeps_its_chunks() -> None:
+    response = message(b"HTTP/1.1 200 OK", b"Content-Length: 3", b"Transfer-Encoding: chunked")
     expected = message(b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked", b"Connection: close")
-    assert every_way(answer, said + BODY) == Outcome([], (expected, True), BODY)
+    assert every_way(answer, response + BODY) == final(expected, rest=BODY)
 
 
-def test_an_interim_answer_is_not_the_last() -> None:
+def test_an_interim_response_is_not_the_last() -> None:
     last = message(b"HTTP/1.1 200 OK", b"Connection: close")
     first = message(b"HTTP/1.1 103 Early Hints", b"Link: </x>")
     outcome = every_way(answer, first + last)
-    assert outcome == Outcome([], (first, False), last)
-    assert every_way(answer, outcome.rest) == Outcome([], (last, True))
+    assert outcome == Outcome(said=[], result=(first, False), rest=last)
+    assert every_way(answer, outcome.rest) == final(last)
 
 
 def test_lines_that_end_carelessly_end_properly() -> None:
-    said = b"HTTP/1.1 200 OK\nX: a\n b\r\nY: c\n\r\n"
+    response = b"HTTP/1.1 200 OK\nX: a\n b\r\nY: c\n\r\n"
     expected = message(b"HTTP/1.1 200 OK", b"X: a b", b"Y: c", b"Connection: close")
-    assert every_way(answer, said) == Outcome([], (expected, True))
+    assert every_way(answer, response) == final(expected)
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("response", "why"),
     [
         (b"", "it ended the connection"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "it does not speak HTTP"),
@@ -329,8 +336,8 @@ def test_lines_that_end_carelessly_end_properly() -> None:
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * HEAD_LIMIT, "a head of more than 65536 bytes"),
     ],
 )
-def test_what_is_no_answer_is_refused(said: bytes, why: str) -> None:
-    assert every_way(answer, said) == Outcome([], refusal=why)
+def test_what_is_no_response_is_refused(response: bytes, why: str) -> None:
+    assert every_way(answer, response) == Outcome(said=[], refusal=why)
 
 
 # -- Any bytes ---------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 ROWS: list[set[str]] = [
-    {"config", "events", "errors", "system", "descriptors"},
+    {"config", "events", "errors", "system", "descriptors", "printable"},
     {"context", "loop", "protocols", "stages"},
     {"endpoints"},
     {"relay", "net", "tls"},

@@ -1,7 +1,7 @@
-"""--user: who a name stands for, and that a process becomes that user for good.
+"""Laws of --user: which user a name means, and that a process becomes that user for good.
 
-What the kernel does is tried in real processes, which report how they ended up; what it should never do (change
-only some of the ids, or let us back) is played by a stand-in.
+What the kernel does is tried in real processes, which report their ids afterwards. What the kernel should never do
+(change only some of the ids, or let a process become root again) is done by a stand-in.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pwd
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -26,8 +27,8 @@ ROOT = os.geteuid() == 0
 NOT_PERMITTED = "Operation not permitted"
 FREE_ID = next(number for number in range(54321, 60000) if number not in {entry.pw_uid for entry in pwd.getpwall()})
 
-# What a child process does: become one user after the other, then tell what the kernel says about it, or what went
-# wrong. The modules are imported while it may still read them.
+# A child process becomes one user after the other, and then prints what the kernel has in /proc about it, or the error.
+# It imports its modules first, while it may still read them.
 CHILD = """
 import grp, pwd, sys
 from pync.errors import PrivilegeError
@@ -43,8 +44,15 @@ for line in open("/proc/self/status"):
 """
 
 
-def run(*users: str) -> tuple[dict[str, list[str]], str]:
-    """Drop to each user in a child process: the lines of its /proc/self/status, and its error."""
+class Ended(NamedTuple):
+    """What a child process has reported."""
+
+    status: dict[str, list[str]]  # the lines of /proc/self/status
+    error: str = ""
+
+
+def run(*users: str) -> Ended:
+    """Become each user in a child process."""
     result = subprocess.run(
         [sys.executable, "-c", CHILD, *users],
         capture_output=True,
@@ -55,14 +63,19 @@ def run(*users: str) -> tuple[dict[str, list[str]], str]:
     )
     assert result.returncode == bool(result.stderr), result
     status = {name: values for name, *values in map(str.split, result.stdout.splitlines())}
-    return status, result.stderr.strip()
+    return Ended(status, result.stderr.strip())
+
+
+def refused(user: str) -> Ended:
+    """The report of a process that was not permitted to become this user."""
+    return Ended({}, f"user {user}: {NOT_PERMITTED}")
 
 
 def check_became(user: str, uid: int, gid: int, groups: set[int]) -> None:
-    """A process of root becomes exactly this; one of anybody else is not permitted to."""
+    """A process of root becomes exactly this; one of another user is not permitted to."""
     status, error = run(user)
     if not ROOT:
-        assert (status, error) == ({}, f"user {user}: {NOT_PERMITTED}")
+        assert (status, error) == refused(user)
         return
     assert error == ""
     assert status["Uid:"] == [str(uid)] * 4  # real, effective, saved, file system
@@ -79,10 +92,13 @@ def why(text: str) -> str:
 
 
 class Kernel:
-    """A stand-in for the system calls of `os`: root's, until told otherwise."""
+    """A stand-in for the system calls of `os`, as a process of root sees them."""
 
     def __init__(self, *, ignores: str = "", lets_back: str = "", error: int = 0) -> None:
-        self.uid, self.gid, self.groups, self.calls = (0, 0, 0), (0, 0, 0), [0], list[str]()
+        self.uid: tuple[int, ...] = (0, 0, 0)
+        self.gid: tuple[int, ...] = (0, 0, 0)
+        self.groups = [0]
+        self.calls: list[str] = []
         self.ignores, self.lets_back, self.error = ignores, lets_back, error
 
     def setgroups(self, groups: tuple[int, ...]) -> None:
@@ -91,11 +107,11 @@ class Kernel:
 
     def setresgid(self, *gid: int) -> None:
         self._call("setresgid")
-        self.gid = self.gid if self.ignores == "setresgid" else gid  # type: ignore[assignment]
+        self.gid = self.gid if self.ignores == "setresgid" else gid
 
     def setresuid(self, *uid: int) -> None:
         self._call("setresuid")
-        self.uid = self.uid if self.ignores == "setresuid" else uid  # type: ignore[assignment]
+        self.uid = self.uid if self.ignores == "setresuid" else uid
 
     def setuid(self, _: int) -> None:
         self._back("setuid")
@@ -103,10 +119,10 @@ class Kernel:
     def setgid(self, _: int) -> None:
         self._back("setgid")
 
-    def getresuid(self) -> tuple[int, int, int]:
+    def getresuid(self) -> tuple[int, ...]:
         return self.uid
 
-    def getresgid(self) -> tuple[int, int, int]:
+    def getresgid(self) -> tuple[int, ...]:
         return self.gid
 
     def getgroups(self) -> list[int]:
@@ -166,7 +182,7 @@ def test_what_does_not_exist_is_an_error(name: str) -> None:
 
 
 @given(st.text())
-def test_any_text_is_somebody_or_an_error_with_a_reason(text: str) -> None:
+def test_any_text_is_a_user_or_an_error_with_a_reason(text: str) -> None:
     try:
         assert lookup(text).name == text
     except PrivilegeError as error:
@@ -186,14 +202,14 @@ def test_a_process_becomes_a_user_with_one_group_only() -> None:
 
 
 @pytest.mark.parametrize("user", [f"{FREE_ID + 1}:4242", f"{FREE_ID}:4243", f"{FREE_ID}:0", "0:4242", "root"])
-def test_who_is_not_root_is_not_permitted_to_change(user: str) -> None:
+def test_a_process_that_is_not_root_is_not_permitted_to_change(user: str) -> None:
     if ROOT:
-        assert run(f"{FREE_ID}:4242", user) == ({}, f"user {user}: {NOT_PERMITTED}")
+        assert run(f"{FREE_ID}:4242", user) == refused(user)
     else:
-        assert run(user) == ({}, f"user {user}: {NOT_PERMITTED}")
+        assert run(user) == refused(user)
 
 
-def test_who_one_is_already_may_be_asked_for_by_anybody() -> None:
+def test_any_process_may_become_the_user_that_it_is_already() -> None:
     if ROOT:
         assert run(*[f"{FREE_ID}:4242"] * 2) == run(f"{FREE_ID}:4242")
     groups = {*os.getgroups(), os.getgid()}

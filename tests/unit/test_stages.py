@@ -1,26 +1,24 @@
-"""Laws of the stages: any split of the input gives the same output, and what comes out is what the RFC says.
+"""Laws of the stages: any split of the input gives the same output, and the output is that of the RFC.
 
-The references here read one byte at a time and share no idea with the stages themselves.
+Each stage is compared with a reference that reads one byte at a time and has nothing in common with the stage itself.
 """
 
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from harness import require, run, serve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.relay.log_files import HexDump
+from pync.stages import feed_all, flush_all
+from pync.stages.chat_lines import Lines
 from pync.stages.crlf import Crlf
 from pync.stages.telnet import Telnet, TelnetEscape
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterable, Sequence
 
     from pync.stages import Stage
 
@@ -32,8 +30,8 @@ TELNET_PARTS = st.lists(
 )
 
 
-def fed(stage: Stage, parts: Iterable[bytes]) -> bytes:
-    """All that comes out of a stage fed in these parts."""
+def output(stage: Stage, parts: Iterable[bytes]) -> bytes:
+    """All that comes out of a stage that is fed these parts."""
     return b"".join([*map(stage.feed, parts), stage.flush()])
 
 
@@ -41,7 +39,7 @@ def bytewise(data: bytes) -> list[bytes]:
     return [data[at : at + 1] for at in range(len(data))]
 
 
-# Line ends
+# -- Line ends ---------------------------------------------------------------------------------------------------
 
 
 def crlf_by_the_byte(data: bytes) -> bytes:
@@ -58,7 +56,9 @@ def crlf_by_the_byte(data: bytes) -> bytes:
 @given(LINE_PARTS)
 def test_crlf_is_the_same_for_any_split(parts: list[bytes]) -> None:
     whole = b"".join(parts)
-    assert fed(Crlf(), parts) == fed(Crlf(), [whole]) == fed(Crlf(), bytewise(whole)) == crlf_by_the_byte(whole)
+    assert (
+        output(Crlf(), parts) == output(Crlf(), [whole]) == output(Crlf(), bytewise(whole)) == crlf_by_the_byte(whole)
+    )
 
 
 @given(LINE_PARTS)
@@ -81,14 +81,20 @@ def test_crlf_never_holds_a_byte_back(parts: list[bytes]) -> None:
     ],
 )
 def test_crlf_adds_only_the_missing_carriage_returns(parts: list[bytes], expected: bytes) -> None:
-    assert fed(Crlf(), parts) == expected
+    assert output(Crlf(), parts) == expected
 
 
-# TELNET
+# -- TELNET ------------------------------------------------------------------------------------------------------
 
 
-def telnet_by_the_byte(data: bytes) -> tuple[bytes, bytes]:
-    """What of `data` is data, and what must be answered."""
+class Received(NamedTuple):
+    """What a TELNET peer has sent."""
+
+    data: bytes
+    answers: bytes = b""
+
+
+def telnet_by_the_byte(data: bytes) -> Received:
     plain, answers = bytearray(), bytearray()
     coming = iter(data)
     for byte in coming:
@@ -106,7 +112,7 @@ def telnet_by_the_byte(data: bytes) -> tuple[bytes, bytes]:
             option = next(coming, None)
             if option is not None and verb in (251, 253):
                 answers += bytes([255, {251: 254, 253: 252}[verb], option])
-    return without_padding(plain), bytes(answers)
+    return Received(without_padding(plain), bytes(answers))
 
 
 def without_padding(data: bytes | bytearray) -> bytes:
@@ -121,15 +127,13 @@ def without_padding(data: bytes | bytearray) -> bytes:
     return bytes(out)
 
 
-def telnet(parts: Iterable[bytes]) -> tuple[bytes, bytes]:
-    """What of the parts is data, and what was answered."""
+def telnet(parts: Iterable[bytes]) -> Received:
     stage = Telnet()
-    answers = b""
-    plain = b""
+    data, answers = b"", b""
     for part in parts:
-        plain += stage.feed(part)
+        data += stage.feed(part)
         answers += stage.take_answers()
-    return plain + stage.flush(), answers + stage.take_answers()
+    return Received(data + stage.flush(), answers + stage.take_answers())
 
 
 @given(TELNET_PARTS)
@@ -160,7 +164,7 @@ def test_telnet_is_the_same_for_any_split(parts: list[bytes]) -> None:
     ],
 )
 def test_telnet_strips_commands_and_refuses_requests(data: bytes, plain: bytes, answers: bytes) -> None:
-    assert telnet([data]) == telnet(bytewise(data)) == (plain, answers)
+    assert telnet([data]) == telnet(bytewise(data)) == Received(plain, answers)
 
 
 def test_telnet_gives_each_answer_once() -> None:
@@ -197,63 +201,59 @@ def test_telnet_forgets_a_long_subnegotiation() -> None:
 @given(st.lists(st.binary() | st.just(IAC)))
 def test_escaped_data_comes_back_from_telnet(parts: list[bytes]) -> None:
     whole = b"".join(parts)
-    escaped = fed(TelnetEscape(), parts)
-    assert escaped == fed(TelnetEscape(), [whole]) == fed(TelnetEscape(), bytewise(whole))
-    assert telnet([escaped]) == (without_padding(whole), b"")
+    escaped = output(TelnetEscape(), parts)
+    assert escaped == output(TelnetEscape(), [whole]) == output(TelnetEscape(), bytewise(whole))
+    assert telnet([escaped]) == Received(without_padding(whole))
 
 
-# The hexadecimal log
+# -- Several stages ----------------------------------------------------------------------------------------------
 
 
-def read_back(text: bytes) -> Iterator[tuple[str, int, bytes]]:
-    """The mark, the offset and the bytes of each line."""
-    for line in text.decode("ascii").splitlines():
-        assert line[1] == line[10] == " " and line[59:61] == "# "
-        part = bytes.fromhex(line[11:59])
-        assert line[61:] == "".join(chr(byte) if 32 <= byte <= 126 else "." for byte in part)
-        yield line[0], int(line[2:10], 16), part
+class Tail:
+    """A stage that passes everything on, and records when it is flushed."""
+
+    def __init__(self, tail: bytes, flushed: list[bytes]) -> None:
+        self.tail = tail
+        self.flushed = flushed
+
+    def feed(self, data: bytes) -> bytes:
+        return data
+
+    def flush(self) -> bytes:
+        self.flushed.append(self.tail)
+        return self.tail
 
 
-@given(st.lists(st.binary(max_size=50)))
-def test_hexdump_can_be_read_back(parts: list[bytes]) -> None:
-    lines = list(read_back(fed(HexDump(">"), parts)))
-    assert b"".join(part for _, _, part in lines) == b"".join(parts)
-    assert [offset for _, offset, _ in lines] == [sum(len(part) for _, _, part in lines[:n]) for n in range(len(lines))]
-    assert all(mark == ">" and 1 <= len(part) <= 16 for mark, _, part in lines)
+def some_stages() -> list[Sequence[Stage]]:
+    return [(), (Crlf(),), (Telnet(), Crlf()), (Lines("<a> "), Crlf(), TelnetEscape()), (Telnet(), Lines("<b> "))]
 
 
-@given(st.lists(st.binary(max_size=50)))
-def test_hexdump_begins_a_new_line_for_each_read(parts: list[bytes]) -> None:
-    log = HexDump("<")
-    for part in parts:
-        assert b"".join(cells for _, _, cells in read_back(log.feed(part))) == part
+@given(LINE_PARTS | TELNET_PARTS)
+def test_several_stages_give_what_each_gives_after_the_other_for_any_split(parts: list[bytes]) -> None:
+    for together, alone in zip(some_stages(), some_stages(), strict=True):
+        expected = b"".join(parts)
+        for stage in alone:
+            expected = output(stage, [expected])
+        assert b"".join([*(feed_all(together, part) for part in parts), *flush_all(together)]) == expected
 
 
-def test_hexdump_lines_look_as_in_the_manual() -> None:
-    sent = HexDump(">")
-    assert sent.feed(b"from client\n") == (
-        b"> 00000000 66 72 6f 6d 20 63 6c 69 65 6e 74 0a             # from client.\n"
-    )
-    assert sent.feed(bytes(range(16))) == (
-        b"> 0000000c 00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f # ................\n"
-    )
+def test_without_stages_data_is_passed_on_as_it_is() -> None:
+    data = b"data" * 100
+    assert feed_all((), data) is data
+    assert list(flush_all(())) == []
 
 
-def test_hexdump_writes_what_nc_traditional_writes(tmp_path: Path) -> None:
-    program = require("nc.traditional")
-    log = tmp_path / "log"
-    # However its input is read, it is in multiples of sixteen bytes until the tail: the lines do not depend on it.
-    sent, reply = bytes(range(256)) * 40 + b"tail", bytes(range(256)) + b"\xfftail\n"
+def test_a_tail_goes_through_the_stages_after_it() -> None:
+    stages = (Lines("<a> "), Crlf())
+    assert feed_all(stages, b"a line without an end") == b""
+    assert list(flush_all(stages)) == [b"<a> a line without an end\r\n"]
 
-    def answer(conn: socket.socket) -> None:
-        missing = len(sent)
-        while missing and (data := conn.recv(missing)):
-            missing -= len(data)
-        conn.sendall(reply)
 
-    with serve(answer) as (host, port):
-        result = run([program, "-o", str(log), host, str(port)], stdin=sent)
-    lines = log.read_bytes().splitlines(keepends=True)
-    assert (result.status, result.out) == (0, reply)
-    assert b"".join(line for line in lines if line.startswith(b">")) == HexDump(">").feed(sent)
-    assert b"".join(line for line in lines if line.startswith(b"<")) == HexDump("<").feed(reply)
+def test_a_stage_is_flushed_when_the_tails_before_it_were_taken() -> None:
+    flushed: list[bytes] = []
+    tails = flush_all((Tail(b"first", flushed), Crlf(), Tail(b"second", flushed)))
+    assert flushed == []
+    assert next(tails) == b"first"
+    assert flushed == [b"first"]
+    assert list(tails) == [b"second"]
+    assert flushed == [b"first", b"second"]

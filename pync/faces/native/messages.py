@@ -26,6 +26,7 @@ from pync.events import (
     SessionFailed,
     TlsEstablished,
 )
+from pync.printable import backslash_escape, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,9 +42,8 @@ VERBOSITY: dict[type[Event], int] = {
 
 
 def say(line: str) -> None:
-    """Write a line on stderr, if that takes it."""
-    if not line.isprintable():
-        line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+    """Write a line on stderr, with escapes in place of what is not printable. A stderr that fails is ignored."""
+    line = printable(line, backslash_escape)
     try:
         os.write(2, f"{line}\n".encode(sys.getfilesystemencoding(), "backslashreplace"))
     except OSError:

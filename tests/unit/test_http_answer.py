@@ -1,12 +1,12 @@
-"""Laws of the HTTP answerer. Every request is tried whole, byte by byte, and with bytes after it."""
+"""Laws of answering HTTP requests. Every request is tried whole, byte by byte, and with bytes after it."""
 
 from __future__ import annotations
 
 import http.client
-import io
 import json
+import socket
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from harness import run
@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pync.protocols.http_answer import (
-    HEAD_LIMIT,
     BadRequest,
     Head,
     Request,
@@ -23,24 +22,30 @@ from pync.protocols.http_answer import (
     error_page,
     response_head,
 )
+from pync.protocols.http_head import HEAD_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    Outcome = Head | tuple[str, int] | None
-
 GET = b"GET /page HTTP/1.1\r\nHost: example\r\n\r\n"
 
 
-def parsed(parts: Iterable[bytes]) -> Outcome:
-    """What is made of these parts: a head, None, or the refusal's words and status."""
+class Refusal(NamedTuple):
+    """What a BadRequest holds."""
+
+    why: str
+    status: int
+
+
+def parsed(parts: Iterable[bytes]) -> Head | Refusal | None:
+    """What is made of these parts and the end-of-file after them."""
     request = Request()
     try:
         for part in parts:
             request.feed(part)
         request.end()
     except BadRequest as refusal:
-        return str(refusal), refusal.status
+        return Refusal(str(refusal), refusal.status)
     return request.head
 
 
@@ -48,8 +53,8 @@ def bytewise(data: bytes) -> list[bytes]:
     return [data[at : at + 1] for at in range(len(data))]
 
 
-def every_way(data: bytes) -> Outcome:
-    """The one result of `data` however it comes."""
+def every_way(data: bytes) -> Head | Refusal | None:
+    """The one result of `data`: whole, byte by byte, and with more after it."""
     results = [parsed([data]), parsed(bytewise(data)), parsed([data + b"\x16\0after\r\n\r\n" * 9])]
     assert results[0] == results[1] == results[2]
     return results[0]
@@ -97,7 +102,7 @@ def test_the_head_of_a_request_is_found(data: bytes, head: Head) -> None:
     ],
 )
 def test_what_is_no_request_is_refused_in_words(data: bytes, why: str, status: int) -> None:
-    assert every_way(data) == (why, status)
+    assert every_way(data) == Refusal(why, status)
 
 
 def head_of_size(size: int) -> bytes:
@@ -110,12 +115,12 @@ def test_a_head_may_be_as_long_as_the_limit() -> None:
 
 
 def test_a_head_longer_than_the_limit_is_refused() -> None:
-    assert every_way(head_of_size(HEAD_LIMIT + 1)) == ("the request's head is longer than 65536 bytes", 431)
+    assert every_way(head_of_size(HEAD_LIMIT + 1)) == Refusal("the request's head is longer than 65536 bytes", 431)
 
 
 @given(st.integers(0, len(GET) - 1))
-def test_a_request_that_breaks_off_is_told_from_none_at_all(length: int) -> None:
-    expected = ("the request broke off", 400) if length else None
+def test_a_request_that_breaks_off_is_not_the_same_as_none(length: int) -> None:
+    expected = Refusal("the request broke off", 400) if length else None
     assert parsed([GET[:length]]) == parsed(bytewise(GET[:length])) == expected
 
 
@@ -129,47 +134,52 @@ def test_any_bytes_in_any_split_give_one_result(parts: list[bytes]) -> None:
     assert parsed(parts) == parsed([whole]) == parsed(bytewise(whole))
 
 
-class Received:
-    """A socket from which http.client can read."""
+class Received(NamedTuple):
+    """What the standard library's client makes of a response."""
 
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
-    def makefile(self, _mode: str) -> io.BytesIO:
-        return io.BytesIO(self.data)
+    response: http.client.HTTPResponse
+    body: bytes
 
 
-def read_by_a_client(data: bytes) -> tuple[http.client.HTTPResponse, bytes]:
-    response = http.client.HTTPResponse(Received(data))  # type: ignore[arg-type]  # all it uses is makefile
-    response.begin()
-    return response, response.read()
+def received(data: bytes) -> Received:
+    ours, far = socket.socketpair()
+    with ours, far:
+        far.sendall(data)
+        far.shutdown(socket.SHUT_WR)
+        response = http.client.HTTPResponse(ours)
+        response.begin()
+        return Received(response, response.read())
 
 
-def test_an_answer_of_unknown_length_ends_with_the_connection() -> None:
+def test_a_response_of_unknown_length_ends_with_the_connection() -> None:
     head = response_head(content_type="text/html", length=None)
     assert head == b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n"
-    response, body = read_by_a_client(head + b"<p>page")
-    assert (response.status, response.reason, response.will_close, body) == (200, "OK", True, b"<p>page")
+    response, body = received(head + b"<p>page")
+    assert (response.status, response.reason) == (200, "OK")
+    assert response.will_close
+    assert body == b"<p>page"
 
 
-def test_an_answer_of_known_length_says_so() -> None:
+def test_a_response_of_known_length_has_it_in_its_head() -> None:
     head = response_head(content_type="text/html", length=4)
-    response, body = read_by_a_client(head + b"page")
-    assert (response.getheader("Content-Length"), response.getheader("Connection"), body) == ("4", "close", b"page")
+    response, body = received(head + b"page")
+    assert response.getheader("Content-Length") == "4"
+    assert response.getheader("Connection") == "close"
+    assert body == b"page"
 
 
 def test_the_date_is_the_one_given() -> None:
-    response, _ = read_by_a_client(response_head(content_type="text/html", length=0, now=784111777.9))
+    response, _ = received(response_head(content_type="text/html", length=0, now=784111777.9))
     assert response.getheader("Date") == "Sun, 06 Nov 1994 08:49:37 GMT"
 
 
-def test_only_head_is_answered_without_a_body() -> None:
+def test_only_the_response_to_head_has_no_body() -> None:
     assert [answers_body(method) for method in ("GET", "POST", "OPTIONS", "HEAD")] == [True, True, True, False]
 
 
 @pytest.mark.parametrize("status", [400, 405, 431, 501, 505])
-def test_a_refusal_is_one_whole_answer(status: int) -> None:
-    response, body = read_by_a_client(error_page(status, "some reason", now=0))
+def test_a_refusal_is_one_whole_response(status: int) -> None:
+    response, body = received(error_page(status, "some reason", now=0))
     assert response.status == status
     assert body == f"{status} {response.reason}: some reason\n".encode()
     assert response.getheader("Content-Length") == str(len(body))
@@ -192,7 +202,7 @@ def test_a_refusal_is_one_whole_answer(status: int) -> None:
         ("what.unheard-of", b"hello", "text/plain; charset=utf-8"),
     ],
 )
-def test_a_name_says_what_a_file_is_if_it_can(name: str, start: bytes, expected: str) -> None:
+def test_the_type_of_a_file_follows_from_its_name_if_that_is_known(name: str, start: bytes, expected: str) -> None:
     assert content_type(name, start) == expected
 
 
@@ -229,7 +239,7 @@ def test_a_name_says_what_a_file_is_if_it_can(name: str, start: bytes, expected:
         (b"\xfcber", "application/octet-stream"),
     ],
 )
-def test_otherwise_the_content_says_it(start: bytes, expected: str) -> None:
+def test_otherwise_the_type_follows_from_the_content(start: bytes, expected: str) -> None:
     assert content_type(None, start) == expected
 
 

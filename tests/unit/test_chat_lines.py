@@ -1,14 +1,18 @@
-"""Laws of the lines of a chat: nobody speaks in another's name or commands another's terminal, and text is unharmed."""
+"""Laws of the lines of a chat: no client speaks in another's name or commands another's terminal; text is unharmed."""
 
 from __future__ import annotations
 
 import unicodedata
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.stages.chat_lines import LONGEST, Lines, clean
+from pync.stages.chat_lines import LINE_LIMIT, Lines, clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 PREFIX = "<user7> "
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # embeddings, overrides, isolates
@@ -20,8 +24,8 @@ PARTS = st.lists(
 )
 
 
-def said(*parts: bytes) -> bytes:
-    """What the others see of what is said in these parts."""
+def shown(*parts: bytes) -> bytes:
+    """What the other clients receive when one has sent these parts."""
     lines = Lines(PREFIX)
     return b"".join([*map(lines.feed, parts), lines.flush()])
 
@@ -29,12 +33,12 @@ def said(*parts: bytes) -> bytes:
 @given(PARTS)
 def test_any_split_gives_the_same(parts: list[bytes]) -> None:
     whole = b"".join(parts)
-    assert said(*parts) == said(whole) == said(*(whole[at : at + 1] for at in range(len(whole))))
+    assert shown(*parts) == shown(whole) == shown(*(whole[at : at + 1] for at in range(len(whole))))
 
 
 @given(PARTS)
-def test_every_line_has_the_speakers_prefix_and_an_end(parts: list[bytes]) -> None:
-    *lines, rest = said(*parts).split(b"\n")
+def test_every_line_has_the_senders_prefix_and_an_end(parts: list[bytes]) -> None:
+    *lines, rest = shown(*parts).split(b"\n")
     assert rest == b""
     assert all(line.startswith(PREFIX.encode()) for line in lines)
     assert len(lines) == len(b"".join(parts).removesuffix(b"\n").split(b"\n")) * bool(b"".join(parts))
@@ -42,7 +46,8 @@ def test_every_line_has_the_speakers_prefix_and_an_end(parts: list[bytes]) -> No
 
 @given(PARTS)
 def test_nothing_that_commands_a_terminal_comes_through(parts: list[bytes]) -> None:
-    for line in said(*parts).decode().splitlines():  # which would also split at what is no LF
+    # A line that has no prefix would appear here if anything but LF ended a line: splitlines knows all line ends.
+    for line in shown(*parts).decode().splitlines():
         assert line.startswith(PREFIX)
         assert not {unicodedata.category(letter) for letter in line.replace("\t", "")} & {"Cc", "Cs", "Zl", "Zp"}
         assert not {*line} & {*BIDI}
@@ -50,7 +55,7 @@ def test_nothing_that_commands_a_terminal_comes_through(parts: list[bytes]) -> N
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"], exclude_characters=BIDI)))
 def test_text_is_unharmed(text: str) -> None:
-    assert said(text.encode() + b"\n") == f"{PREFIX}{text}\n".encode()
+    assert shown(text.encode() + b"\n") == f"{PREFIX}{text}\n".encode()
     assert clean(text) == text
 
 
@@ -72,7 +77,13 @@ def test_text_is_unharmed(text: str) -> None:
     ],
 )
 def test_control_characters_are_written_as_octal(words: bytes, line: str) -> None:
-    assert said(words).decode() == f"{PREFIX}{line}\n"
+    assert shown(words).decode() == f"{PREFIX}{line}\n"
+
+
+@pytest.mark.parametrize("codes", [range(0x20), range(0x7F, 0xA0), range(0xDC80, 0xDD00), map(ord, BIDI)])
+def test_each_control_character_is_replaced_wherever_it_stands_alone(codes: Iterable[int]) -> None:
+    for letter in map(chr, codes):
+        assert (letter in clean(letter)) == (letter == "\t")
 
 
 def test_a_line_goes_out_when_its_end_has_come_and_not_before() -> None:
@@ -84,31 +95,31 @@ def test_a_line_goes_out_when_its_end_has_come_and_not_before() -> None:
     assert lines.flush() == b""
 
 
-LENGTHS = [LONGEST - 1, LONGEST, LONGEST + 1, LONGEST + 2, 2 * LONGEST, 2 * LONGEST + 1, 3 * LONGEST + 5]
+LENGTHS = [*(LINE_LIMIT + more for more in (-1, 0, 1, 2)), 2 * LINE_LIMIT, 2 * LINE_LIMIT + 1, 3 * LINE_LIMIT + 5]
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"], ids=repr)
 @pytest.mark.parametrize("length", LENGTHS)
 def test_a_line_that_is_too_long_is_cut_and_each_piece_is_a_line(length: int, end: bytes) -> None:
     words = b"x" * length + end
-    pieces = said(words).split(b"\n")
+    pieces = shown(words).split(b"\n")
     assert pieces.pop() == b""
-    assert [len(piece) - len(PREFIX) for piece in pieces[:-1]] == [LONGEST] * ((length - 1) // LONGEST)
+    assert [len(piece) - len(PREFIX) for piece in pieces[:-1]] == [LINE_LIMIT] * ((length - 1) // LINE_LIMIT)
     assert sum(map(len, pieces)) == length + len(pieces) * len(PREFIX)
-    for split in (1, LONGEST - 1, LONGEST, LONGEST + 1, len(words) - 1):
-        assert said(words[:split], words[split:]) == said(words)
-    assert said(*(words[at : at + 1000] for at in range(0, len(words), 1000))) == said(words)
+    for split in (1, LINE_LIMIT - 1, LINE_LIMIT, LINE_LIMIT + 1, len(words) - 1):
+        assert shown(words[:split], words[split:]) == shown(words)
+    assert shown(*(words[at : at + 1000] for at in range(0, len(words), 1000))) == shown(words)
 
 
 @pytest.mark.parametrize("letter", ["é", "€", "😀"])
 @pytest.mark.parametrize("before", range(4))
 def test_a_cut_never_goes_through_a_character(letter: str, before: int) -> None:
-    text = "x" * before + letter * LONGEST
-    pieces = said(text.encode()).decode().split("\n")
+    text = "x" * before + letter * LINE_LIMIT
+    pieces = shown(text.encode()).decode().split("\n")
     assert "".join(piece.removeprefix(PREFIX) for piece in pieces) == text
 
 
 def test_what_is_held_is_bounded() -> None:
     lines = Lines(PREFIX)
     out = sum(len(lines.feed(b"x" * 999)) for _ in range(1000))
-    assert out >= 999 * 1000 - LONGEST - 1
+    assert out >= 999 * 1000 - LINE_LIMIT - 1

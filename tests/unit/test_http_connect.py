@@ -1,4 +1,4 @@
-"""Laws of CONNECT, the client's side: one well-formed request, and whatever follows the answer's head is untouched."""
+"""Laws of CONNECT, the client's side: one well-formed request, and what follows the response's head is untouched."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dialogues import Outcome, bytewise, every_way, hold
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.protocols.dialogue import HEAD_LIMIT
 from pync.protocols.http_connect import connect
+from pync.protocols.http_head import HEAD_LIMIT
 
 REQUEST = b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n"
 OK = b"HTTP/1.1 200 Connection established\r\n\r\n"
-EARLY = b"\r\n\r\n\0SSH-2.0-early\xff\r\n\r\n"  # bytes of the target that come with the proxy's answer
+EARLY = b"\r\n\r\n\0SSH-2.0-early\xff\r\n\r\n"  # bytes of the target that come with the proxy's response
 
 
-def answered(answer: bytes) -> Outcome:
-    return every_way(lambda: connect("example.org", 443), answer)
+def outcome_of(responses: bytes) -> Outcome:
+    return every_way(lambda: connect("example.org", 443), responses)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def answered(answer: bytes) -> Outcome:
 )
 def test_the_request_names_the_target_twice(host: str, port: int, authority: bytes) -> None:
     request = b"CONNECT " + authority + b" HTTP/1.1\r\nHost: " + authority + b"\r\n\r\n"
-    assert hold(connect(host, port), [OK]) == Outcome([request])
+    assert hold(connect(host, port), [OK]) == Outcome(said=[request])
 
 
 def test_credentials_are_sent_if_there_are_any() -> None:
@@ -40,16 +40,16 @@ def test_credentials_are_sent_if_there_are_any() -> None:
 
 def test_credentials_that_are_no_header_are_not_sent() -> None:
     outcome = hold(connect("example.org", 443, "Basic x\r\nHost: other"), [])
-    assert outcome == Outcome([], refusal="the credentials do not fit into a header")
+    assert outcome == Outcome(said=[], refusal="the credentials do not fit into a header")
 
 
 @pytest.mark.parametrize("host", ["", "a b", "a\r\nX: y", "a:80", "[::1]", "fe80::1%eth0", "user@host", "host/", "\0"])
-def test_a_host_that_is_none_is_not_asked_for(host: str) -> None:
-    assert hold(connect(host, 443), []) == Outcome([], refusal=f"{host!r} is not a host name")
+def test_what_is_no_host_is_not_asked_for(host: str) -> None:
+    assert hold(connect(host, 443), []) == Outcome(said=[], refusal=f"{host!r} is not a host name")
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "responses",
     [
         OK,
         b"HTTP/1.0 200 OK\r\n\r\n",
@@ -62,9 +62,9 @@ def test_a_host_that_is_none_is_not_asked_for(host: str) -> None:
         b"HTTP/1.1 102 Processing\r\nX: y\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n" + OK,
     ],
 )
-def test_the_tunnel_begins_after_the_head(answer: bytes) -> None:
-    assert answered(answer) == Outcome([REQUEST])
-    assert answered(answer + EARLY) == Outcome([REQUEST], None, EARLY)
+def test_the_tunnel_begins_after_the_head(responses: bytes) -> None:
+    assert outcome_of(responses) == Outcome(said=[REQUEST])
+    assert outcome_of(responses + EARLY) == Outcome(said=[REQUEST], rest=EARLY)
 
 
 @pytest.mark.parametrize("body", [b"", b"who are you?"])
@@ -73,12 +73,12 @@ def test_a_proxy_may_want_other_credentials(body: bytes) -> None:
         b'HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nX: y\r\nproxy-authenticate: Digest realm="r\xc3\xbc\xff"\r\n'
     )
     challenges = ["Basic", 'Digest realm="rü\udcff"']
-    assert answered(head + b"\r\n" + body) == Outcome([REQUEST], challenges, body)
-    assert answered(b"HTTP/1.0 407 No\r\n\r\n" + body) == Outcome([REQUEST], [], body)
+    assert outcome_of(head + b"\r\n" + body) == Outcome(said=[REQUEST], result=challenges, rest=body)
+    assert outcome_of(b"HTTP/1.0 407 No\r\n\r\n" + body) == Outcome(said=[REQUEST], result=[], rest=body)
 
 
 @pytest.mark.parametrize(
-    ("answer", "why"),
+    ("responses", "why"),
     [
         (b"HTTP/1.1 403 Access violation\r\nContent-Length: 4\r\n\r\nbody", "403 Access violation"),
         (b"HTTP/1.0 502\r\n\r\n", "502"),
@@ -98,8 +98,8 @@ def test_a_proxy_may_want_other_credentials(body: bytes) -> None:
         (b"HTTP/1.1 100 Continue\r\n\r\n", "it ended the connection"),
     ],
 )
-def test_any_other_answer_is_a_refusal_in_words(answer: bytes, why: str) -> None:
-    assert answered(answer) == Outcome([REQUEST], refusal=why)
+def test_any_other_response_is_a_refusal_in_words(responses: bytes, why: str) -> None:
+    assert outcome_of(responses) == Outcome(said=[REQUEST], refusal=why)
 
 
 def head_of_size(size: int) -> bytes:
@@ -108,8 +108,8 @@ def head_of_size(size: int) -> bytes:
 
 
 def test_a_head_may_be_as_long_as_the_limit_and_no_longer() -> None:
-    assert answered(head_of_size(HEAD_LIMIT) + EARLY) == Outcome([REQUEST], None, EARLY)
-    assert answered(head_of_size(HEAD_LIMIT + 1) + EARLY).refusal == "a head of more than 65536 bytes"
+    assert outcome_of(head_of_size(HEAD_LIMIT) + EARLY) == Outcome(said=[REQUEST], rest=EARLY)
+    assert outcome_of(head_of_size(HEAD_LIMIT + 1) + EARLY).refusal == "a head of more than 65536 bytes"
 
 
 WORDS = [b"HTTP/1.1", b"HTTP/1.0 200 OK", b" 407 ", b"\r\n", b"\n", b"\r\n\r\n", b"Proxy-Authenticate: x", b"X:", b" y"]

@@ -1,18 +1,17 @@
-"""Laws of SOCKS, the client's side and the proxy's: what is said, byte by byte, and that it may come in any pieces."""
+"""Laws of SOCKS, the client's side and the proxy's: what each sends, byte by byte, whatever pieces it receives."""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from dialogues import Outcome, every_way, hold
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.protocols.dialogue import Asked, Refused
-from pync.protocols.hosts import authority, split
+from pync.protocols.dialogue import Asked
 from pync.protocols.socks_client import FAILURES_4, FAILURES_5, socks4, socks5
 from pync.protocols.socks_server import CODES, failed, granted, serve
 
@@ -45,7 +44,7 @@ logins = st.none() | st.tuples(texts, texts)
 
 
 @pytest.mark.parametrize(
-    ("host", "port", "user", "question"),
+    ("host", "port", "user", "sent"),
     [
         ("192.0.2.7", 80, "", b"\4\1\0\x50" + V4 + b"\0"),
         ("192.0.2.7", 1080, "fred", b"\4\1\x04\x38" + V4 + b"fred\0"),
@@ -53,18 +52,18 @@ logins = st.none() | st.tuples(texts, texts)
         ("bücher.example", 1, "", b"\4\1\0\1\0\0\0\1\0xn--bcher-kva.example\0"),
     ],
 )
-def test_socks_4_asks_with_an_address_and_4a_with_a_name(host: str, port: int, user: str, question: bytes) -> None:
-    answer = b"\0\x5a" + b"abcdef"
-    assert every_way(lambda: socks4(host, port, user), answer + EARLY) == Outcome([question], None, EARLY)
+def test_socks_4_asks_with_an_address_and_4a_with_a_name(host: str, port: int, user: str, sent: bytes) -> None:
+    reply = b"\0\x5a" + b"abcdef"
+    assert every_way(lambda: socks4(host, port, user), reply + EARLY) == Outcome(said=[sent], rest=EARLY)
 
 
 @pytest.mark.parametrize("version", [0, 4])
-def test_socks_4_takes_a_repeated_version_for_an_answer(version: int) -> None:
+def test_socks_4_takes_a_repeated_version_for_a_reply(version: int) -> None:
     assert every_way(lambda: socks4("192.0.2.7", 1), bytes((version, 90)) + bytes(6)).refusal is None
 
 
 @pytest.mark.parametrize("code", [*FAILURES_4, 94, 0])
-def test_socks_4_tells_why_it_is_refused(code: int) -> None:
+def test_socks_4_reports_why_it_is_refused(code: int) -> None:
     outcome = every_way(lambda: socks4("192.0.2.7", 1), bytes((0, code)))
     assert outcome.refusal == FAILURES_4.get(code, f"unassigned code 0x{code:02x}")
 
@@ -78,7 +77,7 @@ def test_socks_4_tells_why_it_is_refused(code: int) -> None:
     ],
 )
 def test_socks_4_does_not_ask_what_it_cannot(host: str, user: str, why: str) -> None:
-    assert hold(socks4(host, 80, user), []) == Outcome([], refusal=why)
+    assert hold(socks4(host, 80, user), []) == Outcome(said=[], refusal=why)
 
 
 # -- Version 5 ---------------------------------------------------------------------------------------------------
@@ -97,29 +96,29 @@ def test_socks_4_does_not_ask_what_it_cannot(host: str, user: str, why: str) -> 
 @pytest.mark.parametrize("origin", [b"\1" + V4, b"\4" + V6, b"\3\x05proxy", b"\3\0"])
 def test_socks_5_connects_to_and_from_every_kind_of_address(host: str, address: bytes, origin: bytes) -> None:
     outcome = every_way(lambda: socks5(host, 1080), b"\5\0" + b"\5\0\0" + origin + b"\x12\x34" + EARLY)
-    assert outcome == Outcome([b"\5\1\0", b"\5\1\0" + address + b"\x04\x38"], None, EARLY)
+    assert outcome == Outcome(said=[b"\5\1\0", b"\5\1\0" + address + b"\x04\x38"], rest=EARLY)
 
 
 def test_a_password_is_sent_to_a_proxy_that_wants_it() -> None:
     outcome = every_way(lambda: socks5("192.0.2.7", 80, LOGIN), b"\5\2" + b"\1\0" + FROM_V4 + EARLY)
-    assert outcome == Outcome([b"\5\2\0\2", CREDENTIALS, b"\5\1\0\1" + V4 + b"\0\x50"], None, EARLY)
+    assert outcome == Outcome(said=[b"\5\2\0\2", CREDENTIALS, b"\5\1\0\1" + V4 + b"\0\x50"], rest=EARLY)
 
 
 def test_a_password_is_not_sent_to_a_proxy_that_does_not_want_it() -> None:
     outcome = every_way(lambda: socks5("192.0.2.7", 80, LOGIN), b"\5\0" + FROM_V4)
-    assert outcome == Outcome([b"\5\2\0\2", b"\5\1\0\1" + V4 + b"\0\x50"])
+    assert outcome == Outcome(said=[b"\5\2\0\2", b"\5\1\0\1" + V4 + b"\0\x50"])
 
 
 @pytest.mark.parametrize("code", [*FAILURES_5, 9, 255])
 @pytest.mark.parametrize("brief", [True, False])
-def test_socks_5_tells_why_it_is_refused(code: int, brief: bool) -> None:
-    answer = bytes((5, code)) + (b"" if brief else b"\0\1" + bytes(6))
-    outcome = every_way(lambda: socks5("192.0.2.7", 1), b"\5\0" + answer)
+def test_socks_5_reports_why_it_is_refused(code: int, brief: bool) -> None:
+    reply = bytes((5, code)) + (b"" if brief else b"\0\1" + bytes(6))
+    outcome = every_way(lambda: socks5("192.0.2.7", 1), b"\5\0" + reply)
     assert outcome.refusal == FAILURES_5.get(code, f"unassigned code 0x{code:02x}")
 
 
 @pytest.mark.parametrize(
-    ("login", "answers", "why"),
+    ("login", "replies", "why"),
     [
         (None, b"HTTP/1.1 400 Bad Request\r\n\r\n", "it is not a SOCKS 5 proxy"),
         (None, b"\5\xff", "it wants authentication"),
@@ -137,23 +136,23 @@ def test_socks_5_tells_why_it_is_refused(code: int, brief: bool) -> None:
         (None, FROM_V4[:2] + FROM_V4[:-1], "it broke off in the middle of a message"),
     ],
 )
-def test_what_is_no_answer_is_refused_in_words(login: Login | None, answers: bytes, why: str) -> None:
-    assert every_way(lambda: socks5("192.0.2.7", 1, login), answers).refusal == why
+def test_what_is_no_reply_is_refused_in_words(login: Login | None, replies: bytes, why: str) -> None:
+    assert every_way(lambda: socks5("192.0.2.7", 1, login), replies).refusal == why
 
 
 @pytest.mark.parametrize("login", [("", "secret"), ("user", ""), ("u" * 256, "secret"), ("user", "ü" * 128)])
 def test_credentials_have_to_fit(login: Login) -> None:
     outcome = hold(socks5("192.0.2.7", 1, login), [])
-    assert outcome == Outcome([], refusal="a SOCKS 5 user and password have 1 to 255 bytes each")
+    assert outcome == Outcome(said=[], refusal="a SOCKS 5 user and password have 1 to 255 bytes each")
 
 
 @pytest.mark.parametrize("host", ["", "a b", "a\r\nb", "a\0b", "fe80::1%eth0", "[::1]", "x" * 64 + "ü", "a..ü", "a/b"])
-def test_a_host_that_is_none_is_not_asked_for(host: str) -> None:
-    assert hold(socks5(host, 1), []) == Outcome([], refusal=f"{host!r} is not a host name")
+def test_what_is_no_host_is_not_asked_for(host: str) -> None:
+    assert hold(socks5(host, 1), []) == Outcome(said=[], refusal=f"{host!r} is not a host name")
 
 
 def test_a_host_that_is_too_long_is_not_asked_for() -> None:
-    assert hold(socks5("a" * 256, 1), []) == Outcome([], refusal="a host name of more than 255 bytes")
+    assert hold(socks5("a" * 256, 1), []) == Outcome(said=[], refusal="a host name of more than 255 bytes")
 
 
 # -- The proxy's side --------------------------------------------------------------------------------------------
@@ -178,7 +177,7 @@ ASKED = Asked(host="192.0.2.7", port=80)
 def test_a_client_asks_for_every_kind_of_address(address: bytes, host: str | None) -> None:
     outcome = every_way(lambda: serve(None), b"\5\1\0" + b"\5\1\0" + address + b"\x04\x38" + EARLY)
     if host:
-        assert outcome == Outcome([b"\5\0"], Asked(host=host, port=1080), EARLY)
+        assert outcome == Outcome(said=[b"\5\0"], result=Asked(host=host, port=1080), rest=EARLY)
     else:
         assert outcome.said == [b"\5\0", b"\5\4\0\1" + bytes(6)]
         assert outcome.refusal is not None
@@ -186,17 +185,17 @@ def test_a_client_asks_for_every_kind_of_address(address: bytes, host: str | Non
 
 
 @pytest.mark.parametrize("methods", [b"\1\0", b"\3\0\1\2", b"\2\2\0"])
-def test_without_a_password_nobody_is_asked_for_one(methods: bytes) -> None:
-    assert every_way(lambda: serve(None), b"\5" + methods + REQUEST) == Outcome([b"\5\0"], ASKED)
+def test_without_a_login_no_client_is_asked_for_one(methods: bytes) -> None:
+    assert every_way(lambda: serve(None), b"\5" + methods + REQUEST) == Outcome(said=[b"\5\0"], result=ASKED)
 
 
-def test_who_knows_the_password_is_let_in() -> None:
+def test_a_client_that_knows_the_password_is_served() -> None:
     outcome = every_way(lambda: serve(LOGIN), b"\5\2\0\2" + CREDENTIALS + REQUEST + EARLY)
-    assert outcome == Outcome([b"\5\2", b"\1\0"], ASKED, EARLY)
+    assert outcome == Outcome(said=[b"\5\2", b"\1\0"], result=ASKED, rest=EARLY)
 
 
 @pytest.mark.parametrize(
-    ("login", "said", "answers", "why"),
+    ("login", "received", "replies", "why"),
     [
         (None, b"\4\1\0\x50" + V4 + b"\0", [], "it does not speak SOCKS 5"),
         (None, b"GET / HTTP/1.1\r\n\r\n", [], "it does not speak SOCKS 5"),
@@ -221,36 +220,48 @@ def test_who_knows_the_password_is_let_in() -> None:
         (None, b"\5\1\0" + REQUEST[:-1], [b"\5\0"], "it broke off in the middle of a message"),
     ],
 )
-def test_a_client_that_is_refused_is_told_so(login: Login | None, said: bytes, answers: list[bytes], why: str) -> None:
-    assert every_way(lambda: serve(login), said) == Outcome(answers, refusal=why)
+def test_a_client_that_is_refused_gets_a_reply_and_the_reason_is_known(
+    login: Login | None, received: bytes, replies: list[bytes], why: str
+) -> None:
+    assert every_way(lambda: serve(login), received) == Outcome(said=replies, refusal=why)
 
 
 # -- Both together -----------------------------------------------------------------------------------------------
 
 
-def meet(host: str, port: int, login: Login | None, account: Login | None, answer: bytes) -> tuple[Outcome, Outcome]:
-    """A client and a proxy that talk to each other, first one and then the other."""
-    client_says: list[bytes] = []
-    server = Outcome([])
-    while True:  # each round, one of them has heard more
-        client = hold(socks5(host, port, login), [*server.said, *([answer] if server.result else [])])
-        if client.said == client_says:
-            return client, server
-        client_says = client.said
-        server = hold(serve(account), client_says)
+class Meeting(NamedTuple):
+    """What became of a client and a proxy that talked to each other."""
+
+    client: Outcome
+    proxy: Outcome
+
+
+def meet(host: str, port: int, login: Login | None, account: Login | None, reply: bytes) -> Meeting:
+    """Let a client with this login talk to a proxy with this account; `reply` is the proxy's last."""
+    sent: list[bytes] = []
+    proxy = Outcome(said=[])
+    # In each round the client receives more than before, until it has nothing more to send.
+    while True:
+        client = hold(socks5(host, port, login), [*proxy.said, *([reply] if proxy.result else [])])
+        if client.said == sent:
+            return Meeting(client, proxy)
+        sent = client.said
+        proxy = hold(serve(account), sent)
 
 
 @given(hosts, ports, logins)
 def test_our_client_is_understood_by_our_proxy(host: str, port: int, login: Login | None) -> None:
     asked = Asked(host=host, port=port)
-    client, server = meet(host, port, login, login, granted(asked) + EARLY)
-    assert (server.result, client.rest, client.refusal) == (asked, EARLY, None)
+    meeting = meet(host, port, login, login, granted(asked) + EARLY)
+    assert meeting.proxy.result == asked
+    assert meeting.client.refusal is None
+    assert meeting.client.rest == EARLY
 
 
 @given(hosts, texts, texts)
-def test_our_client_with_another_password_is_not_let_in(host: str, password: str, other: str) -> None:
-    client, server = meet(host, 80, ("user", password), ("user", other), granted(ASKED))
-    assert (client.refusal is None) == (server.result is not None) == (password == other)
+def test_our_client_with_another_password_is_not_served(host: str, password: str, other: str) -> None:
+    meeting = meet(host, 80, ("user", password), ("user", other), granted(ASKED))
+    assert (meeting.client.refusal is None) == (meeting.proxy.result is not None) == (password == other)
 
 
 @pytest.mark.parametrize(
@@ -264,10 +275,9 @@ def test_our_client_with_another_password_is_not_let_in(host: str, password: str
         ("timed out", "TTL expired"),
     ],
 )
-def test_our_client_hears_what_troubled_our_proxy(trouble: Trouble, words: str) -> None:
+def test_our_client_knows_why_our_proxy_failed(trouble: Trouble, words: str) -> None:
     assert trouble in CODES
-    client, _ = meet("example.org", 80, None, None, failed(trouble, "why"))
-    assert client.refusal == words
+    assert meet("example.org", 80, None, None, failed(trouble, "why")).client.refusal == words
 
 
 # -- Any bytes ---------------------------------------------------------------------------------------------------
@@ -287,43 +297,3 @@ def test_any_text_is_a_host_or_is_refused(host: str) -> None:
         outcome = hold(dialogue, [])
         assert outcome.refusal
         assert len(outcome.said) <= 1
-
-
-# -- Names -------------------------------------------------------------------------------------------------------
-
-
-@given(hosts, ports)
-def test_an_authority_is_split_into_what_it_was_made_of(host: str, port: int) -> None:
-    assert split(authority(host, port)) == (host, port)
-    assert split(authority(host, port).rpartition(":")[0]) == (host, None)
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("", "'' is not a host name"),
-        (":80", "'' is not a host name"),
-        ("::1", "':' is not a host name"),
-        ("[::1", "'[:' is not a host name"),
-        ("[192.0.2.7]:80", "'[192.0.2.7]' is not a host name"),
-        ("user@host:80", "'user@host' is not a host name"),
-        ("host:0", "'0' is not a port"),
-        ("host:65536", "'65536' is not a port"),
-        ("host:+80", "'+80' is not a port"),
-        ("host:٣", "'٣' is not a port"),
-        ("host:" + "9" * 5000, f"'{'9' * 20}' is not a port"),
-    ],
-)
-def test_what_is_no_authority_is_refused(text: str, why: str) -> None:
-    with pytest.raises(Refused) as refusal:
-        split(text)
-    assert str(refusal.value) == why
-
-
-@given(st.text())
-def test_any_text_is_an_authority_or_is_refused(text: str) -> None:
-    try:
-        host, port = split(text)
-    except Refused:
-        return
-    assert split(authority(host, port or 80)) == (host, port or 80) or not host.isascii()

@@ -1,4 +1,4 @@
-"""Laws of HTTP authentication: the examples of its RFCs, and that our proxy believes our client and nobody else."""
+"""Laws of HTTP authentication: the examples of its RFCs, and that our proxy accepts our client and no other."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from pync.protocols.http_auth import (
     Challenge,
     answer,
     basic,
-    demands,
+    check_credentials,
     is_fresh,
-    judge,
+    make_challenges,
     make_nonce,
-    parse,
+    parse_challenges,
 )
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def fresh(nonce: str) -> bool:
     return is_fresh(nonce, SECRET, now=1000)
 
 
-def judged(credentials: str | None, login: tuple[str, str] = LOGIN, method: str = "CONNECT") -> str:
-    return judge(credentials, login, method, {TARGET}, fresh)
+def verdict(credentials: str | None, login: tuple[str, str] = LOGIN, method: str = "CONNECT") -> str:
+    return check_credentials(credentials, login, method, {TARGET}, fresh)
 
 
 def challenge(nonce: str = make_nonce(SECRET, 1000), **parameters: str) -> str:
@@ -66,8 +66,8 @@ def challenge(nonce: str = make_nonce(SECRET, 1000), **parameters: str) -> str:
     ],
 )
 def test_digest_answers_as_in_rfc_7616_section_3_9_1(algorithm: str, response: str) -> None:
-    given = answer(["Digest " + MUFASA.format(algorithm)], LOGIN, "GET", "/dir/index.html", MUFASAS_CNONCE)
-    assert given == (
+    credentials = answer(["Digest " + MUFASA.format(algorithm)], LOGIN, "GET", "/dir/index.html", MUFASAS_CNONCE)
+    assert credentials == (
         'Digest username="Mufasa", realm="http-auth@example.org", '
         'nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", uri="/dir/index.html", '
         f'algorithm={algorithm}, opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS", qop=auth, nc=00000001, '
@@ -78,19 +78,19 @@ def test_digest_answers_as_in_rfc_7616_section_3_9_1(algorithm: str, response: s
 def test_digest_hides_the_user_as_in_rfc_7616_section_3_9_2() -> None:
     """With the hash as its erratum has it: the one printed was made with a truncated SHA-512."""
     text = 'Digest realm="api@example.org", qop="auth", algorithm=SHA-512-256, nonce="n", userhash=true, charset=UTF-8'
-    given = answer([text], ("Jäsøn Doe", "Secret, or not?"), "GET", "/doe.json", "c")
-    assert given is not None
-    parameters = parse(given)[0].parameters
+    credentials = answer([text], ("Jäsøn Doe", "Secret, or not?"), "GET", "/doe.json", "c")
+    assert credentials is not None
+    parameters = parse_challenges(credentials)[0].parameters
     assert parameters["username"] == "793263caabb707a56211940d90411ea4a575adeccb7e360aeb624ed06ece9b0b"
     assert parameters["userhash"] == "true"
 
 
 def test_digest_answers_as_in_rfc_2069_where_no_quality_is_offered() -> None:
     """By hand: H(H(user:realm:password):nonce:H(method:uri))."""
-    given = answer(['Digest realm="r", nonce="n"'], ("u", "p"), "CONNECT", "h:1", "unused")
+    credentials = answer(['Digest realm="r", nonce="n"'], ("u", "p"), "CONNECT", "h:1", "unused")
     secret, request = (hashlib.md5(text).hexdigest() for text in (b"u:r:p", b"CONNECT:h:1"))
     response = hashlib.md5(f"{secret}:n:{request}".encode()).hexdigest()
-    assert given == f'Digest username="u", realm="r", nonce="n", uri="h:1", response="{response}"'
+    assert credentials == f'Digest username="u", realm="r", nonce="n", uri="h:1", response="{response}"'
 
 
 @pytest.mark.parametrize(
@@ -103,41 +103,45 @@ def test_digest_answers_as_in_rfc_2069_where_no_quality_is_offered() -> None:
 )
 def test_basic_answers_as_in_rfc_7617(login: tuple[str, str], credentials: str) -> None:
     assert answer(['Basic realm="WallyWorld"'], login, "GET", "/", "unused") == basic(login) == credentials
-    assert judged(credentials, login) == "granted"
+    assert verdict(credentials, login) == "granted"
 
 
 # -- Challenges --------------------------------------------------------------------------------------------------
 
 
+def of(scheme: str, *, token: str = "", **parameters: str) -> Challenge:
+    """A challenge of this scheme."""
+    return Challenge(scheme=scheme, token=token, parameters=parameters)
+
+
 @pytest.mark.parametrize(
     ("text", "challenges"),
     [
-        ("Negotiate", [("negotiate", "", {})]),
-        ("Negotiate dG9rZW4=", [("negotiate", "dG9rZW4=", {})]),
-        ("NTLM a==, Basic realm=x", [("ntlm", "a==", {}), ("basic", "", {"realm": "x"})]),
-        (r'Basic realm="a \"b\\, c\", d"', [("basic", "", {"realm": 'a "b\\, c", d'})]),
-        ('Digest REALM = "r" ,, nonce=n, Basic', [("digest", "", {"realm": "r", "nonce": "n"}), ("basic", "", {})]),
-        (", ,Newauth realm=\"\", title='t'", [("newauth", "", {"realm": "", "title": "'t'"})]),
-        ("Basic, Digest nonce=n", [("basic", "", {}), ("digest", "", {"nonce": "n"})]),
-        ('Digest realm="r", nonce="never closed', [("digest", "", {"realm": "r"}), ("nonce", "", {})]),
+        ("Negotiate", [of("negotiate")]),
+        ("Negotiate dG9rZW4=", [of("negotiate", token="dG9rZW4=")]),
+        ("NTLM a==, Basic realm=x", [of("ntlm", token="a=="), of("basic", realm="x")]),
+        (r'Basic realm="a \"b\\, c\", d"', [of("basic", realm='a "b\\, c", d')]),
+        ('Digest REALM = "r" ,, nonce=n, Basic', [of("digest", realm="r", nonce="n"), of("basic")]),
+        (", ,Newauth realm=\"\", title='t'", [of("newauth", realm="", title="'t'")]),
+        ("Basic, Digest nonce=n", [of("basic"), of("digest", nonce="n")]),
+        ('Digest realm="r", nonce="never closed', [of("digest", realm="r"), of("nonce")]),
         ('realm="r", Basic', []),
         ("", []),
         ("@", []),
     ],
 )
-def test_challenges_are_told_from_each_other(text: str, challenges: list[tuple[str, str, dict[str, str]]]) -> None:
-    expected = [Challenge(scheme=scheme, token=token, parameters=dict_) for scheme, token, dict_ in challenges]
-    assert parse(text) == expected
+def test_a_header_is_split_into_its_challenges(text: str, challenges: list[Challenge]) -> None:
+    assert parse_challenges(text) == challenges
 
 
 @given(
     st.text() | st.lists(st.sampled_from(['"', "\\", "Digest ", "Basic", " ", ",", "=", "a", "nonce="])).map("".join)
 )
-def test_any_text_is_read_and_judged(text: str) -> None:
-    for each in parse(text):
+def test_any_text_is_parsed_and_checked(text: str) -> None:
+    for each in parse_challenges(text):
         assert each.scheme == each.scheme.lower()
     assert answer([text], ("u", "p"), "CONNECT", TARGET, "c") in (None, basic(("u", "p")))
-    assert judged(text) == "denied"
+    assert verdict(text) == "denied"
 
 
 MD5, SHA, SHA512 = ('Digest realm="r", nonce="n", algorithm=' + each for each in ("MD5", "SHA-256", "SHA-512-256"))
@@ -159,18 +163,18 @@ MD5, SHA, SHA512 = ('Digest realm="r", nonce="n", algorithm=' + each for each in
     ],
 )
 def test_the_strongest_that_is_known_is_answered(challenges: list[str], chosen: str | None) -> None:
-    given = answer(challenges, LOGIN, "CONNECT", TARGET, "c")
-    if given is None or given.startswith("Basic"):
-        assert (given and "Basic") == chosen
+    credentials = answer(challenges, LOGIN, "CONNECT", TARGET, "c")
+    if credentials is None or credentials.startswith("Basic"):
+        assert (credentials and "Basic") == chosen
     else:
-        assert parse(given)[0].parameters["algorithm"] == chosen
+        assert parse_challenges(credentials)[0].parameters["algorithm"] == chosen
 
 
 @pytest.mark.parametrize("login", [("a\nb", ""), ("a", "b\r\n"), ("\0", ""), ("a", "\x7f")])
-@pytest.mark.parametrize("demand", ["Basic", MD5])
-def test_control_characters_are_not_sent(login: tuple[str, str], demand: str) -> None:
+@pytest.mark.parametrize("text", ["Basic", MD5])
+def test_control_characters_are_not_sent(login: tuple[str, str], text: str) -> None:
     with pytest.raises(Refused, match="control characters"):
-        answer([demand], login, "CONNECT", TARGET, "c")
+        answer([text], login, "CONNECT", TARGET, "c")
 
 
 def test_basic_knows_no_colon_in_a_user() -> None:
@@ -189,45 +193,45 @@ def test_basic_knows_no_colon_in_a_user() -> None:
     st.sampled_from(["auth", "auth-int,auth", "AUTH", ""]),
     st.booleans(),
 )
-def test_our_client_is_believed_by_our_proxy(
+def test_our_proxy_accepts_our_client(
     user: str, password: str, other: str, algorithm: str, quality: str, hidden: bool
 ) -> None:
     parameters = {"qop": quality, "opaque": 'o\\"', "userhash": str(hidden).lower()}
     text = challenge(**parameters | ({"algorithm": algorithm} if algorithm else {})).replace('o\\"', 'o\\\\\\"')
-    given = answer([text], (user, password), "CONNECT", TARGET, 'c"\\')
-    assert given is not None
-    assert judged(given, (user, password)) == "granted"
-    assert judged(given, (user, password + other)) == "denied"
-    assert judged(given, (user + other, password)) == "denied"
-    assert judged(given, (user, password), "GET") == "denied"
-    assert judge(given, (user, password), "CONNECT", {"example.org:80"}, fresh) == "denied"
+    credentials = answer([text], (user, password), "CONNECT", TARGET, 'c"\\')
+    assert credentials is not None
+    assert verdict(credentials, (user, password)) == "granted"
+    assert verdict(credentials, (user, password + other)) == "denied"
+    assert verdict(credentials, (user + other, password)) == "denied"
+    assert verdict(credentials, (user, password), "GET") == "denied"
+    assert check_credentials(credentials, (user, password), "CONNECT", {"example.org:80"}, fresh) == "denied"
 
 
 @given(users, texts, texts.filter(bool))
-def test_basic_credentials_are_believed_if_they_are_right(user: str, password: str, other: str) -> None:
-    assert judged(basic((user, password)), (user, password)) == "granted"
-    assert judged(basic((user, password)), (user, password + other)) == "denied"
+def test_basic_credentials_are_accepted_if_they_are_right(user: str, password: str, other: str) -> None:
+    assert verdict(basic((user, password)), (user, password)) == "granted"
+    assert verdict(basic((user, password)), (user, password + other)) == "denied"
 
 
 @given(users, texts)
-def test_our_client_answers_the_demands_of_our_proxy(user: str, password: str) -> None:
+def test_our_client_answers_the_challenges_of_our_proxy(user: str, password: str) -> None:
     nonce = make_nonce(SECRET, 1000)
-    given = answer(demands(nonce), (user, password), "CONNECT", TARGET, "c")
-    assert given is not None
-    assert parse(given)[0].parameters["algorithm"] == "SHA-256"
-    assert judged(given, (user, password)) == "granted"
+    credentials = answer(make_challenges(nonce), (user, password), "CONNECT", TARGET, "c")
+    assert credentials is not None
+    assert parse_challenges(credentials)[0].parameters["algorithm"] == "SHA-256"
+    assert verdict(credentials, (user, password)) == "granted"
 
 
-def test_a_demand_says_whether_only_the_nonce_was_wrong() -> None:
-    assert ["stale=true" in each for each in demands("n", stale=True)] == [True, True, False]
-    assert [parse(each)[0].parameters.get("stale") for each in demands("n")] == [None, None, None]
+def test_a_challenge_shows_whether_only_the_nonce_was_wrong() -> None:
+    assert ["stale=true" in each for each in make_challenges("n", stale=True)] == [True, True, False]
+    assert [parse_challenges(each)[0].parameters.get("stale") for each in make_challenges("n")] == [None, None, None]
 
 
 @pytest.mark.parametrize("moment", [0, 1000 - NONCE_LIFE, 1001])
 def test_an_answer_to_an_old_nonce_is_right_but_stale(moment: int) -> None:
     text = challenge(nonce=make_nonce(SECRET, moment))
-    assert judged(answer([text], LOGIN, "CONNECT", TARGET, "c")) == "stale"
-    assert judged(answer([text], ("Scar", LOGIN[1]), "CONNECT", TARGET, "c")) == "denied"
+    assert verdict(answer([text], LOGIN, "CONNECT", TARGET, "c")) == "stale"
+    assert verdict(answer([text], ("Scar", LOGIN[1]), "CONNECT", TARGET, "c")) == "denied"
 
 
 @pytest.mark.parametrize("nonce", ["", "-", "x", "3e8", "3e8-", "3e8-00", "٣-", make_nonce(b"other", 1000), "f" * 9999])
@@ -267,8 +271,8 @@ RIGHT = answer([challenge(qop="auth")], LOGIN, "CONNECT", TARGET, "c") or ""
     ],
 )
 def test_credentials_that_lack_anything_are_denied(credentials: str | None) -> None:
-    assert judged(RIGHT) == "granted"
-    assert judged(credentials) == "denied"
+    assert verdict(RIGHT) == "granted"
+    assert verdict(credentials) == "denied"
 
 
 # -- Others ------------------------------------------------------------------------------------------------------
@@ -285,26 +289,27 @@ def test_credentials_that_lack_anything_are_denied(credentials: str | None) -> N
         ("SHA-256-SESS", "auth"),
     ],
 )
-def test_curl_is_believed(algorithm: str, quality: str | None) -> None:
-    """Not for SHA-512-256: before 8.10 it sends a SHA-256 under that name."""
+def test_curl_is_accepted(algorithm: str, quality: str | None) -> None:
+    """SHA-512-256 is left out: curl before 8.10 sends a SHA-256 under that name."""
     parameters = {"algorithm": algorithm, "opaque": "o"} | ({"qop": quality} if quality else {})
-    demand = f"HTTP/1.1 401 No\r\nWWW-Authenticate: {challenge(**parameters)}\r\nContent-Length: 0\r\n\r\n".encode()
+    refusal = f"HTTP/1.1 401 No\r\nWWW-Authenticate: {challenge(**parameters)}\r\nContent-Length: 0\r\n\r\n".encode()
     heads: list[bytes] = []
 
     def web_server(conn: socket.socket) -> None:
-        for said in (demand, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"):
+        for response in (refusal, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"):
             head = b""
             while not head.endswith(b"\r\n\r\n"):
                 head += conn.recv(4096) or b"\r\n\r\n"
             heads.append(head)
-            conn.sendall(said)
+            conn.sendall(response)
 
     user = 'Jäsøn Doe:a"b\\ü'
     with serve(web_server) as (host, port):
         url = f"http://{host}:{port}/x?y"
         assert run([require("curl"), "-sS", "--noproxy", "*", "--digest", "-u", user, url]).status == 0
-    lines = [line for line in heads[1].decode().split("\r\n") if line.startswith("Authorization: ")]
+    name = "Authorization: "
+    lines = [line.removeprefix(name) for line in heads[1].decode().split("\r\n") if line.startswith(name)]
     assert len(lines) == 1
     login = ("Jäsøn Doe", 'a"b\\ü')
-    assert judge(lines[0].removeprefix("Authorization: "), login, "GET", {"/x?y"}, fresh) == "granted"
-    assert judge(lines[0].removeprefix("Authorization: "), LOGIN, "GET", {"/x?y"}, fresh) == "denied"
+    assert check_credentials(lines[0], login, "GET", {"/x?y"}, fresh) == "granted"
+    assert check_credentials(lines[0], LOGIN, "GET", {"/x?y"}, fresh) == "denied"

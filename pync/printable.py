@@ -1,0 +1,39 @@
+"""Text that a peer has chosen, made fit for a terminal.
+
+A certificate, a proxy's reply, a unix path or a line of a chat can hold anything. Control characters command a
+terminal, and bidirectional controls change the order of what it shows (UAX #9). Such letters must never reach it. Each
+caller chooses what is shown in their place.
+
+This is a module of its own, however small: faces, TLS, protocols and stages all need it, and row 0 is the only place
+that all of them may import. It must import nothing, because every start of pync imports it.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container
+
+
+def printable(text: str, substitute: Callable[[str], str], harmful: Container[str] | None = None) -> str:
+    """`text` with `substitute(letter)` in place of each harmful letter.
+
+    Harmful is what `str.isprintable` refuses: control and format characters, surrogates, separators other than the
+    space, and what Unicode has not assigned. A caller that must not touch so much of a text (an emoji can hold a format
+    character) names the `harmful` letters itself; `str.isprintable` must refuse each of them.
+    """
+    if text.isprintable():
+        return text
+    if harmful is None:
+        return "".join([letter if letter.isprintable() else substitute(letter) for letter in text])
+    return "".join([substitute(letter) if letter in harmful else letter for letter in text])
+
+
+def question_mark(letter: str) -> str:
+    """A substitute that shows that there was a letter, but not which."""
+    return "?"
+
+
+def backslash_escape(letter: str) -> str:
+    r"""A substitute that shows which letter it was, as Python writes it: \x1b, \u202e."""
+    return repr(letter)[1:-1]
