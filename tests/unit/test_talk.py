@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from expectations import expect
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,7 +92,7 @@ def test_what_a_dialogue_does_not_use_is_left_however_it_was_cut(
 ) -> None:
     wanted = [bytes(range(step)) for step in script if isinstance(step, int)]
     held = Held(scripted(script), split(b"".join(wanted) + early, cuts))
-    assert (held.result, held.refusal, held.left) == (wanted, None, early)
+    expect(held, result=wanted, refusal=None, left=early)
     assert held.said == b"".join(step for step in script if isinstance(step, bytes))
 
 
@@ -108,7 +109,7 @@ def test_early_bytes_are_kept_at_every_split_of_a_proxys_answer(
     assert (whole.refusal, whole.left) == (None, EARLY)
     for cut in range(1, len(data)):
         held = Held(make(), [data[:cut], data[cut:]])
-        assert (held.refusal, held.left, held.said) == (None, EARLY, whole.said)
+        expect(held, refusal=None, left=EARLY, said=whole.said)
     assert Held(make(), [data[at : at + 1] for at in range(len(data))]).left == EARLY
 
 
