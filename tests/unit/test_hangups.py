@@ -1,4 +1,4 @@
-"""Who watches many connections learns which are gone, and of those alone."""
+"""Watching many connections for their end costs one descriptor, and each watcher is woken for its own."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 
 def watched(loop: Loop, hangups: Hangups, ours: socket.socket) -> tuple[Task, Condition]:
-    gone = Condition()
-    return loop.spawn(hangups.of(ours.fileno(), gone), Condition()), gone
+    """A task that waits for a connection's end, and the condition that ends the wait for another reason."""
+    done = Condition()
+    return loop.spawn(hangups.of(ours.fileno(), done), Condition()), done
 
 
-async def test_a_connection_is_gone_when_both_ends_of_file_are_there_not_when_one_is(loop: Loop) -> None:
+async def test_a_connection_is_closed_when_both_ends_of_file_are_there_not_when_one_is(loop: Loop) -> None:
     hangups = Hangups(loop)
     pairs = [socket.socketpair() for _ in range(5)]
     tasks = [watched(loop, hangups, ours)[0] for ours, _ in pairs]
@@ -41,15 +42,11 @@ async def test_a_connection_is_gone_when_both_ends_of_file_are_there_not_when_on
         ours.close()
 
 
-async def test_one_that_is_gone_already_is_told_of_at_once(loop: Loop) -> None:
+async def test_a_connection_that_is_closed_already_is_noticed_at_once(loop: Loop) -> None:
     ours, theirs = socket.socketpair()
     theirs.close()
     with closing(ours):
-        await hangups_of(loop, ours)
-
-
-async def hangups_of(loop: Loop, ours: socket.socket) -> None:
-    await Hangups(loop).of(ours.fileno(), Condition())
+        await Hangups(loop).of(ours.fileno(), Condition())
 
 
 async def test_the_wait_ends_also_for_another_reason_and_leaves_nothing_behind(loop: Loop) -> None:
@@ -57,9 +54,9 @@ async def test_the_wait_ends_also_for_another_reason_and_leaves_nothing_behind(l
     ours, theirs = socket.socketpair()
     with closing(ours), closing(theirs):
         for _ in range(2):
-            task, gone = watched(loop, hangups, ours)
+            task, done = watched(loop, hangups, ours)
             await turns(loop, 3)
-            gone.notify()
+            done.notify()
             await join(loop, task)
             cancelled, _ = watched(loop, hangups, ours)
             await turns(loop, 3)
@@ -95,9 +92,9 @@ async def test_where_there_is_no_epoll_only_the_other_reason_ends_the_wait(
         patch.delattr(select, "epoll")
         ours, theirs = socket.socketpair()
         with closing(ours):
-            task, gone = watched(loop, Hangups(loop), ours)
+            task, done = watched(loop, Hangups(loop), ours)
             theirs.close()
             await turns(loop, 5)
             assert not task.done
-            gone.notify()
+            done.notify()
             await join(loop, task)
