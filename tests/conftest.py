@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-pytest.register_assert_rewrite("harness", "conformance", "conversations", "ends", "loopback")
+pytest.register_assert_rewrite("harness", "conformance", "conversations", "ends", "expectations", "loopback")
 
 from certificates import Authority  # noqa: E402 (after the line above)
 from conformance import bench  # noqa: E402 (after the line above)

@@ -116,10 +116,6 @@ class Outcome:
         """When the peer got what."""
         return [(moment - 1000, item) for moment, item in self.ends.peer_sink.history if isinstance(item, bytes)]
 
-    def expect(self, **facts: object) -> None:
-        """Check these of the attributes above."""
-        assert {name: getattr(self, name) for name in facts} == facts
-
 
 def relayed(make: Callable[[Loop], tuple[Ends, Relay]]) -> Outcome:
     """Run a relay to its end."""

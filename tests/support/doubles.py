@@ -1,7 +1,7 @@
 """Stand-ins for time and for the two ends of a flow, so that a test of waiting never waits.
 
-`Clock` is the selector and the clock of a loop in one. `MemorySource` says what a test scripts, `MemorySink` takes or
-refuses what a test scripts. Scripts share one alphabet: a float is a pause of so many seconds, an exception is raised.
+`Clock` is the selector and the clock of a loop in one. `MemorySource` gives what a test scripts, `MemorySink` takes or
+refuses what a test scripts. In both scripts a float is a pause in seconds, and an exception is raised.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ END = None  # in a source's script: its end-of-file
 
 
 class Stuck(Exception):
-    """Every task waits, and nothing is going to happen any more."""
+    """Every task waits, and nothing will wake one."""
 
 
 class Clock(BaseSelector):
     """Time that jumps to the next timer where a loop would sleep. Descriptors are real, and so is their readiness.
 
-    `calls` lists what was asked of the selector: (method, descriptor, events), `polls` counts the calls of `select`.
+    `calls` lists the calls of the selector as (method, descriptor, events); `polls` counts those of `select`.
     """
 
     def __init__(self) -> None:
@@ -83,12 +83,12 @@ class Clock(BaseSelector):
         self.real.close()
 
     def asked(self, fd: int) -> list[str]:
-        """The methods that were called for one descriptor."""
+        """The methods of the selector that were called for one descriptor."""
         return [method for method, number, _ in self.calls if number == fd]
 
 
 def play(main: Callable[[Loop], Work[T]], clock: Clock | None = None) -> T:
-    """Run `main(loop)` on a loop whose time jumps; raises Stuck where it would hang."""
+    """Run `main(loop)` on a loop whose time jumps. Raises Stuck where it would wait for ever."""
     clock = clock or Clock()
     loop = Loop(clock, clock)
     return loop.run(main(loop))
@@ -162,8 +162,8 @@ class MemoryFile(MemorySource):
 class MemorySink(Sink):
     """Takes what its script says: an int takes at most so many bytes, a float refuses for so many seconds.
 
-    Then it takes everything, except between `refuse` and `accept`. `history` holds each write, each error and each
-    end-of-file (END), with its moment. It insists on the rules: no two writers at once, nothing after the end-of-file.
+    After its script it takes everything, except between `refuse` and `accept`. `history` holds each write, each error
+    and each end-of-file (END), with its moment. Two writers at once, or a write after the end-of-file, fail the test.
     """
 
     def __init__(self, loop: Loop, *script: Taken) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from conformance import Bench, FarSocket, bench, descriptors, join, same, tcp_pair, turns, unix_pair
 from doubles import END, Clock, MemorySink, MemorySource, Stuck, play
+from expectations import expect
 from harness import PAYLOAD
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -103,10 +104,6 @@ class MemoryStream(Stream):
         """When it got an end-of-file."""
         return [moment - 1000 for moment in self.sink.ends]
 
-    def expect(self, **facts: object) -> None:
-        """Check these: received, ends, aborted."""
-        assert {name: getattr(self, name) for name in facts} == facts
-
 
 class Outcome:
     """What came of a bridge."""
@@ -120,10 +117,6 @@ class Outcome:
     @property
     def message(self) -> str:
         return str(self.error)
-
-    def expect(self, **facts: object) -> None:
-        """Check these: seconds, error, message."""
-        assert {name: getattr(self, name) for name in facts} == facts
 
 
 Side = dict[str, object]
@@ -156,23 +149,23 @@ def bridged(far: Side, near: Side, ending: Ending = Ending()) -> Outcome:  # noq
 
 def test_each_end_is_passed_on_once_after_all_bytes_and_the_other_direction_goes_on() -> None:
     outcome = bridged(far=side(b"question", 1.0, END), near=side(3.0, b"answer", 2.0, b"more", END))
-    outcome.far.expect(received=b"answermore", ends=[5], aborted=None)
-    outcome.near.expect(received=b"question", ends=[1], aborted=None)
-    outcome.expect(seconds=5, error=None)
+    expect(outcome.far, received=b"answermore", ends=[5], aborted=None)
+    expect(outcome.near, received=b"question", ends=[1], aborted=None)
+    expect(outcome, seconds=5, error=None)
 
 
 def test_the_side_that_answers_may_end_first() -> None:
     outcome = bridged(far=side(2.0, b"late", 1.0, END), near=side(b"banner", END))
-    outcome.far.expect(received=b"banner", ends=[0], aborted=None)
-    outcome.near.expect(received=b"late", ends=[3], aborted=None)
-    outcome.expect(seconds=3, error=None)
+    expect(outcome.far, received=b"banner", ends=[0], aborted=None)
+    expect(outcome.near, received=b"late", ends=[3], aborted=None)
+    expect(outcome, seconds=3, error=None)
 
 
 def test_an_end_waits_until_all_is_taken() -> None:
     outcome = bridged(far=side(b"abc", END), near=side(END, takes=[1, 5.0, 1, 5.0]))
-    outcome.far.expect(received=b"", ends=[0])
-    outcome.near.expect(received=b"abc", ends=[10])
-    outcome.expect(seconds=10)
+    expect(outcome.far, received=b"", ends=[0])
+    expect(outcome.near, received=b"abc", ends=[10])
+    expect(outcome, seconds=10)
 
 
 def test_a_bridge_goes_on_for_ever_unless_both_sides_end() -> None:
@@ -185,45 +178,45 @@ def test_what_breaks_on_one_side_breaks_on_the_other(reset: PeerLost) -> None:
     one, other = side(b"half of it", 1.0, reset), side(2.0, b"never", END)
     outcome = bridged(far=one, near=other) if reset is FAR else bridged(far=other, near=one)
     broken, healthy = (outcome.far, outcome.near) if reset is FAR else (outcome.near, outcome.far)
-    broken.expect(received=b"", ends=[], aborted=1)
-    healthy.expect(received=b"half of it", ends=[], aborted=1)
-    outcome.expect(seconds=1, message=str(reset))
+    expect(broken, received=b"", ends=[], aborted=1)
+    expect(healthy, received=b"half of it", ends=[], aborted=1)
+    expect(outcome, seconds=1, message=str(reset))
 
 
 def test_what_a_side_sent_before_its_reset_is_delivered_first() -> None:
     outcome = bridged(far=side(b"abc", FAR), near=side(takes=[1, 5.0, 1, 5.0]))
-    outcome.far.expect(received=b"", aborted=10)
-    outcome.near.expect(received=b"abc", aborted=10)
+    expect(outcome.far, received=b"", aborted=10)
+    expect(outcome.near, received=b"abc", aborted=10)
 
 
 def test_what_a_side_sends_is_passed_on_even_after_it_has_stopped_reading() -> None:
     outcome = bridged(far=side(b"x", 0.25, b"y", 0.25, FAR, takes=[FAR]), near=side(b"data"))
-    outcome.far.expect(received=b"", ends=[], aborted=0.5)
-    outcome.near.expect(received=b"xy", ends=[], aborted=0.5)
-    outcome.expect(seconds=0.5)
+    expect(outcome.far, received=b"", ends=[], aborted=0.5)
+    expect(outcome.near, received=b"xy", ends=[], aborted=0.5)
+    expect(outcome, seconds=0.5)
 
 
 def test_the_end_of_a_side_that_has_stopped_reading_is_not_passed_on_as_one() -> None:
     outcome = bridged(far=side(b"x", 0.25, END, takes=[FAR]), near=side(b"data"))
-    outcome.far.expect(received=b"", ends=[], aborted=0.25)
-    outcome.near.expect(received=b"x", ends=[], aborted=0.25)
-    outcome.expect(seconds=0.25)
+    expect(outcome.far, received=b"", ends=[], aborted=0.25)
+    expect(outcome.near, received=b"x", ends=[], aborted=0.25)
+    expect(outcome, seconds=0.25)
 
 
 def test_both_sides_may_break_at_once() -> None:
     outcome = bridged(far=side(b"x", takes=[0.25, FAR]), near=side(b"y", takes=[0.25, NEAR]))
     assert isinstance(outcome.error, PeerLost) and outcome.error.unsent == 1
-    outcome.far.expect(aborted=0.25)
-    outcome.near.expect(aborted=0.25)
-    outcome.expect(seconds=0.25)
+    expect(outcome.far, aborted=0.25)
+    expect(outcome.near, aborted=0.25)
+    expect(outcome, seconds=0.25)
 
 
 def test_a_side_that_neither_reads_nor_sends_is_given_up_after_half_a_second() -> None:
     outcome = bridged(far=side(takes=[FAR]), near=side(b"data"))
     assert isinstance(outcome.error, PeerLost) and outcome.error.unsent == 4
-    outcome.far.expect(aborted=0.5)
-    outcome.near.expect(aborted=0.5)
-    outcome.expect(seconds=0.5)
+    expect(outcome.far, aborted=0.5)
+    expect(outcome.near, aborted=0.5)
+    expect(outcome, seconds=0.5)
 
 
 def test_the_other_side_is_given_time_to_take_what_it_was_sent() -> None:
@@ -232,34 +225,34 @@ def test_the_other_side_is_given_time_to_take_what_it_was_sent() -> None:
     assert late is not None and LINGER <= late <= 2 * LINGER
     # The side that has reset its connection takes nothing any more.
     outcome = bridged(far=side(b"x", FAR, waiting=100), near=side())
-    outcome.far.expect(aborted=0)
-    outcome.near.expect(aborted=0)
+    expect(outcome.far, aborted=0)
+    expect(outcome.near, aborted=0)
 
 
 @pytest.mark.parametrize("answer", [(), (b"answer", END)], ids=["while the other goes on", "after the other's end"])
 def test_an_end_that_is_not_clean_is_not_passed_on_as_an_end(answer: Sequence[Given]) -> None:
     outcome = bridged(far=side(b"half of it", 1.0, END, improper=CUT), near=side(*answer))
-    outcome.far.expect(aborted=1)
-    outcome.near.expect(received=b"half of it", ends=[], aborted=1)
-    outcome.expect(seconds=1, message=str(CUT))
+    expect(outcome.far, aborted=1)
+    expect(outcome.near, received=b"half of it", ends=[], aborted=1)
+    expect(outcome, seconds=1, message=str(CUT))
 
 
 def test_a_reset_by_a_side_that_has_ended_is_noticed_while_nothing_is_sent() -> None:
     outcome = bridged(far=side(b"question", END, closes=[4.0, FAR]), near=side())
-    outcome.far.expect(ends=[], aborted=4)
-    outcome.near.expect(ends=[0], aborted=4)
-    outcome.expect(seconds=4, message=str(FAR))
+    expect(outcome.far, ends=[], aborted=4)
+    expect(outcome.near, ends=[0], aborted=4)
+    expect(outcome, seconds=4, message=str(FAR))
     outcome = bridged(far=side(), near=side(b"banner", END, closes=[4.0, NEAR]))
-    outcome.far.expect(ends=[0], aborted=4)
-    outcome.near.expect(ends=[], aborted=4)
-    outcome.expect(seconds=4, message=str(NEAR))
+    expect(outcome.far, ends=[0], aborted=4)
+    expect(outcome.near, ends=[], aborted=4)
+    expect(outcome, seconds=4, message=str(NEAR))
 
 
 def test_a_side_that_has_ended_and_closes_cleanly_ends_the_bridge_without_an_error() -> None:
     outcome = bridged(far=side(b"sent", END, closes=[4.0, END]), near=side(waiting=4.5))
-    outcome.far.expect(ends=[])
-    outcome.near.expect(ends=[0], aborted=pytest.approx(4.5, abs=0.2))
-    outcome.expect(error=None)
+    expect(outcome.far, ends=[])
+    expect(outcome.near, ends=[0], aborted=pytest.approx(4.5, abs=0.2))
+    expect(outcome, error=None)
 
 
 def test_the_error_counts_what_the_broken_side_did_not_get() -> None:
@@ -275,8 +268,8 @@ def test_an_idle_bridge_is_broken_on_both_sides() -> None:
     outcome = bridged(far=side(b"a", 1.0, b"b"), near=side(3.0, b"c"), ending=Ending(idle_timeout=8))
     assert isinstance(outcome.error, TimedOut)
     assert outcome.seconds is not None and 11 <= outcome.seconds <= 12
-    outcome.far.expect(aborted=outcome.seconds)
-    outcome.near.expect(aborted=outcome.seconds)
+    expect(outcome.far, aborted=outcome.seconds)
+    expect(outcome.near, aborted=outcome.seconds)
 
 
 async def test_a_bridge_that_is_not_wanted_any_more_is_broken_on_both_sides(loop: Loop) -> None:
@@ -285,8 +278,8 @@ async def test_a_bridge_that_is_not_wanted_any_more_is_broken_on_both_sides(loop
     running = loop.spawn(bridge.run(), Condition())
     await loop.sleep(3)
     await loop.cancel_and_wait(running)
-    far.expect(aborted=3)
-    near.expect(received=b"half", aborted=3)
+    expect(far, aborted=3)
+    expect(near, received=b"half", aborted=3)
 
 
 async def test_datagrams_are_exchanged_until_one_session_is_over(loop: Loop) -> None:

@@ -1,13 +1,16 @@
-"""Programs: what they are given, that no byte of theirs is lost, and that none of them outlives its client."""
+"""Programs: what they are given, that every byte of theirs arrives, and that none of them outlives its client."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import resource
 import signal
+import sys
+import termios
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from conformance import (
@@ -15,7 +18,6 @@ from conformance import (
     Bench,
     Far,
     FarSocket,
-    bench,
     descriptors,
     gather,
     join,
@@ -51,7 +53,7 @@ MIB = 1 << 20
 
 @asynccontextmanager
 async def started(loop: Loop, *argv: str, way: str = FILTERS, **environment: str) -> AsyncIterator[Child]:
-    """A program that is dismissed at the end, and then no child of ours any more."""
+    """A program that is terminated at the end, and then is no child of ours any more."""
     process = child.start(loop, Program(argv=argv, filters=way == FILTERS), {**os.environ, **environment})
     try:
         yield process
@@ -65,21 +67,21 @@ class Memory(Source, Sink):
     """Says its data in one go, and keeps what it is given."""
 
     def __init__(self, data: bytes = b"") -> None:
-        self.said = [data] if data else []
-        self.heard = b""
+        self.left = [data] if data else []
+        self.written = b""
 
     async def read(self) -> bytes | None:
-        return self.said.pop() if self.said else None
+        return self.left.pop() if self.left else None
 
     async def write(self, data: Bytes) -> int:
-        self.heard += data
+        self.written += data
         return len(data)
 
     async def send_eof(self) -> None: ...
 
 
-def through(*argv: str, data: bytes = b"", way: str = FILTERS, **environment: str) -> tuple[bytes, int]:
-    """What a program makes of the data, and its status."""
+class Ran(NamedTuple):
+    """What a program made of its input."""
 
     async def main(loop: Bench) -> tuple[bytes, int]:
         memory = Memory(data)
@@ -90,40 +92,49 @@ def through(*argv: str, data: bytes = b"", way: str = FILTERS, **environment: st
     return bench(main)
 
 
-def shell(script: str, *, data: bytes = b"", way: str = FILTERS, **environment: str) -> tuple[bytes, int]:
-    return through("sh", "-c", script, data=data, way=way, **environment)
+async def through(loop: Loop, *argv: str, data: bytes = b"", way: str = FILTERS, **environment: str) -> Ran:
+    """Run a program with this input."""
+    memory = Memory(data)
+    async with started(loop, *argv, way=way, **environment) as process:
+        await loop.together(Flow(loop, memory, process.input).run(), Flow(loop, process.output, memory).run())
+        return Ran(memory.written, await process.ended())
 
 
-# -- No byte is lost or changed ----------------------------------------------------------------------------------
+async def shell(loop: Loop, script: str, *, data: bytes = b"", way: str = FILTERS, **environment: str) -> Ran:
+    """Run a shell script with this input."""
+    return await through(loop, "sh", "-c", script, data=data, way=way, **environment)
+
+
+# -- Every byte arrives, unchanged --------------------------------------------------------------------------------
 
 
 @both_ways
-def test_every_byte_value_passes_unchanged(way: str) -> None:
+async def test_every_byte_value_passes_unchanged(real_loop: Bench, way: str) -> None:
     data = bytes(range(256)) * 2
-    assert through("cat", data=data, way=way) == (data, 0)
+    assert await through(real_loop, "cat", data=data, way=way) == (data, 0)
 
 
 @both_ways
 @pytest.mark.parametrize("attempt", range(20))
-def test_nothing_of_the_tail_is_lost(way: str, attempt: int) -> None:
+async def test_the_tail_of_the_output_arrives(real_loop: Bench, way: str, attempt: int) -> None:
     data = PAYLOAD(MIB + attempt)
-    answer, status = through("cat", data=data, way=way)
+    answer, status = await through(real_loop, "cat", data=data, way=way)
     same([answer], [data])
     assert status == 0
 
 
 @both_ways
-def test_a_filter_of_bulk_is_exact(way: str) -> None:
+async def test_a_filter_of_bulk_is_exact(real_loop: Bench, way: str) -> None:
     data = PAYLOAD(MIB)
-    answer, status = through("tr", "a-z", "A-Z", data=data, way=way, LC_ALL="C")
+    answer, status = await through(real_loop, "tr", "a-z", "A-Z", data=data, way=way, LC_ALL="C")
     same([answer], [data.translate(bytes.maketrans(bytes(range(97, 123)), bytes(range(65, 91))))])
     assert status == 0
 
 
 @both_ways
-def test_who_answers_at_the_end_gets_its_end_of_file(way: str) -> None:
-    assert through("sort", data=b"b\na\n", way=way) == (b"a\nb\n", 0)
-    assert through("wc", "-c", data=PAYLOAD(MIB), way=way)[0].split() == [b"%d" % MIB]
+async def test_a_program_that_answers_at_the_end_gets_its_end_of_file(real_loop: Bench, way: str) -> None:
+    assert await through(real_loop, "sort", data=b"b\na\n", way=way) == (b"a\nb\n", 0)
+    assert (await through(real_loop, "wc", "-c", data=PAYLOAD(MIB), way=way)).output.split() == [b"%d" % MIB]
 
 
 async def test_a_filter_answers_at_once(real_loop: Bench) -> None:
@@ -136,9 +147,9 @@ async def test_a_filter_answers_at_once(real_loop: Bench) -> None:
 
 
 @both_ways
-def test_what_a_program_does_not_read_is_dropped(way: str) -> None:
-    assert shell("exit 3", data=PAYLOAD(MIB), way=way) == (b"", 3)
-    assert through("head", "-c", "10", data=PAYLOAD(MIB), way=way) == (PAYLOAD(MIB)[:10], 0)
+async def test_what_a_program_does_not_read_is_dropped(real_loop: Bench, way: str) -> None:
+    assert await shell(real_loop, "exit 3", data=PAYLOAD(MIB), way=way) == (b"", 3)
+    assert await through(real_loop, "head", "-c", "10", data=PAYLOAD(MIB), way=way) == (PAYLOAD(MIB)[:10], 0)
 
 
 @both_ways
@@ -149,7 +160,7 @@ async def test_what_is_written_to_a_closed_input_is_dropped(real_loop: Bench, wa
 
 
 @both_ways
-async def test_its_output_is_read_in_pieces_of_a_size(real_loop: Bench, way: str) -> None:
+async def test_its_output_is_read_in_pieces_of_a_given_size(real_loop: Bench, way: str) -> None:
     program = Program(argv=("printf", "123456789"), filters=way == FILTERS)
     process = child.start(real_loop, program, os.environ, most=4)
     assert await process.ended() == 0
@@ -200,10 +211,22 @@ async def test_however_a_terminal_cuts_it_every_byte_comes_and_a_read_fits_a_dat
 async def test_a_single_piece_of_a_terminal_is_passed_on_at_once(real_loop: Bench, size: int) -> None:
     async with screen(real_loop) as (output, far):
         await far.give(PAYLOAD(size))
+        while held(master_of(output)) < size:  # the system passes them on in its own time
+            await real_loop.sleep(0)
         reading = real_loop.spawn(output.read(), Condition())
         await turns(real_loop, 5)
         assert reading.done
         same([reading.value], [PAYLOAD(size)])
+
+
+def master_of(output: Output) -> int:
+    assert output.fd is not None
+    return output.fd
+
+
+def held(terminal: int) -> int:
+    """Bytes that can be read from a terminal."""
+    return int.from_bytes(fcntl.ioctl(terminal, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 async def test_pieces_that_are_there_are_read_together(real_loop: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +246,7 @@ async def test_much_from_a_terminal_is_all_of_it_in_order(real_loop: Bench) -> N
         await join(real_loop, giving)
 
 
-async def test_an_end_behind_a_full_piece_is_not_lost(real_loop: Bench) -> None:
+async def test_an_end_behind_a_full_piece_is_found_again(real_loop: Bench) -> None:
     with pipe() as (reading, writing):
         output = ChildStdout(real_loop, reading)
         os.write(writing, PAYLOAD(TERMINAL))
@@ -233,25 +256,25 @@ async def test_an_end_behind_a_full_piece_is_not_lost(real_loop: Bench) -> None:
         output.close()
 
 
-def test_without_pseudo_terminals_a_filter_gets_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_pseudo_terminals_a_filter_gets_a_pipe(real_loop: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> tuple[int, int]:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "openpty", refuse)
-    assert shell("[ -t 1 ]; echo $?; cat", data=bytes(range(256))) == (b"1\n" + bytes(range(256)), 0)
+    assert await shell(real_loop, "[ -t 1 ]; echo $?; cat", data=bytes(range(256))) == (b"1\n" + bytes(range(256)), 0)
 
 
-def test_only_the_output_of_a_filter_is_a_terminal() -> None:
+async def test_only_the_output_of_a_filter_is_a_terminal(real_loop: Bench) -> None:
     asked = "for fd in 0 1; do [ -t $fd ]; echo $?; done"
-    assert shell(asked, way=FILTERS)[0] == b"1\n0\n"
-    assert shell(asked, way=SERVES)[0] == b"1\n1\n"
+    assert (await shell(real_loop, asked, way=FILTERS)).output == b"1\n0\n"
+    assert (await shell(real_loop, asked, way=SERVES)).output == b"1\n1\n"
 
 
 # -- What a program is given -------------------------------------------------------------------------------------
 
 
 def descriptors_of(pid: int) -> set[int]:
-    """Those of a process, but for what the tests themselves were started with and hand on."""
+    """The descriptors of a process, but for those that the tests themselves were started with and hand on."""
     handed_on = {int(fd) for fd in descriptors() if int(fd) > 2 and os.get_inheritable(int(fd))}
     return {int(fd) for fd in os.listdir(f"/proc/{pid}/fd")} - handed_on
 
@@ -265,10 +288,10 @@ async def test_a_program_has_its_three_descriptors_and_none_of_ours(real_loop: B
             assert descriptors_of(process.pid) == {0, 1, 2}
 
 
-def test_a_program_has_the_default_signal_dispositions() -> None:
+async def test_a_program_has_the_default_signal_dispositions(real_loop: Bench) -> None:
     assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN  # as Python has it
-    (told, _) = through("grep", "SigIgn", "/proc/self/status")
-    ignored = int(told.split()[1], 16)
+    ran = await through(real_loop, "grep", "SigIgn", "/proc/self/status")
+    ignored = int(ran.output.split()[1], 16)
     assert not [name for name in child.PYTHON_IGNORES if ignored & 1 << name - 1]
 
 
@@ -277,21 +300,23 @@ async def test_a_program_leads_a_process_group(real_loop: Bench) -> None:
         assert os.getpgid(process.pid) == process.pid != os.getpgrp()
 
 
-def test_a_program_is_told_who_is_connected() -> None:
+def test_a_program_gets_the_addresses_in_its_environment() -> None:
     facts = child.environment("tcp", Address(host="127.0.0.1", port=80), Address(host="::1", port=5000))
-    told = {
+    about = {
         "REMOTE_ADDR": "::1",
         "REMOTE_PORT": "5000",
         "LOCAL_ADDR": "127.0.0.1",
         "LOCAL_PORT": "80",
         "PROTO": "TCP",
     }
-    added = {f"{prefix}_{name}": value for prefix in ("PYNC", "NCAT") for name, value in told.items()}
+    added = {f"{prefix}_{name}": value for prefix in ("PYNC", "NCAT") for name, value in about.items()}
     assert facts == {**os.environ, **added}
 
 
-def test_a_program_sees_its_environment() -> None:
-    assert shell('echo "$PYNC_REMOTE_ADDR $NCAT_LOCAL_PORT"', PYNC_REMOTE_ADDR="::1", NCAT_LOCAL_PORT="80") == (
+async def test_a_program_sees_its_environment(real_loop: Bench) -> None:
+    assert await shell(
+        real_loop, 'echo "$PYNC_REMOTE_ADDR $NCAT_LOCAL_PORT"', PYNC_REMOTE_ADDR="::1", NCAT_LOCAL_PORT="80"
+    ) == (
         b"::1 80\n",
         0,
     )
@@ -328,9 +353,11 @@ async def test_what_was_preloaded_stays_so(
     assert given == [{"LD_PRELOAD": after.format(library), "_STDBUF_O": "0"}, {"LD_PRELOAD": before}]
 
 
-def test_without_libstdbuf_nothing_is_preloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_libstdbuf_nothing_is_preloaded(real_loop: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "LIBSTDBUF", ())
-    assert shell('echo "${LD_PRELOAD-unset}"', LANG="C")[0] == b"%s\n" % os.environ.get("LD_PRELOAD", "unset").encode()
+    assert (await shell(real_loop, 'echo "${LD_PRELOAD-unset}"', LANG="C")).output == b"%s\n" % os.environ.get(
+        "LD_PRELOAD", "unset"
+    ).encode()
 
 
 # -- The socket itself -------------------------------------------------------------------------------------------
@@ -348,7 +375,7 @@ async def test_a_program_that_serves_can_have_the_socket_itself(real_loop: Bench
     assert near.getblocking()
     far.hang_up()
     assert await process.ended() == 0
-    assert await process.output.read() is None and await process.input.write(b"nobody") == 6
+    assert await process.output.read() is None and await process.input.write(b"unread") == 6
     await process.input.send_eof()
     near.close()  # our copy was the last
     assert await far.take() is None
@@ -360,7 +387,7 @@ async def test_a_program_that_serves_can_have_the_socket_itself(real_loop: Bench
 
 @pytest.fixture
 def script(tmp_path: Path) -> Callable[[str, int], str]:
-    """Writes a file that one may try to run."""
+    """Writes a file that a test may try to run."""
 
     def write(text: str, mode: int) -> str:
         path = tmp_path / f"program {mode:o}"
@@ -371,38 +398,37 @@ def script(tmp_path: Path) -> Callable[[str, int], str]:
     return write
 
 
-def refused(program: str, way: str) -> ProgramError:
-    async def main(loop: Bench) -> ProgramError:
-        with pytest.raises(ProgramError) as raised:
-            child.start(loop, Program(argv=(program,), filters=way == FILTERS), os.environ)
-        return raised.value
-
-    error = bench(main)
-    assert error.what == program
-    return error
+def refused(loop: Loop, program: str, way: str) -> ProgramError:
+    """The error of starting a program that cannot be run."""
+    with pytest.raises(ProgramError) as raised:
+        child.start(loop, Program(argv=(program,), filters=way == FILTERS), os.environ)
+    assert raised.value.what == program
+    return raised.value
 
 
 @both_ways
-def test_a_program_that_does_not_exist_is_not_found(way: str, tmp_path: Path) -> None:
+async def test_a_program_that_does_not_exist_is_not_found(real_loop: Bench, way: str, tmp_path: Path) -> None:
     for name in ("no-such-program-anywhere", str(tmp_path / "missing")):
-        error = refused(name, way)
+        error = refused(real_loop, name, way)
         assert (str(error), error.found) == (f"{name}: No such file or directory", False)
 
 
 @both_ways
-def test_a_program_that_is_none_was_found(way: str, tmp_path: Path, script: Callable[[str, int], str]) -> None:
+async def test_what_cannot_be_executed_was_found(
+    real_loop: Bench, way: str, tmp_path: Path, script: Callable[[str, int], str]
+) -> None:
     for name, why in (
         (str(tmp_path), "Permission denied"),
         (script("echo", 0o644), "Permission denied"),
-        (script("no first line that says who runs it", 0o755), "Exec format error"),
+        (script("no first line that names an interpreter", 0o755), "Exec format error"),
     ):
-        error = refused(name, way)
+        error = refused(real_loop, name, way)
         assert (str(error), error.found) == (f"{name}: {why}", True)
 
 
 @contextmanager
 def descriptors_left(free: int) -> Iterator[None]:
-    """Inside, so many descriptors can be opened."""
+    """Inside, `free` descriptors can be opened."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken: list[int] = []
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, descriptors())) + 10, limits[1]))
@@ -437,8 +463,8 @@ async def test_without_descriptors_a_program_cannot_be_run_and_nothing_is_left(
 @pytest.mark.parametrize(
     ("script", "status"), [("exit 0", 0), ("exit 3", 3), ("exit 127", 127), ("kill -9 $$", 137), ("kill -1 $$", 129)]
 )
-def test_the_status_is_what_a_shell_would_show(script: str, status: int, way: str) -> None:
-    assert shell(script, way=way) == (b"", status)
+async def test_the_status_is_what_a_shell_would_show(real_loop: Bench, script: str, status: int, way: str) -> None:
+    assert await shell(real_loop, script, way=way) == (b"", status)
 
 
 async def test_the_status_can_be_asked_for_again(real_loop: Bench) -> None:
@@ -464,40 +490,44 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return signals
 
 
-def dismissed(monkeypatch: pytest.MonkeyPatch, script: str, obeys: int = 0, way: str = FILTERS) -> int | None:
-    """The status of a program that is dismissed once it says that it is ready, and gets the time to obey a signal."""
+async def dismissed(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, script: str, obeys: int = 0, way: str = FILTERS
+) -> int | None:
+    """The status of a program that is terminated once it is ready; `obeys` is the signal that it is given time for."""
     patient = tuple((signum, 30.0 if signum == obeys else grace) for signum, grace in child.ENDING)
     monkeypatch.setattr(child, "ENDING", patient)
-
-    async def main(loop: Bench) -> int | None:
-        async with started(loop, "sh", "-c", script, way=way) as process:
-            assert (await process.output.read() or b"").startswith(b"ready\n")
-        return process.status
-
-    return bench(main)
+    async with started(loop, "sh", "-c", script, way=way) as process:
+        assert (await process.output.read() or b"").startswith(b"ready\n")
+    return process.status
 
 
 @both_ways
-def test_a_polite_program_ends_at_its_end_of_file(way: str, sent: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert dismissed(monkeypatch, "echo ready; cat >/dev/null; exit 7", way=way) == 7
-    assert sent == []
-
-
-@both_ways
-def test_a_program_that_writes_to_nobody_ends_by_itself(
-    way: str, sent: list[int], monkeypatch: pytest.MonkeyPatch
+async def test_a_polite_program_ends_at_its_end_of_file(
+    real_loop: Bench, way: str, sent: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dismissed(monkeypatch, "echo ready; exec yes 2>/dev/null", way=way)
+    assert await dismissed(real_loop, monkeypatch, "echo ready; cat >/dev/null; exit 7", way=way) == 7
     assert sent == []
 
 
-def test_a_program_that_does_not_read_is_hung_up_on(sent: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert dismissed(monkeypatch, "echo ready; exec sleep 60", signal.SIGHUP) == 129
+@both_ways
+async def test_a_program_whose_output_is_closed_ends_by_itself(
+    real_loop: Bench, way: str, sent: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await dismissed(real_loop, monkeypatch, "echo ready; exec yes 2>/dev/null", way=way)
+    assert sent == []
+
+
+async def test_a_program_that_does_not_read_is_hung_up_on(
+    real_loop: Bench, sent: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await dismissed(real_loop, monkeypatch, "echo ready; exec sleep 60", signal.SIGHUP) == 129
     assert sent == [signal.SIGHUP]
 
 
-def test_a_program_that_is_deaf_to_that_is_terminated(sent: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert dismissed(monkeypatch, "trap '' HUP; echo ready; exec sleep 60", signal.SIGTERM) == 143
+async def test_a_program_that_ignores_the_hangup_is_terminated(
+    real_loop: Bench, sent: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await dismissed(real_loop, monkeypatch, "trap '' HUP; echo ready; exec sleep 60", signal.SIGTERM) == 143
     assert sent == [signal.SIGHUP, signal.SIGTERM]
 
 
@@ -516,23 +546,25 @@ async def test_a_stubborn_program_is_killed_with_all_that_it_has_started(real_lo
 async def test_a_program_that_has_ended_is_sent_nothing(real_loop: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     async with started(real_loop, "true") as process:
         await process.ended()
-        with monkeypatch.context() as patch:  # the number may be somebody else's by now
+        with monkeypatch.context() as patch:  # its number may be another process's by now
             patch.setattr(os, "killpg", lambda *_: pytest.fail("a signal was sent"))
             await process.terminate()
             await process.terminate()
 
 
-def test_a_program_that_may_not_be_signalled_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_program_that_may_not_be_signalled_is_waited_for(
+    real_loop: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(group: int, signum: int) -> None:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
     monkeypatch.setattr(os, "killpg", refuse)  # as for sudo(8)
-    assert dismissed(monkeypatch, "echo ready; cat >/dev/null; exit 7") == 7
+    assert await dismissed(real_loop, monkeypatch, "echo ready; cat >/dev/null; exit 7") == 7
 
 
 async def test_after_the_closing_reading_ends_and_writing_goes_nowhere(real_loop: Bench) -> None:
     async with started(real_loop, "cat") as process:
         process.close()
         assert await process.output.read() is None
-        assert await process.input.write(b"nobody") == 6
+        assert await process.input.write(b"unread") == 6
         await process.input.send_eof()

@@ -1,4 +1,4 @@
-"""The queues of many: what is put is what is taken, who is full is waited for, who stands still is given up."""
+"""The queues of clients: what is put is what is taken, a full one is waited for, one that stands still is given up."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Watched(Queue):
-    """Notes when it is given up; moves for so long as a test says."""
+    """A queue that notes when it is given up, and that moves for `moving` seconds."""
 
     def __init__(self, queues: Queues, moving: float = 0.0) -> None:
         super().__init__(queues, StubPeer(queues.loop))
@@ -56,7 +56,7 @@ async def test_what_is_empty_keeps_nothing_and_what_is_put_is_not_copied(loop: L
     assert queue.pieces is None
 
 
-async def test_room_is_waited_for_until_the_last_is_full_no_more(loop: Loop) -> None:
+async def test_room_is_waited_for_until_no_queue_is_full(loop: Loop) -> None:
     queues = Queues(loop)
     await queues.room()
     ours = [Watched(queues) for _ in range(3)]
@@ -86,7 +86,7 @@ async def test_small_pieces_fill_a_queue_by_their_number(loop: Loop) -> None:
     assert not queues.full
 
 
-async def test_who_leaves_is_waited_for_no_longer(loop: Loop) -> None:
+async def test_a_queue_whose_client_has_left_is_not_waited_for(loop: Loop) -> None:
     queues = Queues(loop)
     queue = Watched(queues)
     queue.put(bytes(QUEUE_BYTES + 1))
@@ -98,7 +98,9 @@ async def test_who_leaves_is_waited_for_no_longer(loop: Loop) -> None:
 
 
 @pytest.mark.parametrize("waiters", [1, 3])
-async def test_who_takes_nothing_is_given_up_in_time_however_many_wait(loop: Loop, waiters: int) -> None:
+async def test_a_client_that_takes_nothing_is_given_up_in_time_however_many_tasks_wait(
+    loop: Loop, waiters: int
+) -> None:
     queues = Queues(loop)
     queue = Watched(queues)
     start = loop.clock()
@@ -107,7 +109,7 @@ async def test_who_takes_nothing_is_given_up_in_time_however_many_wait(loop: Loo
     assert queue.given_up == pytest.approx(start + STALL)
 
 
-async def test_who_moves_in_a_way_that_only_shows_when_asked_is_waited_for(loop: Loop) -> None:
+async def test_a_client_whose_progress_shows_only_when_asked_is_waited_for(loop: Loop) -> None:
     queues = Queues(loop)
     queue = Watched(queues, moving=60)
     start = loop.clock()

@@ -1,4 +1,4 @@
-"""What is special to datagrams: whose they are, whom there is room for, and what a peer's end leaves behind."""
+"""What is special to datagrams: whose they are, for which peers there is room, and what a peer's end leaves behind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pync.loop.tasks import Condition
 from pync.relay.flow import Flow
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
     from typing import Any
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def udp(count: int) -> Iterator[list[socket.socket]]:
-    """So many bound UDP sockets."""
+    """Bound UDP sockets, `count` of them."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(count)]
         for sock in sockets:
@@ -74,7 +74,7 @@ async def test_what_was_received_already_comes_first(real_loop: Bench) -> None:
             assert [await endpoint.read() for _ in range(3)] == [b"one", b"", b"three"]
 
 
-async def test_a_unix_sender_without_a_name_is_heard(real_loop: Bench, tmp_path: Path) -> None:
+async def test_a_datagram_of_a_unix_sender_without_a_name_is_received(real_loop: Bench, tmp_path: Path) -> None:
     with unix() as far, closing(DatagramSocket(real_loop, unix(tmp_path / "near"), None)) as endpoint:
         far.sendto(b"one", str(tmp_path / "near"))
         assert await endpoint.read() == b"one"
@@ -114,7 +114,7 @@ async def test_closing_removes_the_path_of_our_own_end_and_nothing_else(real_loo
             for sock in (unnamed, abstract, named):
                 remove_own_path(sock)
         (tmp_path / "far").unlink()
-        remove_own_path(far)  # somebody did so already
+        remove_own_path(far)  # it is removed already
 
 
 # -- Many datagrams at a time ------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ RUNS = st.lists(st.tuples(SIZES, st.integers(1, 70)), max_size=6)
 
 
 class OldKernel(socket.socket):
-    """Knows nothing of segmentation offload."""
+    """A socket of a kernel that has no segmentation offload."""
 
     def setsockopt(self, *args: Any) -> None:
         if args[0] == socket.IPPROTO_UDP and args[1] in OFFLOAD:
@@ -138,8 +138,8 @@ class OldKernel(socket.socket):
         return super().getsockopt(*args)
 
 
-class NoWay(socket.socket):
-    """Knows of it, but the way to the peer does not allow it."""
+class NoRoute(socket.socket):
+    """A socket of a kernel that has it, with a route to the peer that does not allow it."""
 
     asked = 0
 
@@ -148,7 +148,7 @@ class NoWay(socket.socket):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
-EVERY_KERNEL = pytest.mark.parametrize("kind", [socket.socket, OldKernel, NoWay])
+EVERY_KERNEL = pytest.mark.parametrize("kind", [socket.socket, OldKernel, NoRoute])
 
 
 @contextmanager
@@ -164,14 +164,14 @@ def pair(loop: Loop, kind: type[socket.socket] = socket.socket) -> Iterator[tupl
 
 
 async def at_once(loop: Loop, reading: Work[bytes | None]) -> bytes:
-    """What is there already."""
+    """What can be read without waiting for the peer."""
     data = await loop.within(1.0, reading)
     assert data is not None
     return data
 
 
 def runs(shape: list[tuple[int, int]]) -> list[list[bytes]]:
-    """Runs of datagrams of one size, each with a number where there is room; so much as two sockets can hold."""
+    """Runs of datagrams of one size, each numbered by its bytes; as many as two sockets can hold."""
     made, room = [], 100_000
     for size, count in shape:
         run = [bytes([at % 251]) * size for at in range(min(count, max(1, room // (size + 1200))))]
@@ -196,12 +196,12 @@ def sent_in_pieces(sock: socket.socket, run: list[bytes]) -> None:
 async def test_each_read_is_one_datagram_however_they_came(
     real_loop: Bench, kind: type[socket.socket], shape: list[tuple[int, int]]
 ) -> None:
-    said = runs(shape)
+    sent = runs(shape)
     with pair(real_loop, kind) as (endpoint, far):
-        for run in said:
+        for run in sent:
             sent_in_pieces(far, run)
-        got = [await at_once(real_loop, endpoint.read()) for run in said for _ in run]
-        same(got, sum(said, []), whole=True)
+        got = [await at_once(real_loop, endpoint.read()) for run in sent for _ in run]
+        same(got, sum(sent, []), whole=True)
 
 
 @EVERY_KERNEL
@@ -209,16 +209,16 @@ async def test_each_read_is_one_datagram_however_they_came(
 async def test_reading_all_of_it_reads_the_same_bytes(
     real_loop: Bench, kind: type[socket.socket], shape: list[tuple[int, int]]
 ) -> None:
-    said = runs(shape)
+    sent = runs(shape)
     with pair(real_loop, kind) as (endpoint, far):
         got: list[bytes] = []
-        for at, run in enumerate(said):
+        for at, run in enumerate(sent):
             sent_in_pieces(far, run)
             if at % 2:
                 got.append(await at_once(real_loop, endpoint.read_all()))
-        while sum(map(len, got)) < sum(map(len, sum(said, []))):
+        while sum(map(len, got)) < sum(map(len, sum(sent, []))):
             got.append(await at_once(real_loop, endpoint.read_all()))
-        same(got, sum(said, []))
+        same(got, sum(sent, []))
 
 
 async def test_the_last_of_a_piece_may_be_shorter(real_loop: Bench) -> None:
@@ -236,7 +236,7 @@ async def test_what_comes_in_many_pieces_is_received_by_few_calls(real_loop: Ben
         assert real_loop.selector.polls - before < 5
 
 
-async def test_reading_all_keeps_strangers_out_and_tells_a_refusal_last(real_loop: Bench) -> None:
+async def test_reading_all_keeps_strangers_out_and_raises_a_refusal_last(real_loop: Bench) -> None:
     with udp(3) as (near, far, stranger):
         stranger.sendto(b"FORGED", near.getsockname())
         far.sendto(b"one", near.getsockname())
@@ -247,7 +247,7 @@ async def test_reading_all_keeps_strangers_out_and_tells_a_refusal_last(real_loo
             far.sendto(b"last ", near.getsockname())
             far.sendto(b"words", near.getsockname())
             far.close()
-            await endpoint.write(b"nobody hears this")
+            await endpoint.write(b"refused")
             assert await endpoint.read_all() == b"last words"
             with pytest.raises(PeerLost, match="Connection refused$"):
                 await endpoint.read_all()
@@ -274,26 +274,26 @@ class Stack(Source):
 async def test_what_is_sent_together_arrives_as_it_was_cut(
     real_loop: Bench, kind: type[socket.socket], shape: list[tuple[int, int]]
 ) -> None:
-    said = [data for run in runs(shape) for data in run if data]
+    sent = [data for run in runs(shape) for data in run if data]
     with pair(real_loop, kind) as (endpoint, far):
-        burst = segments.Burst(Stack(said), endpoint)
+        burst = segments.Burst(Stack(sent), endpoint)
         flow = Flow(real_loop, burst, burst)
         await flow.run()
-        assert flow.moved == sum(map(len, said)) and flow.unsent() == 0
-        same([far.recv(1 << 17) for _ in said], said, whole=True)
+        assert flow.moved == sum(map(len, sent)) and flow.unsent() == 0
+        same([far.recv(1 << 17) for _ in sent], sent, whole=True)
         with pytest.raises(BlockingIOError):
             far.recv(1)
 
 
-async def test_a_way_that_allows_no_pieces_is_asked_once(real_loop: Bench) -> None:
-    with pair(real_loop, NoWay) as (endpoint, far):
+async def test_a_route_that_allows_no_segments_is_tried_once(real_loop: Bench) -> None:
+    with pair(real_loop, NoRoute) as (endpoint, far):
         burst = segments.Burst(Stack([b"one"] * 100), endpoint)
         await Flow(real_loop, burst, burst).run()
         assert [far.recv(10) for _ in range(100)] == [b"one"] * 100
         assert endpoint.sock.asked == 1  # type: ignore[attr-defined]
 
 
-async def test_what_was_read_and_not_sent_when_the_peer_is_lost_is_counted(real_loop: Bench) -> None:
+async def test_what_was_read_and_not_sent_when_the_peer_refuses_is_counted(real_loop: Bench) -> None:
     with pair(real_loop) as (endpoint, far):
         burst = segments.Burst(Stack([b"1234"] * 100), endpoint)
         flow = Flow(real_loop, burst, burst)
@@ -306,8 +306,8 @@ async def test_what_was_read_and_not_sent_when_the_peer_is_lost_is_counted(real_
 # -- Many peers --------------------------------------------------------------------------------------------------
 
 
-class Office:
-    """A mailroom with what it has reported and whom it has welcomed."""
+class Served:
+    """A server of datagrams: what it has reported, the peers it asked about, and those that were welcome."""
 
     def __init__(self, loop: Loop, sock: socket.socket) -> None:
         self.loop = loop
@@ -316,7 +316,7 @@ class Office:
         self.peers: list[DatagramPeer] = []
         self.asked: list[DatagramPeer] = []
         self.open = True
-        self.room = DatagramServer(loop, self.reports.append, self._welcome)
+        self.server = DatagramServer(loop, self.reports.append, self._welcome)
 
     def _welcome(self, peer: DatagramPeer) -> bool:
         self.asked.append(peer)
@@ -324,18 +324,18 @@ class Office:
             self.peers.append(peer)
         return self.open
 
-    async def sent(self, sock: socket.socket, *datagrams: bytes) -> None:
-        """Have them sent and sorted."""
+    async def send(self, sock: socket.socket, *datagrams: bytes) -> None:
+        """Send datagrams to the server, and let it sort them."""
         for data in datagrams:
             sock.sendto(data, self.sock.getsockname())
             await turns(self.loop, 3)
 
 
 @asynccontextmanager
-async def office(loop: Loop, sock: socket.socket) -> AsyncIterator[Office]:
-    """One that receives."""
-    opened = Office(loop, sock)
-    receiving = loop.spawn(opened.room.receive(sock), Condition())
+async def serving(loop: Loop, sock: socket.socket) -> AsyncIterator[Served]:
+    """A server that receives from this socket."""
+    opened = Served(loop, sock)
+    receiving = loop.spawn(opened.server.receive(sock), Condition())
     await turns(loop, 1)
     try:
         yield opened
@@ -349,22 +349,22 @@ async def office(loop: Loop, sock: socket.socket) -> AsyncIterator[Office]:
 
 async def test_each_peer_gets_its_own_datagrams_and_is_answered(real_loop: Bench) -> None:
     with udp(3) as (near, one, other):
-        async with office(real_loop, near) as mail:
-            await mail.sent(one, b"1a")
-            await mail.sent(other, b"2a", b"2b")
-            await mail.sent(one, b"1b")
-            first, second = mail.peers
+        async with serving(real_loop, near) as served:
+            await served.send(one, b"1a")
+            await served.send(other, b"2a", b"2b")
+            await served.send(one, b"1b")
+            first, second = served.peers
             assert [await first.read(), await first.read()] == [b"1a", b"1b"]
             assert [await second.read(), await second.read()] == [b"2a", b"2b"]
             for peer, sock in ((first, one), (second, other)):
                 await peer.write(b"to %d" % (peer.address.port or 0))
                 assert sock.recv(100) == b"to %d" % sock.getsockname()[1]
-            assert mail.reports == []
+            assert served.reports == []
 
 
 async def test_pieces_of_two_peers_are_sorted_datagram_by_datagram(real_loop: Bench) -> None:
     with udp(3) as (near, one, other):
-        async with office(real_loop, near) as mail:
+        async with serving(real_loop, near) as served:
             one.connect(near.getsockname())
             other.connect(near.getsockname())
             for _ in range(3):
@@ -372,7 +372,7 @@ async def test_pieces_of_two_peers_are_sorted_datagram_by_datagram(real_loop: Be
                 segments.send_segments(other, b"22aa22b", 4)
             other.send(b"end")
             await turns(real_loop, 5)
-            first, second = mail.peers
+            first, second = served.peers
             assert [await first.read() for _ in range(9)] == [b"1a", b"1b", b"1"] * 3
             assert await second.read() == b"22aa"
             assert await second.read_all() == b"22b" + b"22aa22b" * 2 + b"end"
@@ -380,18 +380,18 @@ async def test_pieces_of_two_peers_are_sorted_datagram_by_datagram(real_loop: Be
 
 
 async def test_a_burst_keeps_its_order(real_loop: Bench) -> None:
-    words = [b"%d" % number for number in range(3 * segments.BATCH)]
+    numbers = [b"%d" % number for number in range(3 * segments.BATCH)]
     with udp(2) as (near, far):
-        async with office(real_loop, near) as mail:
-            for word in words:
+        async with serving(real_loop, near) as served:
+            for word in numbers:
                 far.sendto(word, near.getsockname())
-            await mail.sent(far, b"and more")
-            peer = mail.peers[0]
-            assert [await peer.read() for _ in range(len(words) + 1)] == [*words, b"and more"]
+            await served.send(far, b"and more")
+            peer = served.peers[0]
+            assert [await peer.read() for _ in range(len(numbers) + 1)] == [*numbers, b"and more"]
 
 
 class Busy(socket.socket):
-    """Takes nothing at the first try."""
+    """A socket that takes nothing at the first try."""
 
     refused = False
 
@@ -406,39 +406,39 @@ async def test_a_socket_that_takes_nothing_is_waited_for(real_loop: Bench) -> No
     with udp(1) as (far,), Busy(socket.AF_INET, socket.SOCK_DGRAM) as near:
         near.bind(("127.0.0.1", 0))
         near.setblocking(False)
-        async with office(real_loop, near) as mail:
-            await mail.sent(far, b"one")
-            assert await mail.peers[0].write(b"answer") == 6
+        async with serving(real_loop, near) as served:
+            await served.send(far, b"one")
+            assert await served.peers[0].write(b"answer") == 6
             assert near.refused and far.recv(100) == b"answer"
 
 
-async def test_who_is_not_welcome_is_asked_about_again(real_loop: Bench) -> None:
+async def test_a_peer_that_is_not_welcome_is_asked_about_again(real_loop: Bench) -> None:
     with udp(2) as (near, far):
-        async with office(real_loop, near) as mail:
-            mail.open = False
-            await mail.sent(far, b"one", b"two")
-            assert len(mail.asked) == 2 and not mail.room.sessions
-            mail.open = True
-            await mail.sent(far, b"three")
-            assert await mail.peers[0].read() == b"three"
+        async with serving(real_loop, near) as served:
+            served.open = False
+            await served.send(far, b"one", b"two")
+            assert len(served.asked) == 2 and not served.server.sessions
+            served.open = True
+            await served.send(far, b"three")
+            assert await served.peers[0].read() == b"three"
 
 
 @pytest.mark.parametrize(("size", "fit"), [(1000, 10), (0, 167)])
-async def test_a_full_queue_drops_what_comes_and_says_so(
+async def test_a_full_queue_drops_what_comes_and_reports_it(
     real_loop: Bench, size: int, fit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datagram_server, "QUEUE", 10 * 1064)
     with udp(2) as (near, far):
-        async with office(real_loop, near) as mail:
-            await mail.sent(far, bytes(size))
-            peer = mail.peers[0]
-            while not mail.reports:
-                await mail.sent(far, bytes(size))
-            assert mail.reports == [Denied(peer=peer.address, why="its queue is full, a datagram was dropped")]
+        async with serving(real_loop, near) as served:
+            await served.send(far, bytes(size))
+            peer = served.peers[0]
+            while not served.reports:
+                await served.send(far, bytes(size))
+            assert served.reports == [Denied(peer=peer.address, why="its queue is full, a datagram was dropped")]
             waiting = len(peer.queue)
             assert waiting == fit
             assert [await peer.read() for _ in range(waiting)] == [bytes(size)] * waiting
-            await mail.sent(far, b"there is room again")
+            await served.send(far, b"there is room again")
             assert await peer.read() == b"there is room again"
 
 
@@ -447,23 +447,23 @@ async def test_too_many_peers_end_the_session_that_is_silent_for_longest(
 ) -> None:
     monkeypatch.setattr(datagram_server, "PEERS", 2)
     with udp(4) as (near, one, other, third):
-        async with office(real_loop, near) as mail:
-            await mail.sent(one, b"1a")
-            await mail.sent(other, b"2a")
-            await mail.sent(one, b"1b")
-            await mail.sent(third, b"3a")
-            first, second, last = mail.peers
-            assert [peer.closed for peer in mail.peers] == [False, True, False]
-            assert [await second.read(), await second.read()] == [b"2a", None]  # what it had it keeps
+        async with serving(real_loop, near) as served:
+            await served.send(one, b"1a")
+            await served.send(other, b"2a")
+            await served.send(one, b"1b")
+            await served.send(third, b"3a")
+            first, second, last = served.peers
+            assert [peer.closed for peer in served.peers] == [False, True, False]
+            assert [await second.read(), await second.read()] == [b"2a", None]  # what it had received it keeps
             assert [await first.read(), await first.read(), await last.read()] == [b"1a", b"1b", b"3a"]
-            assert len(mail.room.sessions) == 2
+            assert len(served.server.sessions) == 2
 
 
-async def test_who_waits_for_a_datagram_learns_that_its_session_is_closed(real_loop: Bench) -> None:
+async def test_a_read_ends_when_its_session_is_closed(real_loop: Bench) -> None:
     with udp(2) as (near, far):
-        async with office(real_loop, near) as mail:
-            await mail.sent(far, b"one")
-            peer = mail.peers[0]
+        async with serving(real_loop, near) as served:
+            await served.send(far, b"one")
+            peer = served.peers[0]
             await peer.read()
             reading = real_loop.spawn(peer.read(), Condition())
             await turns(real_loop, 3)
@@ -474,74 +474,76 @@ async def test_who_waits_for_a_datagram_learns_that_its_session_is_closed(real_l
 
 async def test_after_a_session_the_same_peer_begins_a_new_one_that_the_old_cannot_end(real_loop: Bench) -> None:
     with udp(2) as (near, far):
-        async with office(real_loop, near) as mail:
-            await mail.sent(far, b"one")
-            mail.peers[0].close()
-            await mail.sent(far, b"two")
-            mail.peers[0].close()  # again, as whoever ends a session may
-            await mail.sent(far, b"three")
-            assert len(mail.peers) == 2
-            assert [await mail.peers[1].read(), await mail.peers[1].read()] == [b"two", b"three"]
+        async with serving(real_loop, near) as served:
+            await served.send(far, b"one")
+            served.peers[0].close()
+            await served.send(far, b"two")
+            served.peers[0].close()  # once more, as the end of a session may
+            await served.send(far, b"three")
+            assert len(served.peers) == 2
+            assert [await served.peers[1].read(), await served.peers[1].read()] == [b"two", b"three"]
 
 
-async def test_an_error_that_one_peer_caused_ends_nobodys_session(real_loop: Bench) -> None:
-    with udp(3) as (near, far, gone):
+async def test_an_error_that_one_peer_caused_ends_no_session(real_loop: Bench) -> None:
+    with udp(3) as (near, far, leaving):
         near.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR, ip(7): errors come on unconnected sockets, too
-        async with office(real_loop, near) as mail:
-            await mail.sent(gone, b"before it goes")
-            gone.close()
-            await mail.peers[0].write(b"nobody hears this")
+        async with serving(real_loop, near) as served:
+            await served.send(leaving, b"before it closes")
+            leaving.close()
+            await served.peers[0].write(b"refused")
             await turns(real_loop, 5)
-            await mail.sent(far, b"one")
-            assert await mail.peers[1].read() == b"one"
+            await served.send(far, b"one")
+            assert await served.peers[1].read() == b"one"
 
 
 async def test_an_answer_that_is_too_long_is_an_error_of_that_peer(real_loop: Bench) -> None:
     with udp(2) as (near, far):
-        async with office(real_loop, near) as mail:
-            await mail.sent(far, b"one")
+        async with serving(real_loop, near) as served:
+            await served.send(far, b"one")
             with pytest.raises(PeerLost, match=r"^datagrams to 127\.0\.0\.1:\d+: Message too long$"):
-                await mail.peers[0].write(bytes(LARGEST + 1))
+                await served.peers[0].write(bytes(LARGEST + 1))
 
 
-async def test_a_unix_peer_without_a_name_is_heard_but_cannot_be_answered(real_loop: Bench, tmp_path: Path) -> None:
+async def test_a_unix_peer_without_a_name_is_received_from_but_cannot_be_answered(
+    real_loop: Bench, tmp_path: Path
+) -> None:
     with unix(tmp_path / "near") as near, unix() as far:
-        async with office(real_loop, near) as mail:
-            await mail.sent(far, b"one")
-            assert await mail.peers[0].read() == b"one"
+        async with serving(real_loop, near) as served:
+            await served.send(far, b"one")
+            assert await served.peers[0].read() == b"one"
             with pytest.raises(PeerLost, match="^datagrams to a unix socket without a name: it cannot be answered$"):
-                await mail.peers[0].write(b"an answer")
+                await served.peers[0].write(b"an answer")
 
 
 async def test_peers_that_wait_for_room_at_the_same_time_all_get_it(real_loop: Bench, tmp_path: Path) -> None:
     with unix(tmp_path / "near") as near, unix(tmp_path / "1") as one, unix(tmp_path / "2") as other:
-        async with office(real_loop, near) as mail:
-            heard: dict[socket.socket, list[bytes]] = {one: [], other: []}
-            for sock in heard:
-                await mail.sent(sock, b"one")
-            words = [b"%d" % number for number in range(500)]
-            tasks = [real_loop.spawn(say(peer.write, words), Condition()) for peer in mail.peers]
+        async with serving(real_loop, near) as served:
+            arrived: dict[socket.socket, list[bytes]] = {one: [], other: []}
+            for sock in arrived:
+                await served.send(sock, b"one")
+            numbers = [b"%d" % number for number in range(500)]
+            tasks = [real_loop.spawn(write_all(peer, numbers), Condition()) for peer in served.peers]
             await turns(real_loop, 20)
             assert not any(task.done for task in tasks)
-            while sum(map(len, heard.values())) < 2 * len(words):
-                for sock, got in heard.items():
+            while sum(map(len, arrived.values())) < 2 * len(numbers):
+                for sock, got in arrived.items():
                     got += received(sock)
                 await turns(real_loop, 1)
-            assert list(heard.values()) == [words, words]
+            assert list(arrived.values()) == [numbers, numbers]
             await turns(real_loop, 3)
             assert all(task.done and task.error is None for task in tasks)
 
 
-async def say(write: Callable[[bytes], object], words: list[bytes]) -> None:
-    for word in words:
-        await write(word)  # type: ignore[misc]
+async def write_all(peer: DatagramPeer, datagrams: list[bytes]) -> None:
+    for data in datagrams:
+        await peer.write(data)
 
 
 def received(sock: socket.socket) -> list[bytes]:
-    """What has come."""
-    words: list[bytes] = []
+    """The datagrams that have come."""
+    datagrams: list[bytes] = []
     while True:
         try:
-            words.append(sock.recv(100))
+            datagrams.append(sock.recv(100))
         except BlockingIOError:
-            return words
+            return datagrams

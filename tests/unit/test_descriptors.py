@@ -13,32 +13,32 @@ from harness import UNMEASURED, run
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Tells for each of 0 to 2 whether it is /dev/null and whether children have it, and where the next one lands.
+# Notes for each of 0 to 2 whether it is /dev/null and whether children inherit it, and which number the next one gets.
 RESERVE = """
 import os, sys
 from pync.descriptors import reserve
 from pync.endpoints.stdio import is_null
 reserve()
 reserve()  # doing it again changes nothing
-told = [f"{is_null(fd):d}{os.get_inheritable(fd):d}" for fd in range(3)]
+noted = [f"{is_null(fd):d}{os.get_inheritable(fd):d}" for fd in range(3)]
 with open(sys.argv[1], "w") as file:
-    file.write(f"{' '.join(told)} {file.fileno()}")
+    file.write(f"{' '.join(noted)} {file.fileno()}")
 """
 
 
 @pytest.mark.parametrize("closed", [fds for fds in product((False, True), repeat=3) if any(fds)])
 def test_closed_descriptors_are_reserved_and_the_others_left(closed: tuple[bool, ...], tmp_path: Path) -> None:
     redirections = " ".join(f"{fd}>&-" for fd in range(3) if closed[fd])
-    told = tmp_path / "told"
-    argv = ["sh", "-c", f'exec "$@" {redirections}', "sh", sys.executable, "-c", RESERVE, str(told)]
-    result = run(argv, env=UNMEASURED)  # what measures would take a free descriptor for itself
+    noted = tmp_path / "noted"
+    argv = ["sh", "-c", f'exec "$@" {redirections}', "sh", sys.executable, "-c", RESERVE, str(noted)]
+    result = run(argv, env=UNMEASURED)  # coverage would take a free descriptor for itself
     assert result.status == 0, result.err
-    *slots, landed = told.read_text().split()
-    assert slots == ["11" if gone else "01" for gone in closed]
+    *slots, landed = noted.read_text().split()
+    assert slots == ["11" if was_closed else "01" for was_closed in closed]
     assert int(landed) > 2
 
 
-# Seals what it was given itself, starts a program, and tells which descriptors that has.
+# Seals the descriptors that it inherited, starts a program, and prints which descriptors that has.
 SEALED = """
 import os
 from pync.config import Program

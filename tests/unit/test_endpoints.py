@@ -204,7 +204,7 @@ async def stdin(ends: Callable[[Path], tuple[int, int]], loop: Loop, scratch: Pa
 
 
 def unblocked(ends: Callable[[Path], tuple[int, int]], scratch: Path) -> tuple[int, int]:
-    """With O_NONBLOCK, which somebody else has set."""
+    """With O_NONBLOCK, which another process has set."""
     given, other = ends(scratch)
     os.set_blocking(given, False)
     return given, other
@@ -239,7 +239,7 @@ def device(name: str, scratch: Path) -> tuple[int, int]:
 
 
 OUT = SINK | Can.INHERITED
-KEPT = Can.WRITE | Can.COUNT  # by a file: it pushes nobody back, and a reader finds no end in it
+KEPT = Can.WRITE | Can.COUNT  # a file's: it takes everything at once, and its reader finds no end in it
 
 
 @kind("stdout, a pipe", OUT, Far, output_pipe, write_error=OutputClosed)
@@ -335,13 +335,13 @@ async def share(lines: bool, loop: Loop, scratch: Path) -> AsyncIterator[Rig]:
 # -- Around another source ---------------------------------------------------------------------------------------
 
 
-@kind("a source after chunks that were there", SOURCE, lambda loop, rest: Chain([b"said ", b"before"], rest))
-@kind("a paced source", SOURCE, lambda loop, rest: Paced(loop, Chain([b"said ", b"before"], rest), 0))
-@kind("a delayed source", SOURCE, lambda loop, rest: Delayed(loop, Chain([b"said ", b"before"], rest), 0.0001))
+@kind("a source after chunks that were there", SOURCE, lambda loop, rest: Chain([b"from ", b"before"], rest))
+@kind("a paced source", SOURCE, lambda loop, rest: Paced(loop, Chain([b"from ", b"before"], rest), 0))
+@kind("a delayed source", SOURCE, lambda loop, rest: Delayed(loop, Chain([b"from ", b"before"], rest), 0.0001))
 async def wrapped(wrap: Callable[..., Any], loop: Loop, scratch: Path) -> AsyncIterator[Rig]:
     async with asynccontextmanager(stdin)(input_pipe, loop, scratch) as rig:
         source = wrap(loop, rig.source)
-        assert [await source.read(), await source.read()] == [b"said ", b"before"]
+        assert [await source.read(), await source.read()] == [b"from ", b"before"]
         yield Rig(loop, rig.far, source)
 
 

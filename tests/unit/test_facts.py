@@ -1,8 +1,9 @@
-"""Row 0: what a run is asked, what happens in it and what fails are facts, and facts do not change."""
+"""Row 0: what a run is asked to do, what happens in it and what fails are facts, and facts do not change."""
 
 from __future__ import annotations
 
 import pytest
+from expectations import expect
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,7 +36,7 @@ ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and i
 
 def test_a_record_has_the_fields_that_were_given_and_the_defaults_of_the_others() -> None:
     point = Point(x=1, colour="red")
-    assert (point.x, point.y, point.colour) == (1, 0, "red")
+    expect(point, x=1, y=0, colour="red")
     assert point.facts() == {"x": 1, "y": 0, "colour": "red"}
     assert list(point.facts()) == ["x", "y", "colour"], "in the order of declaration"
 
@@ -153,10 +154,10 @@ def test_a_name_is_an_address(name: object, known_as: Address) -> None:
 # Errors
 
 
-def test_an_error_says_what_was_attempted_and_why_it_failed() -> None:
+def test_an_error_has_what_was_attempted_and_why_it_failed() -> None:
     error = OutputError("writing stdout", "No space left on device")
     assert str(error) == "writing stdout: No space left on device"
-    assert (error.what, error.why) == ("writing stdout", "No space left on device")
+    expect(error, what="writing stdout", why="No space left on device")
 
 
 def test_every_error_is_a_pync_error_with_what_and_why() -> None:
@@ -175,24 +176,25 @@ def test_every_error_is_a_pync_error_with_what_and_why() -> None:
         (70000, "Broken pipe, 70000 bytes were not sent"),
     ],
 )
-def test_a_lost_peer_is_told_of_with_what_it_did_not_get(unsent: int, text: str) -> None:
+def test_the_message_of_a_broken_connection_counts_what_the_peer_did_not_get(unsent: int, text: str) -> None:
     error = PeerLost("connection to 127.0.0.1:80", "Broken pipe", unsent=unsent)
     assert str(error) == f"connection to 127.0.0.1:80: {text}"
     assert error.unsent == unsent
 
 
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
-def test_what_a_lost_peer_did_not_get_adds_up(kernel: int, flow: int, file: int) -> None:
+def test_what_the_peer_did_not_get_adds_up(kernel: int, flow: int, file: int) -> None:
     error = PeerLost("a", "b", unsent=kernel).also_unsent(flow).also_unsent(file)
     whole = PeerLost("a", "b", unsent=kernel + flow + file)
-    assert (str(error), error.unsent, error.cause) == (str(whole), whole.unsent, "b")
+    assert str(error) == str(whole)
+    expect(error, unsent=whole.unsent, cause="b")
 
 
-def test_an_output_that_is_gone_is_an_output_error() -> None:
+def test_a_closed_output_is_an_output_error() -> None:
     assert issubclass(OutputClosed, OutputError)
 
 
-def test_a_program_error_tells_not_found_from_not_executable() -> None:
+def test_a_program_error_distinguishes_not_found_from_not_executable() -> None:
     assert ProgramError("a", "b", found=True).found
     assert not ProgramError("a", "b", found=False).found
 
@@ -202,6 +204,6 @@ def test_an_interruption_knows_its_signal() -> None:
     assert str(Interrupted(15)) == "interrupted: signal 15"
 
 
-def test_the_reason_is_the_system_s_word_without_decoration() -> None:
+def test_the_reason_is_the_systems_message_without_decoration() -> None:
     assert reason(FileNotFoundError(2, "No such file or directory", "/x")) == "No such file or directory"
     assert reason(OSError("odd")) == "odd"

@@ -1,9 +1,9 @@
-"""A flow moves every byte once and in order, however reads are cut and writes refused, and knows what it has not."""
+"""A flow moves every byte once and in order, however reads are cut and writes refused, and counts what it has not."""
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from doubles import END, Clock, MemoryFile, MemorySink, MemorySource, play, together
@@ -56,7 +56,7 @@ REFUSALS = st.lists(st.integers(1, 5) | PAUSES, max_size=12)
 KINDS: list[Callable[[], Stage]] = [Crlf, TelnetEscape, Holding, Vowels]
 STAGES = st.lists(st.sampled_from(KINDS), max_size=3)
 
-LOST = PeerLost("connection to x", "Connection reset by peer")
+RESET = PeerLost("connection to x", "Connection reset by peer")
 
 
 def transformed(stages: Sequence[Callable[[], Stage]], data: bytes) -> bytes:
@@ -84,19 +84,19 @@ async def test_the_sink_gets_the_whole_transformed_however_it_is_cut_paused_and_
     await flow.run()
     assert sink.data == transformed(stages, b"".join(chunks))
     assert len(sink.ends) == 1 and sink.history[-1][1] is None
-    assert (flow.moved, flow.reads, flow.unsent(), flow.ended) == (len(sink.data), len(chunks), 0, True)
+    expect(flow, moved=len(sink.data), reads=len(chunks), unsent=0, ended=True)
 
 
 @given(CHUNKS, REFUSALS)
 async def test_at_any_break_what_was_moved_and_what_is_unsent_is_everything(
     loop: Loop, chunks: list[bytes], refusals: list[int | float]
 ) -> None:
-    sink = MemorySink(loop, *refusals, LOST)
+    sink = MemorySink(loop, *refusals, RESET)
     flow = Flow(loop, MemoryFile(loop, *chunks, END), sink)
     try:
         await flow.run()
     except PeerLost as error:
-        assert error is LOST and not flow.ended and not sink.ends
+        assert error is RESET and not flow.ended and not sink.ends
     else:
         assert flow.ended
     whole = b"".join(chunks)
@@ -139,22 +139,25 @@ async def test_the_end_of_file_is_not_passed_on_by_copy(loop: Loop) -> None:
     sink = MemorySink(loop)
     flow = Flow(loop, MemorySource(loop, b"x", END), sink)
     await flow.copy()
-    assert (sink.taken, sink.ends, flow.ended) == ([b"x"], [], True)
+    assert flow.ended
+    expect(sink, taken=[b"x"], ends=[])
 
 
-async def test_after_so_many_reads_the_flow_ends_as_if_the_source_had(loop: Loop) -> None:
+async def test_at_its_read_limit_the_flow_ends_as_if_the_source_had(loop: Loop) -> None:
     sink = MemorySink(loop)
     flow = Flow(loop, MemorySource(loop, b"one", b"two", b"three", END), sink, [Holding()], read_limit=2)
     await flow.run()
-    assert (sink.taken, flow.reads, flow.ended, len(sink.ends)) == ([b"one", b"two\n"], 2, True, 1)
+    expect(flow, reads=2, ended=True)
+    expect(sink, taken=[b"one", b"two\n"], ends=[1000])
 
 
-async def test_a_failing_source_fails_the_flow_with_its_own_words(loop: Loop) -> None:
+async def test_the_error_of_a_failing_source_is_raised_by_the_flow(loop: Loop) -> None:
     sink = MemorySink(loop)
     flow = Flow(loop, MemorySource(loop, b"x", InputError("reading stdin", "Input/output error")), sink)
     with pytest.raises(InputError, match="Input/output error"):
         await flow.run()
-    assert (sink.data, sink.ends, flow.ended, flow.waiting_since) == (b"x", [], False, None)
+    expect(sink, data=b"x", ends=[])
+    expect(flow, ended=False, waiting_since=None)
 
 
 async def test_a_flow_waits_for_its_source_or_for_its_sink_and_knows_which(loop: Loop) -> None:
@@ -163,15 +166,15 @@ async def test_a_flow_waits_for_its_source_or_for_its_sink_and_knows_which(loop:
     flow = Flow(loop, source, sink)
     loop.spawn(flow.copy())
     await loop.sleep(1)
-    assert (flow.waiting_since, flow.reads) == (1000, 0)
+    expect(flow, waiting_since=1000, reads=0)
     source.put(b"abc")
     await loop.sleep(1)
-    assert (flow.waiting_since, flow.reads, flow.moved, flow.unsent()) == (None, 1, 0, 3)
+    expect(flow, waiting_since=None, reads=1, moved=0, unsent=3)
     sink.accept(1, 8.0)
     await loop.sleep(1)
-    assert (flow.waiting_since, flow.moved, flow.unsent()) == (None, 1, 2)
+    expect(flow, waiting_since=None, moved=1, unsent=2)
     await loop.sleep(8)
-    assert (flow.waiting_since, flow.moved, flow.unsent()) == (1010, 3, 0)
+    expect(flow, waiting_since=1010, moved=3, unsent=0)
 
 
 async def note(loop: Loop, flow: Flow, moments: list[float]) -> None:
@@ -181,7 +184,7 @@ async def note(loop: Loop, flow: Flow, moments: list[float]) -> None:
         moments.append(loop.clock() - 1000)
 
 
-async def test_happened_fires_at_each_read_each_write_and_the_end(loop: Loop) -> None:
+async def test_progress_is_notified_at_each_read_each_write_and_the_end(loop: Loop) -> None:
     moments: list[float] = []
     flow = Flow(loop, MemorySource(loop, 1.0, b"x", 4.0, END), MemorySink(loop, 2.0))
     await together(loop, note(loop, flow, moments), flow.copy())
@@ -196,51 +199,53 @@ async def test_one_chunk_is_in_flight(loop: Loop) -> None:
     assert len(source.script) == 2
 
 
-# Words of others
+# Messages that others send in between
 
 
 @given(CHUNKS, st.lists(st.lists(st.binary(max_size=6), max_size=3), max_size=3), REFUSALS)
-async def test_who_sends_a_word_of_his_own_sends_it_whole_and_in_his_order(
-    loop: Loop, chunks: list[bytes], words: list[list[bytes]], refusals: list[int | float]
+async def test_each_message_that_a_task_sends_is_whole_and_in_the_tasks_order(
+    loop: Loop, chunks: list[bytes], messages: list[list[bytes]], refusals: list[int | float]
 ) -> None:
-    async def say(flow: Flow, said: list[bytes]) -> None:
-        for word in said:
-            await flow.send(word)
+    async def send(flow: Flow, own: list[bytes]) -> None:
+        for message in own:
+            await flow.send(message)
 
     sink = MemorySink(loop, *refusals)
     flow = Flow(loop, MemorySource(loop, *chunks, END), sink)
     await together(loop, flow.copy(), *(say(flow, said) for said in words))
     await flow.send_eof()
     assert flow.moved == len(sink.data)
-    assert interleaved(sink.data, [chunks, *words])
+    assert interleaved(sink.data, [chunks, *messages])
 
 
-def interleaved(data: bytes, speakers: Sequence[Sequence[bytes]]) -> bool:
-    """Whether `data` is made of all words of all speakers, each whole, each speaker's in order."""
-    states = {tuple(0 for _ in speakers): 0}  # how many words each has said: how far in data that is
-    for _ in range(sum(map(len, speakers))):
+def interleaved(data: bytes, senders: Sequence[Sequence[bytes]]) -> bool:
+    """Whether `data` is made of all messages of all senders, each whole, each sender's in order."""
+    states = {tuple(0 for _ in senders): 0}  # how many messages of each were found: how far in `data` that is
+    for _ in range(sum(map(len, senders))):
         following = {}
-        for said, at in states.items():
-            for who, words in enumerate(speakers):
-                if said[who] < len(words) and data.startswith(words[said[who]], at):
-                    following[(*said[:who], said[who] + 1, *said[who + 1 :])] = at + len(words[said[who]])
+        for found, at in states.items():
+            for number, own in enumerate(senders):
+                if found[number] < len(own) and data.startswith(own[found[number]], at):
+                    counts = (*found[:number], found[number] + 1, *found[number + 1 :])
+                    following[counts] = at + len(own[found[number]])
         states = following
     return len(data) in states.values()
 
 
-async def test_the_end_of_file_waits_for_the_word_that_is_being_said(loop: Loop) -> None:
+async def test_the_end_of_file_waits_for_a_message_that_is_being_sent(loop: Loop) -> None:
     sink = MemorySink(loop, 1, 5.0)
     flow = Flow(loop, MemorySource(loop, END), sink)
     await together(loop, flow.send(b"word"), flow.run())
     assert [data for _, data in sink.history] == [b"w", b"ord", None]
 
 
-async def test_after_the_end_of_file_nothing_is_said(loop: Loop) -> None:
+async def test_after_the_end_of_file_nothing_is_sent(loop: Loop) -> None:
     sink = MemorySink(loop)
     flow = Flow(loop, MemorySource(loop, b"x", END), sink)
     await flow.run()
     await flow.send(b"late")
-    assert (sink.taken, flow.moved) == ([b"x"], 1)
+    assert sink.taken == [b"x"]
+    assert flow.moved == 1
 
 
 async def test_an_empty_datagram_that_is_refused_keeps_its_place(loop: Loop, clock: Clock) -> None:
@@ -251,13 +256,13 @@ async def test_an_empty_datagram_that_is_refused_keeps_its_place(loop: Loop, clo
     assert clock.now == 1003
 
 
-# Bytes that somebody else moves
+# Bytes that the kernel moves
 
 
 class ScriptedMover:
-    """Moves what its script says: an int is so many bytes of the source (0: its end), None is "not ready".
+    """Moves what its script says: a number is bytes of the source (0: its end), None is "not ready".
 
-    Then it is unsuitable. `rooms` counts the waits for room, `closed` the times it was closed.
+    After its script it is unsuitable. `rooms` counts the waits for room, `closed` the times it was closed.
     """
 
     left = 0
@@ -302,44 +307,50 @@ class ScriptedMover:
         self.closed += 1
 
 
-def moved_by(script: Sequence[int | BaseException | None], whole: bytes) -> tuple[Flow, ScriptedMover, MemorySink]:
-    """A flow that a mover begins and that is copied to its end; a failure is raised when all is looked at."""
+class Moved(NamedTuple):
+    flow: Flow
+    mover: ScriptedMover
+    sink: MemorySink
 
-    async def main(loop: Loop) -> tuple[Flow, ScriptedMover, MemorySink]:
-        source, sink = MemoryFile(loop, *([whole] if whole else []), END), MemorySink(loop)
-        mover = ScriptedMover(loop, source, *script)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(flow_module, "between", lambda *_: mover)
-            flow = Flow(loop, source, sink)
-            try:
-                await flow.run()
-            except PeerLost:
-                assert not flow.ended and not sink.ends
-        return flow, mover, sink
 
-    return play(main)
+async def moved_by(loop: Loop, script: Sequence[int | BaseException | None], whole: bytes) -> Moved:
+    """What comes of a flow that a mover begins and that is copied to its end."""
+    source, sink = MemoryFile(loop, *([whole] if whole else []), END), MemorySink(loop)
+    mover = ScriptedMover(loop, source, *script)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flow_module, "between", lambda *_: mover)
+        flow = Flow(loop, source, sink)
+        try:
+            await flow.run()
+        except PeerLost:
+            assert not flow.ended and not sink.ends
+    return Moved(flow, mover, sink)
 
 
 @given(st.lists(st.none() | st.integers(1, 9), max_size=8), st.binary(max_size=40))
-def test_wherever_the_mover_gives_up_the_rest_is_copied(script: list[int | None], whole: bytes) -> None:
-    flow, mover, sink = moved_by(script, whole)
+async def test_wherever_the_mover_gives_up_the_rest_is_copied(
+    loop: Loop, script: list[int | None], whole: bytes
+) -> None:
+    flow, mover, sink = await moved_by(loop, script, whole)
     assert mover.data + sink.data == whole
-    assert (flow.moved, flow.ended, flow.unsent(), len(sink.ends)) == (len(whole), True, 0, 1)
-    assert flow.waiting_since is None
+    assert len(sink.ends) == 1
+    expect(flow, moved=len(whole), ended=True, unsent=0, waiting_since=None)
     assert mover.closed == 1
     assert mover.rooms == script[: len(script) - len(mover.script)].count(None)
 
 
 @given(st.lists(st.none() | st.integers(1, 9), max_size=8), st.binary(max_size=40))
-def test_what_breaks_the_mover_breaks_the_flow_and_the_rest_is_counted(script: list[int | None], whole: bytes) -> None:
-    flow, mover, sink = moved_by([*script, LOST], whole)
+async def test_what_breaks_the_mover_breaks_the_flow_and_the_rest_is_counted(
+    loop: Loop, script: list[int | None], whole: bytes
+) -> None:
+    flow, mover, sink = await moved_by(loop, [*script, RESET], whole)
     assert not sink.data and mover.closed == 1 and flow.waiting_since is None
     assert whole.startswith(mover.data) and flow.moved == len(mover.data)
     assert flow.moved + flow.unsent() == len(whole)
     assert flow.ended or not mover.script
 
 
-async def test_stages_and_a_read_limit_want_to_see_the_bytes(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_with_stages_or_a_read_limit_every_byte_is_copied(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
     monkeypatch.setattr(flow_module, "between", lambda _, source, sink: asked.append(source))
     for stages, limit in (([Crlf()], None), ([], 1), ([], None)):
@@ -349,7 +360,7 @@ async def test_stages_and_a_read_limit_want_to_see_the_bytes(loop: Loop, monkeyp
     assert len(asked) == 1
 
 
-async def test_happened_fires_at_each_step_of_a_mover_and_at_the_end(loop: Loop) -> None:
+async def test_progress_is_notified_at_each_step_of_a_mover_and_at_the_end(loop: Loop) -> None:
     moments: list[float] = []
     source = MemoryFile(loop, b"abcdef", END)
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""Who watches many connections learns which are gone, and of those alone."""
+"""Watching many connections for their end costs one descriptor, and each watcher is woken for its own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def watched(loop: Loop, hangups: Hangups, ours: socket.socket) -> tuple[Task, Co
     return loop.spawn(hangups.wait(ours.fileno(), gone), Condition()), gone
 
 
-async def test_a_connection_is_gone_when_both_ends_of_file_are_there_not_when_one_is(loop: Loop) -> None:
+async def test_a_connection_is_closed_when_both_ends_of_file_are_there_not_when_one_is(loop: Loop) -> None:
     hangups = Hangups(loop)
     pairs = [socket.socketpair() for _ in range(5)]
     tasks = [watched(loop, hangups, ours)[0] for ours, _ in pairs]
@@ -41,7 +41,7 @@ async def test_a_connection_is_gone_when_both_ends_of_file_are_there_not_when_on
         ours.close()
 
 
-async def test_one_that_is_gone_already_is_told_of_at_once(loop: Loop) -> None:
+async def test_a_connection_that_is_closed_already_is_noticed_at_once(loop: Loop) -> None:
     ours, theirs = socket.socketpair()
     theirs.close()
     with closing(ours):
@@ -57,9 +57,9 @@ async def test_the_wait_ends_also_for_another_reason_and_leaves_nothing_behind(l
     ours, theirs = socket.socketpair()
     with closing(ours), closing(theirs):
         for _ in range(2):
-            task, gone = watched(loop, hangups, ours)
+            task, done = watched(loop, hangups, ours)
             await turns(loop, 3)
-            gone.notify()
+            done.notify()
             await join(loop, task)
             cancelled, _ = watched(loop, hangups, ours)
             await turns(loop, 3)
@@ -95,9 +95,9 @@ async def test_where_there_is_no_epoll_only_the_other_reason_ends_the_wait(
         patch.delattr(select, "epoll")
         ours, theirs = socket.socketpair()
         with closing(ours):
-            task, gone = watched(loop, Hangups(loop), ours)
+            task, done = watched(loop, Hangups(loop), ours)
             theirs.close()
             await turns(loop, 5)
             assert not task.done
-            gone.notify()
+            done.notify()
             await join(loop, task)

@@ -1,4 +1,4 @@
-"""The hub: who hears what, who waits for whom, who is cut off, and what a chat announces. Time is virtual."""
+"""The hub: what each client receives, how a slow one is treated, and what a chat announces. Time is virtual."""
 
 from __future__ import annotations
 
@@ -34,62 +34,61 @@ if TYPE_CHECKING:
 RESET = PeerLost("connection to peer", "Connection reset by peer")
 
 
-class Person(Stream):
-    """A client: says what it is told to say, takes as much as it is told to take, and notes what it got."""
+class Client(Stream):
+    """A client: it sends what a test scripts, takes as much as a test allows, and notes what it got."""
 
     def __init__(self, loop: Loop, *script: bytes | float | BaseException | None, host: str = "127.0.0.1") -> None:
         self.loop = loop
-        self.words = MemorySource(loop, *script)
+        self.source = MemorySource(loop, *script)
         self.address = Address(host=host, port=None if host.startswith("/") else 1)
         self.sock, self.other_end = socket.socketpair()
         self.got = bytearray()
-        self.pieces: deque[int] = deque()  # the sizes of what it took
-        self.room: float = float("inf")  # bytes that it is going to take
+        self.pieces: deque[int] = deque()  # the sizes of the pieces that it took
+        self.capacity: float = float("inf")  # bytes that it will still take
         self.held = 0  # bytes that its system has not acknowledged
-        self.acknowledges = 0.0  # bytes for each second that pass without room for more
+        self.acknowledges = 0.0  # bytes a second that its system acknowledges though it takes nothing
         self.broken: PeerLost | None = None
         self.end: PeerLost | None = None  # what is wrong with its end-of-file
         self.changed = Condition()
         self.closed = self.aborted = False
         self.began = loop.clock()
 
-    @property
-    def heard(self) -> bytes:
-        """What it has got since this was last asked."""
+    def drain(self) -> bytes:
+        """What it has got since the last call."""
         got = bytes(self.got)
         self.got.clear()
         return got
 
-    def says(self, *script: bytes | float | BaseException | None) -> None:
-        self.words.put(*script)
+    def sends(self, *script: bytes | float | BaseException | None) -> None:
+        self.source.put(*script)
 
     def takes(self, more: float) -> None:
-        self.room += more
+        self.capacity += more
         self.changed.notify()
 
     def breaks(self, error: PeerLost = RESET) -> None:
-        """Its connection is broken: reading does not show it, writing does."""
+        """Break its connection: writing to it fails, and reading does not show it."""
         self.broken = error
-        self.room = 0
+        self.capacity = 0
         self.changed.notify()
 
     def hangs_up(self) -> None:
         self.other_end.close()
 
     async def read(self) -> bytes | None:
-        return await self.words.read()
+        return await self.source.read()
 
     def send_nowait(self, data: Bytes) -> int:
         assert not self.closed
-        size = int(min(len(data), self.room))
+        size = int(min(len(data), self.capacity))
         self.got += data[:size]
-        self.room -= size
+        self.capacity -= size
         if size:
             self.pieces.append(size)
         return size
 
     async def write(self, data: Bytes) -> int:
-        while not self.room:
+        while not self.capacity:
             if self.broken:
                 raise self.broken
             await self.loop.wait(self.changed)
@@ -112,128 +111,129 @@ class Person(Stream):
         self.close()
 
 
-def forget(*people: Person) -> None:
-    """What was announced when they came does not matter."""
-    for person in people:
-        person.got.clear()
+def forget(*clients: Client) -> None:
+    """Drop what was announced when they came."""
+    for client in clients:
+        client.got.clear()
 
 
-class Room:
-    """A hub, and the people in it with their sessions."""
+class RunningHub:
+    """A hub that runs, and its clients with their sessions."""
 
     def __init__(self, loop: Loop, kind: Kind = "broker", stdin: MemorySource | None = None, **config: Any) -> None:
         self.loop = loop
         facts = Config(mode="listen", ports=(0,), keep_open=True, hub=kind, **config)
         logs = LogFiles(facts.logs) if facts.logs != Logs() else None
-        self.hub = HubService(Context(loop, facts, lambda event: None, lambda event: True, logs), stdin)
-        self.running = loop.spawn(self.hub.run(), Condition())
-        self.people: list[Person] = []
+        self.service = HubService(Context(loop, facts, lambda event: None, lambda event: True, logs), stdin)
+        self.running = loop.spawn(self.service.run(), Condition())
+        self.members: list[Client] = []
         self.sessions: list[Task] = []
 
-    async def enters(self, *script: bytes | float | BaseException | None, host: str = "127.0.0.1") -> Person:
-        person = Person(self.loop, *script, host=host)
-        self.people.append(person)
-        self.sessions.append(self.loop.spawn(self.hub.session(person), Condition()))
+    async def client(self, *script: bytes | float | BaseException | None, host: str = "127.0.0.1") -> Client:
+        client = Client(self.loop, *script, host=host)
+        self.members.append(client)
+        self.sessions.append(self.loop.spawn(self.service.session(client), Condition()))
         await self.settle()
-        return person
+        return client
 
-    async def enter(self, count: int) -> list[Person]:
-        return [await self.enters() for _ in range(count)]
+    async def clients(self, count: int) -> list[Client]:
+        return [await self.client() for _ in range(count)]
 
     async def settle(self) -> None:
-        """Let happen what happens without the passing of time."""
+        """Let everything happen that needs no time."""
         await turns(self.loop, 30)
 
-    def session(self, person: Person) -> Task:
-        return self.sessions[self.people.index(person)]
+    def session(self, client: Client) -> Task:
+        return self.sessions[self.members.index(client)]
 
-    async def ends(self, person: Person) -> PyncError | None:
-        """Wait until somebody's session has ended; what ended it."""
-        task = self.session(person)
+    async def ends(self, client: Client) -> PyncError | None:
+        """Wait until the session of a client has ended; the error that ended it."""
+        task = self.session(client)
         while not task.done:
             await self.loop.wait(task.ended)
-        assert person.closed
+        assert client.closed
         assert task.error is None or isinstance(task.error, PyncError)
         return task.error
 
     async def over(self) -> None:
-        """Everybody's descriptors are closed."""
+        """End all, and see that every client was closed."""
         await self.loop.cancel_and_wait(self.running, *self.sessions)
-        assert all(person.closed for person in self.people)
+        assert all(client.closed for client in self.members)
 
 
 # -- Broker ----------------------------------------------------------------------------------------------------------
 
 
-async def test_what_one_says_goes_to_all_the_others_in_whole_reads(loop: Loop) -> None:
-    room = Room(loop)
-    one, two, three = await room.enter(3)
-    one.says(bytes(range(256)), b"no line")
-    await room.settle()
-    two.says(b"\r\n")
-    await room.settle()
-    assert [person.heard for person in (one, two, three)] == [
+async def test_what_a_client_sends_goes_to_all_the_others_in_whole_reads(loop: Loop) -> None:
+    hub = RunningHub(loop)
+    one, two, three = await hub.clients(3)
+    one.sends(bytes(range(256)), b"no line")
+    await hub.settle()
+    two.sends(b"\r\n")
+    await hub.settle()
+    assert [client.drain() for client in (one, two, three)] == [
         b"\r\n",
         bytes(range(256)) + b"no line",
         bytes(range(256)) + b"no line\r\n",
     ]
     assert [*three.pieces] == [256, 7, 2]
-    await room.over()
+    await hub.over()
 
 
-async def test_whoever_comes_later_hears_what_is_said_later(loop: Loop) -> None:
-    room = Room(loop)
-    one, two = await room.enter(2)
-    one.says(b"early")
-    await room.settle()
-    three = await room.enters()
-    one.says(b"late")
-    await room.settle()
-    assert (two.heard, three.heard) == (b"earlylate", b"late")
-    await room.over()
+async def test_a_client_receives_what_is_sent_after_it_has_come(loop: Loop) -> None:
+    hub = RunningHub(loop)
+    one, two = await hub.clients(2)
+    one.sends(b"early")
+    await hub.settle()
+    three = await hub.client()
+    one.sends(b"late")
+    await hub.settle()
+    assert two.drain() == b"earlylate"
+    assert three.drain() == b"late"
+    await hub.over()
 
 
-async def test_of_several_who_speak_at_once_each_is_heard_in_order(loop: Loop) -> None:
-    room = Room(loop)
-    speakers = [await room.enters(*(b"%d:%03d " % (n, turn) for turn in range(100))) for n in range(5)]
-    listener = await room.enters()
-    late = await room.enters()
-    late.room = 0
-    for person in speakers:
-        person.says(*(b"%d:%03d " % (speakers.index(person), turn) for turn in range(100, 200)))
-    while late.heard or late.room < 1e5:
+async def test_of_several_clients_that_send_at_once_each_ones_bytes_stay_in_order(loop: Loop) -> None:
+    hub = RunningHub(loop)
+    senders = [await hub.client(*(b"%d:%03d " % (n, turn) for turn in range(100))) for n in range(5)]
+    receiver = await hub.client()
+    late = await hub.client()
+    late.capacity = 0
+    for client in senders:
+        client.sends(*(b"%d:%03d " % (senders.index(client), turn) for turn in range(100, 200)))
+    while late.drain() or late.capacity < 1e5:
         late.takes(997)
         await loop.sleep(0.01)
-    for n, person in enumerate(speakers):
-        heard = [word for word in listener.got.split() if word.startswith(b"%d:" % n)]
-        assert heard == sorted(heard) and heard[-1] == b"%d:199" % n
-        assert not [word for word in person.got.split() if word.startswith(b"%d:" % n)]
-    await room.over()
+    for n, client in enumerate(senders):
+        received = [word for word in receiver.got.split() if word.startswith(b"%d:" % n)]
+        assert received == sorted(received) and received[-1] == b"%d:199" % n
+        assert not [word for word in client.got.split() if word.startswith(b"%d:" % n)]
+    await hub.over()
 
 
 async def test_what_is_not_taken_at_once_follows_in_order_and_small_pieces_in_one(loop: Loop) -> None:
-    room = Room(loop)
-    one, two = await room.enter(2)
-    two.room = 3
-    one.says(b"first", b" second", b" third")
-    await room.settle()
-    assert two.heard == b"fir"
+    hub = RunningHub(loop)
+    one, two = await hub.clients(2)
+    two.capacity = 3
+    one.sends(b"first", b" second", b" third")
+    await hub.settle()
+    assert two.drain() == b"fir"
     two.takes(1000)
-    await room.settle()
-    assert two.heard == b"st second third"
+    await hub.settle()
+    assert two.drain() == b"st second third"
     assert [*two.pieces] == [3, 15]
-    one.says(b" fourth")
-    await room.settle()
-    assert two.heard == b" fourth"
-    await room.over()
+    one.sends(b" fourth")
+    await hub.settle()
+    assert two.drain() == b" fourth"
+    await hub.over()
 
 
-async def test_who_is_slow_but_moves_slows_down_who_speaks_and_nobody_loses_a_byte(loop: Loop) -> None:
+async def test_a_slow_client_that_reads_on_slows_down_the_sender_and_no_byte_is_missing(loop: Loop) -> None:
     words = [PAYLOAD(CHUNK)] * 20
-    room = Room(loop)
-    slow, fast = await room.enter(2)
-    slow.room = 0
-    one = await room.enters(*words)
+    hub = RunningHub(loop)
+    slow, fast = await hub.clients(2)
+    slow.capacity = 0
+    one = await hub.client(*words)
     start = loop.clock()
     got: list[bytes] = []
     while len(fast.got) < 20 * CHUNK or sum(map(len, got)) < 20 * CHUNK:
@@ -241,8 +241,8 @@ async def test_who_is_slow_but_moves_slows_down_who_speaks_and_nobody_loses_a_by
         ahead = len(fast.got) - sum(map(len, got))
         assert ahead <= QUEUE_BYTES + CHUNK  # memory is bounded
         slow.takes(CHUNK // 2)
-        await room.settle()
-        got.append(slow.heard)
+        await hub.settle()
+        got.append(slow.drain())
     same(got, words)
     same([fast.heard], words)
     assert loop.clock() - start == pytest.approx(40 * 0.9 * STALL)
@@ -250,11 +250,11 @@ async def test_who_is_slow_but_moves_slows_down_who_speaks_and_nobody_loses_a_by
     await room.over()
 
 
-async def test_who_takes_nothing_is_cut_off_and_the_others_hear_every_byte(loop: Loop) -> None:
+async def test_a_client_that_takes_nothing_is_cut_off_and_the_others_get_every_byte(loop: Loop) -> None:
     words = [PAYLOAD(CHUNK)] * 20
-    room = Room(loop)
-    stuck, fast = await room.enter(2)
-    stuck.room = 1000
+    hub = RunningHub(loop)
+    stuck, fast = await hub.clients(2)
+    stuck.capacity = 1000
     stuck.held = 500  # in the kernel, and never acknowledged
     start = loop.clock()
     one = await room.enters(*words)
@@ -262,184 +262,188 @@ async def test_who_takes_nothing_is_cut_off_and_the_others_hear_every_byte(loop:
     assert loop.clock() - start == pytest.approx(STALL)
     assert isinstance(error, PeerLost) and error.cause == "cut off: it takes nothing, and others wait"
     assert error.unsent == 5 * CHUNK - 1000 + 500  # four in the queue, and the one that made it too full
-    assert stuck.aborted  # an end-of-file would be a lie
-    await room.settle()
-    same([fast.heard], words)
+    assert stuck.aborted, "an end-of-file would be a lie"
+    await hub.settle()
+    same([fast.drain()], words)
     assert not one.closed
-    await room.over()
+    await hub.over()
 
 
-async def test_who_takes_nothing_is_cut_off_while_it_speaks_itself(loop: Loop) -> None:
-    room = Room(loop)
-    stuck, one = await room.enter(2)
-    stuck.room = 0
-    one.says(*[bytes(CHUNK)] * 6)
-    stuck.says(*[b"x" * CHUNK] * 6)
-    assert isinstance(await room.ends(stuck), PeerLost)
-    await room.settle()
+async def test_a_client_that_takes_nothing_is_cut_off_even_while_it_sends(loop: Loop) -> None:
+    hub = RunningHub(loop)
+    stuck, one = await hub.clients(2)
+    stuck.capacity = 0
+    one.sends(*[bytes(CHUNK)] * 6)
+    stuck.sends(*[b"x" * CHUNK] * 6)
+    assert isinstance(await hub.ends(stuck), PeerLost)
+    await hub.settle()
     assert not one.closed
-    await room.over()
+    await hub.over()
 
 
 async def test_what_the_peers_system_acknowledges_is_taken(loop: Loop) -> None:
-    room = Room(loop)
-    slow, fast = await room.enter(2)
-    slow.room, slow.held, slow.acknowledges = 0, 10_000_000, 100_000
-    await room.enters(*[bytes(CHUNK)] * 20)
+    hub = RunningHub(loop)
+    slow, fast = await hub.clients(2)
+    slow.capacity, slow.held, slow.acknowledges = 0, 10_000_000, 100_000
+    await hub.client(*[bytes(CHUNK)] * 20)
     await loop.sleep(60)
-    assert not room.session(slow).done
+    assert not hub.session(slow).done
     slow.held, slow.acknowledges = 1000, 0
     start = loop.clock()
     assert isinstance(await room.ends(slow), PeerLost)
     assert loop.clock() - start == pytest.approx(STALL, abs=2 * LOOK)
     await room.settle()
     assert len(fast.got) == 20 * CHUNK
-    await room.over()
+    await hub.over()
 
 
-async def test_a_full_client_that_leaves_holds_nobody_up(loop: Loop) -> None:
-    room = Room(loop)
-    stuck, fast = await room.enter(2)
-    stuck.room = 0
-    await room.enters(*[bytes(CHUNK)] * 20)
+async def test_after_a_client_with_a_full_queue_has_left_the_others_go_on(loop: Loop) -> None:
+    hub = RunningHub(loop)
+    stuck, fast = await hub.clients(2)
+    stuck.capacity = 0
+    await hub.client(*[bytes(CHUNK)] * 20)
     await loop.sleep(0.5)
     assert len(fast.got) < 20 * CHUNK
-    stuck.says(RESET)
-    assert await room.ends(stuck) is RESET
-    await room.settle()
+    stuck.sends(RESET)
+    assert await hub.ends(stuck) is RESET
+    await hub.settle()
     assert len(fast.got) == 20 * CHUNK
-    await room.over()
+    await hub.over()
 
 
 # -- stdin, and the end of what a client says ------------------------------------------------------------------------
 
 
-async def test_stdin_speaks_to_all_while_somebody_is_there_and_the_hub_outlives_it(loop: Loop) -> None:
+async def test_stdin_goes_to_all_while_there_are_clients_and_the_hub_outlives_it(loop: Loop) -> None:
     stdin = MemorySource(loop, b"one", b"two", 5.0, b"three", END)
-    room = Room(loop, stdin=stdin)
+    hub = RunningHub(loop, stdin=stdin)
     await loop.sleep(10)
-    assert len(stdin.script) == 5  # nobody is there: it is not read
-    one = await room.enters()
-    assert one.heard == b"onetwo"
-    one.says(RESET)
-    await room.ends(one)
+    assert len(stdin.script) == 5, "without a client it is not read"
+    one = await hub.client()
+    assert one.drain() == b"onetwo"
+    one.sends(RESET)
+    await hub.ends(one)
     await loop.sleep(10)
-    two, three = await room.enter(2)
-    assert (two.heard, three.heard) == (b"three", b"")
-    assert not room.running.done
-    two.says(b"still here")
-    await room.settle()
-    assert three.heard == b"still here"
-    await room.over()
+    two, three = await hub.clients(2)
+    assert two.drain() == b"three"
+    assert three.drain() == b""
+    assert not hub.running.done
+    two.sends(b"still here")
+    await hub.settle()
+    assert three.drain() == b"still here"
+    await hub.over()
 
 
 async def test_an_error_of_stdin_is_the_servers(loop: Loop) -> None:
-    room = Room(loop, stdin=MemorySource(loop, InputError("reading stdin", "Input/output error")))
-    await room.enters()
-    assert isinstance(room.running.error, InputError)
-    await room.over()
+    hub = RunningHub(loop, stdin=MemorySource(loop, InputError("reading stdin", "Input/output error")))
+    await hub.client()
+    assert isinstance(hub.running.error, InputError)
+    await hub.over()
 
 
-async def test_a_client_that_half_closes_goes_on_listening_until_its_connection_is_gone(loop: Loop) -> None:
-    room = Room(loop)
-    one, two = await room.enter(2)
-    two.says(b"my last", END)
+async def test_a_client_that_half_closes_goes_on_receiving_until_its_connection_closes(loop: Loop) -> None:
+    hub = RunningHub(loop)
+    one, two = await hub.clients(2)
+    two.sends(b"my last", END)
     await loop.sleep(3600)
-    one.says(b"news")
-    await room.settle()
-    assert (one.heard, two.heard) == (b"my last", b"news")
+    one.sends(b"news")
+    await hub.settle()
+    assert one.drain() == b"my last"
+    assert two.drain() == b"news"
     two.hangs_up()
-    assert await room.ends(two) is None
+    assert await hub.ends(two) is None
     assert not two.aborted
-    one.says(b"more")
-    await room.settle()
-    await room.over()
+    one.sends(b"more")
+    await hub.settle()
+    await hub.over()
 
 
-async def test_a_client_that_broke_while_it_spoke_is_a_failure_and_one_that_only_listened_has_left(loop: Loop) -> None:
-    room = Room(loop)
-    one, speaker, listener, reset = await room.enter(4)
-    listener.says(END)
-    reset.says(RESET)
-    assert await room.ends(reset) is RESET
-    for person in (speaker, listener):
-        person.breaks()
-    one.says(b"news")
-    error = await room.ends(speaker)
+async def test_a_reset_is_a_failure_of_a_client_that_sends_and_the_leaving_of_one_that_has_half_closed(
+    loop: Loop,
+) -> None:
+    hub = RunningHub(loop)
+    one, sending, half_closed, reset = await hub.clients(4)
+    half_closed.sends(END)
+    reset.sends(RESET)
+    assert await hub.ends(reset) is RESET
+    for client in (sending, half_closed):
+        client.breaks()
+    one.sends(b"news")
+    error = await hub.ends(sending)
     assert isinstance(error, PeerLost) and (error.cause, error.unsent) == (RESET.cause, 4)
-    assert await room.ends(listener) is None
-    await room.over()
+    assert await hub.ends(half_closed) is None
+    await hub.over()
 
 
-async def test_an_end_of_file_that_is_none_is_a_failure(loop: Loop) -> None:
-    room = Room(loop)
-    one, two = await room.enter(2)
+async def test_an_end_of_file_that_is_not_clean_is_a_failure(loop: Loop) -> None:
+    hub = RunningHub(loop)
+    one, two = await hub.clients(2)
     one.end = PeerLost("connection to peer", "it broke off")
-    one.says(b"half a", END)
-    assert await room.ends(one) is one.end
-    assert two.heard == b"half a"
-    await room.over()
+    one.sends(b"half a", END)
+    assert await hub.ends(one) is one.end
+    assert two.drain() == b"half a"
+    await hub.over()
 
 
-async def test_who_neither_says_nor_hears_anything_for_too_long_is_dropped(loop: Loop) -> None:
-    room = Room(loop, ending=Ending(idle_timeout=10.0))
-    one, two = await room.enter(2)
+async def test_a_client_that_neither_sends_nor_receives_for_too_long_is_dropped(loop: Loop) -> None:
+    hub = RunningHub(loop, ending=Ending(idle_timeout=10.0))
+    one, two = await hub.clients(2)
     for _ in range(20):
-        one.says(b"tick")  # says
+        one.sends(b"tick")
         await loop.sleep(5)
-    assert len(two.heard) == 80  # hears
-    assert not any(task.done for task in room.sessions)
+    assert len(two.drain()) == 80
+    assert not any(task.done for task in hub.sessions)
     start = loop.clock()
-    for person in (one, two):
-        assert isinstance(await room.ends(person), TimedOut)
+    for client in (one, two):
+        assert isinstance(await hub.ends(client), TimedOut)
         assert loop.clock() - start <= 5 + 10 * 9 / 8
-    await room.over()
+    await hub.over()
 
 
 async def test_without_a_limit_silence_lasts(loop: Loop) -> None:
-    room = Room(loop)
-    await room.enter(2)
+    hub = RunningHub(loop)
+    await hub.clients(2)
     await loop.sleep(1e6)
-    assert not any(task.done for task in room.sessions)
-    await room.over()
+    assert not any(task.done for task in hub.sessions)
+    await hub.over()
 
 
-async def test_the_logs_have_what_clients_said_as_received_and_what_stdin_said_as_sent(
+async def test_the_logs_have_what_clients_sent_as_received_and_what_stdin_gave_as_sent(
     loop: Loop, tmp_path: Path
 ) -> None:
     logs = Logs(raw=str(tmp_path / "raw"), hexadecimal=str(tmp_path / "hex"))
     stdin = MemorySource(loop, 1.0, b"mine\n")
-    room = Room(loop, "chat", stdin, logs=logs, crlf=True)
-    one, _ = await room.enter(2)
-    one.says(b"\x1bhers\n")
+    hub = RunningHub(loop, "chat", stdin, logs=logs, crlf=True)
+    one, _ = await hub.clients(2)
+    one.sends(b"\x1bhers\n")
     await loop.sleep(2)
-    await room.over()
+    await hub.over()
     assert (tmp_path / "raw").read_bytes() == b"\x1bhers\n<user0> mine\r\n"
     assert [line[0] for line in (tmp_path / "hex").read_text().splitlines()] == ["<", ">"]
 
 
 async def test_a_log_that_cannot_be_written_ends_the_server(loop: Loop) -> None:
-    room = Room(loop, logs=Logs(raw="/dev/full"))
-    one = await room.enters(b"word")
-    assert isinstance(await room.ends(one), OutputError)  # which is no failure of one session
-    await room.over()
+    hub = RunningHub(loop, logs=Logs(raw="/dev/full"))
+    one = await hub.client(b"word")
+    assert isinstance(await hub.ends(one), OutputError), "an error of the server, not of one session"
+    await hub.over()
 
 
 # -- Chat ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_newcomer_is_announced_to_everybody_and_learns_who_is_there(loop: Loop) -> None:
-    room = Room(loop, "chat")
-    one = await room.enters()
-    assert one.heard == (b"<announce> 127.0.0.1 is connected as <user1>.\n<announce> already connected: nobody.\n")
-    two = await room.enters(host="::1")
-    assert one.heard == b"<announce> ::1 is connected as <user2>.\n"
-    assert two.heard == (
+async def test_a_newcomer_is_announced_to_all_and_gets_the_list_of_clients(loop: Loop) -> None:
+    hub = RunningHub(loop, "chat")
+    one = await hub.client()
+    assert one.drain() == (b"<announce> 127.0.0.1 is connected as <user1>.\n<announce> already connected: nobody.\n")
+    two = await hub.client(host="::1")
+    assert one.drain() == b"<announce> ::1 is connected as <user2>.\n"
+    assert two.drain() == (
         b"<announce> ::1 is connected as <user2>.\n<announce> already connected: 127.0.0.1 as <user1>.\n"
     )
-    three = await room.enters()
-    assert three.heard.endswith(b"<announce> already connected: 127.0.0.1 as <user1>, ::1 as <user2>.\n")
-    await room.over()
+    three = await hub.client()
+    assert three.drain().endswith(b"<announce> already connected: 127.0.0.1 as <user1>, ::1 as <user2>.\n")
+    await hub.over()
 
 
 @pytest.mark.parametrize(
@@ -452,77 +456,77 @@ async def test_a_newcomer_is_announced_to_everybody_and_learns_who_is_there(loop
     ids=["unnamed", "named", "nasty"],
 )
 async def test_unix_clients_have_names_that_cannot_do_harm(loop: Loop, host: str, name: str) -> None:
-    room = Room(loop, "chat")
-    one = await room.enters(host=host)
-    assert one.heard.decode().splitlines()[0] == f"<announce> {name} is connected as <user1>."
-    await room.over()
+    hub = RunningHub(loop, "chat")
+    one = await hub.client(host=host)
+    assert one.drain().decode().splitlines()[0] == f"<announce> {name} is connected as <user1>."
+    await hub.over()
 
 
 async def test_names_are_never_used_again_and_leaving_is_announced(loop: Loop) -> None:
-    room = Room(loop, "chat")
-    stays = await room.enters()
+    hub = RunningHub(loop, "chat")
+    stays = await hub.client()
     for number in range(2, 6):
-        leaves = await room.enters()
-        leaves.says(RESET)
-        await room.ends(leaves)
-        assert stays.heard.decode().splitlines()[-1] == f"<announce> <user{number}> is disconnected."
-    await room.over()
+        leaves = await hub.client()
+        leaves.sends(RESET)
+        await hub.ends(leaves)
+        assert stays.drain().decode().splitlines()[-1] == f"<announce> <user{number}> is disconnected."
+    await hub.over()
 
 
-async def test_each_line_goes_to_the_others_with_the_name_of_who_said_it(loop: Loop) -> None:
-    room = Room(loop, "chat", MemorySource(loop, 1.0, b"from the ", b"server\nand", END))
-    one, two = await room.enter(2)
+async def test_each_line_goes_to_the_others_with_the_name_of_its_sender(loop: Loop) -> None:
+    hub = RunningHub(loop, "chat", MemorySource(loop, 1.0, b"from the ", b"server\nand", END))
+    one, two = await hub.clients(2)
     forget(one, two)
-    one.says(b"half a")
-    await room.settle()
-    assert two.heard == b""
-    one.says(b" line\r\n<announce> lies\nrest")
-    await room.settle()
-    assert two.heard == b"<user1> half a line\n<user1> <announce> lies\n"
-    assert one.heard == b""
+    one.sends(b"half a")
+    await hub.settle()
+    assert two.drain() == b""
+    one.sends(b" line\r\n<announce> lies\nrest")
+    await hub.settle()
+    assert two.drain() == b"<user1> half a line\n<user1> <announce> lies\n"
+    assert one.drain() == b""
     await loop.sleep(2)
-    assert one.heard == two.heard == b"<user0> from the server\n<user0> and\n"
-    one.says(RESET)
-    await room.ends(one)
-    assert two.heard == b"<user1> rest\n<announce> <user1> is disconnected.\n"
-    await room.over()
+    assert one.drain() == two.drain() == b"<user0> from the server\n<user0> and\n"
+    one.sends(RESET)
+    await hub.ends(one)
+    assert two.drain() == b"<user1> rest\n<announce> <user1> is disconnected.\n"
+    await hub.over()
 
 
-async def test_who_has_nothing_more_to_say_is_told_so_alone_and_its_last_line_is_passed_on(loop: Loop) -> None:
-    room = Room(loop, "chat")
-    one, two = await room.enter(2)
+async def test_a_client_that_half_closes_gets_a_notice_of_its_own_and_its_last_line_is_passed_on(loop: Loop) -> None:
+    hub = RunningHub(loop, "chat")
+    one, two = await hub.clients(2)
     forget(one, two)
-    one.says(b"bye", END)
-    await room.settle()
-    assert one.heard == b"<announce> you are only listening now.\n"
-    assert two.heard == b"<user1> bye\n"
-    two.says(b"are you there?\n")
-    await room.settle()
-    assert one.heard == b"<user2> are you there?\n"
+    one.sends(b"bye", END)
+    await hub.settle()
+    assert one.drain() == b"<announce> you are only listening now.\n"
+    assert two.drain() == b"<user1> bye\n"
+    two.sends(b"are you there?\n")
+    await hub.settle()
+    assert one.drain() == b"<user2> are you there?\n"
     one.hangs_up()
-    await room.ends(one)
-    assert two.heard == b"<announce> <user1> is disconnected.\n"
-    await room.over()
+    await hub.ends(one)
+    assert two.drain() == b"<announce> <user1> is disconnected.\n"
+    await hub.over()
 
 
-async def test_crlf_is_for_what_stdin_says(loop: Loop) -> None:
-    room = Room(loop, "chat", MemorySource(loop, 1.0, b"one\ntwo"), crlf=True)
-    one, two = await room.enter(2)
+async def test_crlf_is_for_what_stdin_sends(loop: Loop) -> None:
+    hub = RunningHub(loop, "chat", MemorySource(loop, 1.0, b"one\ntwo"), crlf=True)
+    one, two = await hub.clients(2)
     forget(one, two)
-    one.says(b"mine\n")
+    one.sends(b"mine\n")
     await loop.sleep(2)
-    assert two.heard == b"<user1> mine\n<user0> one\r\n"
-    await room.over()
+    assert two.drain() == b"<user1> mine\n<user0> one\r\n"
+    await hub.over()
 
 
 async def test_announcements_alone_do_not_fill_a_queue_for_ever(loop: Loop) -> None:
-    room = Room(loop, "chat")
-    stuck = await room.enters()
-    stuck.room = 0
-    hub = room.hub
-    await room.enter(3)
-    while not hub.queues.full:
-        next(iter(hub.members)).put(bytes(CHUNK))  # as thousands who come and go would
+    hub = RunningHub(loop, "chat")
+    stuck = await hub.client()
+    stuck.capacity = 0
+    service = hub.service
+    await hub.clients(3)
+    while not service.queues.full:
+        next(iter(service.members)).put(bytes(CHUNK))  # as thousands of clients that come and go would
     start = loop.clock()
     room.sessions.append(loop.spawn(hub.session(newcomer := Person(loop)), Condition()))
     room.people.append(newcomer)
@@ -533,14 +537,14 @@ async def test_announcements_alone_do_not_fill_a_queue_for_ever(loop: Loop) -> N
     await room.over()
 
 
-def test_at_the_end_of_the_server_nobody_is_told_of_those_who_leave() -> None:
-    async def main(loop: Loop) -> list[Person]:
-        room = Room(loop, "chat")
-        people = await room.enter(3)
-        people[0].says(END)
-        await room.settle()
-        forget(*people)
-        return people
+def test_at_the_end_of_the_server_leaving_is_not_announced() -> None:
+    async def main(loop: Loop) -> list[Client]:
+        hub = RunningHub(loop, "chat")
+        clients = await hub.clients(3)
+        clients[0].sends(END)
+        await hub.settle()
+        forget(*clients)
+        return clients
 
-    people = play(main)  # the loop's end cancels them all
-    assert all(person.closed and not person.got for person in people)
+    clients = play(main)  # the loop's end cancels them all
+    assert all(client.closed and not client.got for client in clients)

@@ -1,4 +1,4 @@
-"""Copies of what passes, in files."""
+"""Log files: copies of the bytes that pass, raw and in hexadecimal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Opened:
-    """Opens logs, and closes them when the test is over: a run leaves that to its end."""
+    """Opens logs, and closes them at the end of the test: pync leaves that to the end of the process."""
 
     def __init__(self) -> None:
         self.files: list[LogFile] = []
@@ -82,7 +82,7 @@ def test_both_logs_can_be_kept_at_once(tmp_path: Path, opened: Opened) -> None:
     assert "64 61 74 61" in (tmp_path / "hex").read_text()
 
 
-def test_without_logs_nothing_stands_in_the_flow(opened: Opened) -> None:
+def test_without_logs_there_is_no_stage_in_the_flow(opened: Opened) -> None:
     assert opened.logs().copy(SENT) == ()
 
 

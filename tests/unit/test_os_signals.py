@@ -60,7 +60,7 @@ def test_a_stopping_signal_ends_the_run_with_interrupted(signum: signal.Signals)
 
 
 @every_stop
-def test_a_signal_strikes_between_two_steps_and_everybody_cleans_up(signum: signal.Signals) -> None:
+def test_a_signal_strikes_between_two_steps_and_every_task_cleans_up(signum: signal.Signals) -> None:
     steps: list[str] = []
 
     async def session(loop: Loop) -> None:
@@ -87,7 +87,7 @@ def test_a_signal_strikes_between_two_steps_and_everybody_cleans_up(signum: sign
     assert steps == ["in one piece", "main over", "session over"]
 
 
-def test_a_task_that_computes_is_not_torn_apart_by_a_signal_and_main_is_told_at_its_wait() -> None:
+def test_a_task_that_computes_is_not_torn_apart_by_a_signal_and_main_is_interrupted_at_its_wait() -> None:
     steps: list[str] = []
 
     async def busy(loop: Loop) -> None:
@@ -100,15 +100,15 @@ def test_a_task_that_computes_is_not_torn_apart_by_a_signal_and_main_is_told_at_
         try:
             await together(loop, busy(loop), forever(loop))
         except Interrupted:
-            steps.append("told")
+            steps.append("interrupted")
             raise
 
     with pytest.raises(Interrupted):
         play(main)
-    assert steps == ["a step"] * 3 + ["told"]
+    assert steps == ["a step"] * 3 + ["interrupted"]
 
 
-def test_who_is_interrupted_may_be_interrupted_again_in_its_clean_up() -> None:
+def test_a_task_that_was_interrupted_may_be_interrupted_again_in_its_clean_up() -> None:
     async def main(loop: Loop) -> None:
         try:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -136,7 +136,7 @@ def test_a_signal_that_was_ignored_stays_ignored(signum: signal.Signals) -> None
     assert signal.getsignal(signum) is signal.SIG_IGN
 
 
-def test_the_end_of_a_child_is_told_even_when_it_was_ignored_before() -> None:
+def test_the_end_of_a_child_is_noticed_even_when_sigchld_was_ignored_before() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     loop = Loop()
 
@@ -147,13 +147,13 @@ def test_the_end_of_a_child_is_told_even_when_it_was_ignored_before() -> None:
     assert signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
 
 
-async def test_sigchld_fires_child_ended_and_stops_nobody(loop: Loop) -> None:
+async def test_sigchld_notifies_child_ended_and_stops_no_task(loop: Loop) -> None:
     os.kill(os.getpid(), signal.SIGCHLD)
     assert await loop.wait(loop.child_ended, loop.clock() + 1) is True
 
 
 def finish(loop: Loop) -> None:
-    """Ends a run well."""
+    """End the run without an error."""
 
 
 def break_down(loop: Loop) -> None:
@@ -194,7 +194,7 @@ def test_a_flood_of_signals_does_not_block_and_is_understood() -> None:
             signal.raise_signal(signal.SIGCHLD)
         os.kill(os.getpid(), signal.SIGTERM)
         await loop.sleep(1)
-        os.kill(os.getpid(), signal.SIGTERM)  # the first one may have been lost in the flood
+        os.kill(os.getpid(), signal.SIGTERM)  # the first one may have found no room in the pipe
         await forever(loop)
 
     with pytest.raises(Interrupted):

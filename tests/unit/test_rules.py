@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conversations import FOREVER, RESET, Ends, converse, serve, trickle
 from doubles import END
+from expectations import expect
 
 from pync.config import Ending
 from pync.errors import InputError, OutputClosed, OutputError, PeerLost, TimedOut
@@ -29,19 +30,19 @@ DO_NAWS, WONT_NAWS = b"\xff\xfd\x1f", b"\xff\xfc\x1f"
 
 def test_at_the_end_of_stdin_we_half_close_and_go_on_receiving() -> None:
     outcome = converse([b"ask", 1.0, END], [3.0, b"answer", 100.0, b"more", END])
-    outcome.expect(sent=b"ask", half_closed=[1])
-    outcome.expect(received=b"answermore", closed=[103])
-    outcome.expect(seconds=103, error=None)
+    expect(outcome, sent=b"ask", half_closed=[1])
+    expect(outcome, received=b"answermore", closed=[103])
+    expect(outcome, seconds=103, error=None)
 
 
 def test_the_half_close_comes_after_all_bytes_however_slowly_the_peer_takes_them() -> None:
     outcome = converse([b"abc", b"def", END], [END], peer_takes=[1, 5.0, 2, 5.0, 1])
-    outcome.expect(sent=b"abcdef", half_closed=[10], seconds=10)
+    expect(outcome, sent=b"abcdef", half_closed=[10], seconds=10)
 
 
 def test_without_half_close_the_peer_gets_none_and_its_end_is_waited_for() -> None:
     outcome = converse([b"ask", END], [9.0, b"answer", END], Ending(half_close=False))
-    outcome.expect(sent=b"ask", half_closed=[], received=b"answer", seconds=9)
+    expect(outcome, sent=b"ask", half_closed=[], received=b"answer", seconds=9)
 
 
 def test_a_peer_that_does_not_end_is_received_from_for_ever() -> None:
@@ -51,7 +52,7 @@ def test_a_peer_that_does_not_end_is_received_from_for_ever() -> None:
 def test_an_empty_stdin_half_closes_when_the_peer_has_been_silent_for_half_a_second() -> None:
     outcome = converse([END], [0.25, b"a", 0.25, b"b", 0.375, b"c", 2.0, b"d", END])
     assert outcome.half_closed == [0.875 + 0.5]
-    outcome.expect(received=b"abcd", seconds=2.875)
+    expect(outcome, received=b"abcd", seconds=2.875)
 
 
 def test_an_empty_stdin_half_closes_after_half_a_second_if_the_peer_never_sends() -> None:
@@ -69,17 +70,17 @@ def test_a_peer_whose_bytes_stdout_does_not_take_yet_is_not_silent() -> None:
 
 def test_bytes_that_a_delay_holds_back_are_no_silence() -> None:
     outcome = converse([END], [0.25, b"a", 0.25, b"b", END], delay=2)
-    outcome.expect(received=b"ab", half_closed=[4.5], closed=[4.5])
+    expect(outcome, received=b"ab", half_closed=[4.5], closed=[4.5])
 
 
 def test_the_half_close_of_an_empty_stdin_comes_at_the_latest_when_the_peer_ends() -> None:
     outcome = converse([END], [0.25, b"a", 0.125, END])
-    outcome.expect(half_closed=[0.375], closed=[0.375], seconds=0.375)
+    expect(outcome, half_closed=[0.375], closed=[0.375], seconds=0.375)
 
 
 def test_an_empty_stdin_half_closes_at_once_if_asked_to() -> None:
     outcome = converse([END], [0.25, b"a", END], Ending(at_once=True))
-    outcome.expect(half_closed=[0], seconds=0.25)
+    expect(outcome, half_closed=[0], seconds=0.25)
 
 
 @pytest.mark.parametrize("ending", [Ending(), Ending(at_once=True)])
@@ -95,15 +96,15 @@ def test_an_answer_to_the_peers_negotiation_is_not_a_byte_of_stdin() -> None:
 
 def test_with_send_only_we_half_close_and_leave_when_stdin_ends() -> None:
     outcome = converse([b"x", 1.0, END], [b"unwanted"], listens=False)
-    outcome.expect(sent=b"x", half_closed=[1], seconds=1)
+    expect(outcome, sent=b"x", half_closed=[1], seconds=1)
     outcome = converse([2.0, END], FOREVER, listens=False)
     # An empty stdin does not wait for a silence of the peer then.
-    outcome.expect(half_closed=[2], seconds=2)
+    expect(outcome, half_closed=[2], seconds=2)
 
 
 def test_with_send_only_and_no_half_close_we_just_leave_when_stdin_ends() -> None:
     outcome = converse([b"x", 1.0, END], FOREVER, Ending(half_close=False), listens=False)
-    outcome.expect(sent=b"x", half_closed=[], seconds=1)
+    expect(outcome, sent=b"x", half_closed=[], seconds=1)
 
 
 # quit_after
@@ -112,12 +113,12 @@ def test_with_send_only_and_no_half_close_we_just_leave_when_stdin_ends() -> Non
 @pytest.mark.parametrize("quit_after", [0.0, 2.0])
 def test_quit_after_leaves_so_long_after_the_end_of_stdin_whatever_the_peer_does(quit_after: float) -> None:
     outcome = converse([b"x", 1.0, END], trickle(0.3, 1000), Ending(quit_after=quit_after))
-    outcome.expect(half_closed=[1], seconds=1 + quit_after, error=None)
+    expect(outcome, half_closed=[1], seconds=1 + quit_after, error=None)
 
 
 def test_quit_after_half_closes_an_empty_stdin_at_once() -> None:
     outcome = converse([END], trickle(0.25, 1000), Ending(quit_after=2.0))
-    outcome.expect(half_closed=[0], seconds=2)
+    expect(outcome, half_closed=[0], seconds=2)
     assert outcome.received[:7] == b"......."
 
 
@@ -142,34 +143,34 @@ def test_quit_after_leaves_even_when_stdout_takes_nothing() -> None:
 
 def test_at_the_peers_end_stdout_is_closed_after_all_that_was_received() -> None:
     outcome = converse(FOREVER, [b"abc", END], local_takes=[1, 5.0, 1, 5.0])
-    outcome.expect(received=b"abc", closed=[10])
+    expect(outcome, received=b"abc", closed=[10])
 
 
 def test_a_peer_that_had_sent_something_gets_what_stdin_yields_until_stdin_is_silent_for_half_a_second() -> None:
     stdin: Script = [0.25, b"a", 0.25, b"b", 0.375, b"c", 0.75, b"never", END]
     outcome = converse(stdin, [b"request", END])
-    outcome.expect(sent=b"abc", closed=[0], seconds=0.875 + 0.5, error=None)
+    expect(outcome, sent=b"abc", closed=[0], seconds=0.875 + 0.5, error=None)
 
 
 def test_the_silence_of_stdin_is_counted_from_the_peers_end_on() -> None:
     outcome = converse([1.25, b"a"], [b"request", 1.0, END])
-    outcome.expect(sent=b"a", seconds=1.75)
+    expect(outcome, sent=b"a", seconds=1.75)
 
 
 def test_a_peer_that_takes_its_time_gets_all_that_was_read() -> None:
     outcome = converse([b"abc", 0.25, b"d", END], [b"request", END], peer_takes=[1, 60.0, 1, 60.0])
-    outcome.expect(sent=b"abcd", half_closed=[120.25], seconds=120.25)
+    expect(outcome, sent=b"abcd", half_closed=[120.25], seconds=120.25)
 
 
 def test_lines_that_are_held_back_by_pacing_are_no_silence() -> None:
     outcome = converse([b"1\n2\n3\n", END], [b"request", END], pace=5)
     assert outcome.moments == [(0, b"1\n"), (5, b"2\n"), (10, b"3\n")]
-    outcome.expect(half_closed=[10], seconds=10)
+    expect(outcome, half_closed=[10], seconds=10)
 
 
 def test_a_peer_that_never_sent_a_byte_gets_all_until_stdin_ends() -> None:
     outcome = converse([*trickle(100.0, 3), END], [END])
-    outcome.expect(sent=b"...", closed=[0], half_closed=[300], seconds=300)
+    expect(outcome, sent=b"...", closed=[0], half_closed=[300], seconds=300)
 
 
 def test_a_peer_that_sent_only_negotiation_has_sent_something() -> None:
@@ -178,7 +179,7 @@ def test_a_peer_that_sent_only_negotiation_has_sent_something() -> None:
 
 def test_a_peer_that_only_receives_is_served_until_the_connection_closes() -> None:
     outcome = converse(trickle(1.0, 1000), [END], connection=[5.5, END])
-    outcome.expect(sent=b".....", seconds=5.5, error=None)
+    expect(outcome, sent=b".....", seconds=5.5, error=None)
 
 
 def test_a_reset_is_an_error_also_while_the_connection_is_not_read() -> None:
@@ -189,11 +190,11 @@ def test_a_reset_is_an_error_also_while_the_connection_is_not_read() -> None:
 
 def test_both_ended_is_done() -> None:
     outcome = converse([1.0, b"a", END], [2.0, b"b", END])
-    outcome.expect(half_closed=[1], closed=[2], seconds=2)
+    expect(outcome, half_closed=[1], closed=[2], seconds=2)
     outcome = converse([2.0, b"a", END], [1.0, END])
-    outcome.expect(half_closed=[2], closed=[1], seconds=2)
+    expect(outcome, half_closed=[2], closed=[1], seconds=2)
     outcome = converse([b"a", END], [b"b", END])
-    outcome.expect(sent=b"a", received=b"b", seconds=0)
+    expect(outcome, sent=b"a", received=b"b", seconds=0)
 
 
 @pytest.mark.parametrize("peer", [[1.0, END], [1.0, b"x", END]])
@@ -204,7 +205,7 @@ def test_a_terminal_has_ended_once_the_peer_has(peer: Script) -> None:
 @pytest.mark.parametrize("peer", [[1.0, END], [1.0, b"x", END]])
 def test_with_recv_only_stdin_is_never_read_and_has_ended_once_the_peer_has(peer: Script) -> None:
     outcome = converse([b"x", END], peer, speaks=False)
-    outcome.expect(sent=b"", half_closed=[], seconds=1)
+    expect(outcome, sent=b"", half_closed=[], seconds=1)
 
 
 def test_with_recv_only_we_receive_as_long_as_the_peer_sends() -> None:
@@ -214,12 +215,12 @@ def test_with_recv_only_we_receive_as_long_as_the_peer_sends() -> None:
 @pytest.mark.parametrize("stdin", [FOREVER, [b"a", END], [END], trickle(0.25, 100)])
 def test_when_the_receive_limit_is_reached_we_leave(stdin: Script) -> None:
     outcome = converse(stdin, [1.0, b"one", 1.0, b"two", 1.0, b"three"], Ending(receive_limit=2))
-    outcome.expect(received=b"onetwo", closed=[2], seconds=2, error=None)
+    expect(outcome, received=b"onetwo", closed=[2], seconds=2, error=None)
 
 
 def test_a_receive_limit_that_is_not_reached_changes_nothing() -> None:
     outcome = converse([0.25, b"a"], [b"one", END], Ending(receive_limit=2))
-    outcome.expect(sent=b"a", seconds=0.75)
+    expect(outcome, sent=b"a", seconds=0.75)
 
 
 # Rule 4: datagrams
@@ -227,7 +228,7 @@ def test_a_receive_limit_that_is_not_reached_changes_nothing() -> None:
 
 def test_a_client_leaves_when_it_was_answered_and_then_left_alone_for_half_a_second() -> None:
     outcome = converse([b"ask", END], [3.0, b"a", 0.25, b"b", 0.375, b"c", 0.75, b"late"], connection=None)
-    outcome.expect(received=b"abc", seconds=3.625 + 0.5, error=None)
+    expect(outcome, received=b"abc", seconds=3.625 + 0.5, error=None)
 
 
 def test_a_client_that_is_not_answered_waits() -> None:
@@ -250,23 +251,23 @@ def test_a_client_whose_stdin_goes_on_stays() -> None:
 
 def test_a_client_with_an_empty_stdin_does_not_wait_for_a_silence_first() -> None:
     outcome = converse([END], trickle(0.25, 4), connection=None)
-    outcome.expect(half_closed=[0], seconds=1.5)
+    expect(outcome, half_closed=[0], seconds=1.5)
 
 
 def test_a_delayed_answer_is_waited_for() -> None:
     outcome = converse([b"ask", END], [b"a", 0.25, b"b"], connection=None, delay=2)
-    outcome.expect(received=b"ab", seconds=4.75)
+    expect(outcome, received=b"ab", seconds=4.75)
 
 
 def test_a_listener_stays() -> None:
     outcome = converse([b"said", END], [b"a", 1.0, b"b"], connection=None, client=False)
-    outcome.expect(sent=b"said", received=b"ab", seconds=None)
+    expect(outcome, sent=b"said", received=b"ab", seconds=None)
 
 
 @pytest.mark.parametrize("client", [True, False])
 def test_quit_after_ends_both(client: bool) -> None:
     outcome = converse([b"ask", END], trickle(0.25, 1000), Ending(quit_after=2.0), connection=None, client=client)
-    outcome.expect(seconds=2, error=None)
+    expect(outcome, seconds=2, error=None)
 
 
 @pytest.mark.parametrize("client", [True, False])
@@ -292,7 +293,7 @@ def test_the_idle_limit_strikes_when_nothing_was_sent_or_received_for_its_time()
     assert str(outcome.error) == "idle connection: nothing came or went for 8 s"
     assert outcome.seconds is not None
     assert 2 + 8 <= outcome.seconds <= 2 + 8 * 1.25
-    outcome.expect(half_closed=[], closed=[])
+    expect(outcome, half_closed=[], closed=[])
 
 
 @pytest.mark.parametrize("pause", [0.75, 4.0, 7.0, 7.5, 7.875])
@@ -309,9 +310,9 @@ def test_progress_that_trickles_keeps_the_idle_limit_away(sender: str, pause: fl
 def test_every_byte_that_a_slow_end_takes_is_progress() -> None:
     slowly: list[Taken] = [7.5, 1] * 4
     outcome = converse([b"....", END], FOREVER, Ending(idle_timeout=8.0), peer_takes=slowly)
-    outcome.expect(sent=b"....", half_closed=[30])
+    expect(outcome, sent=b"....", half_closed=[30])
     outcome = converse(FOREVER, [b"....", END], Ending(idle_timeout=8.0), local_takes=slowly)
-    outcome.expect(received=b"....", closed=[30])
+    expect(outcome, received=b"....", closed=[30])
 
 
 @pytest.mark.parametrize("sender", ["stdin", "peer"])
@@ -332,7 +333,7 @@ def test_a_peer_that_takes_nothing_is_idle() -> None:
 
 def test_the_idle_limit_ends_with_the_conversation() -> None:
     outcome = converse([b"a", END], [1.0, END], Ending(idle_timeout=8.0))
-    outcome.expect(seconds=1, error=None)
+    expect(outcome, seconds=1, error=None)
 
 
 # Rule 6: errors
@@ -343,7 +344,7 @@ def test_a_reset_while_reading_is_raised_with_what_was_not_sent() -> None:
     assert isinstance(outcome.error, PeerLost)
     assert outcome.error.unsent == 6
     assert str(outcome.error) == "connection to x: Connection reset by peer, 6 bytes were not sent"
-    outcome.expect(seconds=1, sent=b"ab", half_closed=[], closed=[])
+    expect(outcome, seconds=1, sent=b"ab", half_closed=[], closed=[])
 
 
 def test_a_peer_that_breaks_while_it_is_written_to_is_raised_with_what_was_not_sent() -> None:
@@ -355,20 +356,20 @@ def test_a_peer_that_breaks_while_it_is_written_to_is_raised_with_what_was_not_s
 
 def test_what_was_received_before_the_connection_broke_reaches_stdout() -> None:
     outcome = converse(FOREVER, [b"abc", b"def", RESET], local_takes=[1, 3.0])
-    outcome.expect(received=b"abcdef", seconds=3)
+    expect(outcome, received=b"abcdef", seconds=3)
     assert isinstance(outcome.error, PeerLost)
 
 
 def test_what_a_peer_sends_is_received_even_after_it_has_stopped_reading() -> None:
     outcome = converse([b"a long upload"], [0.25, b"413 ", 0.375, b"too long", 0.25, END], peer_takes=[2, RESET])
-    outcome.expect(received=b"413 too long", closed=[0.875], half_closed=[], seconds=0.875)
+    expect(outcome, received=b"413 too long", closed=[0.875], half_closed=[], seconds=0.875)
     assert isinstance(outcome.error, PeerLost)
     assert outcome.error.unsent == 11
 
 
 def test_receiving_from_a_broken_peer_ends_with_half_a_second_of_silence() -> None:
     outcome = converse([b"a long upload"], [0.25, b"413", 0.75, b"never"], peer_takes=[RESET])
-    outcome.expect(received=b"413", seconds=0.75)
+    expect(outcome, received=b"413", seconds=0.75)
     assert isinstance(outcome.error, PeerLost)
 
 
@@ -390,7 +391,7 @@ def test_an_error_of_our_own_ends_the_conversation_as_it_is(
 ) -> None:
     outcome = converse(stdin, [b"b"], local_takes=local_takes)
     assert type(outcome.error) is error
-    outcome.expect(seconds=2, half_closed=[], closed=[])
+    expect(outcome, seconds=2, half_closed=[], closed=[])
 
 
 def test_an_error_after_the_end_of_the_other_half_is_raised_too() -> None:
@@ -466,13 +467,13 @@ def test_an_answer_goes_out_even_when_the_one_before_was_refused_for_a_while() -
 
 def test_a_half_close_waits_for_the_answer_that_is_being_sent() -> None:
     outcome = converse([0.25, b"a", 0.25, END], [DO_ECHO, END], peer_takes=[1, 5.0], telnet=True)
-    outcome.expect(sent=WONT_ECHO + b"a", half_closed=[5.25], seconds=5.25)
+    expect(outcome, sent=WONT_ECHO + b"a", half_closed=[5.25], seconds=5.25)
 
 
 def test_after_our_half_close_the_peers_requests_stay_unanswered() -> None:
     outcome = converse([b"a", END], [1.0, DO_ECHO, 1.0, b"x" + DO_NAWS, END], telnet=True)
-    outcome.expect(sent=b"a", received=b"x", half_closed=[0])
-    outcome.expect(seconds=2, error=None)
+    expect(outcome, sent=b"a", received=b"x", half_closed=[0])
+    expect(outcome, seconds=2, error=None)
 
 
 # Rule 5: a program
@@ -480,27 +481,27 @@ def test_after_our_half_close_the_peers_requests_stay_unanswered() -> None:
 
 def test_a_session_is_over_when_the_output_and_the_program_have_ended() -> None:
     outcome = serve([b"answer", 1.0, END], FOREVER, [2.0, END])
-    outcome.expect(sent=b"answer", half_closed=[1], seconds=2, error=None)
+    expect(outcome, sent=b"answer", half_closed=[1], seconds=2, error=None)
 
 
 def test_a_session_is_over_when_the_output_and_the_peers_half_have_ended() -> None:
     outcome = serve([b"answer", 1.0, END], [b"ask", 3.0, END], FOREVER)
-    outcome.expect(received=b"ask", closed=[3], half_closed=[1], seconds=3)
+    expect(outcome, received=b"ask", closed=[3], half_closed=[1], seconds=3)
 
 
 def test_a_session_goes_on_while_a_program_that_has_closed_its_output_reads() -> None:
     outcome = serve([END], trickle(1.0, 5), FOREVER)
-    outcome.expect(received=b".....", half_closed=[0], seconds=None)
+    expect(outcome, received=b".....", half_closed=[0], seconds=None)
 
 
 def test_a_session_goes_on_while_the_output_of_a_program_that_has_ended_is_held_open() -> None:
     outcome = serve(trickle(1.0, 5), FOREVER, [END])
-    outcome.expect(sent=b".....", seconds=None)
+    expect(outcome, sent=b".....", seconds=None)
 
 
 def test_the_peers_end_is_the_programs_end_of_file_and_its_answer_is_waited_for() -> None:
     outcome = serve([60.0, b"answer", END], [b"ask", 1.0, END], FOREVER)
-    outcome.expect(closed=[1], sent=b"answer", half_closed=[60], seconds=60)
+    expect(outcome, closed=[1], sent=b"answer", half_closed=[60], seconds=60)
 
 
 def test_no_silence_ends_a_program() -> None:
@@ -523,7 +524,7 @@ def test_a_reset_is_noticed_while_the_program_does_not_read() -> None:
 
 def test_a_programs_datagrams_are_relayed_by_the_same_rule() -> None:
     outcome = serve([b"answer", 1.0, END], FOREVER, [2.0, END], connection=None)
-    outcome.expect(sent=b"answer", seconds=2, error=None)
+    expect(outcome, sent=b"answer", seconds=2, error=None)
 
 
 def test_a_programs_session_has_an_idle_limit_too() -> None:
@@ -535,4 +536,4 @@ def test_a_programs_session_has_an_idle_limit_too() -> None:
 
 def test_a_programs_peer_may_negotiate() -> None:
     outcome = serve([1.0, b"hi", END], [DO_ECHO + b"ask", END], FOREVER, telnet=True)
-    outcome.expect(sent=WONT_ECHO + b"hi", received=b"ask", seconds=1)
+    expect(outcome, sent=WONT_ECHO + b"hi", received=b"ask", seconds=1)

@@ -1,4 +1,4 @@
-"""Stdin and stdout shared by many clients: who gets what, who slows whom, whose lines are whole. Time is virtual."""
+"""Stdin and stdout shared by many clients: what each one gets, how a slow one is treated, which lines are whole."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def stdin(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """It is a pipe, whatever the tests were started with."""
+    """Let stdin be a pipe, whatever the tests were started with."""
     ends = os.pipe()
     monkeypatch.setattr(shared_stdio, "STDIN", ends[0])
     yield ends[1]
@@ -46,9 +46,9 @@ def joined(everybodys: SharedStdin) -> Reader:
 
 
 def started(loop: Loop, *script: bytes | float | BaseException | None) -> tuple[SharedStdin, Task]:
-    """A shared stdin that says this, and the task that reads it."""
-    everybodys = SharedStdin(loop, MemorySource(loop, *script))
-    return everybodys, loop.spawn(everybodys.run(), Condition())
+    """A shared stdin that gives what the script says, and the task that reads it."""
+    shared = SharedStdin(loop, MemorySource(loop, *script))
+    return shared, loop.spawn(shared.run(), Condition())
 
 
 async def to_the_end(source: Source) -> list[bytes]:
@@ -61,57 +61,57 @@ async def to_the_end(source: Source) -> list[bytes]:
 # -- stdin -------------------------------------------------------------------------------------------------------
 
 
-async def test_each_chunk_goes_to_all_who_are_there_then(loop: Loop) -> None:
-    everybodys, _ = started(loop, b"one", 1.0, b"two", 1.0, b"three", END)
-    first = joined(everybodys)
+async def test_each_chunk_goes_to_all_clients_of_that_moment(loop: Loop) -> None:
+    shared, _ = started(loop, b"one", 1.0, b"two", 1.0, b"three", END)
+    first = joined(shared)
     await loop.sleep(0.5)
-    second = joined(everybodys)
+    second = joined(shared)
     await loop.sleep(1.0)
-    everybodys.leave(first)
+    shared.leave(first)
     assert await to_the_end(second) == [b"two", b"three"]
     assert await to_the_end(first) == [b"one", b"two"]
 
 
-async def test_stdin_is_not_read_while_nobody_is_there(loop: Loop) -> None:
+async def test_stdin_is_not_read_while_there_is_no_client(loop: Loop) -> None:
     source = MemorySource(loop, b"one", b"two", END)
-    everybodys = SharedStdin(loop, source)
-    loop.spawn(everybodys.run(), Condition())
+    shared = SharedStdin(loop, source)
+    loop.spawn(shared.run(), Condition())
     await loop.sleep(10)
     assert list(source.script) == [b"one", b"two", END]
-    reader = joined(everybodys)
+    reader = joined(shared)
     assert await to_the_end(reader) == [b"one", b"two"]
 
 
-async def test_what_was_read_when_everybody_had_left_is_for_the_next_who_comes(loop: Loop) -> None:
-    everybodys, _ = started(loop, 1.0, b"one", b"two", END)
-    everybodys.leave(joined(everybodys))
-    first = joined(everybodys)
+async def test_what_was_read_when_all_clients_had_left_is_for_the_next_one(loop: Loop) -> None:
+    shared, _ = started(loop, 1.0, b"one", b"two", END)
+    shared.leave(joined(shared))
+    first = joined(shared)
     await loop.sleep(0.5)
-    everybodys.leave(first)
+    shared.leave(first)
     await loop.sleep(10)
-    second = joined(everybodys)
+    second = joined(shared)
     assert await to_the_end(second) == [b"one", b"two"]
     assert await to_the_end(first) == []
 
 
-async def test_the_end_is_for_all_and_for_all_who_come_later(loop: Loop) -> None:
-    everybodys, running = started(loop, b"one", 1.0, END)
-    readers = [joined(everybodys), joined(everybodys)]
+async def test_the_end_is_for_all_clients_and_for_all_later_ones(loop: Loop) -> None:
+    shared, running = started(loop, b"one", 1.0, END)
+    readers = [joined(shared), joined(shared)]
     assert [await to_the_end(reader) for reader in readers] == [[b"one"], [b"one"]]
     assert running.done
-    assert [await joined(everybodys).read() for _ in range(2)] == [END, END]
+    assert [await joined(shared).read() for _ in range(2)] == [END, END]
 
 
-async def test_a_client_that_waits_learns_of_the_end(loop: Loop) -> None:
-    everybodys, _ = started(loop, 3.0, END)
+async def test_a_waiting_client_gets_the_end_when_it_comes(loop: Loop) -> None:
+    shared, _ = started(loop, 3.0, END)
     start = loop.clock()
-    assert await joined(everybodys).read() is END
+    assert await joined(shared).read() is END
     assert loop.clock() - start == pytest.approx(3.0)
 
 
 async def test_a_reader_knows_what_it_holds_and_has_no_descriptor(loop: Loop) -> None:
-    everybodys, _ = started(loop, b"one", b"three", END)
-    reader = joined(everybodys)
+    shared, _ = started(loop, b"one", b"three", END)
+    reader = joined(shared)
     await turns(loop, 10)
     assert reader.unread() == 8 and reader.raw() is None
     await reader.read()
@@ -119,16 +119,16 @@ async def test_a_reader_knows_what_it_holds_and_has_no_descriptor(loop: Loop) ->
 
 
 async def test_an_error_of_stdin_is_the_readers(loop: Loop) -> None:
-    everybodys, _ = started(loop, InputError("reading stdin", "Input/output error"))
-    joined(everybodys)
+    shared, _ = started(loop, InputError("reading stdin", "Input/output error"))
+    joined(shared)
     with pytest.raises(InputError):
-        await everybodys.run()
+        await shared.run()
 
 
-async def test_a_slow_client_that_moves_slows_the_reading_and_nobody_loses_a_byte(loop: Loop) -> None:
+async def test_a_slow_client_that_reads_on_slows_the_reading_and_no_byte_is_missing(loop: Loop) -> None:
     chunks = [PAYLOAD(CHUNK)] * 20
-    everybodys, running = started(loop, *chunks, END)
-    slow, fast = joined(everybodys), joined(everybodys)
+    shared, running = started(loop, *chunks, END)
+    slow, fast = joined(shared), joined(shared)
     start = loop.clock()
     reading = loop.spawn(to_the_end(fast), Condition())
     got = []
@@ -145,15 +145,15 @@ async def test_a_slow_client_that_moves_slows_the_reading_and_nobody_loses_a_byt
 
 async def test_a_client_that_takes_nothing_is_given_up_and_the_others_get_every_byte(loop: Loop) -> None:
     chunks = [PAYLOAD(CHUNK)] * 20
-    everybodys, running = started(loop, *chunks[:2], 100.0, *chunks[2:], END)
-    stuck, fast = joined(everybodys), joined(everybodys)
+    shared, running = started(loop, *chunks[:2], 100.0, *chunks[2:], END)
+    stuck, fast = joined(shared), joined(shared)
     given_up: list[float] = []
     start = loop.clock()
     loop.spawn(note(loop, stuck, given_up))
     loop.spawn(note(loop, fast, given_up))
     same(await to_the_end(fast), chunks)
     assert running.done
-    # Its two seconds begin when its queue is full, not when it took something for the last time.
+    # Its two seconds begin when its queue is full, not when it has last taken something.
     assert given_up == [pytest.approx(start + 100 + 2.0)]
     assert stuck.unread() == QUEUE_BYTES + CHUNK
 
@@ -165,10 +165,10 @@ async def note(loop: Loop, reader: Reader, moments: list[float]) -> None:
     moments.append(loop.clock())
 
 
-async def test_several_who_take_nothing_are_given_up_each_in_its_time(loop: Loop) -> None:
+async def test_several_clients_that_take_nothing_are_given_up_each_in_its_time(loop: Loop) -> None:
     chunks = [PAYLOAD(CHUNK)] * 20
-    everybodys, _ = started(loop, *chunks, END)
-    early, late = joined(everybodys), joined(everybodys)
+    shared, _ = started(loop, *chunks, END)
+    early, late = joined(shared), joined(shared)
     given_up: list[float] = []
     start = loop.clock()
     for reader in (early, late):
@@ -180,21 +180,21 @@ async def test_several_who_take_nothing_are_given_up_each_in_its_time(loop: Loop
     assert given_up == [pytest.approx(start + STALL), pytest.approx(start + 2 * STALL)]
 
 
-async def test_a_client_with_a_full_queue_that_leaves_holds_nobody_up(loop: Loop) -> None:
+async def test_after_a_client_with_a_full_queue_has_left_the_others_go_on(loop: Loop) -> None:
     chunks = [PAYLOAD(CHUNK)] * 10
-    everybodys, _ = started(loop, *chunks, END)
-    stuck, fast = joined(everybodys), joined(everybodys)
+    shared, _ = started(loop, *chunks, END)
+    stuck, fast = joined(shared), joined(shared)
     start = loop.clock()
     reading = loop.spawn(to_the_end(fast), Condition())
     await loop.sleep(0.5)
     assert not reading.done
-    everybodys.leave(stuck)
+    shared.leave(stuck)
     same(await join(loop, reading), chunks)
     assert loop.clock() - start == pytest.approx(0.5)
 
 
-def test_of_a_regular_file_each_gets_everything_from_where_it_stood(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_of_a_regular_file_each_gets_everything_from_where_it_stood(
+    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"
     path.write_bytes(PAYLOAD(1_000_000))
@@ -218,7 +218,7 @@ def test_of_a_regular_file_each_gets_everything_from_where_it_stood(
 # -- stdout ------------------------------------------------------------------------------------------------------
 
 
-async def test_whoever_is_alone_is_heard_at_once(loop: Loop) -> None:
+async def test_the_bytes_of_a_single_client_are_written_at_once(loop: Loop) -> None:
     sink = MemorySink(loop)
     share = SharedStdout(loop, sink, lines=True).join()
     for part in (b"a par", b"t of\na line"):
@@ -227,7 +227,7 @@ async def test_whoever_is_alone_is_heard_at_once(loop: Loop) -> None:
     assert share.raw() is None
 
 
-async def test_of_several_each_is_heard_line_by_line(loop: Loop) -> None:
+async def test_of_several_clients_whole_lines_are_written(loop: Loop) -> None:
     sink = MemorySink(loop)
     stdout = SharedStdout(loop, sink, lines=True)
     one, other = stdout.join(), stdout.join()
@@ -238,7 +238,7 @@ async def test_of_several_each_is_heard_line_by_line(loop: Loop) -> None:
     assert sink.taken == [b"whole\n", b"unmixed\n", b"begun\n"]
 
 
-async def test_what_a_client_left_unfinished_comes_when_it_leaves_and_once(loop: Loop) -> None:
+async def test_an_unfinished_line_is_written_when_its_client_leaves_and_once(loop: Loop) -> None:
     sink = MemorySink(loop)
     stdout = SharedStdout(loop, sink, lines=True)
     one, other = stdout.join(), stdout.join()
@@ -252,7 +252,7 @@ async def test_what_a_client_left_unfinished_comes_when_it_leaves_and_once(loop:
     await other.send_eof()
 
 
-async def test_what_is_held_back_for_another_comes_when_that_one_has_left(loop: Loop) -> None:
+async def test_what_is_held_back_because_of_another_client_is_written_when_that_one_has_left(loop: Loop) -> None:
     sink = MemorySink(loop)
     stdout = SharedStdout(loop, sink, lines=True)
     one, other = stdout.join(), stdout.join()
@@ -262,7 +262,7 @@ async def test_what_is_held_back_for_another_comes_when_that_one_has_left(loop: 
     assert sink.data == b"login: "
 
 
-async def test_who_is_left_alone_is_heard_at_once_with_what_was_held(loop: Loop) -> None:
+async def test_the_last_client_left_is_written_at_once_with_what_was_held_back(loop: Loop) -> None:
     sink = MemorySink(loop)
     stdout = SharedStdout(loop, sink, lines=True)
     one, other = stdout.join(), stdout.join()
@@ -295,7 +295,7 @@ async def test_datagrams_are_written_whole_at_once(loop: Loop) -> None:
     assert sink.taken == [b"no line", b"a line\nand more"]
 
 
-async def test_what_stdout_takes_in_parts_nobody_comes_between(loop: Loop) -> None:
+async def test_a_line_that_stdout_takes_in_parts_stays_in_one_piece(loop: Loop) -> None:
     sink = MemorySink(loop, *(item for _ in range(8) for item in (1, 0.1)))
     stdout = SharedStdout(loop, sink, lines=True)
     shares = [stdout.join() for _ in range(3)]
@@ -316,22 +316,22 @@ async def test_a_cancelled_write_leaves_stdout_to_the_others(loop: Loop) -> None
     assert writing[1].done and sink.data == b"line\n"
 
 
-async def test_a_stdout_that_has_gone_is_an_error_of_each_write(loop: Loop) -> None:
-    gone = OutputClosed("writing stdout", "Broken pipe")
-    stdout = SharedStdout(loop, MemorySink(loop, gone, gone), lines=True)
+async def test_a_closed_stdout_is_an_error_of_each_write(loop: Loop) -> None:
+    closed = OutputClosed("writing stdout", "Broken pipe")
+    stdout = SharedStdout(loop, MemorySink(loop, closed, closed), lines=True)
     for share in (stdout.join(), stdout.join()):
         with pytest.raises(OutputClosed):
             await share.write(b"line\n")
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.text("ab\n", min_size=1, max_size=5).map(str.encode)), max_size=30))
-async def test_lines_are_whole_and_each_clients_in_order(loop: Loop, spoken: list[tuple[int, bytes]]) -> None:
+async def test_lines_are_whole_and_each_clients_in_order(loop: Loop, writes: list[tuple[int, bytes]]) -> None:
     marks = [b"\x01", b"\x02", b"\x03"]  # each client's letters are its own
     sink = MemorySink(loop)
     stdout = SharedStdout(loop, sink, lines=True)
     shares = [stdout.join() for _ in marks]
-    for client, word in spoken:
-        await shares[client].write(word.replace(b"a", marks[client]).replace(b"b", marks[client]))
+    for client, text in writes:
+        await shares[client].write(text.replace(b"a", marks[client]).replace(b"b", marks[client]))
     held = [share.unfinished for share in shares]
     assert all(b"\n" not in rest for rest in held)
     for line in sink.data.splitlines():
@@ -340,11 +340,11 @@ async def test_lines_are_whole_and_each_clients_in_order(loop: Loop, spoken: lis
         await share.send_eof()
     data = sink.data
     for client, mark in enumerate(marks):
-        assert data.count(mark) == sum(len(word.replace(b"\n", b"")) for who, word in spoken if who == client)
-    assert data.count(b"\n") == sum(word.count(b"\n") for _, word in spoken)
+        assert data.count(mark) == sum(len(text.replace(b"\n", b"")) for writer, text in writes if writer == client)
+    assert data.count(b"\n") == sum(text.count(b"\n") for _, text in writes)
 
 
-async def test_a_client_whose_system_acknowledges_is_not_cut_off_though_it_reads_no_whole_chunk(
+async def test_a_client_whose_system_acknowledges_bytes_is_not_cut_off_though_it_takes_no_whole_chunk(
     loop: Loop,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

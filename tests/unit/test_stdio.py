@@ -1,4 +1,4 @@
-"""What is special to stdin and stdout: what they are, and what is left of them for who had them before."""
+"""What is special to stdin and stdout: what they are, and what is left of them for the process that lent them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def pty() -> Iterator[tuple[int, int]]:
 
 
 def release(half: Stdin) -> None:
-    """Close what it has opened for itself."""
+    """Close the descriptor that a stdin has opened for itself."""
     half.loop.forget(half.fd)
     os.close(half.fd)
 
@@ -65,19 +65,20 @@ def release(half: Stdin) -> None:
 
 
 def test_each_kind_of_descriptor_is_known(file: int, pty: tuple[int, int]) -> None:
-    def kinds(fd: int) -> tuple[bool, bool, bool]:
-        return is_null(fd), is_regular(fd), is_terminal(fd)
+    def kinds(fd: int) -> list[str]:
+        facts = {"null": is_null, "regular": is_regular, "terminal": is_terminal}
+        return [kind for kind, is_it in facts.items() if is_it(fd)]
 
     near, far = unix_pair()
     with pipe() as (reading, _), open(os.devnull) as null, open("/dev/zero") as zero, near, far:
-        assert kinds(null.fileno()) == (True, False, False)
-        assert kinds(file) == (False, True, False)
-        assert kinds(pty[1]) == (False, False, True)
+        assert kinds(null.fileno()) == ["null"]
+        assert kinds(file) == ["regular"]
+        assert kinds(pty[1]) == ["terminal"]
         for fd in (reading, near.fileno(), zero.fileno()):
-            assert kinds(fd) == (False, False, False)
+            assert kinds(fd) == []
 
 
-# Says something, closes stdout, and tells what is in its place before it ends.
+# Writes something, closes stdout, and prints on stderr what is in its place.
 CLOSING = """
 import os, socket, sys
 from pync.endpoints.stdio import STDOUT, Stdout, is_null
@@ -136,7 +137,7 @@ async def test_a_regular_file_is_read_from_where_it_stands(real_loop: Bench, fil
     same([await stdin.read() or b""], [PAYLOAD(1000)[400:]])
     assert stdin.unread() == 0
     assert await stdin.read() is None
-    assert os.lseek(file, 0, os.SEEK_CUR) == 1000  # and leaves the position to who has it next
+    assert os.lseek(file, 0, os.SEEK_CUR) == 1000  # where the next process reads on
 
 
 async def test_a_file_that_was_cut_short_holds_nothing_more(real_loop: Bench, file: int) -> None:
@@ -145,13 +146,13 @@ async def test_a_file_that_was_cut_short_holds_nothing_more(real_loop: Bench, fi
     assert FileSource(real_loop, file, 2000).unread() == 0
 
 
-async def test_a_read_is_as_large_as_was_asked_for(real_loop: Bench, file: int) -> None:
+async def test_a_read_is_at_most_as_large_as_was_asked_for(real_loop: Bench, file: int) -> None:
     stdin = Stdin(real_loop, file, size=7)
     same([await stdin.read() or b"", await stdin.read() or b""], [PAYLOAD(1000)[400:407], PAYLOAD(1000)[407:414]])
     assert stdin.unread() == 586
 
 
-async def test_a_file_is_asked_for_little_first_and_then_for_much(
+async def test_the_first_read_of_a_file_is_small_and_the_next_are_large(
     real_loop: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
@@ -171,7 +172,7 @@ async def test_a_file_is_asked_for_little_first_and_then_for_much(
     assert asked == [SHORT, CHUNK, CHUNK, SHORT]
 
 
-async def test_a_pipe_tells_what_it_holds_and_a_terminal_does_not(real_loop: Bench) -> None:
+async def test_the_bytes_in_a_pipe_are_counted_and_those_of_a_terminal_are_not(real_loop: Bench) -> None:
     for make, held in ((os.pipe, 9), (terminal, 0)):
         reading, writing = make()
         os.write(writing, b"something")
@@ -217,13 +218,15 @@ async def test_a_descriptor_that_cannot_be_read_is_an_error(
 
 async def test_many_read_the_same_file_each_from_a_position_of_its_own(real_loop: Bench, file: int) -> None:
     first, second = FileSource(real_loop, file, 400), FileSource(real_loop, file, 990)
-    assert (first.unread(), second.unread()) == (600, 10)
+    assert first.unread() == 600
+    assert second.unread() == 10
     same([await first.read() or b"", await second.read() or b""], [PAYLOAD(1000)[400:], PAYLOAD(1000)[990:]])
-    assert (first.unread(), second.unread(), first.raw()) == (0, 0, file)
+    assert first.unread() == second.unread() == 0
+    assert first.raw() == file
     assert os.lseek(file, 0, os.SEEK_CUR) == 400
 
 
-async def test_a_reader_who_was_beaten_to_it_waits_on(real_loop: Bench) -> None:
+async def test_a_reader_whose_bytes_another_one_took_waits_on(real_loop: Bench) -> None:
     with pipe() as (reading, writing):
         sources = [Stdin(real_loop, reading), Stdin(real_loop, reading)]
         tasks = [real_loop.spawn(source.read(), Condition()) for source in sources]
@@ -244,7 +247,7 @@ async def test_a_reader_who_was_beaten_to_it_waits_on(real_loop: Bench) -> None:
 
 
 @pytest.mark.parametrize("ends", [os.pipe, terminal])
-async def test_what_cannot_be_opened_again_is_written_as_much_as_never_blocks(
+async def test_what_cannot_be_opened_again_is_written_in_pieces_that_never_block(
     real_loop: Bench, ends: Callable[[], tuple[int, int]]
 ) -> None:
     reading, writing = ends()
@@ -267,7 +270,7 @@ async def test_an_appended_file_keeps_what_it_had(real_loop: Bench, tmp_path: Pa
     assert path.read_bytes() == b"before, after"
 
 
-async def test_full_is_an_error_and_gone_is_another(real_loop: Bench) -> None:
+async def test_a_full_disk_is_an_error_and_a_reader_that_has_closed_is_another(real_loop: Bench) -> None:
     full = Stdout(real_loop, os.open("/dev/full", os.O_WRONLY))
     with pytest.raises(OutputError, match="^writing stdout: No space left on device$") as raised:
         await full.write(b"x")
@@ -275,14 +278,14 @@ async def test_full_is_an_error_and_gone_is_another(real_loop: Bench) -> None:
     await full.send_eof()
 
     reading, writing = os.pipe()
-    gone = Stdout(real_loop, writing)
+    closed = Stdout(real_loop, writing)
     os.close(reading)
     with pytest.raises(OutputClosed, match="^writing stdout: Broken pipe$"):
-        await gone.write(b"x")
-    await gone.send_eof()
+        await closed.write(b"x")
+    await closed.send_eof()
 
 
-async def test_an_error_of_the_closing_is_told_and_the_slot_is_reserved(
+async def test_an_error_when_closing_is_raised_and_the_slot_is_reserved(
     real_loop: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reserved = []

@@ -1,4 +1,4 @@
-"""What is special to stream sockets: how a connection is lost, when it is gone, and how long it lingers."""
+"""What is special to stream sockets: how a connection breaks, when it is closed, and how long it lingers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def connected(loop: Loop, pair: Pair = tcp_pair) -> Iterator[tuple[StreamSocket, FarSocket]]:
-    """An endpoint and its other side."""
+    """An endpoint, and the peer at the other side."""
     near, other = pair()
     endpoint, far = StreamSocket(loop, near, as_address(other.getsockname())), FarSocket(loop, other)
     try:
@@ -47,7 +47,7 @@ def connected(loop: Loop, pair: Pair = tcp_pair) -> Iterator[tuple[StreamSocket,
 
 
 async def fill(endpoint: StreamSocket) -> int:
-    """Write until nothing more is taken and what can be delivered is; the bytes that were taken."""
+    """Write until the endpoint takes no more and all that can be delivered is; returns the bytes that it took."""
     loop, total = endpoint.loop, 0
     while True:
         try:
@@ -57,19 +57,19 @@ async def fill(endpoint: StreamSocket) -> int:
 
 
 def unread(far: FarSocket) -> int:
-    """Bytes that wait at the other side: its kernel has them, and says so to ours."""
+    """Bytes that wait at the other side: its kernel has them and acknowledges them to ours."""
     return int.from_bytes(fcntl.ioctl(far.sock.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 async def settled(endpoint: StreamSocket, far: FarSocket, written: int) -> int:
-    """Wait until all that has arrived is acknowledged; the bytes that are not."""
+    """Wait until all that has arrived is acknowledged; returns the bytes that are not."""
     while endpoint.unacknowledged() != written - unread(far):
         await endpoint.loop.sleep(0.001)
     return endpoint.unacknowledged()
 
 
 async def goes_on(loop: Loop, work: Work[Any]) -> Task:
-    """Start it, and see that it does not end by itself."""
+    """Start a task, and see that it does not end by itself."""
     task = loop.spawn(work, Condition())
     await turns(loop, 50)
     assert not task.done
@@ -80,7 +80,7 @@ async def goes_on(loop: Loop, work: Work[Any]) -> Task:
 
 
 class Asked:
-    """Stands before a socket and knows how much was asked of it."""
+    """A socket that notes the size of each read."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -100,16 +100,16 @@ def test_appetite_comes_with_eating(asked: int, got: int, most: int) -> None:
     asked = min(max(asked, low), most)
     got = min(got, asked)
     following = next_read_size(asked, got, most)
-    assert low <= following <= most, "however it was, what was allowed is never exceeded"
+    assert low <= following <= most, "what was allowed is never exceeded"
     if got == asked:
         assert following == most, "a full read asks for all that is allowed"
     elif got <= SHORT:
         assert following == low, "a small one for little"
     else:
-        assert following == asked, "and one in between goes on as it did"
+        assert following == asked, "and one in between asks for as much as before"
 
 
-async def test_a_socket_is_asked_for_little_until_there_is_much(real_loop: Bench) -> None:
+async def test_a_read_of_a_socket_is_small_until_there_is_much(real_loop: Bench) -> None:
     near, other = unix_pair()
     near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * CHUNK)
     other.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * CHUNK)
@@ -127,10 +127,10 @@ async def test_a_socket_is_asked_for_little_until_there_is_much(real_loop: Bench
     assert sizes == [SHORT, SHORT, CHUNK, SHORT]
 
 
-# -- Lost --------------------------------------------------------------------------------------------------------
+# -- Broken ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_reset_tells_how_many_bytes_did_not_arrive(real_loop: Bench) -> None:
+async def test_the_error_of_a_reset_counts_the_bytes_that_did_not_arrive(real_loop: Bench) -> None:
     with connected(real_loop) as (endpoint, far):
         missing = await settled(endpoint, far, await fill(endpoint))
         assert missing > 0
@@ -142,7 +142,7 @@ async def test_a_reset_tells_how_many_bytes_did_not_arrive(real_loop: Bench) -> 
         assert str(raised.value) == f"{name}: Connection reset by peer, {missing} bytes were not sent"
 
 
-async def test_a_reset_after_everything_has_arrived_tells_of_no_bytes(real_loop: Bench) -> None:
+async def test_the_error_of_a_reset_after_everything_has_arrived_counts_none(real_loop: Bench) -> None:
     with connected(real_loop) as (endpoint, far):
         assert await settled(endpoint, far, await endpoint.write(b"all of it")) == 0
         far.leave()
@@ -150,7 +150,7 @@ async def test_a_reset_after_everything_has_arrived_tells_of_no_bytes(real_loop:
             await endpoint.read()
 
 
-async def test_our_end_of_file_counts_for_no_byte(real_loop: Bench) -> None:
+async def test_our_end_of_file_is_not_counted_as_a_byte(real_loop: Bench) -> None:
     with connected(real_loop) as (endpoint, far):
         missing = await settled(endpoint, far, await fill(endpoint))
         await endpoint.send_eof()
@@ -161,13 +161,13 @@ async def test_our_end_of_file_counts_for_no_byte(real_loop: Bench) -> None:
             await real_loop.sleep(0.001)
 
 
-async def test_a_unix_socket_tells_of_no_unacknowledged_bytes(real_loop: Bench) -> None:
+async def test_on_a_unix_socket_no_byte_is_unacknowledged(real_loop: Bench) -> None:
     with connected(real_loop, unix_pair) as (endpoint, _):
         await fill(endpoint)
         assert endpoint.unacknowledged() == 0
 
 
-async def test_where_the_system_does_not_tell_no_byte_is_unacknowledged(
+async def test_where_the_system_does_not_count_no_byte_is_unacknowledged(
     real_loop: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -179,7 +179,7 @@ async def test_where_the_system_does_not_tell_no_byte_is_unacknowledged(
         assert endpoint.unacknowledged() == 0
 
 
-async def test_a_half_close_of_a_lost_connection_leaves_the_error_to_who_reads(real_loop: Bench) -> None:
+async def test_a_half_close_of_a_reset_connection_leaves_the_error_to_the_next_read(real_loop: Bench) -> None:
     with connected(real_loop) as (endpoint, far):
         far.leave()
         await real_loop.readable(endpoint.sock.fileno())
@@ -192,7 +192,7 @@ async def test_a_half_close_of_a_lost_connection_leaves_the_error_to_who_reads(r
     ("pair", "half_closed", "why"),
     [
         (tcp_pair, False, "Connection reset by peer"),  # nothing else stops TCP from sending
-        (tcp_pair, True, "Broken pipe"),  # it was we who said that no more would come
+        (tcp_pair, True, "Broken pipe"),  # our own half-close does, too
         (unix_pair, False, "Broken pipe"),
     ],
 )
@@ -202,56 +202,57 @@ async def test_a_broken_pipe_is_named_after_what_broke_it(
     with connected(real_loop, pair) as (endpoint, _):
         if half_closed:
             await endpoint.send_eof()
-        lost = endpoint.failed(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
-        assert str(lost) == f"connection to {endpoint.address}: {why}"
+        error = endpoint.failed(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
+        assert str(error) == f"connection to {endpoint.address}: {why}"
 
 
-async def test_a_reset_that_was_told_already_is_still_called_one(real_loop: Bench) -> None:
+async def test_a_reset_that_was_reported_already_is_still_called_one(real_loop: Bench) -> None:
     with connected(real_loop) as (endpoint, far):
         far.leave()
         await real_loop.readable(endpoint.sock.fileno())
-        assert endpoint.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET  # and forgets it
+        # The system reports a reset once, and then has forgotten it.
+        assert endpoint.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET
         with pytest.raises(PeerLost, match="Connection reset by peer$"):
             await endpoint.write(b"data")
 
 
-# -- Gone --------------------------------------------------------------------------------------------------------
+# -- Closed ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pair", [tcp_pair, unix_pair])
-async def test_a_connection_is_gone_once_both_sides_have_ended(real_loop: Bench, pair: Pair) -> None:
+async def test_a_connection_is_closed_once_both_sides_have_ended(real_loop: Bench, pair: Pair) -> None:
     with connected(real_loop, pair) as (endpoint, far):
-        gone = await goes_on(real_loop, endpoint.wait_closed())
+        closed = await goes_on(real_loop, endpoint.wait_closed())
         await endpoint.send_eof()
         await turns(real_loop, 50)
-        assert not gone.done
+        assert not closed.done
         far.hang_up()
-        await join(real_loop, gone)
+        await join(real_loop, closed)
         await endpoint.wait_closed()  # and stays so
 
 
-async def test_a_peer_that_only_half_closes_is_not_gone(real_loop: Bench) -> None:
+async def test_a_connection_that_the_peer_half_closes_is_not_closed(real_loop: Bench) -> None:
     with connected(real_loop) as (endpoint, far):
         far.hang_up()
         assert await endpoint.read() is None
         await real_loop.cancel_and_wait(await goes_on(real_loop, endpoint.wait_closed()))
 
 
-async def test_gone_by_a_reset_is_an_error(real_loop: Bench) -> None:
+async def test_closed_by_a_reset_is_an_error(real_loop: Bench) -> None:
     with connected(real_loop) as (endpoint, far):
-        gone = await goes_on(real_loop, endpoint.wait_closed())
+        closed = await goes_on(real_loop, endpoint.wait_closed())
         far.leave()
         with pytest.raises(PeerLost, match="Connection reset by peer"):
-            await join(real_loop, gone)
+            await join(real_loop, closed)
 
 
-async def test_gone_while_bytes_were_on_their_way_is_an_error_that_counts_them(real_loop: Bench) -> None:
+async def test_closed_while_bytes_were_on_their_way_is_an_error_that_counts_them(real_loop: Bench) -> None:
     with connected(real_loop) as (endpoint, far):
         missing = await settled(endpoint, far, await fill(endpoint))
-        gone = await goes_on(real_loop, endpoint.wait_closed())
-        far.close()  # with unread input: a reset
+        closed = await goes_on(real_loop, endpoint.wait_closed())
+        far.close()  # a reset, because some of its input is unread
         with pytest.raises(PeerLost) as raised:
-            await join(real_loop, gone)
+            await join(real_loop, closed)
         assert raised.value.unsent == missing
 
 
@@ -265,7 +266,7 @@ async def test_waiting_for_the_end_can_be_cancelled_and_leaves_the_connection_us
             assert await far.take() == word
 
 
-async def test_without_epoll_a_connection_is_never_seen_to_be_gone(
+async def test_without_epoll_a_connection_is_never_seen_to_be_closed(
     real_loop: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -273,17 +274,17 @@ async def test_without_epoll_a_connection_is_never_seen_to_be_gone(
 
     with connected(real_loop) as (endpoint, far):
         monkeypatch.setattr(select, "epoll", refuse)
-        gone = await goes_on(real_loop, endpoint.wait_closed())
+        closed = await goes_on(real_loop, endpoint.wait_closed())
         far.leave()
         await turns(real_loop, 50)
-        assert not gone.done
-        await real_loop.cancel_and_wait(gone)
+        assert not closed.done
+        await real_loop.cancel_and_wait(closed)
 
 
 # -- Lingering ---------------------------------------------------------------------------------------------------
 
 
-async def test_lingering_half_closes_and_ends_with_the_peer_whose_words_are_dropped(real_loop: Bench) -> None:
+async def test_lingering_half_closes_drops_what_comes_and_ends_with_the_peer(real_loop: Bench) -> None:
     with connected(real_loop) as (endpoint, far):
         await fill(endpoint)
         lingering = await goes_on(real_loop, endpoint.linger(None))
@@ -293,7 +294,7 @@ async def test_lingering_half_closes_and_ends_with_the_peer_whose_words_are_drop
         far.hang_up()
         assert await join(real_loop, lingering) is True
         assert endpoint.unacknowledged()
-        while await far.take() is not None:  # all we sent, and an end
+        while await far.take() is not None:  # everything we sent, and the end-of-file
             pass
 
 
@@ -315,8 +316,8 @@ async def test_lingering_has_a_limit(loop: Loop) -> None:
                 pass
         start = loop.clock()
         assert await endpoint.linger(2.0) is False
-        seconds, left = (loop.clock() - start, endpoint.unacknowledged())
-    assert seconds == pytest.approx(2.0) and left > 0
+        assert loop.clock() - start == pytest.approx(2.0)
+        assert endpoint.unacknowledged() > 0
 
 
 async def test_a_reset_while_lingering_is_an_error(real_loop: Bench) -> None:
@@ -328,9 +329,9 @@ async def test_a_reset_while_lingering_is_an_error(real_loop: Bench) -> None:
             await join(real_loop, lingering)
 
 
-async def test_closing_after_lingering_resets_nobody(real_loop: Bench) -> None:
+async def test_closing_after_lingering_sends_no_reset(real_loop: Bench) -> None:
     with connected(real_loop) as (endpoint, far):
-        await far.give(b"a question that nobody reads")
+        await far.give(b"a question that stays unread")
         await endpoint.write(b"the answer")
         await endpoint.linger()
         endpoint.close()

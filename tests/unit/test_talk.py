@@ -1,4 +1,4 @@
-"""Laws of `talk`: a dialogue hears every byte that it uses, and the rest is still there to be read."""
+"""Laws of `talk`: a dialogue gets every byte that it uses, and the rest is still there to be read."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ AGREED = b"\5\2" + b"\1\0" + b"\5\0\0\3\4name\0\7"
 
 
 def scripted(script: Sequence[int | bytes]) -> Dialogue[list[bytes]]:
-    """Say each of the bytes, and read so many for each number; the result is what was read."""
-    heard, have = [], b""
+    """Send each of the bytes, and read as many as each number says; the result is what was read."""
+    parts, have = [], b""
     for step in script:
         if isinstance(step, bytes):
             yield step
         else:
             part, have = yield from exactly(step, have)
-            heard.append(part)
-    return heard, have
+            parts.append(part)
+    return parts, have
 
 
 class Held:
-    """A dialogue that was held with a peer that sends these pieces one by one, and then its end."""
+    """What came of a dialogue with a peer that sends these pieces one by one, and then its end-of-file."""
 
     def __init__(self, dialogue: Dialogue[Any], pieces: Sequence[bytes]) -> None:
         self.result: Any = None
         self.refusal: str | None = None
-        self.left = b""  # on the connection
+        self.left = b""  # what can still be read from the connection
         near, far = socket.socketpair()
         with closing(far):
             far.setblocking(False)
             loop = Loop()
             with closing(StreamSocket(loop, near, Address(host="there"))) as stream:
                 loop.run(self._hold(loop, stream, dialogue, far, pieces))
-            self.said = b"".join(iter(lambda: far.recv(1 << 16), b""))
+            self.sent = b"".join(iter(lambda: far.recv(1 << 16), b""))
 
     async def _hold(
         self, loop: Loop, stream: StreamSocket, dialogue: Dialogue[Any], far: socket.socket, pieces: Sequence[bytes]
@@ -63,11 +63,11 @@ class Held:
         async def feed() -> None:
             for piece in pieces:
                 far.sendall(piece)
-                for _ in range(3):  # turns, in which the piece is looked at before the next one comes
+                for _ in range(3):  # turns of the loop, so that each piece is seen before the next one comes
                     await loop.sleep(0)
             far.shutdown(socket.SHUT_WR)
 
-        async def hear() -> None:
+        async def hold() -> None:
             try:
                 self.result = await talk(stream, dialogue)
             except Refused as refusal:
@@ -92,8 +92,8 @@ def test_what_a_dialogue_does_not_use_is_left_however_it_was_cut(
 ) -> None:
     wanted = [bytes(range(step)) for step in script if isinstance(step, int)]
     held = Held(scripted(script), split(b"".join(wanted) + early, cuts))
-    assert (held.result, held.refusal, held.left) == (wanted, None, early)
-    assert held.said == b"".join(step for step in script if isinstance(step, bytes))
+    expect(held, result=wanted, refusal=None, left=early)
+    assert held.sent == b"".join(step for step in script if isinstance(step, bytes))
 
 
 @pytest.mark.parametrize(
@@ -109,25 +109,25 @@ def test_early_bytes_are_kept_at_every_split_of_a_proxys_answer(
     assert (whole.refusal, whole.left) == (None, EARLY)
     for cut in range(1, len(data)):
         held = Held(make(), [data[:cut], data[cut:]])
-        assert (held.refusal, held.left, held.said) == (None, EARLY, whole.said)
+        expect(held, refusal=None, left=EARLY, sent=whole.sent)
     assert Held(make(), [data[at : at + 1] for at in range(len(data))]).left == EARLY
 
 
 @given(st.integers(1, 30), st.integers(0, 29))
-def test_an_end_in_the_middle_is_told_to_the_dialogue(size: int, came: int) -> None:
+def test_an_end_in_the_middle_is_passed_on_to_the_dialogue(size: int, came: int) -> None:
     came = min(came, size - 1)
     held = Held(scripted([size]), [bytes(came)] if came else [])
     why = "it broke off in the middle of a message" if came else "it ended the connection"
     assert (held.result, held.refusal) == (None, why)
 
 
-def test_more_than_one_look_shows_is_heard_in_full() -> None:
+def test_more_than_one_peek_shows_is_read_in_full() -> None:
     size = 150_000
     held = Held(scripted([size]), [bytes(size), EARLY])
     assert (held.result, held.left) == ([bytes(size)], EARLY)
 
 
-def test_a_connection_that_breaks_is_lost() -> None:
+def test_a_connection_that_breaks_is_an_error() -> None:
     with ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         near = socket.create_connection(server.getsockname())
@@ -137,7 +137,7 @@ def test_a_connection_that_breaks_is_lost() -> None:
 
         def dialogue() -> Dialogue[None]:
             yield b"a question"
-            far.close()  # with the question unread: a reset
+            far.close()  # a reset, because the question is unread
             yield b""
             raise AssertionError("something came")
 

@@ -26,6 +26,7 @@ from ends import (
     sleeps,
     stalled,
 )
+from expectations import expect
 
 from pync.errors import PeerLost
 from pync.loop.tasks import Condition
@@ -71,7 +72,8 @@ async def test_a_tunnel_tells_silence_from_words_and_words_from_the_end(real_loo
                 mover.step()
             await giver.give(word)
             await arrived(mover)
-            assert (mover.step(), mover.left, mover.pipe) == (len(word), 0, ())
+            assert mover.step() == len(word)
+            expect(mover, left=0, pipe=())
             assert await taker.take() == word
         giver.hang_up()
         await arrived(mover)
@@ -91,7 +93,9 @@ async def test_who_gives_much_has_a_pipe_until_it_gives_little(real_loop: Bench,
         await join(real_loop, giving)
         await giver.give(b"little")
         await arrived(mover)
-        assert (piped, mover.step(), mover.pipe) == (True, 6, ())
+        assert piped
+        assert mover.step() == len(b"little")
+        assert mover.pipe == ()
         mover.sink.sock.shutdown(socket.SHUT_WR)  # type: ignore[attr-defined]
         same([await join(real_loop, taking)], [BYTES + b"little"])
 
@@ -134,10 +138,11 @@ async def test_an_end_that_comes_while_something_is_left_waits_for_it(real_loop:
         await giver.give(b"data")
         giver.hang_up()
         await stalled(real_loop, flow)
-        assert (flow.unsent(), flow.moved, flow.ended) == (4, 0, False) and await sleeps(real_loop)
+        expect(flow, unsent=4, moved=0, ended=False)
+        assert await sleeps(real_loop)
         assert (await everything(taker))[before:] == b"data"
         await join(real_loop, flowing)
-        assert (flow.unsent(), flow.moved, flow.ended) == (0, 4, True)
+        expect(flow, unsent=0, moved=4, ended=True)
 
 
 def fill(sock: socket.socket) -> int:
