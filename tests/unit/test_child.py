@@ -64,7 +64,7 @@ async def started(loop: Loop, *argv: str, way: str = FILTERS, **environment: str
 
 
 class Memory(Source, Sink):
-    """Says its data in one go, and keeps what it is given."""
+    """A source that gives its data in one read, and a sink that keeps what is written."""
 
     def __init__(self, data: bytes = b"") -> None:
         self.left = [data] if data else []
@@ -83,20 +83,15 @@ class Memory(Source, Sink):
 class Ran(NamedTuple):
     """What a program made of its input."""
 
-    async def main(loop: Bench) -> tuple[bytes, int]:
-        memory = Memory(data)
-        async with started(loop, *argv, way=way, **environment) as process:
-            await together(loop, Flow(loop, memory, process.input).run(), Flow(loop, process.output, memory).run())
-            return memory.heard, await process.ended()
-
-    return bench(main)
+    output: bytes
+    status: int
 
 
 async def through(loop: Loop, *argv: str, data: bytes = b"", way: str = FILTERS, **environment: str) -> Ran:
     """Run a program with this input."""
     memory = Memory(data)
     async with started(loop, *argv, way=way, **environment) as process:
-        await loop.together(Flow(loop, memory, process.input).run(), Flow(loop, process.output, memory).run())
+        await together(loop, Flow(loop, memory, process.input).run(), Flow(loop, process.output, memory).run())
         return Ran(memory.written, await process.ended())
 
 
@@ -170,7 +165,7 @@ async def test_its_output_is_read_in_pieces_of_a_given_size(real_loop: Bench, wa
 
 @asynccontextmanager
 async def screen(loop: Loop) -> AsyncIterator[tuple[ChildStdout, Far]]:
-    """The output of a program that has a terminal, and who writes there."""
+    """The output of a program that has a terminal, and the end where that program writes."""
     master, slave = terminal()
     os.set_blocking(master, False)
     output, far = ChildStdout(loop, master), Far(loop, writing=slave)
@@ -219,7 +214,7 @@ async def test_a_single_piece_of_a_terminal_is_passed_on_at_once(real_loop: Benc
         same([reading.value], [PAYLOAD(size)])
 
 
-def master_of(output: Output) -> int:
+def master_of(output: ChildStdout) -> int:
     assert output.fd is not None
     return output.fd
 

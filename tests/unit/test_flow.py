@@ -6,7 +6,8 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from doubles import END, Clock, MemoryFile, MemorySink, MemorySource, play, together
+from doubles import END, Clock, MemoryFile, MemorySink, MemorySource, together
+from expectations import expect
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -212,7 +213,7 @@ async def test_each_message_that_a_task_sends_is_whole_and_in_the_tasks_order(
 
     sink = MemorySink(loop, *refusals)
     flow = Flow(loop, MemorySource(loop, *chunks, END), sink)
-    await together(loop, flow.copy(), *(say(flow, said) for said in words))
+    await together(loop, flow.copy(), *(send(flow, own) for own in messages))
     await flow.send_eof()
     assert flow.moved == len(sink.data)
     assert interleaved(sink.data, [chunks, *messages])
@@ -367,5 +368,6 @@ async def test_progress_is_notified_at_each_step_of_a_mover_and_at_the_end(loop:
         patch.setattr(flow_module, "between", lambda *_: ScriptedMover(loop, source, 2, None, 2, 2, 0))
         flow = Flow(loop, source, MemorySink(loop))
         await together(loop, note(loop, flow, moments), flow.copy())
-        assert (flow.reads, flow.moved) == (3, 6)
+        assert flow.reads == 3
+        assert flow.moved == 6
     assert moments == [1, 4, 5, 6]  # at 2 it was not ready, at 3 there was room

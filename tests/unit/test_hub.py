@@ -239,15 +239,15 @@ async def test_a_slow_client_that_reads_on_slows_down_the_sender_and_no_byte_is_
     while len(fast.got) < 20 * CHUNK or sum(map(len, got)) < 20 * CHUNK:
         await loop.sleep(0.9 * STALL)
         ahead = len(fast.got) - sum(map(len, got))
-        assert ahead <= QUEUE_BYTES + CHUNK  # memory is bounded
+        assert ahead <= QUEUE_BYTES + CHUNK, "memory is bounded"
         slow.takes(CHUNK // 2)
         await hub.settle()
         got.append(slow.drain())
     same(got, words)
-    same([fast.heard], words)
+    same([fast.drain()], words)
     assert loop.clock() - start == pytest.approx(40 * 0.9 * STALL)
-    assert not one.got and not any(task.done for task in room.sessions)
-    await room.over()
+    assert not one.got and not any(task.done for task in hub.sessions)
+    await hub.over()
 
 
 async def test_a_client_that_takes_nothing_is_cut_off_and_the_others_get_every_byte(loop: Loop) -> None:
@@ -257,8 +257,8 @@ async def test_a_client_that_takes_nothing_is_cut_off_and_the_others_get_every_b
     stuck.capacity = 1000
     stuck.held = 500  # in the kernel, and never acknowledged
     start = loop.clock()
-    one = await room.enters(*words)
-    error = await room.ends(stuck)
+    one = await hub.client(*words)
+    error = await hub.ends(stuck)
     assert loop.clock() - start == pytest.approx(STALL)
     assert isinstance(error, PeerLost) and error.cause == "cut off: it takes nothing, and others wait"
     assert error.unsent == 5 * CHUNK - 1000 + 500  # four in the queue, and the one that made it too full
@@ -290,9 +290,9 @@ async def test_what_the_peers_system_acknowledges_is_taken(loop: Loop) -> None:
     assert not hub.session(slow).done
     slow.held, slow.acknowledges = 1000, 0
     start = loop.clock()
-    assert isinstance(await room.ends(slow), PeerLost)
+    assert isinstance(await hub.ends(slow), PeerLost)
     assert loop.clock() - start == pytest.approx(STALL, abs=2 * LOOK)
-    await room.settle()
+    await hub.settle()
     assert len(fast.got) == 20 * CHUNK
     await hub.over()
 
@@ -528,13 +528,13 @@ async def test_announcements_alone_do_not_fill_a_queue_for_ever(loop: Loop) -> N
     while not service.queues.full:
         next(iter(service.members)).put(bytes(CHUNK))  # as thousands of clients that come and go would
     start = loop.clock()
-    room.sessions.append(loop.spawn(hub.session(newcomer := Person(loop)), Condition()))
-    room.people.append(newcomer)
-    assert isinstance(await room.ends(stuck), PeerLost)
+    hub.sessions.append(loop.spawn(service.session(newcomer := Client(loop)), Condition()))
+    hub.members.append(newcomer)
+    assert isinstance(await hub.ends(stuck), PeerLost)
     assert loop.clock() - start == pytest.approx(STALL)
-    await room.settle()
-    assert b"connected as <user5>" in newcomer.heard
-    await room.over()
+    await hub.settle()
+    assert b"connected as <user5>" in newcomer.drain()
+    await hub.over()
 
 
 def test_at_the_end_of_the_server_leaving_is_not_announced() -> None:

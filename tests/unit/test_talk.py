@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from doubles import together
+from expectations import expect
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,7 +74,7 @@ class Held:
             except Refused as refusal:
                 self.refusal = str(refusal)
 
-        await together(loop, feed(), hear())
+        await together(loop, feed(), hold())
         while data := await stream.read():
             self.left += data
 
