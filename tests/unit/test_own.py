@@ -34,8 +34,9 @@ from pync.events import (
     Retrying,
     SessionFailed,
 )
-from pync.faces.native import face as native
-from pync.faces.native.messages import Messages, say
+from pync.faces import print_line
+from pync.faces.native.config import config
+from pync.faces.native.messages import Messages
 from pync.faces.native.options import HINTS, TABLE
 from pync.faces.option_table import read
 
@@ -55,7 +56,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def asked(argv: Sequence[str]) -> Config:
-    return native.config(*read(TABLE, list(argv), HINTS))
+    return config(*read(TABLE, list(argv), HINTS))
 
 
 # -- From the command line to Config -------------------------------------------------------------------------------
@@ -66,7 +67,7 @@ SERVE = LISTEN.but(keep_open=True)
 
 
 @pytest.mark.parametrize(
-    ("line", "config"),
+    ("line", "expected"),
     [
         ("h 1", CONNECT),
         ("h 1 3-5 9-8", CONNECT.but(ports=(1, 3, 4, 5, 8, 9))),
@@ -138,8 +139,8 @@ SERVE = LISTEN.but(keep_open=True)
         ("-M 3 -m 4 h 1", CONNECT.but(socket=SocketOptions(ttl=3, min_ttl=4))),
     ],
 )
-def test_a_command_line_asks_for(line: str, config: Config) -> None:
-    assert asked(line.split()) == config
+def test_a_command_line_asks_for(line: str, expected: Config) -> None:
+    assert asked(line.split()) == expected
 
 
 @pytest.mark.parametrize(
@@ -267,7 +268,7 @@ def test_an_event_is_said_from_its_verbosity_on(
 
 
 @pytest.mark.parametrize(
-    ("config", "event", "line"),
+    ("run_config", "event", "line"),
     [
         (LISTEN.but(datagram=True), Listening(address=WEB, transport="udp"), "Bound on 127.0.0.1 80"),
         (UNIX, Listening(address=Address(host="p"), transport="unix"), "Listening on p"),
@@ -289,9 +290,9 @@ def test_an_event_is_said_from_its_verbosity_on(
     ],
 )
 def test_an_event_is_said_in_the_words_of_its_kind_of_socket(
-    config: Config, event: Event, line: str, capfd: pytest.CaptureFixture[str]
+    run_config: Config, event: Event, line: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    Messages(config.but(verbosity=1)).report(event)
+    Messages(run_config.but(verbosity=1)).report(event)
     assert capfd.readouterr().err == f"{line}\n"
 
 
@@ -306,7 +307,7 @@ def test_a_line_that_cannot_be_written_is_lost_and_nothing_else(monkeypatch: pyt
         raise BrokenPipeError
 
     monkeypatch.setattr(os, "write", full)
-    assert say("to nobody") is None  # type: ignore[func-returns-value]
+    assert print_line("to nobody") is None  # type: ignore[func-returns-value]
 
 
 # -- A run: what is said, and its exit status ----------------------------------------------------------------------
@@ -317,7 +318,7 @@ def face(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
     """Runs the face with an engine that reports `events` and ends as told: its status and what was on stderr."""
 
     def go(argv: Sequence[str], *events: Event, error: PyncError | None = None, **outcome: object) -> tuple[int, str]:
-        def engine(config: Config, report: Report, wants: Wants) -> object:
+        def engine(_: Config, report: Report, wants: Wants) -> object:
             for event in events:
                 report(event)
             if error:

@@ -9,9 +9,9 @@ import pytest
 from pync.config import ServeProxy, Target, Tls
 from pync.errors import UsageError
 from pync.events import Address, CertificateMade, OpenProxy, TlsEstablished
-from pync.faces.native import face
+from pync.faces.native.config import config as native_config
 from pync.faces.native.messages import Messages
-from pync.faces.native.options import EXTRAS, HINTS, TABLE
+from pync.faces.native.options import HINTS, TABLE, TLS_AND_PROXY
 from pync.faces.option_table import every, read
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ PIN = f"sha256:{DIGEST}"
 
 
 def asked(line: str) -> Config:
-    return face.config(*read(TABLE, line.split(), HINTS))
+    return native_config(*read(TABLE, line.split(), HINTS))
 
 
 def refusal(line: str) -> str:
@@ -33,7 +33,7 @@ def refusal(line: str) -> str:
 
 
 def test_what_asks_for_the_extras_is_an_option() -> None:
-    assert {option.dest for option in every(TABLE)} >= EXTRAS
+    assert {option.dest for option in every(TABLE)} >= TLS_AND_PROXY
 
 
 # -- TLS

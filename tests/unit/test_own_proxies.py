@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from pync.config import Config, Proxy, ServeProxy, Target, Tls
 from pync.errors import UsageError
-from pync.faces.native import face
+from pync.faces.native.config import config as native_config
 from pync.faces.native.options import HINTS, TABLE
-from pync.faces.native.proxies import AUTHS, host_and_port
+from pync.faces.native.tls_and_proxy import LOGIN_VARIABLES
 from pync.faces.option_table import read
+from pync.faces.option_values import host_and_port
 
 if TYPE_CHECKING:
     from typing import Any
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def no_login_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in AUTHS:
+    for variable in LOGIN_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
 
 
 def asked(line: str) -> Config:
-    return face.config(*read(TABLE, line.split(), HINTS))
+    return native_config(*read(TABLE, line.split(), HINTS))
 
 
 def refusal(line: str) -> str:
@@ -170,7 +171,7 @@ def test_what_makes_no_sense_with_a_proxy_is_refused(line: str, words: str) -> N
 
 def test_an_empty_address_is_refused() -> None:
     with pytest.raises(UsageError, match="^-x: no host$"):
-        face.config(*read(TABLE, ["-x", "", "h", "1"], HINTS))
+        native_config(*read(TABLE, ["-x", "", "h", "1"], HINTS))
 
 
 HOSTS = st.one_of(st.ip_addresses().map(str), st.from_regex(r"[a-z][a-z0-9.-]{0,20}", fullmatch=True))
@@ -179,14 +180,14 @@ HOSTS = st.one_of(st.ip_addresses().map(str), st.from_regex(r"[a-z][a-z0-9.-]{0,
 @given(HOSTS, st.integers(1, 65535))
 def test_a_host_and_a_port_are_read_as_they_are_written(host: str, port: int) -> None:
     written = f"[{host}]" if ":" in host else host
-    assert host_and_port("-x", f"{written}:{port}") == (host, str(port))
-    assert host_and_port("-x", written) == (host, "")
+    assert host_and_port(f"{written}:{port}") == (host, str(port))
+    assert host_and_port(written) == (host, "")
 
 
 @given(st.text(max_size=12))
 def test_any_text_is_an_address_or_a_usage_error(text: str) -> None:
     try:
-        face.config(*read(TABLE, ["-x", text, "h", "1"], HINTS))
+        native_config(*read(TABLE, ["-x", text, "h", "1"], HINTS))
     except UsageError as error:
         assert str(error).startswith("-x")
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from pync.errors import UsageError
 from pync.faces import option_values
-from pync.faces.click_help import command, text
-from pync.faces.native import face
+from pync.faces.click_help import click_command, help_text
+from pync.faces.native.config import config
 from pync.faces.native.options import ABOUT, FORMS, TABLE
-from pync.faces.option_table import count, every, flag, read, repeated, section, settle, value
+from pync.faces.option_table import Section, count, every, flag, read, repeated, value, values_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ def items(text: str) -> tuple[str, ...]:
 
 
 SMALL = (
-    section(
+    Section(
         "Some",
         flag("4", "four", "family", "", "four"),
         flag("6", "", "family", "", "six"),
         flag("", "fourteen", "family", "", "fourteen"),
         count("v", "verbose", "verbosity", ""),
     ),
-    section(
+    Section(
         "More",
         value("w", "wait", "TIME", "wait", option_values.seconds, ""),
         repeated("", "allow", "HOST,...", "allow", items, ""),
@@ -59,10 +59,10 @@ def by_getopt(argv: Sequence[str], table: Table = SMALL) -> tuple[Values, list[s
 
 
 def by_click(argv: Sequence[str], table: Table = SMALL) -> tuple[Values, list[str]]:
-    context = command(table, FORMS, ABOUT).make_context("pync", list(argv))
+    context = click_command(table, FORMS, ABOUT).make_context("pync", list(argv))
     given = dict(context.params)
     operands = list(given.pop("operands") or ())
-    return settle(table, given), operands
+    return values_of(table, given), operands
 
 
 both_readers = pytest.mark.parametrize("reader", [by_getopt, by_click])
@@ -184,7 +184,7 @@ def outcome(reader: Any, argv: list[str]) -> tuple[Values, list[str], Config | N
     except (UsageError, click.UsageError):
         return "an error"
     try:
-        return values, operands, face.config(values, operands)
+        return values, operands, config(values, operands)
     except UsageError:
         return values, operands, None
 
@@ -215,7 +215,7 @@ def test_options_that_share_a_dest_are_of_one_kind() -> None:
 
 
 def test_the_help_names_every_option_once_in_its_section() -> None:
-    shown = text(TABLE, FORMS, ABOUT)
+    shown = help_text(TABLE, FORMS, ABOUT)
     for group in TABLE:
         block = shown.split(f"\n{group.title}:\n")[1].split("\n\n")[0]
         lines = [line.strip() for line in block.splitlines()]
@@ -224,7 +224,7 @@ def test_the_help_names_every_option_once_in_its_section() -> None:
 
 
 def test_the_help_begins_with_the_forms() -> None:
-    assert text(TABLE, FORMS, ABOUT).startswith(
+    assert help_text(TABLE, FORMS, ABOUT).startswith(
         "Usage: pync [OPTION]... HOST PORT...\n"
         "       pync -l [OPTION]... [HOST] PORT\n"
         "       pync [-l] -U [OPTION]... PATH\n\n"
@@ -234,12 +234,12 @@ def test_the_help_begins_with_the_forms() -> None:
 @pytest.mark.parametrize("columns", ["60", "80", "300"])
 def test_the_help_is_at_most_80_columns_wide(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    assert max(map(len, text(TABLE, FORMS, ABOUT).splitlines())) <= min(80, int(columns))
+    assert max(map(len, help_text(TABLE, FORMS, ABOUT).splitlines())) <= min(80, int(columns))
 
 
 def test_a_summary_takes_one_line_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    shown = text(TABLE, FORMS, ABOUT)
+    shown = help_text(TABLE, FORMS, ABOUT)
     assert [option.synopsis for option in every(TABLE) if option.help not in shown] == []
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TYPES = [
     option_values.seconds,
     option_values.quit_seconds,
-    option_values.count(-5, 70000),
+    option_values.integer(-5, 70000),
     option_values.port,
     option_values.listen_port,
     option_values.ports,
@@ -25,7 +25,7 @@ TYPES = [
     option_values.command,
     option_values.shell,
     option_values.user,
-    option_values.specs,
+    option_values.hosts,
     option_values.path,
 ]
 ODD = st.text(alphabet="0123456789+-.,:/\\ \t\n\0xmshéß٣\udc80eEinfa_", max_size=8)
@@ -101,11 +101,13 @@ def test_a_negative_whole_number_means_never() -> None:
     assert refusal(option_values.quit_seconds, "-1s") == "too small: -1s"
 
 
-@given(st.integers(0, option_values.LONGEST * 1000), st.sampled_from(["", "s", "S", "m", "M", "h", "H", "ms", "Ms"]))
+@given(
+    st.integers(0, option_values.MAX_SECONDS * 1000), st.sampled_from(["", "s", "S", "m", "M", "h", "H", "ms", "Ms"])
+)
 def test_a_time_is_read_as_it_was_written(thousandths: int, unit: str) -> None:
     factor = {"": 1, "s": 1, "m": 60, "h": 3600, "ms": 0.001}[unit.lower()]
     text = f"{thousandths // 1000}.{thousandths % 1000:03}{unit}"
-    if thousandths * factor <= option_values.LONGEST * 1000:
+    if thousandths * factor <= option_values.MAX_SECONDS * 1000:
         assert option_values.seconds(text) == pytest.approx(thousandths / 1000 * factor)
     else:
         assert refusal(option_values.seconds, text) == f"too large: {text}"
@@ -113,7 +115,7 @@ def test_a_time_is_read_as_it_was_written(thousandths: int, unit: str) -> None:
 
 @given(st.integers(-(10**18), 10**18), st.integers(), st.integers(-(10**18), 10**18))
 def test_a_count_is_read_as_it_was_written_between_its_limits(low: int, value: int, high: int) -> None:
-    read = option_values.count(low, high)
+    read = option_values.integer(low, high)
     for text in (str(value), f"{value:+}"):
         if low <= value <= high:
             assert read(text) == value
@@ -122,7 +124,7 @@ def test_a_count_is_read_as_it_was_written_between_its_limits(low: int, value: i
 
 
 def test_a_count_is_strict() -> None:
-    read = option_values.count(1, 99)
+    read = option_values.integer(1, 99)
     assert read("0042") == 42
     assert read("0" * 5000 + "7") == 7
     assert refusal(read, "0") == "too small: 0"
@@ -261,12 +263,12 @@ def test_a_user_has_a_name_and_perhaps_a_group() -> None:
 
 @given(st.lists(st.text("abc.:/*-0123456789", min_size=1), min_size=1))
 def test_hosts_are_divided_by_commas(hosts: list[str]) -> None:
-    assert option_values.specs(",".join(hosts)) == option_values.specs(" , ,".join(hosts) + ",") == tuple(hosts)
+    assert option_values.hosts(",".join(hosts)) == option_values.hosts(" , ,".join(hosts) + ",") == tuple(hosts)
 
 
 def test_a_list_that_names_no_host_is_refused() -> None:
     for text in ("", ",", " , "):
-        assert refusal(option_values.specs, text) == "no host named"
+        assert refusal(option_values.hosts, text) == "no host named"
 
 
 def test_a_path_is_anything_a_file_can_be_called() -> None:
