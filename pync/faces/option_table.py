@@ -1,6 +1,6 @@
 """A face's options as data, and the reader that a run uses: argv becomes values and operands.
 
-Theory: one table, two readers. A run reads its table with the standard library's getopt. C netcats use getopt, too:
+Theory: one table, two readers. A run reads its table with the standard library's getopt, as the netcats in C do:
 options after operands, bundled letters, a value glued to its letter, unique prefixes of long names, `--`. For --help
 and completion the same table becomes a click command (`click_help.py`); importing click takes as long as starting
 Python three times. Both readers only sort the arguments. `values_of` alone makes values of them, so the readers cannot
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Given = dict[str, list[Any]]  # for each dest what was given, in order: a flag's constant, or the text of a value
     Values = dict[str, Any]  # for each dest that was given its value
     Dests = tuple[str, ...]
+    # What `conflict` and `needs` make: dests, how they must not stand to the others, why, and the exceptions.
     Rule = tuple[Dests, Literal["with", "without"], Dests, str, Dests]
 
 

@@ -37,7 +37,6 @@ RULES: tuple[Rule, ...] = (
 )
 
 TLS = ("tls", *Tls.__annotations__, "no_verify")  # each of them asks for TLS
-SERVER_VERIFICATION = ("no_verify", "pin", "server_name")  # only a client verifies a server
 PROXIES = ("proxy", "socks_proxy")  # the proxy to go through
 PROXY_DETAILS = ("proxy_user", "proxy_auth", "proxy_dns", "proxy_type")
 CONNECTING_CLIENTS = ("to", "serve_proxy")

@@ -66,10 +66,10 @@ class Messages:
                 # The client of a unix socket has no name as a rule, so it is known by the path of the listener.
                 return f"Connection received on {_spaced(event.peer) or self._config.host}"
             case Connected():
-                return f"Connection to {self._target(event)} succeeded!"
+                return f"Connection to {self._peer(event)} succeeded!"
             case ConnectFailed():
                 failed = "timed out" if event.timed_out else f"failed: {event.why}"
-                return f"pync: connect to {self._target(event)} {failed}"
+                return f"pync: connect to {self._peer(event)} {failed}"
             case Denied():
                 return f"pync: connection from {_spaced(event.peer)} denied: {event.why}"
             case SessionFailed():
@@ -86,7 +86,7 @@ class Messages:
                 return f"pync: {event.error}; the next attempt is in {event.pause:g} s"
         raise TypeError(f"no message for {event!r}")
 
-    def _target(self, event: Connected | ConnectFailed) -> str:
+    def _peer(self, event: Connected | ConnectFailed) -> str:
         host, port = event.address.host, event.address.port
         if port is None:
             return host

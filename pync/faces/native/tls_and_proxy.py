@@ -14,7 +14,7 @@ import os
 from pync.config import Config, Proxy, ServeProxy, Target, Tls
 from pync.errors import UsageError
 from pync.faces import option_values
-from pync.faces.native.conflicts import PROXIES, SERVER_VERIFICATION, TLS, check_tls_and_proxy
+from pync.faces.native.conflicts import PROXIES, TLS, check_tls_and_proxy
 from pync.faces.native.options import PROXY_TYPE, TABLE
 from pync.faces.option_table import read_value, spelling_of
 
@@ -27,15 +27,16 @@ if TYPE_CHECKING:
     from pync.faces.option_table import Values
 
 LOGIN_VARIABLES = ("PYNC_PROXY_AUTH", "NCAT_PROXY_AUTH")
-# For each type of proxy what is spoken to it, and its usual port.
-PROXY_TYPES: dict[str, tuple[ProxyKind, int]] = {
+# For each type of proxy the protocol that is spoken to it, and its usual port.
+KINDS_AND_PORTS: dict[str, tuple[ProxyKind, int]] = {
     "http": ("http", 3128),
     "https": ("http", 443),
     "socks4": ("socks4", 1080),
     "socks5": ("socks5", 1080),
 }
-OWN_SIDE = ("certificate", "key", "alpn", "ciphers")  # what pync itself shows and offers in a handshake
+OWN_SIDE = ("certificate", "key", "alpn", "ciphers")  # what pync shows and offers in a handshake
 SERVER_SIDE = ("trust_file", "pin", "server_name")  # how the server's certificate is verified
+WAYS_WITHOUT_A_HOST = ("no_verify", "pin", "server_name")  # those that need no host's name for it
 CIDS = {"hypervisor": 0, "local": 1, "host": 2, "any": 2**32 - 1}  # vsock(7)
 EPHEMERAL_VSOCK_PORT = 2**32 - 1  # VMADDR_PORT_ANY
 
@@ -56,7 +57,8 @@ def tls_and_proxy(values: Values, operands: list[str]) -> tuple[Values, list[str
     }
     if "vsock" in values:
         facts |= _vsock(values, operands)
-        operands = ["vsock", "1"] if "listen" not in values else ["1"]  # for `config.py`, which `facts` overrules
+        # `config.py` reads the operands as a host and ports. These pass there, and `facts` overrules what it reads.
+        operands = ["vsock", "1"] if "listen" not in values else ["1"]
     elif "serve_proxy" in values and not _has_own_address(values, operands):
         facts["host"] = "127.0.0.1" if "numeric" in values else "localhost"  # never an open proxy by accident
     return values, operands, facts
@@ -110,15 +112,15 @@ def _tls(values: Values) -> Tls | None:
 
 
 def _target_tls(values: Values) -> Tls:
-    """TLS with the target of --to. It is shown our certificate only if the clients are not: TLS with those is --ssl."""
+    """TLS with the target of --to. With --ssl our certificate is for the clients, otherwise it is for the target."""
     shown = () if "tls" in values else OWN_SIDE
     return Tls(**_subset(values, shown + SERVER_SIDE), verify="no_verify" not in values)
 
 
 def _check_verifiable(values: Values, what: str) -> None:
     """Raise UsageError unless there is a way to verify the server at a path: no certificate is for a path."""
-    if values.keys().isdisjoint(SERVER_VERIFICATION):
-        ways = ", ".join(spelling_of(TABLE, dest) for dest in SERVER_VERIFICATION)
+    if values.keys().isdisjoint(WAYS_WITHOUT_A_HOST):
+        ways = ", ".join(spelling_of(TABLE, dest) for dest in WAYS_WITHOUT_A_HOST)
         raise UsageError(what, f"a path is no name to verify; add one of {ways}")
 
 
@@ -153,7 +155,7 @@ def _proxy(values: Values) -> Proxy | None:
     option, url = spelling_of(TABLE, dest), values[dest]
     if _connects_to_a_path(values):
         raise UsageError(f"{option} with a unix socket", "proxies know TCP alone")
-    scheme, login, address = _divided(url)
+    scheme, login, address = _split_url(url)
     # The type is that of the URL, or else of --proxy-type, or else the one that the option is for.
     name = values.get("proxy_type") or ("http" if dest == "proxy" else "socks5")
     if scheme is not None:
@@ -161,7 +163,7 @@ def _proxy(values: Values) -> Proxy | None:
     host, port = read_value(f"{option} {address}", option_values.host_and_port, address)
     if not host:
         raise UsageError(option, "no host")  # without the URL: there may be a password in it
-    kind, usual_port = PROXY_TYPES[name]
+    kind, usual_port = KINDS_AND_PORTS[name]
     user, password = _login(values, login)
     return Proxy(
         kind=kind,
@@ -179,7 +181,7 @@ def _connects_to_a_path(values: Values) -> bool:
     return _is_unix_path(values.get("to", "")) if "listen" in values else values.get("family") == "unix"
 
 
-def _divided(url: str) -> tuple[str | None, str, str]:
+def _split_url(url: str) -> tuple[str | None, str, str]:
     """The scheme, the login and the address in [SCHEME://][LOGIN@]ADDRESS[/]. None: there is no scheme."""
     scheme, mark, rest = url.rpartition("://")
     login, _, address = rest.rpartition("@")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,6 @@ from hypothesis import strategies as st
 
 from pync.faces import option_values
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,7 +26,11 @@ TYPES = [
     option_values.shell,
     option_values.user,
     option_values.hosts,
+    option_values.host_and_port,
+    option_values.choice("yes y", "no n"),
     option_values.path,
+    option_values.paths,
+    option_values.fingerprint,
 ]
 ODD = st.text(alphabet="0123456789+-.,:/\\ \t\n\0xmshéß٣\udc80eEinfa_", max_size=8)
 
@@ -275,3 +279,50 @@ def test_a_path_is_anything_a_file_can_be_called() -> None:
     assert option_values.path("a b/\udc80") == "a b/\udc80"
     assert refusal(option_values.path, "") == "empty file name"
     assert refusal(option_values.path, "a\0b") == "not a file name"
+
+
+def test_a_path_of_a_repeated_option_is_one_of_many() -> None:
+    assert option_values.paths("a,b") == ("a,b",)
+    assert refusal(option_values.paths, "") == "empty file name"
+
+
+ADDRESSES = st.one_of(st.ip_addresses().map(str), st.from_regex(r"[a-z][a-z0-9.-]{0,20}", fullmatch=True))
+
+
+@given(ADDRESSES, st.integers(1, 65535))
+def test_a_host_and_a_port_are_read_as_they_were_written(host: str, port: int) -> None:
+    written = f"[{host}]" if ":" in host else host
+    assert option_values.host_and_port(f"{written}:{port}") == (host, str(port))
+    assert option_values.host_and_port(written) == (host, "")
+
+
+def test_brackets_must_be_right() -> None:
+    for text in ("[::1", "[::1]8080"):
+        assert refusal(option_values.host_and_port, text) == "not [HOST]:PORT"
+    assert refusal(option_values.host_and_port, "::1") == "an IPv6 address needs brackets, as in [::1]:8080"
+
+
+def test_a_choice_is_the_first_word_of_its_group() -> None:
+    answer = option_values.choice("yes y", "no n")
+    assert answer("yes") == answer("Y") == "yes"
+    assert answer("n") == "no"
+    assert refusal(answer, "perhaps") == "not yes or no: perhaps"
+
+
+def test_alpn_names_are_divided_by_commas() -> None:
+    assert option_values.alpn_names("h2,http/1.1") == ("h2", "http/1.1")
+    for text in ("", "h2,", "a" * 256):
+        assert refusal(option_values.alpn_names, text) == f"not a list of names: {text}"
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_a_fingerprint_is_read_with_or_without_its_prefix_and_colons(digest: bytes) -> None:
+    for digits in (digest.hex(), digest.hex().upper(), digest.hex(":")):
+        assert option_values.fingerprint(digits) == digest
+        assert option_values.fingerprint(f"sha256:{digits}") == digest
+        assert option_values.fingerprint(f"SHA256:{digits}") == digest
+
+
+def test_nothing_else_is_a_fingerprint() -> None:
+    for text in ("", "sha256:", "sha256:00", "g" * 64, "0" * 63, "sha1:" + "0" * 64):
+        assert refusal(option_values.fingerprint, text) == f"not sha256: and 64 hexadecimal digits: {text}"
