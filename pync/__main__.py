@@ -1,4 +1,4 @@
-"""`python -m pync`."""
+"""`python -m pync` is the command `pync`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The command line: it chooses the face, runs it, and turns what comes of it into the end of the process.
+"""The process: it chooses the face, runs it, and ends with the status that the face returns.
 
-Here stands the only `except PyncError`. A bug is not caught: its traceback is what is needed then.
+Here stands the only `except PyncError`. A bug is not caught: its traceback is needed then.
 """
 
 from __future__ import annotations
@@ -17,20 +17,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from pync.faces import Face
+
 
 def main(argv: list[str] | None = None) -> int:
-    """Run pync with the words after its name and answer the exit status; without words, be the process and end it.
+    """Run pync with the arguments after its name and return the exit status. Without `argv`, end the process with it.
 
-    A signal that should end us (we were interrupted, or our reader is gone) ends the process in either case.
+    A negative status -N of the face ends the process by signal N in either case: SIGINT for an interrupt, SIGPIPE
+    for a stdout whose reader has closed it.
     """
     if argv is None:
-        gc.disable()  # collecting would cost a tenth of the start; the engine goes on with it (`engine.py`)
+        gc.disable()  # collecting would cost a tenth of the start; the engine turns it on again (`engine.py`)
     try:
         status = _run(sys.argv[1:] if argv is None else argv)
-    except KeyboardInterrupt:  # before the engine took over the signals
+    except KeyboardInterrupt:  # the loop has not taken over the signals yet
         status = -signal.SIGINT
     if status < 0:
-        _end_by(-status)
+        _end_by_signal(-status)
     if argv is None:
         os._exit(status)  # nothing is buffered, and tearing the interpreter down is a tenth of a short run
     return status
@@ -38,17 +41,22 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     reserve()
-    from pync.faces.native.face import Own
-
-    face = Own()
+    face = _choose_face()
     try:
         return face.run(argv)
     except PyncError as error:
         return face.failed(error)
 
 
-def _end_by(signum: int) -> NoReturn:
-    """End as if the signal had struck us: so a shell's loop stops at Ctrl-C, and the shell sees 128 + signum."""
+def _choose_face() -> Face:
+    # An import here and not above, so that a process imports one face alone.
+    from pync.faces.native.face import NativeFace
+
+    return NativeFace()
+
+
+def _end_by_signal(signum: int) -> NoReturn:
+    """End as if the signal had ended us: so a shell's loop stops at Ctrl-C, and the shell sees 128 + signum."""
     signal.signal(signum, signal.SIG_DFL)
     os.kill(os.getpid(), signum)
     os._exit(128 + signum)  # the first process of a container outlives a signal that it sends itself

@@ -1,1 +1,61 @@
-"""The command lines of pync: each face is an option table, its words on stderr and its exit statuses."""
+"""The faces of pync: each is a command line that pync can have, in a folder of its own; beside them, what they share.
+
+A face turns argv into a `Config`, events into lines on stderr, and the end of a run into an exit status. All else in
+pync knows of no option and prints nothing. `cli.py` chooses the face and calls its two methods:
+
+run(argv)
+    Do what the arguments (without the program's name) ask for, and return the status. Raises PyncError.
+failed(error)
+    `run` has raised this error: report it on stderr, unless a line there has it already, and return the status.
+
+A status from 0 on is the exit status of the process. A negative one, -N, asks for the process to end by signal N; an
+error that ends so (an interrupt, a stdout that its reader has closed) is not reported.
+
+During a run stdout carries only what the peer sends, so a face writes its lines on stderr, with `print_line`. A text
+that the user asked for instead of a run (--help) goes to stdout, with `print_text`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from pync.errors import OutputClosed, OutputError, reason
+from pync.printable import backslash_escape, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from pync.errors import PyncError
+
+    class Face(Protocol):
+        """The contract above."""
+
+        def run(self, argv: list[str]) -> int: ...
+
+        def failed(self, error: PyncError) -> int: ...
+
+
+def print_line(line: str) -> None:
+    """Write a line on stderr with one system call. A stderr that is closed or full must not end a transfer: no error.
+
+    The line may hold what a stranger chose (the path of a unix socket), so whatever is not printable is escaped.
+    """
+    line = printable(line, backslash_escape)
+    try:
+        os.write(2, f"{line}\n".encode(sys.getfilesystemencoding(), "backslashreplace"))
+    except OSError:
+        pass
+
+
+def print_text(text: str) -> None:
+    """Write a text on stdout. Raises OutputError."""
+    data = text.encode()
+    try:
+        while data:
+            data = data[os.write(1, data) :]
+    except BrokenPipeError as error:
+        raise OutputClosed("writing stdout", reason(error)) from None
+    except OSError as error:
+        raise OutputError("writing stdout", reason(error)) from None

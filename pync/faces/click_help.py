@@ -1,8 +1,8 @@
-"""The option table for a person: the text of --help, and shell completion, by click.
+"""The text of --help, and completion for shells: what click makes of an option table.
 
-Theory: this is the other reader of the table, and it must understand every command line as `table.read` does: the
-tests hold the two together. It must never be imported by a run that has something better to do: importing click
-takes longer than all else that pync does before its first byte.
+Theory: this is the other reader of the table. It must understand every command line as `option_table.read` does; a
+test holds the two together. A run that moves bytes must never import it: importing click takes longer than all that
+pync does before its first byte.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _Option(click.Option):
-    """An option of the table. It collects what it is given under its dest; `table.settle` makes a value of it."""
+    """An option of the table. It collects what is given under its dest, for `option_table.values_of`."""
 
     def __init__(self, option: Option, prefixes: list[str]) -> None:
         names = [*option.spellings, option.dest]
@@ -34,7 +34,7 @@ class _Option(click.Option):
     def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
         action = "append" if self.option.metavar else "append_const"
         opts = [*self.opts, *self.prefixes]
-        parser.add_option(obj=self, opts=opts, dest=self.name, action=action, const=self.option.value)
+        parser.add_option(obj=self, opts=opts, dest=self.name, action=action, const=self.option.constant)
 
     def handle_parse_result(self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]) -> Any:
         if self.name in opts:
@@ -43,7 +43,7 @@ class _Option(click.Option):
 
 
 class _Command(click.Command):
-    """A click command whose help has one usage line for each form, and a section for each group of options."""
+    """A click command whose help has one usage line for each form, and a heading for each section of the table."""
 
     def __init__(self, table: Table, forms: tuple[str, ...], about: str) -> None:
         longs = [option.long for option in every(table) if option.long]
@@ -71,22 +71,22 @@ def _column(option: Option) -> str:
 
 
 def _prefixes(long: str, longs: list[str]) -> list[str]:
-    """Every shorter spelling of a long name that means no other."""
+    """Every shorter spelling of a long name that is no prefix of another."""
     heads = [long[:size] for size in range(1, len(long))]
     return [f"--{head}" for head in heads if [name for name in longs if name.startswith(head)] == [long]]
 
 
-def command(table: Table, forms: tuple[str, ...], about: str) -> click.Command:
+def click_command(table: Table, forms: tuple[str, ...], about: str) -> click.Command:
     """The click command of a table. `forms` are the usage lines without the program's name."""
     return _Command(table, forms, about)
 
 
-def text(table: Table, forms: tuple[str, ...], about: str) -> str:
+def help_text(table: Table, forms: tuple[str, ...], about: str) -> str:
     """The text of --help, at most 80 columns wide."""
-    shown = command(table, forms, about)
-    return shown.get_help(click.Context(shown, info_name="pync")) + "\n"
+    command = click_command(table, forms, about)
+    return command.get_help(click.Context(command, info_name="pync")) + "\n"
 
 
 def complete(table: Table, forms: tuple[str, ...], about: str) -> None:
-    """Answer the shell, which asks in the environment (`_PYNC_COMPLETE`): prints, and ends with SystemExit."""
-    command(table, forms, about).main(args=[], prog_name="pync", complete_var="_PYNC_COMPLETE")
+    """Answer a shell that asks for completion by `_PYNC_COMPLETE` in the environment, and end with SystemExit."""
+    click_command(table, forms, about).main(args=[], prog_name="pync", complete_var="_PYNC_COMPLETE")

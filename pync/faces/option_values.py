@@ -1,13 +1,13 @@
-"""The types of option values: each turns one word of the command line into a value, or says why it cannot.
+"""The types of option values: each reads one text from the command line into a value, or says why it cannot.
 
-Theory: a type is a function from str to a value that raises nothing but `ValueError`, whose text is the reason
-for a person. The reader of the option table puts the option's name in front and makes it a usage error. For
-numbers the reasons are those of OpenBSD's netcat, `invalid: V`, `too small: V` and `too large: V`: a face puts its
-noun in front of them (`timeout too large: 2147484`).
+Theory: a type is a function from str to a value that raises nothing but `ValueError`, whose text is the reason for
+the user. The reader of the option table puts the option in front and makes it a usage error. For numbers the reasons
+are those of OpenBSD's netcat, `invalid: V`, `too small: V` and `too large: V`: a face can put its noun in front of
+them (`timeout too large: 2147484`).
 
 A type never looks at the clock, the network or a file; only service names are looked up in the system's table.
-What it reads is exactly what is documented: `float` and `int` alone would also take `1e3`, `inf`, `1_000`, blanks
-around the number and the digits of every script.
+It reads exactly what is documented: `float` and `int` alone would also take `1e3`, `inf`, `1_000`, blanks around the
+number and the digits of every script.
 """
 
 from __future__ import annotations
@@ -16,82 +16,182 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LONGEST = 2147483  # seconds: what fits in 31 bits of milliseconds, the limit of both OpenBSD's netcat and Ncat
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}  # "ms" comes first, for it also ends in "s"
+MAX_SECONDS = 2147483  # what fits into 31 bits of milliseconds: the limit of both OpenBSD's netcat and Ncat
+SECONDS_PER_UNIT = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}  # "ms" comes first because it also ends in "s"
+SHA256_DIGITS = 64  # hexadecimal
 
-# The words of OpenBSD's netcat (RFC 2474, RFC 3246, RFC 791), then those of the traditional one.
-_TOS = {
-    **{f"af{group}{drop}": group << 5 | drop << 3 for group in range(1, 5) for drop in range(1, 4)},
-    **{f"cs{group}": group << 5 for group in range(8)},
-    **{"ef": 0xB8, "critical": 0xA0, "inetcontrol": 0xC0, "netcontrol": 0xE0},
-    **{"lowdelay": 0x10, "throughput": 0x08, "reliability": 0x04, "lowcost": 0x02},
-    **{"minimize-delay": 0x10, "maximize-throughput": 0x08, "maximize-reliability": 0x04, "minimize-cost": 0x02},
-}
+
+# -- Numbers -------------------------------------------------------------------------------------------------------
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """The type of whole numbers from `low` to `high`: decimal digits, with an optional sign."""
+
+    def read(text: str) -> int:
+        return _read_integer(text, low, high)
+
+    return read
 
 
 def seconds(text: str) -> float:
     """A time: a decimal number with an optional `ms`, `s`, `m` or `h` in any case; seconds without. 0 to 2147483 s."""
     sign, number = _signed(text.lower())
-    unit = next((unit for unit in _UNITS if number.endswith(unit)), "")
+    unit = next((unit for unit in SECONDS_PER_UNIT if number.endswith(unit)), "")
     number = number.removesuffix(unit)
-    if not _is_decimal(number.replace(".", "", 1)):
+    if not is_decimal(number.replace(".", "", 1)):
         raise ValueError(f"invalid: {text}")
-    value = sign * float(number) * _UNITS[unit or "s"] + 0.0  # so that -0.0 becomes 0.0
-    _check(0, value, LONGEST, text)
+    value = sign * float(number) * SECONDS_PER_UNIT[unit or "s"] + 0.0  # the sum makes 0.0 of -0.0
+    _check_limits(text, value, 0, MAX_SECONDS)
     return value
 
 
 def quit_seconds(text: str) -> float | None:
     """A time as `seconds` reads it, or a negative whole number for None: never."""
     sign, number = _signed(text)
-    if sign < 0 and _is_decimal(number) and number.strip("0"):
+    if sign < 0 and is_decimal(number) and number.strip("0"):
         return None
     return seconds(text)
-
-
-def count(low: int, high: int) -> Callable[[str], int]:
-    """The type of whole numbers from `low` to `high`: decimal digits, with an optional sign."""
-
-    def read(text: str) -> int:
-        return _integer(low, text, high)
-
-    return read
-
-
-def port(text: str, protocol: str = "tcp") -> int:
-    """A port to connect to: 1 to 65535, or the name of a service of the protocol."""
-    return _port(text, protocol, 1)
-
-
-def listen_port(text: str, protocol: str = "tcp") -> int:
-    """A port to listen on: as `port`, or 0 for an ephemeral one."""
-    return _port(text, protocol, 0)
-
-
-def ports(text: str, protocol: str = "tcp") -> tuple[int, ...]:
-    """Ports to connect to: one as `port` reads it, or the numbers LO-HI or HI-LO, which count upwards either way."""
-    ends = text.split("-")
-    if len(ends) != 2 or not all(map(_is_decimal, ends)):  # the hyphen of http-alt, or of -5
-        return (port(text, protocol),)
-    first, last = sorted(port(end, protocol) for end in ends)
-    return tuple(range(first, last + 1))
 
 
 def tos(text: str) -> int:
     """A type of service or traffic class, 0 to 255: a keyword in any case, `0xHH`, or a decimal number."""
     word = text.lower()
-    if word in _TOS:
-        return _TOS[word]
+    keywords = _tos_keywords()
+    if word in keywords:
+        return keywords[word]
     digits = word.removeprefix("0x")
-    if digits != word and 0 < len(digits) <= 2 and not digits.strip("0123456789abcdef"):
+    if digits != word and len(digits) <= 2 and _is_hexadecimal(digits):
         return int(digits, 16)
-    return _integer(0, text, 255)
+    return _read_integer(text, 0, 255)
+
+
+def _tos_keywords() -> dict[str, int]:
+    """The keywords of OpenBSD's netcat (RFC 2474, RFC 3246, RFC 791), then those of the traditional one."""
+    return {
+        **{f"af{group}{drop}": group << 5 | drop << 3 for group in range(1, 5) for drop in range(1, 4)},
+        **{f"cs{group}": group << 5 for group in range(8)},
+        **{"ef": 0xB8, "critical": 0xA0, "inetcontrol": 0xC0, "netcontrol": 0xE0},
+        **{"lowdelay": 0x10, "throughput": 0x08, "reliability": 0x04, "lowcost": 0x02},
+        **{"minimize-delay": 0x10, "maximize-throughput": 0x08, "maximize-reliability": 0x04, "minimize-cost": 0x02},
+    }
+
+
+def is_decimal(text: str) -> bool:
+    """Whether a text is decimal digits and nothing else."""
+    return text.isascii() and text.isdigit()
+
+
+def _is_hexadecimal(text: str) -> bool:
+    return bool(text) and not text.strip("0123456789abcdef")
+
+
+def _signed(text: str) -> tuple[int, str]:
+    """The sign, 1 or -1, and what follows it."""
+    if text.startswith(("-", "+")):
+        return (-1 if text[0] == "-" else 1), text[1:]
+    return 1, text
+
+
+def _read_integer(text: str, low: int, high: int) -> int:
+    sign, digits = _signed(text)
+    if not is_decimal(digits):
+        raise ValueError(f"invalid: {text}")
+    # 20 digits are too large for every option. `int` refuses thousands of digits.
+    value = sign * int(digits.lstrip("0")[:20] or "0")
+    _check_limits(text, value, low, high)
+    return value
+
+
+def _check_limits(text: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"too {'small' if value < low else 'large'}: {text}")
+
+
+# -- Hosts and ports -----------------------------------------------------------------------------------------------
+
+
+def port(text: str, protocol: str = "tcp") -> int:
+    """A port to connect to: 1 to 65535, or the name of a service of the protocol."""
+    return _read_port(text, protocol, 1)
+
+
+def listen_port(text: str, protocol: str = "tcp") -> int:
+    """A port to listen on: as `port`, or 0 for an ephemeral one."""
+    return _read_port(text, protocol, 0)
+
+
+def ports(text: str, protocol: str = "tcp") -> tuple[int, ...]:
+    """Ports to connect to: one as `port` reads it, or the numbers LO-HI or HI-LO, which count upwards either way."""
+    ends = text.split("-")
+    if len(ends) != 2 or not all(map(is_decimal, ends)):  # the hyphen of http-alt, or of -5
+        return (port(text, protocol),)
+    first, last = sorted(port(end, protocol) for end in ends)
+    return tuple(range(first, last + 1))
+
+
+def _read_port(text: str, protocol: str, low: int) -> int:
+    if is_decimal(_signed(text)[1]):
+        return _read_integer(text, low, 65535)
+    from pync.system import socket
+
+    try:
+        return socket.getservbyname(text, protocol)
+    except (OSError, ValueError):  # ValueError: the text is no C string
+        raise ValueError(f"invalid: {text}") from None
+
+
+def hosts(text: str) -> tuple[str, ...]:
+    """A list of hosts divided by commas. A list without a host is refused: it may come from a variable left empty."""
+    items = tuple(item for item in map(str.strip, text.split(",")) if item)
+    if not items:
+        raise ValueError("no host named")
+    return items
+
+
+def host_and_port(text: str) -> tuple[str, str]:
+    """HOST:PORT or [HOST]:PORT, divided; either may be empty, and the port may be missing with its colon."""
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise ValueError("not [HOST]:PORT")
+        return host, rest[1:]
+    if text.count(":") > 1:
+        raise ValueError("an IPv6 address needs brackets, as in [::1]:8080")
+    host, _, port = text.partition(":")
+    return host, port
+
+
+# -- Words ---------------------------------------------------------------------------------------------------------
+
+
+def choice(*groups: str) -> Callable[[str], str]:
+    """The type of a choice between words, in any case. Those of one group mean its first word; blanks divide them."""
+    meanings = {word: group.split()[0] for group in groups for word in group.split()}
+
+    def read(text: str) -> str:
+        if text.lower() not in meanings:
+            raise ValueError(f"not {' or '.join(dict.fromkeys(meanings.values()))}: {text}")
+        return meanings[text.lower()]
+
+    return read
+
+
+def path(text: str) -> str:
+    """The name of a file or a socket."""
+    if not text or "\0" in text:
+        raise ValueError("not a file name" if text else "empty file name")
+    return text
+
+
+def paths(text: str) -> tuple[str, ...]:
+    """The name of one file, for an option that can be repeated."""
+    return (path(text),)
 
 
 def command(text: str) -> tuple[str, ...]:
     r"""A program and its arguments: blanks divide, `\x` is x whatever x is, quotes are nothing special (as in Ncat).
 
-    So there is no way to write an empty argument. A backslash at the very end is refused; Ncat drops it.
+    So an empty argument cannot be written. A backslash at the very end is refused; Ncat drops it.
     """
     words: list[str] = []
     inside = False
@@ -117,58 +217,27 @@ def shell(text: str) -> tuple[str, ...]:
 
 
 def user(text: str) -> str:
-    """NAME or NAME:GROUP, either of them possibly a number; whether they exist is not asked here."""
+    """NAME or NAME:GROUP, either of them possibly a number. Whether they exist is not looked up here."""
     name, colon, group = text.partition(":")
     if not name or (colon and not group) or ":" in group:
         raise ValueError(f"not NAME or NAME:GROUP: {text}")
     return text
 
 
-def specs(text: str) -> tuple[str, ...]:
-    """A list of hosts divided by commas. One that names nobody is refused: it may be a variable left empty."""
-    items = tuple(item for item in map(str.strip, text.split(",")) if item)
-    if not items:
-        raise ValueError("no host named")
-    return items
+def alpn_names(text: str) -> tuple[str, ...]:
+    """A list of protocols divided by commas, each of 1 to 255 bytes (RFC 7301, section 3.1)."""
+    names = tuple(text.split(","))
+    if not all(0 < len(name.encode()) < 256 for name in names):
+        raise ValueError(f"not a list of names: {text}")
+    return names
 
 
-def path(text: str) -> str:
-    """The name of a file or a socket."""
-    if not text or "\0" in text:
-        raise ValueError("not a file name" if text else "empty file name")
-    return text
+def fingerprint(text: str) -> bytes:
+    """The digest in a certificate's fingerprint: `sha256:` and 64 hexadecimal digits, in any case.
 
-
-def _port(text: str, protocol: str, low: int) -> int:
-    if _is_decimal(_signed(text)[1]):
-        return _integer(low, text, 65535)
-    from pync.system import socket
-
-    try:
-        return socket.getservbyname(text, protocol)
-    except (OSError, ValueError):  # ValueError: not even a C string
-        raise ValueError(f"invalid: {text}") from None
-
-
-def _integer(low: int, text: str, high: int) -> int:
-    sign, digits = _signed(text)
-    if not _is_decimal(digits):
-        raise ValueError(f"invalid: {text}")
-    value = sign * int(digits.lstrip("0")[:20] or "0")  # 20 digits are too large for any option, but not for int()
-    _check(low, value, high, text)
-    return value
-
-
-def _check(low: float, value: float, high: float, text: str) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"too {'small' if value < low else 'large'}: {text}")
-
-
-def _signed(text: str) -> tuple[int, str]:
-    if text.startswith(("-", "+")):
-        return (-1 if text[0] == "-" else 1), text[1:]
-    return 1, text
-
-
-def _is_decimal(text: str) -> bool:
-    return text.isascii() and text.isdigit()
+    The prefix may be missing, and colons may stand between the digits.
+    """
+    digits = text.lower().removeprefix("sha256:").replace(":", "")
+    if len(digits) != SHA256_DIGITS or not _is_hexadecimal(digits):
+        raise ValueError(f"not sha256: and {SHA256_DIGITS} hexadecimal digits: {text}")
+    return bytes.fromhex(digits)

@@ -23,7 +23,7 @@ from harness import run
 
 from pync import __version__
 from pync.errors import UsageError
-from pync.faces.native import face
+from pync.faces.native import config as face
 from pync.faces.native.options import HINTS, TABLE
 from pync.faces.option_table import every, read
 

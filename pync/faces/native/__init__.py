@@ -1,1 +1,1 @@
-"""pync's own command line."""
+"""pync's own command line: `face` runs it, `options` and `conflicts` are its data."""

@@ -1,68 +1,25 @@
-"""The options of pync's own face, as data: what --help, completion, the manual and a run all read.
+"""The options of pync's own command line, as data: --help, completion, the manual's test and every run read them.
 
-Theory: the letters are those of Debian's nc.openbsd; of letters that it lacks, those that have one meaning in Ncat
-and nc.traditional. All else of Ncat has Ncat's long name. What is pync's alone gets no letter. A dest is the name
-of the field in `config.py` that it sets, where there is one.
+Theory: the letters are those of Debian's nc.openbsd. Of the letters that it lacks, those are taken that have one
+meaning in Ncat and nc.traditional. All else of Ncat has Ncat's long name. What is pync's alone gets no letter. A dest
+is the name of the field in `config.py` that it sets, where there is one.
 """
 
 from __future__ import annotations
 
 from pync.faces import option_values as types
-from pync.faces.option_table import count, flag, repeated, section, value
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-def _paths(text: str) -> tuple[str, ...]:
-    return (types.path(text),)
+from pync.faces.option_table import Section, count, flag, repeated, value
 
 
 def _no_routing_tables(text: str) -> None:
     raise ValueError("there are no routing tables to choose from")
 
 
-def _protocols(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    if not all(0 < len(name.encode()) < 256 for name in names):
-        raise ValueError(f"not a list of names: {text}")
-    return names
-
-
-def _pin(text: str) -> bytes:
-    digits = text.lower().removeprefix("sha256:").replace(":", "")
-    if len(digits) != 64 or digits.strip("0123456789abcdef"):
-        raise ValueError(f"not sha256: and 64 hexadecimal digits: {text}")
-    return bytes.fromhex(digits)
-
-
-def _word(*groups: str) -> Callable[[str], str]:
-    """The type of words of which some mean the same: the first of each group."""
-    meant = {word: group.split()[0] for group in groups for word in group.split()}
-
-    def read(text: str) -> str:
-        if text.lower() not in meant:
-            raise ValueError(f"not {' or '.join(dict.fromkeys(meant.values()))}: {text}")
-        return meant[text.lower()]
-
-    return read
-
-
-_kind = _word("http connect", "https", "socks4 4 socks4a", "socks5 5 socks5h")
-_where = _word("local", "remote")
-_served = _word("http", "socks5 5")
-_NUMBER = types.count(1, 2147483647)
-_BUFFER = types.count(1, 1073741824)
-
-# What decides more than a field of `Config`: `own_extras.py` is for those who ask for it.
-EXTRAS = frozenset(
-    (
-        *("tls", "verify", "no_verify", "pin", "trust_file", "certificate", "key", "server_name", "alpn", "ciphers"),
-        *("proxy", "socks_proxy", "proxy_type", "proxy_user", "proxy_auth", "proxy_dns", "serve_proxy"),
-        *("broker", "chat", "to", "to_tls", "pass_descriptor", "vsock", "sctp"),
-    )
-)
+POSITIVE = types.integer(1, 2147483647)
+BUFFER_SIZE = types.integer(1, 1073741824)
+PROXY_TYPE = types.choice("http connect", "https", "socks4 4 socks4a", "socks5 5 socks5h")
+SERVED_PROXY_TYPE = types.choice("http", "socks5 5")
+LOCAL_OR_REMOTE = types.choice("local", "remote")
 
 FORMS = ("[OPTION]... HOST PORT...", "-l [OPTION]... [HOST] PORT", "[-l] -U [OPTION]... PATH")
 ABOUT = """Connect, or with -l wait for a client: stdin is sent, what is received goes to stdout. The end of stdin is
@@ -70,7 +27,7 @@ passed on as a half-close; what the peer still sends is received until it ends, 
 name or a range LO-HI. A TIME is in seconds, or has a unit: ms, s, m or h."""
 
 TABLE = (
-    section(
+    Section(
         "Addresses",
         flag("4", "ipv4", "family", "IPv4 only", "ipv4"),
         flag("6", "ipv6", "family", "IPv6 only", "ipv6"),
@@ -82,48 +39,48 @@ TABLE = (
         value("s", "source", "ADDR", "source_host", str, "our own address (a path with -uU); with -l, HOST"),
         value("p", "source-port", "PORT", "source_port", str, "our own port; with -l, PORT"),
     ),
-    section(
+    Section(
         "Listening",
         flag("l", "listen", "listen", "wait for a client instead of connecting"),
         flag("k", "keep-open", "keep_open", "serve many clients, also at the same time"),
-        value("", "max-conns", "N", "max_conns", _NUMBER, "serve at most so many at the same time"),
-        repeated("", "allow", "HOST,...", "allow", types.specs, "serve only these: addresses, networks, names"),
-        repeated("", "allowfile", "FILE", "allow_files", _paths, "serve only those that FILE lists"),
-        repeated("", "deny", "HOST,...", "deny", types.specs, "turn these away, even if they are allowed"),
-        repeated("", "denyfile", "FILE", "deny_files", _paths, "turn away those that FILE lists"),
+        value("", "max-conns", "N", "max_conns", POSITIVE, "serve at most so many at the same time"),
+        repeated("", "allow", "HOST,...", "allow", types.hosts, "serve only these: addresses, networks, names"),
+        repeated("", "allowfile", "FILE", "allow_files", types.paths, "serve only those that FILE lists"),
+        repeated("", "deny", "HOST,...", "deny", types.hosts, "turn these away, even if they are allowed"),
+        repeated("", "denyfile", "FILE", "deny_files", types.paths, "turn away those that FILE lists"),
         value("", "user", "NAME[:GROUP]", "user", types.user, "become this user once the port is bound"),
         flag("", "http", "http", "put an HTTP response in front of what is sent"),
     ),
-    section(
+    Section(
         "Programs",
         value("e", "exec", "CMD", "exec", types.command, "hand the connection to a program (no shell)"),
         value("c", "sh-exec", "CMD", "sh_exec", types.shell, "hand the connection to a command of /bin/sh"),
         value("", "filter", "CMD", "filter", types.shell, "let a filter answer as it reads, via /bin/sh"),
     ),
-    section(
+    Section(
         "Encryption",
         flag("", "ssl", "tls", "TLS; the server's certificate is verified"),
         flag("", "ssl-no-verify", "no_verify", "accept any certificate"),
-        value("", "ssl-pin", "sha256:HEX", "pin", _pin, "accept this certificate alone"),
+        value("", "ssl-pin", "sha256:HEX", "pin", types.fingerprint, "accept this certificate alone"),
         value("", "ssl-trustfile", "FILE", "trust_file", types.path, "trust these authorities, not the system's"),
         value("", "ssl-servername", "NAME", "server_name", str, "the name to be verified, if it is not HOST"),
         value("", "ssl-cert", "FILE", "certificate", types.path, "our certificate (PEM)"),
         value("", "ssl-key", "FILE", "key", types.path, "its key, if that is in another file"),
         flag("", "ssl-verify", "verify", "with -l: demand a certificate of each client"),
-        value("", "ssl-alpn", "NAME,...", "alpn", _protocols, "protocols to be offered, the best first"),
+        value("", "ssl-alpn", "NAME,...", "alpn", types.alpn_names, "protocols to be offered, the best first"),
         value("", "ssl-ciphers", "LIST", "ciphers", str, "OpenSSL's names of the ciphers for TLS 1.2"),
     ),
-    section(
+    Section(
         "Proxies",
         value("", "proxy", "PROXY", "proxy", str, "go through [TYPE://]HOST[:PORT], an HTTP proxy"),
         value("x", "", "PROXY", "socks_proxy", str, "the same, but a SOCKS5 proxy unless TYPE says"),
-        value("X", "proxy-type", "TYPE", "proxy_type", _kind, "http (connect), https, socks4 (4), socks5 (5)"),
+        value("X", "proxy-type", "TYPE", "proxy_type", PROXY_TYPE, "http (connect), https, socks4 (4), socks5 (5)"),
         value("P", "", "USER", "proxy_user", str, "our user at the proxy; asks for the password"),
         value("", "proxy-auth", "LOGIN", "proxy_auth", str, "USER[:PASSWORD], for the proxy or for ours"),
-        value("", "proxy-dns", "WHERE", "proxy_dns", _where, "look HOST up here (local) or there (remote)"),
-        value("", "proxy-server", "TYPE", "serve_proxy", _served, "with -l: be a proxy, http or socks5"),
+        value("", "proxy-dns", "WHERE", "proxy_dns", LOCAL_OR_REMOTE, "look HOST up here (local) or there (remote)"),
+        value("", "proxy-server", "TYPE", "serve_proxy", SERVED_PROXY_TYPE, "with -l: be a proxy, http or socks5"),
     ),
-    section(
+    Section(
         "Relaying",
         flag("", "broker", "broker", "pass on what each client sends to all others"),
         flag("", "chat", "chat", "the same by lines, with names"),
@@ -131,7 +88,7 @@ TABLE = (
         flag("", "to-ssl", "to_tls", "speak TLS to it"),
         flag("F", "", "pass_descriptor", "connect, and hand the socket over by stdout"),
     ),
-    section(
+    Section(
         "Data",
         flag("d", "no-stdin", "no_stdin", "do not read stdin"),
         flag("", "recv-only", "recv_only", "only receive (the same as -d)"),
@@ -144,7 +101,7 @@ TABLE = (
         value("", "hex-dump", "FILE", "hexadecimal", types.path, "copy both directions to FILE as a hex dump"),
         flag("", "append-output", "append", "append to FILE instead of starting it anew"),
     ),
-    section(
+    Section(
         "Ending",
         flag("N", "shutdown", "at_once", "half-close at stdin's end even if it was empty"),
         flag("", "no-shutdown", "no_shutdown", "never half-close"),
@@ -156,40 +113,52 @@ TABLE = (
             types.quit_seconds,
             "leave so long after stdin's end; -1: do not",
         ),
-        value("W", "receive-limit", "N", "receive_limit", _NUMBER, "leave after so many reads from the peer"),
+        value("W", "receive-limit", "N", "receive_limit", POSITIVE, "leave after so many reads from the peer"),
     ),
-    section(
+    Section(
         "Time limits",
         value("w", "wait", "TIME", "wait", types.seconds, "for connecting, and for silence afterwards"),
         value("", "connect-timeout", "TIME", "connect_timeout", types.seconds, "for connecting alone"),
         value("", "idle-timeout", "TIME", "idle_timeout", types.seconds, "for silence in both directions alone"),
         value("", "retry", "TIME", "retry", types.seconds, "go on trying to connect for so long"),
     ),
-    section(
+    Section(
         "Scanning",
         flag("z", "scan", "scan", "only test which ports are open (-v lists them)"),
         flag("r", "randomize-ports", "shuffle", "try the ports in random order"),
     ),
-    section(
+    Section(
         "Socket options",
         flag("b", "broadcast", "broadcast", "SO_BROADCAST: allow broadcasts"),
         flag("D", "debug", "debug", "SO_DEBUG"),
         flag("", "tcp-keepalive", "keepalive", "SO_KEEPALIVE: probe a silent peer"),
-        value("I", "receive-buffer", "SIZE", "receive_buffer", _BUFFER, "SO_RCVBUF, in bytes"),
-        value("O", "send-buffer", "SIZE", "send_buffer", _BUFFER, "SO_SNDBUF, in bytes"),
+        value("I", "receive-buffer", "SIZE", "receive_buffer", BUFFER_SIZE, "SO_RCVBUF, in bytes"),
+        value("O", "send-buffer", "SIZE", "send_buffer", BUFFER_SIZE, "SO_SNDBUF, in bytes"),
         value("T", "tos", "TOS", "tos", types.tos, "type of service: a keyword or 0 to 255"),
-        value("M", "ttl", "N", "ttl", types.count(1, 255), "time to live of what is sent"),
-        value("m", "min-ttl", "N", "min_ttl", types.count(0, 255), "least time to live of what is received"),
+        value("M", "ttl", "N", "ttl", types.integer(1, 255), "time to live of what is sent"),
+        value("m", "min-ttl", "N", "min_ttl", types.integer(0, 255), "least time to live of what is received"),
         value("V", "", "N", "routing_table", _no_routing_tables, "refused: OpenBSD alone has routing tables"),
     ),
-    section(
+    Section(
         "Messages",
         count("v", "verbose", "verbosity", "say what happens; -vv: retries, too"),
         flag("h", "help", "help", "show this help", alone=True),
         flag("", "version", "version", "show the version", alone=True),
     ),
 )
-# Remarks for spellings that people bring along, but that do not exist here.
+
+# The dests that `tls_and_proxy.py` reads: more depends on them than a field of `Config`.
+TLS_AND_PROXY = {
+    *("vsock", "sctp"),
+    *(
+        option.dest
+        for section in TABLE
+        if section.title in ("Encryption", "Proxies", "Relaying")
+        for option in section.options
+    ),
+}
+
+# Remarks for spellings that other netcats have and pync has not.
 HINTS = {
     "-g": "routers no longer follow source routes",
     "-G": "routers no longer follow source routes",

@@ -1,174 +1,270 @@
-"""What pync's own face makes of its options for TLS, relaying and rare sockets; for proxies see `own_proxies.py`.
+"""What the options of TLS, proxies, relaying and rare sockets ask for; `config.py` does the rest.
 
-Theory: this is imported only if one of them is there, because every run pays for what its face imports. It does what
-`own.py` does for the rest: words become facts, and what makes no sense together is a usage error.
+Only a command line with one of these options imports this, because every run pays for what its face imports.
+
+Theory: a proxy's URL says most about it, and an option beside the URL must not contradict it. The login for a proxy
+can be in the environment, where ps(1) does not show a password. Options of TLS may be about several connections at
+once: to a proxy, and to the target or from the clients.
 """
 
 from __future__ import annotations
 
-from pync.config import Target, Tls
+import os
+
+from pync.config import Config, Proxy, ServeProxy, Target, Tls
 from pync.errors import UsageError
 from pync.faces import option_values
-from pync.faces.native.options import TABLE
-from pync.faces.native.proxies import PROXY, host_and_port, port_of, proxy, served
-from pync.faces.option_table import check_conflicts, name
+from pync.faces.native.conflicts import PROXIES, TLS, check_tls_and_proxy
+from pync.faces.native.options import PROXY_TYPE, TABLE
+from pync.faces.option_table import read_value, spelling_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Set
+    from collections.abc import Iterable
     from typing import Any
 
-    from pync.faces.option_table import Rule, Values
+    from pync.config import ProxyKind
+    from pync.faces.option_table import Values
 
-TLS = ("tls", *Tls.__annotations__, "no_verify")  # each of them asks for TLS
-OURS = ("certificate", "key", "alpn", "ciphers")
-THEIRS = ("trust_file", "pin", "server_name")
-CLIENT = ("no_verify", "pin", "server_name")  # what only who connects can want
-TRUST = frozenset(("no_verify", "trust_file"))
-PROGRAMS = ("exec", "sh_exec", "filter", "http")
-DATA = ("crlf", "telnet", "pace", "delay", "send_only", "recv_only", "at_once", "no_shutdown", "receive_limit")
-HUBS = ("broker", "chat")
-RELAYS = (*HUBS, "to", "serve_proxy")
+LOGIN_VARIABLES = ("PYNC_PROXY_AUTH", "NCAT_PROXY_AUTH")
+# For each type of proxy the protocol that is spoken to it, and its usual port.
+KINDS_AND_PORTS: dict[str, tuple[ProxyKind, int]] = {
+    "http": ("http", 3128),
+    "https": ("http", 443),
+    "socks4": ("socks4", 1080),
+    "socks5": ("socks5", 1080),
+}
+OWN_SIDE = ("certificate", "key", "alpn", "ciphers")  # what pync shows and offers in a handshake
+SERVER_SIDE = ("trust_file", "pin", "server_name")  # how the server's certificate is verified
+WAYS_WITHOUT_A_HOST = ("no_verify", "pin", "server_name")  # those that need no host's name for it
 CIDS = {"hypervisor": 0, "local": 1, "host": 2, "any": 2**32 - 1}  # vsock(7)
-ANY_PORT = 2**32 - 1  # the ephemeral one among vsock's
-
-CONFLICTS: tuple[Rule, ...] = (
-    ("no_verify", ("verify", "pin", "trust_file"), "one verifies, the other does not"),
-    ("pin", ("trust_file",), "the one certificate that is accepted needs no authority"),
-    *((which, ("datagram",), "TLS needs a stream") for which in TLS),
-    *((which, ("datagram",), "a proxy passes on streams alone") for which in (*PROXY, "serve_proxy")),
-    *((which, ("vsock", "sctp"), "proxies know TCP alone") for which in PROXY),
-    ("proxy", ("socks_proxy",), "one proxy at a time"),
-    *(("scan", (which,), "a scan transfers nothing") for which in (*TLS, "pass_descriptor")),
-    *((which, PROGRAMS, "the clients are relayed already") for which in RELAYS),
-    *((which, (*DATA, "no_stdin"), "nothing of stdin is sent") for which in ("to", "serve_proxy")),
-    *((which, (*DATA[1:], "quit_after", "datagram"), "a hub is for all") for which in HUBS),
-    *((which, ("to", "serve_proxy"), "the clients are relayed already") for which in HUBS),
-    ("to", ("serve_proxy",), "where to is for the clients to say"),
-    ("pass_descriptor", (*TLS, *PROGRAMS, *DATA), "the socket is somebody else's then"),
-    ("pass_descriptor", ("listen", "datagram"), "it hands over one connection"),
-    ("sctp", ("datagram", "vsock"), "SCTP is another transport"),
-    ("vsock", ("family", "allow", "deny", "allow_files", "deny_files"), "the addresses are of another kind"),
-    ("vsock", ("source_host", "source_port", "scan"), "a CID and a port are all there is"),
-)
+EPHEMERAL_VSOCK_PORT = 2**32 - 1  # VMADDR_PORT_ANY
 
 
-def extras(values: Values, operands: list[str]) -> tuple[Values, list[str], dict[str, Any]]:
-    """The values with what some of them imply, the operands, and the facts for Config. Raises UsageError."""
+def tls_and_proxy(values: Values, operands: list[str]) -> tuple[Values, list[str], dict[str, Any]]:
+    """The values with what some of them imply, the operands, and more facts for Config. Raises UsageError."""
     values = _implied(values)
-    through = proxy(values)
-    trust = TRUST if through and through.tls else frozenset()  # may be about the proxy alone
-    _check(values, trust)
+    proxy = _proxy(values)
+    if proxy and proxy.tls:
+        values["proxy_tls"] = True
+    check_tls_and_proxy(values)
     facts: dict[str, Any] = {
-        "tls": _tls(values, {*TLS} - trust),
-        "proxy": through,
+        "tls": _tls(values),
+        "proxy": proxy,
         "hub": values.get("hub"),
         "target": _target(values),
-        "serve_proxy": served(values),
+        "serve_proxy": _served_proxy(values),
     }
     if "vsock" in values:
         facts |= _vsock(values, operands)
+        # `config.py` reads the operands as a host and ports. These pass there, and `facts` overrules what it reads.
         operands = ["vsock", "1"] if "listen" not in values else ["1"]
-    elif "serve_proxy" in values and _is_anywhere(values, operands):
+    elif "serve_proxy" in values and not _has_own_address(values, operands):
         facts["host"] = "127.0.0.1" if "numeric" in values else "localhost"  # never an open proxy by accident
     return values, operands, facts
 
 
-def _is_anywhere(values: Values, operands: list[str]) -> bool:
-    """Whether no address to listen on is given."""
-    operand = len(operands) > ("source_port" not in values)
-    return not (operand or "source_host" in values or values.get("family") == "unix")
-
-
 def _implied(values: Values) -> Values:
-    """Ncat's customs: a hub listens, and a listener with a type of proxy is one. Both serve many."""
+    """A copy with Ncat's customs: a hub listens, and a listener with a type of proxy is one. Both serve many."""
     more: Values = {}
     if values.keys() & {"broker", "chat"}:
         more = {"hub": "chat" if "chat" in values else "broker", "listen": True, "keep_open": True}
-    elif "listen" in values and "proxy_type" in values and values.keys().isdisjoint((*PROXY, "serve_proxy")):
+    elif "listen" in values and "proxy_type" in values and values.keys().isdisjoint((*PROXIES, "serve_proxy")):
         more = {"serve_proxy": values["proxy_type"], "keep_open": True}
     return {**values, **more}
 
 
-def _check(values: Values, trust: Set[str]) -> None:
-    check_conflicts(TABLE, values, CONFLICTS)
-    for dest in "to", "serve_proxy":
-        if dest in values and "listen" not in values:
-            raise UsageError(f"{name(TABLE, dest)} without -l", "only a listener has clients")
-    for dest, other in (("to_tls", "to"), ("key", "certificate")):
-        if dest in values and other not in values:
-            raise UsageError(f"{name(TABLE, dest)} without {name(TABLE, other)}", "one belongs to the other")
-    for dest in CLIENT:
-        if dest in values and "listen" in values and "to_tls" not in values and dest not in trust:
-            raise UsageError(f"{name(TABLE, dest)} with -l", "it is about a server's certificate")
-    for dest in PROXY:
-        if dest in values and "listen" in values and values.keys().isdisjoint({"to", "serve_proxy"}):
-            raise UsageError(f"{name(TABLE, dest)} with -l", "a listener connects to nobody")
-    for dest in "proxy_user", "proxy_auth", "proxy_dns", "proxy_type":
-        if dest in values and values.keys().isdisjoint((*PROXY, "serve_proxy")):
-            raise UsageError(f"{name(TABLE, dest)} without --proxy", "there is no proxy to say it to")
+def _has_own_address(values: Values, operands: list[str]) -> bool:
+    """Whether a listener is given an address to listen on."""
+    operand = len(operands) > ("source_port" not in values)
+    return operand or "source_host" in values or values.get("family") == "unix"
 
 
-# -- TLS
+def _is_unix_path(target: str) -> bool:
+    """Whether the value of --to names a unix socket."""
+    return "/" in target or target.startswith("@")
 
 
-def _check_name(values: Values, what: str) -> None:
-    """A path is nothing that a certificate could be for."""
-    if values.keys().isdisjoint(CLIENT):
-        raise UsageError(
-            what, f"a path is no name to verify; add one of {', '.join(name(TABLE, one) for one in CLIENT)}"
-        )
+def _subset(values: Values, dests: Iterable[str]) -> dict[str, Any]:
+    return {dest: values[dest] for dest in dests if dest in values}
 
 
-def _tls(values: Values, asking: Set[str]) -> Tls | None:
-    """How the server, or our clients, are spoken to: by TLS if one of the options `asking` for it is there."""
-    if not ("tls" in values if "to_tls" in values else values.keys() & asking):
+# -- TLS -----------------------------------------------------------------------------------------------------------
+
+
+def _tls(values: Values) -> Tls | None:
+    """TLS with the server that pync connects to, or with the clients of a listener. None if no option asks for it.
+
+    Next to --to-ssl only --ssl asks for it: the other options are about the target. Next to a proxy under TLS the
+    options of trust may be about that proxy alone.
+    """
+    asking = {"tls"} if "to_tls" in values else {*TLS}
+    if "proxy_tls" in values:
+        asking -= {"no_verify", "trust_file"}
+    if not values.keys() & asking:
         return None
     if "listen" not in values:
         if values.get("family") == "unix":
-            _check_name(values, "--ssl with -U")
-        return Tls(**_chosen(values, *OURS, *THEIRS), verify="no_verify" not in values)
-    verify = "verify" in values or ("trust_file" in values and "to_tls" not in values and "trust_file" in asking)
-    return Tls(**_chosen(values, *OURS, *("trust_file",) * verify), verify=verify)
-
-
-def _chosen(values: Values, *which: str) -> dict[str, Any]:
-    return {dest: values[dest] for dest in which if dest in values}
-
-
-def _target(values: Values) -> Target | None:
-    if "to" not in values:
-        return None
-    tls = _target_tls(values) if "to_tls" in values else None
-    text = values["to"]
-    if "/" in text or text.startswith("@"):
-        if tls:
-            _check_name(values, f"--to-ssl with --to {text}")
-        return Target(host=text, tls=tls)
-    host, port = host_and_port("--to", text)
-    if not host or not port:
-        raise UsageError(f"--to {text}", "not HOST:PORT, nor the path of a unix socket")
-    return Target(host=host, port=port_of("--to", port, "udp" if "datagram" in values else "tcp"), tls=tls)
+            _check_verifiable(values, "--ssl with -U")
+        return Tls(**_subset(values, OWN_SIDE + SERVER_SIDE), verify="no_verify" not in values)
+    verify = "verify" in values or ("trust_file" in values and "trust_file" in asking)
+    return Tls(**_subset(values, OWN_SIDE + ("trust_file",) * verify), verify=verify)
 
 
 def _target_tls(values: Values) -> Tls:
-    """What is ours is for our clients if those are spoken to by TLS, and otherwise shown to the target."""
-    ours = () if "tls" in values else OURS
-    return Tls(**_chosen(values, *ours, *THEIRS), verify="no_verify" not in values)
+    """TLS with the target of --to. With --ssl our certificate is for the clients, otherwise it is for the target."""
+    shown = () if "tls" in values else OWN_SIDE
+    return Tls(**_subset(values, shown + SERVER_SIDE), verify="no_verify" not in values)
 
 
-# -- Places
+def _check_verifiable(values: Values, what: str) -> None:
+    """Raise UsageError unless there is a way to verify the server at a path: no certificate is for a path."""
+    if values.keys().isdisjoint(WAYS_WITHOUT_A_HOST):
+        ways = ", ".join(spelling_of(TABLE, dest) for dest in WAYS_WITHOUT_A_HOST)
+        raise UsageError(what, f"a path is no name to verify; add one of {ways}")
+
+
+# -- Relaying ------------------------------------------------------------------------------------------------------
+
+
+def _target(values: Values) -> Target | None:
+    """Where a listener connects its clients to. Raises UsageError."""
+    if "to" not in values:
+        return None
+    text = values["to"]
+    tls = _target_tls(values) if "to_tls" in values else None
+    if _is_unix_path(text):
+        if tls:
+            _check_verifiable(values, f"--to-ssl with --to {text}")
+        return Target(host=text, tls=tls)
+    host, port = read_value(f"--to {text}", option_values.host_and_port, text)
+    if not host or not port:
+        raise UsageError(f"--to {text}", "not HOST:PORT, nor the path of a unix socket")
+    number = read_value("--to: port", option_values.port, port, "udp" if "datagram" in values else "tcp")
+    return Target(host=host, port=number, tls=tls)
+
+
+# -- Proxies -------------------------------------------------------------------------------------------------------
+
+
+def _proxy(values: Values) -> Proxy | None:
+    """The proxy to go through. Raises UsageError."""
+    dest = next((dest for dest in PROXIES if dest in values), None)
+    if dest is None:
+        return None
+    option, url = spelling_of(TABLE, dest), values[dest]
+    if _connects_to_a_path(values):
+        raise UsageError(f"{option} with a unix socket", "proxies know TCP alone")
+    scheme, login, address = _split_url(url)
+    # The type is that of the URL, or else of --proxy-type, or else the one that the option is for.
+    name = values.get("proxy_type") or ("http" if dest == "proxy" else "socks5")
+    if scheme is not None:
+        name = _scheme(option, scheme, values.get("proxy_type"))
+    host, port = read_value(f"{option} {address}", option_values.host_and_port, address)
+    if not host:
+        raise UsageError(option, "no host")  # without the URL: there may be a password in it
+    kind, usual_port = KINDS_AND_PORTS[name]
+    user, password = _login(values, login)
+    return Proxy(
+        kind=kind,
+        host=host,
+        port=read_value(f"{option}: port", option_values.port, port) if port else usual_port,
+        tls=Tls(verify="no_verify" not in values, trust_file=values.get("trust_file")) if name == "https" else None,
+        user=user,
+        password=password,
+        remote_names=values.get("proxy_dns") != "local",
+    )
+
+
+def _connects_to_a_path(values: Values) -> bool:
+    """Whether a unix socket is connected to: by a client, or by a listener for its clients."""
+    return _is_unix_path(values.get("to", "")) if "listen" in values else values.get("family") == "unix"
+
+
+def _split_url(url: str) -> tuple[str | None, str, str]:
+    """The scheme, the login and the address in [SCHEME://][LOGIN@]ADDRESS[/]. None: there is no scheme."""
+    scheme, mark, rest = url.rpartition("://")
+    login, _, address = rest.rpartition("@")
+    return scheme if mark else None, login, address.removesuffix("/")
+
+
+def _scheme(option: str, scheme: str, asked: str | None) -> str:
+    """The type of proxy that a URL's scheme names; `asked` is the one of --proxy-type. Raises UsageError."""
+    name: str = read_value(f"{option} {scheme}://", PROXY_TYPE, scheme)
+    if asked not in (None, name):
+        raise UsageError(f"--proxy-type {asked}", f"the proxy's address says {scheme}")
+    return name
+
+
+def _served_proxy(values: Values) -> ServeProxy | None:
+    """The proxy to be. Raises UsageError."""
+    if "serve_proxy" not in values:
+        return None
+    kind = values["serve_proxy"]
+    if kind not in ("http", "socks5"):
+        raise UsageError(f"proxy type {kind}", "a proxy of ours is http or socks5")
+    next_proxy = next((values[dest] for dest in PROXIES if dest in values), None)
+    if next_proxy is not None and "@" not in next_proxy:
+        return ServeProxy(kind=kind)  # the login, as all else about a proxy, is meant for the next one
+    if next_proxy is None and "proxy_dns" in values:
+        raise UsageError("--proxy-dns without --proxy", "a proxy of ours looks names up")
+    if next_proxy is None and (other := values.get("proxy_type", kind)) != kind:
+        raise UsageError(f"--proxy-type {other} with --proxy-server {kind}", "it is one or the other")
+    user, password = _login(values, "")
+    if user is not None and not password:
+        raise UsageError("--proxy-auth", "a proxy that wants no password should not ask for one")
+    return ServeProxy(kind=kind, user=user, password=password or "")
+
+
+def _login(values: Values, url_login: str) -> tuple[str | None, str | None]:
+    """User and password, from the option, the URL or the environment. A password of None is to be asked for.
+
+    In a chain of proxies the URL has the login for the next one, and the option the login for ours.
+    """
+    text = values.get("proxy_auth")
+    if url_login and (text is None or "serve_proxy" in values):
+        from urllib.parse import unquote
+
+        user, _, password = url_login.partition(":")
+        return unquote(user), unquote(password)
+    if text is None:
+        text = next((login for variable in LOGIN_VARIABLES if (login := os.environ.get(variable))), None)
+    user, _, password = (text or "").partition(":")
+    if "proxy_user" in values:
+        return values["proxy_user"], password if user == values["proxy_user"] else None
+    return (None, "") if text is None else (user, password)
+
+
+def ask_password(config: Config) -> Config:
+    """The config with the password for the proxy, which is asked for on the terminal. Raises UsageError."""
+    proxy = config.proxy
+    assert proxy is not None
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))  # without a terminal getpass would read stdin
+    except OSError:
+        why = f"no terminal to ask for the password; use --proxy-auth, or {LOGIN_VARIABLES[0]} in the environment"
+        raise UsageError(f"-P {proxy.user}", why) from None
+    from getpass import getpass
+
+    try:
+        password = getpass(f"Proxy password for {proxy.user}@{proxy.host}: ")
+    except EOFError:
+        raise UsageError(f"-P {proxy.user}", "no password was given") from None
+    asked: Config = config.but(proxy=proxy.but(password=password))
+    return asked
+
+
+# -- Rare sockets --------------------------------------------------------------------------------------------------
 
 
 def _vsock(values: Values, operands: list[str]) -> dict[str, Any]:
-    """[CID] PORT, each of 32 bits (vsock(7))."""
-    *where, port = operands or [""]
-    if len(where) > 1 or (not where and "listen" not in values) or not operands:
+    """[CID] PORT, each of 32 bits (vsock(7)). Raises UsageError."""
+    *cids, port = operands or [""]
+    if len(cids) > 1 or (not cids and "listen" not in values) or not operands:
         raise UsageError("--vsock", "takes CID PORT, or with -l [CID] PORT")
-    cid = CIDS.get(where[0].lower()) if where else CIDS["any"]
-    number = option_values.count(0, 2**32 - 1)
-    try:
-        ports = (number(port) or (ANY_PORT if "listen" in values else 0),)
-        return {"family": "vsock", "host": str(number(where[0]) if cid is None else cid), "ports": ports}
-    except ValueError as error:
-        raise UsageError("--vsock", str(error)) from None
+    number = option_values.integer(0, 2**32 - 1)
+    port_number = read_value("--vsock", number, port) or (EPHEMERAL_VSOCK_PORT if "listen" in values else 0)
+    cid = CIDS.get(cids[0].lower()) if cids else CIDS["any"]
+    if cid is None:
+        cid = read_value("--vsock", number, cids[0])
+    return {"family": "vsock", "host": str(cid), "ports": (port_number,)}

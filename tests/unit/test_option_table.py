@@ -1,4 +1,4 @@
-"""The two readers of an option table: what each understands, that they agree, and what a person is told."""
+"""An option table: its two readers and that they agree, its rules, and the help that is made of it."""
 
 from __future__ import annotations
 
@@ -6,28 +6,41 @@ import os
 import sys
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 from unittest import mock
 
 import click
 import pytest
-from harness import UNMEASURED, run
+from harness import UNMEASURED, Result, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pync.errors import UsageError
 from pync.faces import option_values
-from pync.faces.click_help import command, text
-from pync.faces.native import face
+from pync.faces.click_help import click_command, help_text
+from pync.faces.native.config import config
 from pync.faces.native.options import ABOUT, FORMS, TABLE
-from pync.faces.option_table import count, every, flag, read, repeated, section, settle, value
+from pync.faces.option_table import (
+    Section,
+    check,
+    conflict,
+    count,
+    every,
+    flag,
+    needs,
+    read,
+    repeated,
+    value,
+    values_of,
+)
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
+    from collections.abc import Callable, Sequence
 
     from pync.config import Config
-    from pync.faces.option_table import Table, Values
+    from pync.faces.option_table import Rule, Table, Values
+
+    Reader = Callable[..., "CommandLine"]
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -37,14 +50,14 @@ def items(text: str) -> tuple[str, ...]:
 
 
 SMALL = (
-    section(
+    Section(
         "Some",
         flag("4", "four", "family", "", "four"),
         flag("6", "", "family", "", "six"),
         flag("", "fourteen", "family", "", "fourteen"),
         count("v", "verbose", "verbosity", ""),
     ),
-    section(
+    Section(
         "More",
         value("w", "wait", "TIME", "wait", option_values.seconds, ""),
         repeated("", "allow", "HOST,...", "allow", items, ""),
@@ -54,15 +67,22 @@ SMALL = (
 )
 
 
-def by_getopt(argv: Sequence[str], table: Table = SMALL) -> tuple[Values, list[str]]:
-    return read(table, list(argv), {"-x": "try --hex"})
+class CommandLine(NamedTuple):
+    """What a reader makes of a command line."""
+
+    values: Values
+    operands: list[str]
 
 
-def by_click(argv: Sequence[str], table: Table = SMALL) -> tuple[Values, list[str]]:
-    context = command(table, FORMS, ABOUT).make_context("pync", list(argv))
+def by_getopt(argv: Sequence[str], table: Table = SMALL) -> CommandLine:
+    return CommandLine(*read(table, list(argv), {"-x": "try --hex"}))
+
+
+def by_click(argv: Sequence[str], table: Table = SMALL) -> CommandLine:
+    context = click_command(table, FORMS, ABOUT).make_context("pync", list(argv))
     given = dict(context.params)
     operands = list(given.pop("operands") or ())
-    return settle(table, given), operands
+    return CommandLine(values_of(table, given), operands)
 
 
 both_readers = pytest.mark.parametrize("reader", [by_getopt, by_click])
@@ -104,21 +124,21 @@ both_readers = pytest.mark.parametrize("reader", [by_getopt, by_click])
     ],
 )
 def test_a_command_line_becomes_values_and_operands(
-    reader: Any, argv: list[str], values: Values, operands: list[str]
+    reader: Reader, argv: list[str], values: Values, operands: list[str]
 ) -> None:
-    assert reader(argv) == (values, operands)
+    assert reader(argv) == CommandLine(values, operands)
 
 
 @both_readers
-def test_posixly_correct_ends_the_options_at_the_first_operand(reader: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_posixly_correct_ends_the_options_at_the_first_operand(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSIXLY_CORRECT", "1")
-    assert reader(["-4", "a", "-v", "--", "b"]) == ({"family": "four"}, ["a", "-v", "--", "b"])
+    assert reader(["-4", "a", "-v", "--", "b"]) == CommandLine({"family": "four"}, operands=["a", "-v", "--", "b"])
 
 
 @both_readers
 @pytest.mark.parametrize("argv", [["-h"], ["-w", "soon", "--help"], ["--hel", "-w", "soon", "a", "b"]])
-def test_an_option_that_stands_alone_overrules_values_right_and_wrong(reader: Any, argv: list[str]) -> None:
-    assert reader(argv)[0] == {"help": True}
+def test_an_option_that_stands_alone_overrules_values_right_and_wrong(reader: Reader, argv: list[str]) -> None:
+    assert reader(argv).values == {"help": True}
 
 
 @pytest.mark.parametrize(
@@ -143,7 +163,8 @@ def test_an_option_that_stands_alone_overrules_values_right_and_wrong(reader: An
 def test_a_bad_command_line_is_a_usage_error_in_both_readers(argv: list[str], what: str, why: str) -> None:
     with pytest.raises(UsageError) as caught:
         by_getopt(argv)
-    assert (caught.value.what, caught.value.why) == (what, why)
+    assert caught.value.what == what
+    assert caught.value.why == why
     with pytest.raises((click.UsageError, UsageError)):
         by_click(argv)
 
@@ -177,26 +198,67 @@ good_options = st.one_of(
 command_lines = st.lists(words, max_size=6) | st.lists(good_options, max_size=6).map(lambda parts: [*chain(*parts)])
 
 
-def outcome(reader: Any, argv: list[str]) -> tuple[Values, list[str], Config | None] | str:
-    """The values and operands, with the Config they make if they make one; or "an error"."""
+class Meaning(NamedTuple):
+    """What a command line means to a reader: the Config is None if its options make no sense together."""
+
+    line: CommandLine
+    config: Config | None
+
+
+def meaning(reader: Reader, argv: list[str]) -> Meaning | None:
+    """None if the reader refuses the command line."""
     try:
-        values, operands = reader(argv, TABLE)
+        line = reader(argv, TABLE)
     except (UsageError, click.UsageError):
-        return "an error"
+        return None
     try:
-        return values, operands, face.config(values, operands)
+        return Meaning(line, config(*line))
     except UsageError:
-        return values, operands, None
+        return Meaning(line, None)
 
 
 @settings(max_examples=300)
 @given(argv=command_lines, posixly_correct=st.booleans())
 def test_both_readers_make_the_same_of_any_command_line(argv: list[str], posixly_correct: bool) -> None:
     with mock.patch.dict(os.environ, {"POSIXLY_CORRECT": "1" if posixly_correct else ""}):
-        assert outcome(by_getopt, argv) == outcome(by_click, argv)
+        assert meaning(by_getopt, argv) == meaning(by_click, argv)
 
 
-# -- The table itself ----------------------------------------------------------------------------------------------
+# -- Rules ---------------------------------------------------------------------------------------------------------
+
+RULES: tuple[Rule, ...] = (
+    conflict(("verbosity", "wait"), ("family", "files"), "never"),
+    conflict("allow", "wait", "not today", unless=("family",)),
+    needs(("allow", "wait"), ("verbosity", "family"), "it is lonely"),
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("-4v", "-v with -4: never"),
+        ("--allowfile=a -w1", "-w with --allowfile: never"),
+        ("--allowfile=a -4vw1", "-v with -4: never"),  # of one rule the first two dests, in the order of the rule
+        ("-w1 --allow=a", "--allow with -w: not today"),
+        ("-w1", "-w without -v: it is lonely"),
+    ],
+)
+def test_values_that_break_a_rule_are_a_usage_error(line: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check(SMALL, by_getopt(line.split()).values, RULES)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("line", ["", "-v", "-4", "-vw1", "--allow=a -6", "--allow=a -v", "--allowfile=a"])
+def test_values_that_break_no_rule_pass(line: str) -> None:
+    check(SMALL, by_getopt(line.split()).values, RULES)
+
+
+def test_an_exception_takes_a_conflict_away() -> None:
+    check(SMALL, {"allow": ("a",), "wait": 1, "family": "four"}, RULES[1:2])
+
+
+# -- The table of pync's own command line --------------------------------------------------------------------------
 
 
 def test_every_spelling_belongs_to_one_option() -> None:
@@ -211,11 +273,11 @@ def test_options_that_share_a_dest_are_of_one_kind() -> None:
     assert all(len(kind) == 1 for kind in kinds.values())
 
 
-# -- For a person --------------------------------------------------------------------------------------------------
+# -- The help ------------------------------------------------------------------------------------------------------
 
 
 def test_the_help_names_every_option_once_in_its_section() -> None:
-    shown = text(TABLE, FORMS, ABOUT)
+    shown = help_text(TABLE, FORMS, ABOUT)
     for group in TABLE:
         block = shown.split(f"\n{group.title}:\n")[1].split("\n\n")[0]
         lines = [line.strip() for line in block.splitlines()]
@@ -224,7 +286,7 @@ def test_the_help_names_every_option_once_in_its_section() -> None:
 
 
 def test_the_help_begins_with_the_forms() -> None:
-    assert text(TABLE, FORMS, ABOUT).startswith(
+    assert help_text(TABLE, FORMS, ABOUT).startswith(
         "Usage: pync [OPTION]... HOST PORT...\n"
         "       pync -l [OPTION]... [HOST] PORT\n"
         "       pync [-l] -U [OPTION]... PATH\n\n"
@@ -234,23 +296,22 @@ def test_the_help_begins_with_the_forms() -> None:
 @pytest.mark.parametrize("columns", ["60", "80", "300"])
 def test_the_help_is_at_most_80_columns_wide(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    assert max(map(len, text(TABLE, FORMS, ABOUT).splitlines())) <= min(80, int(columns))
+    assert max(map(len, help_text(TABLE, FORMS, ABOUT).splitlines())) <= min(80, int(columns))
 
 
 def test_a_summary_takes_one_line_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    shown = text(TABLE, FORMS, ABOUT)
+    shown = help_text(TABLE, FORMS, ABOUT)
     assert [option.synopsis for option in every(TABLE) if option.help not in shown] == []
 
 
 def test_reading_a_command_line_imports_nothing_costly() -> None:
     script = """if True:
         import sys
-        from pync.faces.native import face
-        values, operands = face.read(face.TABLE, ["-lkvw5", "--allow=::1", "8080"], face.HINTS)
-        assert face.config(values, operands).keep_open
+        from pync.faces.native.face import HINTS, TABLE, config, read
+        assert config(*read(TABLE, ["-lkvw5", "--allow=::1", "8080"], HINTS)).keep_open
         costly = {"click", "re", "gettext", "typing", "dataclasses", "inspect", "subprocess"}
         print(*costly & sys.modules.keys())
     """
     result = run([sys.executable, "-c", script], env={**UNMEASURED, "PYTHONPATH": str(ROOT)})
-    assert (result.status, result.out, result.err) == (0, b"\n", "")
+    assert result == Result(status=0, out=b"\n", err="")

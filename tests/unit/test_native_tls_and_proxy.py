@@ -1,4 +1,7 @@
-"""What a command line says about proxies, as facts: the one to go through, the one to be; and what makes no sense."""
+"""What the options of TLS, proxies, relaying and rare sockets ask for, and which of their values are refused.
+
+The rules about options that make no sense together are in test_native_conflicts.py.
+"""
 
 from __future__ import annotations
 
@@ -10,29 +13,169 @@ from hypothesis import strategies as st
 
 from pync.config import Config, Proxy, ServeProxy, Target, Tls
 from pync.errors import UsageError
-from pync.faces.native import face
+from pync.faces.native.config import config
 from pync.faces.native.options import HINTS, TABLE
-from pync.faces.native.proxies import AUTHS, host_and_port
+from pync.faces.native.tls_and_proxy import LOGIN_VARIABLES
 from pync.faces.option_table import read
 
 if TYPE_CHECKING:
     from typing import Any
 
+    from pync.config import HubKind
+
+DIGEST = "ab" * 32
+PIN = f"sha256:{DIGEST}"
+
 
 @pytest.fixture(autouse=True)
 def no_login_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in AUTHS:
+    for variable in LOGIN_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
 
 
-def asked(line: str) -> Config:
-    return face.config(*read(TABLE, line.split(), HINTS))
+def config_of(line: str) -> Config:
+    return config(*read(TABLE, line.split(), HINTS))
 
 
-def refusal(line: str) -> str:
+def message_of(line: str) -> str:
+    """The message with which a command line is refused."""
     with pytest.raises(UsageError) as caught:
-        asked(line)
+        config_of(line)
     return str(caught.value)
+
+
+# -- TLS -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "tls"),
+    [
+        ("--ssl h 443", Tls()),
+        ("--ssl-verify h 443", Tls()),
+        ("--ssl --ssl-no-verify h 443", Tls(verify=False)),
+        ("--ssl-no-verify h 443", Tls(verify=False)),
+        (f"--ssl-pin {PIN} h 443", Tls(pin=bytes.fromhex(DIGEST))),
+        (f"--ssl-pin {DIGEST.upper()} h 443", Tls(pin=bytes.fromhex(DIGEST))),
+        (f"--ssl-pin SHA256:{':'.join(['AB'] * 32)} h 443", Tls(pin=bytes.fromhex(DIGEST))),
+        ("--ssl-trustfile a.pem --ssl-servername n h 443", Tls(trust_file="a.pem", server_name="n")),
+        ("--ssl-cert c --ssl-key k h 443", Tls(certificate="c", key="k")),
+        ("--ssl-alpn h2,http/1.1 --ssl-ciphers HIGH h 443", Tls(alpn=("h2", "http/1.1"), ciphers="HIGH")),
+        ("-l --ssl 443", Tls(verify=False)),
+        ("-l --ssl-cert c 443", Tls(verify=False, certificate="c")),
+        ("-l --ssl-verify 443", Tls(verify=True)),
+        ("-l --ssl-trustfile a.pem 443", Tls(verify=True, trust_file="a.pem")),
+        ("-U --ssl --ssl-servername n p", Tls(server_name="n")),
+        ("h 443", None),
+        ("-l --to h:1 --to-ssl --ssl-cert c 443", None),
+        ("-l --to h:1 --to-ssl --ssl --ssl-cert c 443", Tls(verify=False, certificate="c")),
+        ("-l --to h:1 --to-ssl --ssl --ssl-trustfile a 443", Tls(verify=False)),
+        ("-l --to h:1 --to-ssl --ssl --ssl-verify --ssl-trustfile a 443", Tls(verify=True, trust_file="a")),
+    ],
+)
+def test_how_a_connection_is_encrypted(line: str, tls: Tls | None) -> None:
+    assert config_of(line).tls == tls
+
+
+@pytest.mark.parametrize(
+    ("line", "target"),
+    [
+        ("-l --to h:80 1", Target(host="h", port=80)),
+        ("-lk --to [::1]:http 1", Target(host="::1", port=80)),
+        ("-l --to /run/s 1", Target(host="/run/s")),
+        ("-l --to @s 1", Target(host="@s")),
+        ("-lu --to h:53 1", Target(host="h", port=53)),
+        ("-l --to h:80 --to-ssl 1", Target(host="h", port=80, tls=Tls())),
+        (f"-l --to h:80 --to-ssl --ssl-pin {PIN} 1", Target(host="h", port=80, tls=Tls(pin=bytes.fromhex(DIGEST)))),
+        (
+            "-l --to h:80 --to-ssl --ssl-no-verify --ssl-cert c 1",
+            Target(host="h", port=80, tls=Tls(verify=False, certificate="c")),
+        ),
+        (
+            "-l --to h:80 --to-ssl --ssl --ssl-cert c --ssl-servername n 1",
+            Target(host="h", port=80, tls=Tls(server_name="n")),
+        ),
+    ],
+)
+def test_where_clients_are_connected_to(line: str, target: Target) -> None:
+    assert config_of(line).target == target
+
+
+# -- Relaying, and rare sockets ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "hub"), [("--broker 1", "broker"), ("--chat 1", "chat"), ("-l --chat --broker 1", "chat")]
+)
+def test_a_hub_listens_and_serves_many(line: str, hub: HubKind) -> None:
+    assert config_of(line) == Config(mode="listen", ports=(1,), keep_open=True, hub=hub)
+
+
+@pytest.mark.parametrize(
+    ("line", "host"),
+    [
+        ("-l --proxy-server http 1", "localhost"),
+        ("-ln --proxy-server http 1", "127.0.0.1"),
+        ("-l4 --proxy-server http 1", "localhost"),
+        ("-lU --proxy-server http p", "p"),
+        ("-l --vsock --proxy-server http 1", "4294967295"),
+        ("-l --proxy-server socks5 0.0.0.0 1", "0.0.0.0"),
+        ("-l --proxy-server http -s 192.0.2.1 1", "192.0.2.1"),
+        ("-l --proxy-server http -p 1", "localhost"),
+        ("-l --proxy-server http -p 1 192.0.2.1", "192.0.2.1"),
+    ],
+)
+def test_a_proxy_listens_on_loopback_unless_an_address_is_given(line: str, host: str) -> None:
+    assert config_of(line).host == host
+
+
+@pytest.mark.parametrize(
+    ("line", "host", "port"),
+    [
+        ("--vsock 3 1234", "3", 1234),
+        ("--vsock host 4000000000", "2", 4000000000),
+        ("-l --vsock 1234", "4294967295", 1234),
+        ("-l --vsock local 0", "1", 4294967295),
+    ],
+)
+def test_a_vsock_has_a_cid_and_a_port(line: str, host: str, port: int) -> None:
+    asked = config_of(line)
+    assert asked.family == "vsock"
+    assert asked.host == host
+    assert asked.ports == (port,)
+
+
+def test_sctp_is_another_transport_for_the_same_addresses() -> None:
+    assert config_of("--sctp h 80") == Config(mode="connect", sctp=True, host="h", ports=(80,))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--ssl-pin sha256:00 h 1", "--ssl-pin sha256:HEX: not sha256: and 64 hexadecimal digits: sha256:00"),
+        ("--ssl-alpn a,,b h 1", "--ssl-alpn NAME,...: not a list of names: a,,b"),
+        (
+            "--ssl -U p",
+            "--ssl with -U: a path is no name to verify; add one of --ssl-no-verify, --ssl-pin, --ssl-servername",
+        ),
+        (
+            "-l --to /p --to-ssl 1",
+            "--to-ssl with --to /p: a path is no name to verify;"
+            " add one of --ssl-no-verify, --ssl-pin, --ssl-servername",
+        ),
+        ("-l --to h 1", "--to h: not HOST:PORT, nor the path of a unix socket"),
+        ("-l --to :80 1", "--to :80: not HOST:PORT, nor the path of a unix socket"),
+        ("-l --to ::1:80 1", "--to ::1:80: an IPv6 address needs brackets, as in [::1]:8080"),
+        ("-l --to [::1 1", "--to [::1: not [HOST]:PORT"),
+        ("-l --to h:99999 1", "--to: port: too large: 99999"),
+        ("--vsock 1", "--vsock: takes CID PORT, or with -l [CID] PORT"),
+        ("-l --vsock", "--vsock: takes CID PORT, or with -l [CID] PORT"),
+        ("-l --vsock 1 2 3", "--vsock: takes CID PORT, or with -l [CID] PORT"),
+        ("--vsock x 1", "--vsock: invalid: x"),
+        ("--vsock 1 4294967296", "--vsock: too large: 4294967296"),
+    ],
+)
+def test_a_value_is_refused(line: str, message: str) -> None:
+    assert message_of(line) == message
 
 
 # -- The proxy to go through ---------------------------------------------------------------------------------------
@@ -86,8 +229,8 @@ LOGIN: dict[str, Any] = {"user": "u", "password": "w"}
         ("-x u:w@p -P u", SOCKS5.but(**LOGIN)),
     ],
 )
-def test_what_options_say_of_the_proxy_to_go_through(options: str, proxy: Proxy) -> None:
-    assert asked(f"{options} h 1") == Config(mode="connect", host="h", ports=(1,), proxy=proxy)
+def test_the_proxy_to_go_through_is_what_url_and_options_say(options: str, proxy: Proxy) -> None:
+    assert config_of(f"{options} h 1") == Config(mode="connect", host="h", ports=(1,), proxy=proxy)
 
 
 @pytest.mark.parametrize(
@@ -110,27 +253,27 @@ def test_the_login_may_be_in_the_environment(
 ) -> None:
     for variable, auth in environment.items():
         monkeypatch.setenv(variable, auth)
-    assert asked(f"-x p {options} h 1").proxy == SOCKS5.but(**login)
+    assert config_of(f"-x p {options} h 1").proxy == SOCKS5.but(**login)
 
 
 def test_the_environment_asks_for_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYNC_PROXY_AUTH", "u:w")
-    assert asked("h 1") == Config(mode="connect", host="h", ports=(1,))
+    assert config_of("h 1") == Config(mode="connect", host="h", ports=(1,))
 
 
 def test_a_proxy_goes_with_scanning_programs_tls_and_a_socket_that_is_handed_over() -> None:
     usual = Config(mode="connect", host="h", ports=(1,), proxy=SOCKS5)
-    assert asked("-z -x p h 1") == usual.but(mode="scan")
-    assert asked("-x p -e cat h 1").program is not None
-    assert asked("-x p --ssl h 1") == usual.but(tls=Tls())
-    assert asked("-F -x p h 1") == usual.but(pass_descriptor=True)
-    assert asked("-lk --to h:1 -x p 8080") == Config(
+    assert config_of("-z -x p h 1") == usual.but(mode="scan")
+    assert config_of("-x p -e cat h 1").program is not None
+    assert config_of("-x p --ssl h 1") == usual.but(tls=Tls())
+    assert config_of("-F -x p h 1") == usual.but(pass_descriptor=True)
+    assert config_of("-lk --to h:1 -x p 8080") == Config(
         mode="listen", ports=(8080,), keep_open=True, target=Target(host="h", port=1), proxy=SOCKS5
     )
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "message"),
     [
         ("-x : h 1", "-x: no host"),
         ("--proxy http://u:secret@:80 h 1", "--proxy: no host"),
@@ -143,50 +286,24 @@ def test_a_proxy_goes_with_scanning_programs_tls_and_a_socket_that_is_handed_ove
         ("--proxy ftp://p h 1", "--proxy ftp://: not http or https or socks4 or socks5: ftp"),
         ("--proxy socks5://p -X 4 h 1", "--proxy-type socks4: the proxy's address says socks5"),
         ("-x p --proxy-dns both h 1", "--proxy-dns WHERE: not local or remote: both"),
-        ("-x p --proxy q h 1", "-x with --proxy: one proxy at a time"),
-        ("-x p -u h 1", "-u with -x: a proxy passes on streams alone"),
-        ("-x p --sctp h 1", "--sctp with -x: proxies know TCP alone"),
-        ("-x p --vsock 2 1", "--vsock with -x: proxies know TCP alone"),
         ("-x p -U /a/path", "-x with a unix socket: proxies know TCP alone"),
         ("-l -x p --to /a/path 1", "-x with a unix socket: proxies know TCP alone"),
         ("-l -x p --to @name 1", "-x with a unix socket: proxies know TCP alone"),
-        ("-l -x p 1", "-x with -l: a listener connects to nobody"),
-        ("-X 5 h 1", "-X without --proxy: there is no proxy to say it to"),
-        ("-P u h 1", "-P without --proxy: there is no proxy to say it to"),
-        ("--proxy-auth u:w h 1", "--proxy-auth without --proxy: there is no proxy to say it to"),
-        ("--proxy-dns local h 1", "--proxy-dns without --proxy: there is no proxy to say it to"),
-        ("-l --proxy-auth u:w 1", "--proxy-auth without --proxy: there is no proxy to say it to"),
-        ("-F -z h 1", "-F with -z: a scan transfers nothing"),
-        ("-F -C h 1", "-C with -F: the socket is somebody else's then"),
-        ("-F -e cat h 1", "-e with -F: the socket is somebody else's then"),
-        ("-F --ssl h 1", "--ssl with -F: the socket is somebody else's then"),
-        ("-F -l 1", "-l with -F: it hands over one connection"),
-        ("-F -u h 1", "-u with -F: it hands over one connection"),
     ],
 )
-def test_what_makes_no_sense_with_a_proxy_is_refused(line: str, words: str) -> None:
-    assert refusal(line) == words
+def test_an_address_of_a_proxy_is_refused(line: str, message: str) -> None:
+    assert message_of(line) == message
 
 
-def test_an_empty_address_is_refused() -> None:
+def test_an_empty_address_of_a_proxy_is_refused() -> None:
     with pytest.raises(UsageError, match="^-x: no host$"):
-        face.config(*read(TABLE, ["-x", "", "h", "1"], HINTS))
-
-
-HOSTS = st.one_of(st.ip_addresses().map(str), st.from_regex(r"[a-z][a-z0-9.-]{0,20}", fullmatch=True))
-
-
-@given(HOSTS, st.integers(1, 65535))
-def test_a_host_and_a_port_are_read_as_they_are_written(host: str, port: int) -> None:
-    written = f"[{host}]" if ":" in host else host
-    assert host_and_port("-x", f"{written}:{port}") == (host, str(port))
-    assert host_and_port("-x", written) == (host, "")
+        config(*read(TABLE, ["-x", "", "h", "1"], HINTS))
 
 
 @given(st.text(max_size=12))
-def test_any_text_is_an_address_or_a_usage_error(text: str) -> None:
+def test_any_text_is_the_address_of_a_proxy_or_a_usage_error(text: str) -> None:
     try:
-        face.config(*read(TABLE, ["-x", text, "h", "1"], HINTS))
+        config(*read(TABLE, ["-x", text, "h", "1"], HINTS))
     except UsageError as error:
         assert str(error).startswith("-x")
 
@@ -199,7 +316,7 @@ KNOWN = ServeProxy(kind="http", user="u", password="w")
 
 
 @pytest.mark.parametrize(
-    ("line", "config"),
+    ("line", "expected"),
     [
         ("-l --proxy-server http 8080", SERVED),
         ("-lk --proxy-server http 8080", SERVED.but(keep_open=True)),
@@ -227,24 +344,23 @@ KNOWN = ServeProxy(kind="http", user="u", password="w")
         ),
     ],
 )
-def test_what_options_say_of_the_proxy_to_be(line: str, config: Config) -> None:
-    assert asked(line) == config
+def test_the_proxy_to_be_is_what_options_say(line: str, expected: Config) -> None:
+    assert config_of(line) == expected
 
 
 @pytest.mark.parametrize("family", ["-4", "-6"])
-def test_a_family_does_not_open_the_proxy_to_all(family: str) -> None:
-    assert asked(f"-l --proxy-server http {family} 8080").host == "localhost"
+def test_a_family_does_not_make_it_an_open_proxy(family: str) -> None:
+    assert config_of(f"-l --proxy-server http {family} 8080").host == "localhost"
 
 
 def test_a_proxy_of_ours_takes_its_login_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYNC_PROXY_AUTH", "u:w")
-    assert asked("-l --proxy-server http 8080").serve_proxy == KNOWN
+    assert config_of("-l --proxy-server http 8080").serve_proxy == KNOWN
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "message"),
     [
-        ("--proxy-server http h 1", "--proxy-server without -l: only a listener has clients"),
         ("-l --proxy-server socks4 1", "--proxy-server TYPE: not http or socks5: socks4"),
         ("-l --proxy-type socks4 1", "proxy type socks4: a proxy of ours is http or socks5"),
         ("-l --proxy-type https 1", "proxy type https: a proxy of ours is http or socks5"),
@@ -255,29 +371,20 @@ def test_a_proxy_of_ours_takes_its_login_from_the_environment(monkeypatch: pytes
             "--proxy-auth: a proxy that wants no password should not ask for one",
         ),
         ("-l --proxy-server http -P u 1", "--proxy-auth: a proxy that wants no password should not ask for one"),
-        ("-l --proxy-server http --to h:1 1", "--proxy-server with --to: where to is for the clients to say"),
-        ("-l --proxy-server http -u 1", "-u with --proxy-server: a proxy passes on streams alone"),
-        ("-l --proxy-server http -e cat 1", "-e with --proxy-server: the clients are relayed already"),
-        ("-l --proxy-server http --http 1", "--http with --proxy-server: the clients are relayed already"),
-        ("-l --proxy-server http --broker 1", "--proxy-server with --broker: the clients are relayed already"),
-        ("-l --proxy-server http -d 1", "-d with --proxy-server: nothing of stdin is sent"),
-        ("-l --proxy-server http -N 1", "-N with --proxy-server: nothing of stdin is sent"),
-        ("-l --proxy-server http -W 1 1", "-W with --proxy-server: nothing of stdin is sent"),
     ],
 )
-def test_what_makes_no_sense_for_a_proxy_of_ours_is_refused(line: str, words: str) -> None:
-    assert refusal(line) == words
+def test_a_proxy_that_pync_cannot_be_is_refused(line: str, message: str) -> None:
+    assert message_of(line) == message
 
 
 def test_in_a_chain_the_address_may_name_one_login_and_the_option_the_other() -> None:
-    config = asked("-l --proxy-server http -x a:b@p --proxy-auth u:w 1")
-    assert config.proxy is not None
-    assert (config.proxy.user, config.proxy.password) == ("a", "b")
-    assert config.serve_proxy == ServeProxy(kind="http", user="u", password="w")
+    asked = config_of("-l --proxy-server http -x a:b@p --proxy-auth u:w 1")
+    assert asked.proxy == SOCKS5.but(user="a", password="b")
+    assert asked.serve_proxy == ServeProxy(kind="http", user="u", password="w")
 
 
 @pytest.mark.parametrize(
-    ("line", "proxy", "target"),
+    ("line", "to_the_proxy", "in_the_tunnel"),
     [
         ("--proxy https://p --ssl-trustfile f h 1", Tls(trust_file="f"), None),
         ("--proxy https://p --ssl-no-verify h 1", Tls(verify=False), None),
@@ -286,9 +393,10 @@ def test_in_a_chain_the_address_may_name_one_login_and_the_option_the_other() ->
         ("-l --to h:1 --proxy https://p --ssl-no-verify 1", Tls(verify=False), None),
     ],
 )
-def test_whom_to_trust_is_asked_of_a_proxy_too_and_asks_for_no_tls_in_the_tunnel(
-    line: str, proxy: Tls, target: Tls | None
+def test_options_of_trust_are_about_a_proxy_under_tls_too_and_ask_for_no_tls_in_the_tunnel(
+    line: str, to_the_proxy: Tls, in_the_tunnel: Tls | None
 ) -> None:
-    config = asked(line)
-    assert config.proxy is not None
-    assert (config.proxy.tls, config.tls) == (proxy, target)
+    asked = config_of(line)
+    assert asked.proxy is not None
+    assert asked.proxy.tls == to_the_proxy
+    assert asked.tls == in_the_tunnel

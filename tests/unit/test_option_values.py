@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -10,14 +11,13 @@ from hypothesis import strategies as st
 
 from pync.faces import option_values
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 TYPES = [
     option_values.seconds,
     option_values.quit_seconds,
-    option_values.count(-5, 70000),
+    option_values.integer(-5, 70000),
     option_values.port,
     option_values.listen_port,
     option_values.ports,
@@ -25,8 +25,12 @@ TYPES = [
     option_values.command,
     option_values.shell,
     option_values.user,
-    option_values.specs,
+    option_values.hosts,
+    option_values.host_and_port,
+    option_values.choice("yes y", "no n"),
     option_values.path,
+    option_values.paths,
+    option_values.fingerprint,
 ]
 ODD = st.text(alphabet="0123456789+-.,:/\\ \t\n\0xmshéß٣\udc80eEinfa_", max_size=8)
 
@@ -101,11 +105,13 @@ def test_a_negative_whole_number_means_never() -> None:
     assert refusal(option_values.quit_seconds, "-1s") == "too small: -1s"
 
 
-@given(st.integers(0, option_values.LONGEST * 1000), st.sampled_from(["", "s", "S", "m", "M", "h", "H", "ms", "Ms"]))
+@given(
+    st.integers(0, option_values.MAX_SECONDS * 1000), st.sampled_from(["", "s", "S", "m", "M", "h", "H", "ms", "Ms"])
+)
 def test_a_time_is_read_as_it_was_written(thousandths: int, unit: str) -> None:
     factor = {"": 1, "s": 1, "m": 60, "h": 3600, "ms": 0.001}[unit.lower()]
     text = f"{thousandths // 1000}.{thousandths % 1000:03}{unit}"
-    if thousandths * factor <= option_values.LONGEST * 1000:
+    if thousandths * factor <= option_values.MAX_SECONDS * 1000:
         assert option_values.seconds(text) == pytest.approx(thousandths / 1000 * factor)
     else:
         assert refusal(option_values.seconds, text) == f"too large: {text}"
@@ -113,7 +119,7 @@ def test_a_time_is_read_as_it_was_written(thousandths: int, unit: str) -> None:
 
 @given(st.integers(-(10**18), 10**18), st.integers(), st.integers(-(10**18), 10**18))
 def test_a_count_is_read_as_it_was_written_between_its_limits(low: int, value: int, high: int) -> None:
-    read = option_values.count(low, high)
+    read = option_values.integer(low, high)
     for text in (str(value), f"{value:+}"):
         if low <= value <= high:
             assert read(text) == value
@@ -122,7 +128,7 @@ def test_a_count_is_read_as_it_was_written_between_its_limits(low: int, value: i
 
 
 def test_a_count_is_strict() -> None:
-    read = option_values.count(1, 99)
+    read = option_values.integer(1, 99)
     assert read("0042") == 42
     assert read("0" * 5000 + "7") == 7
     assert refusal(read, "0") == "too small: 0"
@@ -261,15 +267,62 @@ def test_a_user_has_a_name_and_perhaps_a_group() -> None:
 
 @given(st.lists(st.text("abc.:/*-0123456789", min_size=1), min_size=1))
 def test_hosts_are_divided_by_commas(hosts: list[str]) -> None:
-    assert option_values.specs(",".join(hosts)) == option_values.specs(" , ,".join(hosts) + ",") == tuple(hosts)
+    assert option_values.hosts(",".join(hosts)) == option_values.hosts(" , ,".join(hosts) + ",") == tuple(hosts)
 
 
 def test_a_list_that_names_no_host_is_refused() -> None:
     for text in ("", ",", " , "):
-        assert refusal(option_values.specs, text) == "no host named"
+        assert refusal(option_values.hosts, text) == "no host named"
 
 
 def test_a_path_is_anything_a_file_can_be_called() -> None:
     assert option_values.path("a b/\udc80") == "a b/\udc80"
     assert refusal(option_values.path, "") == "empty file name"
     assert refusal(option_values.path, "a\0b") == "not a file name"
+
+
+def test_a_path_of_a_repeated_option_is_one_of_many() -> None:
+    assert option_values.paths("a,b") == ("a,b",)
+    assert refusal(option_values.paths, "") == "empty file name"
+
+
+ADDRESSES = st.one_of(st.ip_addresses().map(str), st.from_regex(r"[a-z][a-z0-9.-]{0,20}", fullmatch=True))
+
+
+@given(ADDRESSES, st.integers(1, 65535))
+def test_a_host_and_a_port_are_read_as_they_were_written(host: str, port: int) -> None:
+    written = f"[{host}]" if ":" in host else host
+    assert option_values.host_and_port(f"{written}:{port}") == (host, str(port))
+    assert option_values.host_and_port(written) == (host, "")
+
+
+def test_brackets_must_be_right() -> None:
+    for text in ("[::1", "[::1]8080"):
+        assert refusal(option_values.host_and_port, text) == "not [HOST]:PORT"
+    assert refusal(option_values.host_and_port, "::1") == "an IPv6 address needs brackets, as in [::1]:8080"
+
+
+def test_a_choice_is_the_first_word_of_its_group() -> None:
+    answer = option_values.choice("yes y", "no n")
+    assert answer("yes") == answer("Y") == "yes"
+    assert answer("n") == "no"
+    assert refusal(answer, "perhaps") == "not yes or no: perhaps"
+
+
+def test_alpn_names_are_divided_by_commas() -> None:
+    assert option_values.alpn_names("h2,http/1.1") == ("h2", "http/1.1")
+    for text in ("", "h2,", "a" * 256):
+        assert refusal(option_values.alpn_names, text) == f"not a list of names: {text}"
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_a_fingerprint_is_read_with_or_without_its_prefix_and_colons(digest: bytes) -> None:
+    for digits in (digest.hex(), digest.hex().upper(), digest.hex(":")):
+        assert option_values.fingerprint(digits) == digest
+        assert option_values.fingerprint(f"sha256:{digits}") == digest
+        assert option_values.fingerprint(f"SHA256:{digits}") == digest
+
+
+def test_nothing_else_is_a_fingerprint() -> None:
+    for text in ("", "sha256:", "sha256:00", "g" * 64, "0" * 63, "sha1:" + "0" * 64):
+        assert refusal(option_values.fingerprint, text) == f"not sha256: and 64 hexadecimal digits: {text}"

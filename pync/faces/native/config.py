@@ -1,0 +1,140 @@
+"""pync's own command line as a `Config`: what the values of its options and its operands ask for.
+
+This only computes: it looks up nothing but the names of services, opens nothing and prints nothing. The options of
+TLS, proxies, relaying and rare sockets are left to `tls_and_proxy.py`, which most runs do not import.
+"""
+
+from __future__ import annotations
+
+from pync.config import Access, Config, Ending, Logs, Program, SocketOptions
+from pync.errors import UsageError
+from pync.faces import option_values
+from pync.faces.native.options import TLS_AND_PROXY
+from pync.faces.option_table import read_value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pync.config import Frozen
+    from pync.faces.option_table import Values
+
+
+def config(values: Values, operands: list[str]) -> Config:
+    """What a command line asks for. Raises UsageError."""
+    more: dict[str, Any] = {}
+    if not TLS_AND_PROXY.isdisjoint(values):
+        from pync.faces.native.tls_and_proxy import tls_and_proxy
+
+        values, operands, more = tls_and_proxy(values, operands)
+    if values:  # a command line without options has no conflicts, and need not import the rules
+        from pync.faces.native.conflicts import check_conflicts
+
+        check_conflicts(values)
+    wait = values.get("wait")
+    ending = _fields(Ending, values) | {
+        "half_close": "no_shutdown" not in values,
+        "idle_timeout": values.get("idle_timeout", wait) or None,
+    }
+    times = {name: values.get(name) or None for name in ("pace", "delay", "retry")}  # zero is none at all
+    facts = {
+        "mode": "scan" if "scan" in values else "listen" if "listen" in values else "connect",
+        "access": Access(**_fields(Access, values)),
+        "program": _program(values),
+        "send": not values.keys() & {"no_stdin", "recv_only"},
+        "receive": "send_only" not in values,
+        "logs": Logs(**_fields(Logs, values)),
+        "connect_timeout": values.get("connect_timeout", wait) or None,
+        "ending": Ending(**ending),
+        "socket": SocketOptions(**_fields(SocketOptions, values)),
+    }
+    return Config(**_fields(Config, values) | times | facts | _addresses(values, operands) | more)
+
+
+def _fields(kind: type[Frozen], values: Values) -> dict[str, Any]:
+    """Those values that are fields of `kind`: a dest is the name of the field it sets."""
+    return {name: values[name] for name in kind.__annotations__ if name in values}
+
+
+def _program(values: Values) -> Program | None:
+    for dest in "exec", "sh_exec", "filter":
+        if dest in values:
+            return Program(argv=values[dest], filters=dest == "filter")
+    return None
+
+
+# -- The peer, and our own address: the operands, -s and -p ----------------------------------------------------------
+
+
+def _addresses(values: Values, operands: list[str]) -> dict[str, Any]:
+    if values.get("family") == "unix":
+        return _unix(values, operands)
+    protocol = "udp" if "datagram" in values else "tcp"
+    return (_listener if "listen" in values else _peer)(values, operands, protocol)
+
+
+def _unix(values: Values, operands: list[str]) -> dict[str, Any]:
+    if "source_port" in values:
+        raise UsageError("-p with -U", "a unix socket has no port")
+    source = values.get("source_host")
+    if source is not None and ("listen" in values or "datagram" not in values):
+        raise UsageError("-s with -U", "only a datagram socket that connects has a path of its own; add -u")
+    if not operands:
+        raise UsageError("missing path", "name the unix socket")
+    if len(operands) > 1:
+        raise UsageError(f"operand {operands[1]}", "-U takes a path and nothing else")
+    own = None if source is None else read_value("source path", option_values.path, source)
+    return {"host": read_value("path", option_values.path, operands[0]), "source_host": own}
+
+
+def _peer(values: Values, operands: list[str], protocol: str) -> dict[str, Any]:
+    if not operands:
+        raise UsageError("missing host and port", "as in 'pync localhost 8080', or 'pync -l 8080' to listen")
+    host, *rest = operands
+    if not rest and option_values.is_decimal(host):
+        raise UsageError("missing host", f"'pync HOST {host}' connects to a port, 'pync -l {host}' listens on it")
+    if not rest:
+        raise UsageError("missing port", f"as in 'pync {host} 80'")
+    own = values.get("source_port")
+    return {
+        "host": _host(host, values),
+        "ports": tuple(port for text in rest for port in read_value("port", option_values.ports, text, protocol)),
+        "source_host": _host(values["source_host"], values) if "source_host" in values else None,
+        "source_port": None if own is None else read_value("source port", option_values.listen_port, own, protocol),
+    }
+
+
+def _listener(values: Values, operands: list[str], protocol: str) -> dict[str, Any]:
+    host, port = values.get("source_host"), values.get("source_port")
+    operands = list(operands)
+    if port is None:
+        if not operands:
+            raise UsageError("missing port", "as in 'pync -l 8080'")
+        port = operands.pop()
+    elif operands and option_values.is_decimal(operands[-1]):
+        raise UsageError(f"two ports, {port} and {operands[-1]}", "a listener has one")
+    if operands and host is not None:
+        raise UsageError(
+            f"two addresses, {host} and {operands[0]}", "a listener has one; -s is the other way to name it"
+        )
+    if operands:
+        host = operands.pop(0)
+    if operands:
+        raise UsageError(f"operand {operands[0]}", "a listener takes [HOST] PORT")
+    return {
+        "host": None if host is None else _host(host, values),
+        "ports": (read_value("port", option_values.listen_port, port, protocol),),
+        "source_host": None,
+        "source_port": None,
+    }
+
+
+def _host(text: str, values: Values) -> str:
+    if not text:
+        raise UsageError("empty host", "name one, or an address")
+    # A number is an address to the system. 0 is a usual way to write 0.0.0.0, but 8080 is no usual way to write
+    # 0.0.31.144: it is a port in the wrong place.
+    if option_values.is_decimal(text) and len(text) <= 5 and int(text):
+        hint = "; Ncat's -d TIME is --delay TIME" if "no_stdin" in values else ""
+        raise UsageError(f"host {text}", f"a mere number is no host{hint}")
+    return text

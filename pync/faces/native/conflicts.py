@@ -1,0 +1,85 @@
+"""Which options of pync's own command line make no sense together, or alone, and why: every such rule, and its check.
+
+Theory: no option is ignored in silence, so what cannot be done together is a usage error. A rule names dests. The
+order is that of the checks: a command line that breaks two rules is refused by the first. What depends on the text
+of a value (the type in a proxy's URL, a path behind --to) is checked where the value is read.
+
+A command line without options does not import this module. One with options pays 20 microseconds for the rules that
+only TLS, proxies, relaying and rare sockets need; so these rules stand here with the others.
+"""
+
+from __future__ import annotations
+
+from pync.config import Tls
+from pync.errors import UsageError
+from pync.faces.native.options import TABLE
+from pync.faces.option_table import check, conflict, needs, spelling_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pync.faces.option_table import Rule, Values
+
+PROGRAMS = ("exec", "sh_exec", "filter")
+ONE_WAY = ("recv_only", "send_only")
+LISTENER_ONLY = ("max_conns", "allow", "allow_files", "deny", "deny_files", "user", "http")
+
+RULES: tuple[Rule, ...] = (
+    needs("keep_open", "listen", "only a listener has clients; TCP keep-alive is --tcp-keepalive"),
+    needs(LISTENER_ONLY, "listen", "only a listener has clients"),
+    conflict(("scan", "retry", "shuffle", "connect_timeout"), "listen", "a listener connects to nobody"),
+    conflict(PROGRAMS, "scan", "a scan transfers nothing"),
+    conflict(("sh_exec", "filter", "http", *ONE_WAY), "exec", "the program has the connection for itself"),
+    conflict(("filter", "http", *ONE_WAY), "sh_exec", "the program has the connection for itself"),
+    conflict(("http", *ONE_WAY), "filter", "the filter has both directions for itself"),
+    conflict(("recv_only", "no_stdin"), "send_only", "nothing would be left to do"),
+    conflict("no_shutdown", "at_once", "one half-closes, the other never does"),
+    conflict("datagram", "http", "HTTP needs a stream"),
+)
+
+TLS = ("tls", *Tls.__annotations__, "no_verify")  # each of them asks for TLS
+PROXIES = ("proxy", "socks_proxy")  # the proxy to go through
+PROXY_DETAILS = ("proxy_user", "proxy_auth", "proxy_dns", "proxy_type")
+CONNECTING_CLIENTS = ("to", "serve_proxy")
+HUBS = ("broker", "chat")
+DATA_BUT_CRLF = ("telnet", "pace", "delay", "send_only", "recv_only", "at_once", "no_shutdown", "receive_limit")
+DATA = ("crlf", *DATA_BUT_CRLF)  # what is done with the bytes, and when a conversation ends
+
+# `proxy_tls` is no option: `tls_and_proxy.py` adds it if pync speaks TLS to the proxy that it goes through.
+TLS_AND_PROXY_RULES: tuple[Rule, ...] = (
+    conflict(("verify", "pin", "trust_file"), "no_verify", "one verifies, the other does not"),
+    conflict("trust_file", "pin", "the one certificate that is accepted needs no authority"),
+    conflict("datagram", TLS, "TLS needs a stream"),
+    conflict("datagram", (*PROXIES, "serve_proxy"), "a proxy passes on streams alone"),
+    conflict(("vsock", "sctp"), PROXIES, "proxies know TCP alone"),
+    conflict("socks_proxy", "proxy", "one proxy at a time"),
+    conflict((*TLS, "pass_descriptor"), "scan", "a scan transfers nothing"),
+    conflict((*PROGRAMS, "http"), (*HUBS, *CONNECTING_CLIENTS), "the clients are relayed already"),
+    conflict((*DATA, "no_stdin"), CONNECTING_CLIENTS, "nothing of stdin is sent"),
+    conflict((*DATA_BUT_CRLF, "quit_after", "datagram"), HUBS, "a hub is for all"),
+    conflict(CONNECTING_CLIENTS, HUBS, "the clients are relayed already"),
+    conflict("serve_proxy", "to", "where to is for the clients to say"),
+    conflict((*TLS, *PROGRAMS, "http", *DATA), "pass_descriptor", "the socket is somebody else's then"),
+    conflict(("listen", "datagram"), "pass_descriptor", "it hands over one connection"),
+    conflict(("datagram", "vsock"), "sctp", "SCTP is another transport"),
+    conflict(("family", "allow", "deny", "allow_files", "deny_files"), "vsock", "the addresses are of another kind"),
+    conflict(("source_host", "source_port", "scan"), "vsock", "a CID and a port are all there is"),
+    needs(CONNECTING_CLIENTS, "listen", "only a listener has clients"),
+    needs("to_tls", "to", "one belongs to the other"),
+    needs("key", "certificate", "one belongs to the other"),
+    conflict("no_verify", "listen", "it is about a server's certificate", unless=("to_tls", "proxy_tls")),
+    conflict(("pin", "server_name"), "listen", "it is about a server's certificate", unless=("to_tls",)),
+    conflict(PROXIES, "listen", "a listener connects to nobody", unless=CONNECTING_CLIENTS),
+    needs(PROXY_DETAILS, (*PROXIES, "serve_proxy"), "there is no proxy to say it to"),
+)
+
+
+def check_conflicts(values: Values) -> None:
+    """Raise UsageError for options that make no sense together, the usual ones."""
+    check(TABLE, values, RULES)
+    if "append" in values and values.keys().isdisjoint(("raw", "hexadecimal")):
+        raise UsageError(f"{spelling_of(TABLE, 'append')} alone", "there is no log to append to; add -o or --hex-dump")
+
+
+def check_tls_and_proxy(values: Values) -> None:
+    """Raise UsageError for options that make no sense together, one of TLS, proxies, relaying or rare sockets."""
+    check(TABLE, values, TLS_AND_PROXY_RULES)

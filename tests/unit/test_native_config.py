@@ -1,0 +1,152 @@
+"""From the values of options and operands to a Config: what a command line asks for, and which one is refused.
+
+The rules about options that make no sense together are in test_native_conflicts.py, and the options of TLS, proxies
+and relaying in test_native_tls_and_proxy.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pync.config import Access, Config, Ending, Logs, Program, SocketOptions
+from pync.errors import UsageError
+from pync.faces.native.config import config
+from pync.faces.native.options import HINTS, TABLE
+from pync.faces.option_table import read
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CONNECT = Config(mode="connect", host="h", ports=(1,))
+LISTEN = Config(mode="listen", ports=(8080,))
+SERVE = LISTEN.but(keep_open=True)
+
+
+def config_of(argv: Sequence[str]) -> Config:
+    return config(*read(TABLE, list(argv), HINTS))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("h 1", CONNECT),
+        ("h 1 3-5 9-8", CONNECT.but(ports=(1, 3, 4, 5, 8, 9))),
+        ("h http 443", CONNECT.but(ports=(80, 443))),
+        ("-u h tftp", CONNECT.but(datagram=True, ports=(69,))),
+        ("0 1", CONNECT.but(host="0")),
+        ("-4 h 1", CONNECT.but(family="ipv4")),
+        ("-4 --ipv6 h 1", CONNECT.but(family="ipv6")),
+        ("-U -4 h 1", CONNECT.but(family="ipv4")),
+        ("-n h 1", CONNECT.but(numeric=True)),
+        ("-p 7 -s a h 1", CONNECT.but(source_port=7, source_host="a")),
+        ("-p 0 h 1", CONNECT.but(source_port=0)),
+        ("-up tftp h 1", CONNECT.but(datagram=True, source_port=69)),
+        ("-z h 1-3", CONNECT.but(mode="scan", ports=(1, 2, 3))),
+        ("-z --retry 3 h 1", CONNECT.but(mode="scan", retry=3)),
+        ("-zr h 1", CONNECT.but(mode="scan", shuffle=True)),
+        ("-vv h 1", CONNECT.but(verbosity=2)),
+        ("-l 8080", LISTEN),
+        ("-l 0", LISTEN.but(ports=(0,))),
+        ("-l http-alt", LISTEN),
+        ("-ul tftp", LISTEN.but(datagram=True, ports=(69,))),
+        ("-l h 8080", LISTEN.but(host="h")),
+        ("-l 0 8080", LISTEN.but(host="0")),
+        ("-l -p 8080", LISTEN),
+        ("-l -p 8080 h", LISTEN.but(host="h")),
+        ("-l h -p 8080", LISTEN.but(host="h")),
+        ("-l -p 8080 -s h", LISTEN.but(host="h")),
+        ("-l -s h 8080", LISTEN.but(host="h")),
+        ("-U p", Config(mode="connect", family="unix", host="p")),
+        ("-lU @p", Config(mode="listen", family="unix", host="@p")),
+        ("-uU p", Config(mode="connect", family="unix", datagram=True, host="p")),
+        ("-uUs own p", Config(mode="connect", family="unix", datagram=True, host="p", source_host="own")),
+        ("-luU p", Config(mode="listen", family="unix", datagram=True, host="p")),
+        ("-zU p", Config(mode="scan", family="unix", host="p")),
+        ("-lk 8080", SERVE),
+        ("-lk --max-conns 3 8080", SERVE.but(max_conns=3)),
+        (
+            "-lk --allow a,b --allow c --deny d --allowfile e --denyfile f --denyfile g 8080",
+            SERVE.but(
+                access=Access(allow=("a", "b", "c"), deny=("d",), allow_files=("e",), deny_files=("f", "g")),
+            ),
+        ),
+        ("-l --user u:g 8080", LISTEN.but(user="u:g")),
+        ("-l --http 8080", LISTEN.but(http=True)),
+        ("-lU --http p", Config(mode="listen", family="unix", host="p", http=True)),
+        ("-c cat -l 8080", LISTEN.but(program=Program(argv=("/bin/sh", "-c", "cat")))),
+        ("-e cat -d h 1", CONNECT.but(program=Program(argv=("cat",)), send=False)),
+        ("--filter cat h 1", CONNECT.but(program=Program(argv=("/bin/sh", "-c", "cat"), filters=True))),
+        ("-d h 1", CONNECT.but(send=False)),
+        ("--recv-only h 1", CONNECT.but(send=False)),
+        ("--send-only h 1", CONNECT.but(receive=False)),
+        ("-Ct h 1", CONNECT.but(crlf=True, telnet=True)),
+        ("-i 1.5 --delay 20ms h 1", CONNECT.but(pace=1.5, delay=0.02)),
+        ("-i 0 --delay 0 --retry 0 h 1", CONNECT),
+        ("-o f h 1", CONNECT.but(logs=Logs(raw="f"))),
+        ("--hex-dump f --append-output h 1", CONNECT.but(logs=Logs(hexadecimal="f", append=True))),
+        ("-N h 1", CONNECT.but(ending=Ending(at_once=True))),
+        ("--no-shutdown h 1", CONNECT.but(ending=Ending(half_close=False))),
+        ("-q 0 h 1", CONNECT.but(ending=Ending(quit_after=0))),
+        ("-q -1 h 1", CONNECT),
+        ("-q 5 -W 2 h 1", CONNECT.but(ending=Ending(quit_after=5, receive_limit=2))),
+        ("-w 300 h 1", CONNECT.but(connect_timeout=300, ending=Ending(idle_timeout=300))),
+        ("-w 0 h 1", CONNECT),
+        ("-w 5 --idle-timeout 0 h 1", CONNECT.but(connect_timeout=5)),
+        ("--connect-timeout 1m -w 5 h 1", CONNECT.but(connect_timeout=60, ending=Ending(idle_timeout=5))),
+        ("--idle-timeout 1 --retry 2 h 1", CONNECT.but(retry=2, ending=Ending(idle_timeout=1))),
+        ("-bD --tcp-keepalive h 1", CONNECT.but(socket=SocketOptions(broadcast=True, debug=True, keepalive=True))),
+        ("-I 1 -O 2 -T ef h 1", CONNECT.but(socket=SocketOptions(receive_buffer=1, send_buffer=2, tos=0xB8))),
+        ("-M 3 -m 4 h 1", CONNECT.but(socket=SocketOptions(ttl=3, min_ttl=4))),
+    ],
+)
+def test_a_command_line_asks_for(line: str, expected: Config) -> None:
+    assert config_of(line.split()) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "missing host and port: as in 'pync localhost 8080', or 'pync -l 8080' to listen"),
+        ("8080", "missing host: 'pync HOST 8080' connects to a port, 'pync -l 8080' listens on it"),
+        ("h", "missing port: as in 'pync h 80'"),
+        ("h 0", "port: too small: 0"),
+        ("h 65536", "port: too large: 65536"),
+        ("h 80 nosuch", "port: invalid: nosuch"),
+        ("-p nosuch h 80", "source port: invalid: nosuch"),
+        ("8080 80", "host 8080: a mere number is no host"),
+        ("-d 2 h 80", "host 2: a mere number is no host; Ncat's -d TIME is --delay TIME"),
+        ("-s 7 h 80", "host 7: a mere number is no host"),
+        ("-l", "missing port: as in 'pync -l 8080'"),
+        ("-l -s h", "missing port: as in 'pync -l 8080'"),
+        ("-l 70000", "port: too large: 70000"),
+        ("-l 10-20", "port: invalid: 10-20"),
+        ("-l 8080 h", "host 8080: a mere number is no host"),
+        ("-l 80 81", "host 80: a mere number is no host"),
+        ("-l -p 80 81", "two ports, 80 and 81: a listener has one"),
+        ("-l -p 80 h 81", "two ports, 80 and 81: a listener has one"),
+        ("-l -s a h 80", "two addresses, a and h: a listener has one; -s is the other way to name it"),
+        ("-l a b 80", "operand b: a listener takes [HOST] PORT"),
+        ("-U", "missing path: name the unix socket"),
+        ("-lU", "missing path: name the unix socket"),
+        ("-U p 80", "operand 80: -U takes a path and nothing else"),
+        ("-U -p 80 p", "-p with -U: a unix socket has no port"),
+        ("-U -s own p", "-s with -U: only a datagram socket that connects has a path of its own; add -u"),
+        ("-luU -s own p", "-s with -U: only a datagram socket that connects has a path of its own; add -u"),
+        ("-V 1 h 80", "-V N: there are no routing tables to choose from"),
+        ("-w -1 h 80", "-w, --wait TIME: too small: -1"),
+        ("-W 0 h 80", "-W, --receive-limit N: too small: 0"),
+        ("-Z h 80", "-Z: no such option; there is no DCCP"),
+    ],
+)
+def test_a_command_line_is_refused(line: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        config_of(line.split())
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("argv", [["", "80"], ["-s", "", "h", "80"], ["-l", "", "80"], ["-U", ""], ["-uUs", "", "p"]])
+def test_an_empty_host_or_path_is_refused(argv: list[str]) -> None:
+    with pytest.raises(UsageError, match="^empty host|empty file name$"):
+        config_of(argv)

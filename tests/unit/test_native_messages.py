@@ -1,0 +1,135 @@
+"""From events to lines on stderr: the wording, and from how many -v on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pync.config import Config
+from pync.errors import ConnectError, PeerLost
+from pync.events import (
+    Accepted,
+    Address,
+    CertificateMade,
+    Connected,
+    ConnectFailed,
+    Denied,
+    Event,
+    Listening,
+    OpenProxy,
+    OutOfDescriptors,
+    Retrying,
+    SessionFailed,
+    TlsEstablished,
+)
+from pync.faces.native.messages import Messages
+
+if TYPE_CHECKING:
+    Stderr = pytest.CaptureFixture[str]
+
+CONNECT = Config(mode="connect", host="h", ports=(1,))
+LISTEN = Config(mode="listen", ports=(8080,))
+UNIX = CONNECT.but(family="unix", host="p", ports=())
+
+WEB = Address(host="127.0.0.1", port=80)
+REFUSED = ConnectFailed(host="h", address=WEB, transport="tcp", why="Connection refused")
+TIMED_OUT = REFUSED.but(why="Connection timed out", timed_out=True)
+OPEN = Connected(host="127.0.0.1", address=WEB, transport="tcp")
+EXHAUSTED = ConnectError("connect to h port 80 (tcp) failed", "Connection refused")
+SECURED = TlsEstablished(
+    peer=Address(host="192.0.2.1", port=443), protocol="TLSv1.3", cipher="AES", alpn=None, certificate=None
+)
+
+
+@pytest.mark.parametrize(
+    ("event", "verbosity", "line"),
+    [
+        (Listening(address=Address(host="0.0.0.0", port=8080), transport="tcp"), 1, "Listening on 0.0.0.0 8080"),
+        (Listening(address=Address(host="::", port=8080), transport="tcp"), 1, "Listening on :: 8080"),
+        (Accepted(peer=Address(host="127.0.0.1", port=4), transport="tcp"), 1, "Connection received on 127.0.0.1 4"),
+        (OPEN, 1, "Connection to 127.0.0.1 80 port [tcp/http] succeeded!"),
+        (OPEN.but(host="localhost"), 1, "Connection to localhost (127.0.0.1) 80 port [tcp/http] succeeded!"),
+        (OPEN.but(address=WEB.but(port=1023)), 1, "Connection to 127.0.0.1 1023 port [tcp/*] succeeded!"),
+        (
+            OPEN.but(address=WEB.but(port=69), transport="udp"),
+            1,
+            "Connection to 127.0.0.1 69 port [udp/tftp] succeeded!",
+        ),
+        (REFUSED, 1, "pync: connect to h (127.0.0.1) port 80 (tcp) failed: Connection refused"),
+        (
+            REFUSED.but(host="127.0.0.1"),
+            1,
+            "pync: connect to 127.0.0.1 port 80 (tcp) failed: Connection refused",
+        ),
+        (TIMED_OUT, 1, "pync: connect to h (127.0.0.1) port 80 (tcp) timed out"),
+        (Denied(peer=WEB, why="not allowed"), 1, "pync: connection from 127.0.0.1 80 denied: not allowed"),
+        (
+            SessionFailed(peer=WEB, error=PeerLost("to h", "reset", unsent=2)),
+            0,
+            "pync: to h: reset, 2 bytes were not sent",
+        ),
+        (OutOfDescriptors(why="Too many open files"), 0, "pync: accepting clients pauses: Too many open files"),
+        (Retrying(error=EXHAUSTED, pause=0.5), 2, f"pync: {EXHAUSTED}; the next attempt is in 0.5 s"),
+        (SECURED, 1, "pync: TLSv1.3 with 192.0.2.1:443: AES, no ALPN, no certificate"),
+        (
+            SECURED.but(alpn="h2", certificate="CN=h"),
+            1,
+            "pync: TLSv1.3 with 192.0.2.1:443: AES, ALPN h2, CN=h",
+        ),
+        (CertificateMade(fingerprint="sha256:ab"), 0, "pync: no --ssl-cert: one was made, for this run, sha256:ab"),
+        (
+            OpenProxy(address=Address(host="0.0.0.0", port=1080)),
+            0,
+            "pync: warning: everybody can use the proxy on 0.0.0.0:1080; see --proxy-auth and --allow",
+        ),
+    ],
+)
+def test_an_event_is_reported_from_its_verbosity_on(event: Event, verbosity: int, line: str, capfd: Stderr) -> None:
+    for given in range(4):
+        Messages(CONNECT.but(verbosity=given)).report(event)
+        assert capfd.readouterr().err == (f"{line}\n" if given >= verbosity else "")
+
+
+@pytest.mark.parametrize(
+    ("config", "event", "line"),
+    [
+        (LISTEN.but(datagram=True), Listening(address=WEB, transport="udp"), "Bound on 127.0.0.1 80"),
+        (UNIX, Listening(address=Address(host="p"), transport="unix"), "Listening on p"),
+        (UNIX.but(datagram=True), Listening(address=Address(host="p"), transport="unix"), "Bound on p"),
+        (UNIX, Accepted(peer=Address(host=""), transport="unix"), "Connection received on p"),
+        (UNIX, Accepted(peer=Address(host="q"), transport="unix"), "Connection received on q"),
+        (
+            UNIX,
+            Accepted(peer=Address(host="\x1b[2Jé\n\udcff"), transport="unix"),
+            "Connection received on \\x1b[2Jé\\n\\udcff",
+        ),
+        (UNIX, Connected(host="p", address=Address(host="p"), transport="unix"), "Connection to p succeeded!"),
+        (
+            UNIX,
+            ConnectFailed(host="p", address=Address(host="p"), transport="unix", why="No such file or directory"),
+            "pync: connect to p failed: No such file or directory",
+        ),
+        (CONNECT.but(numeric=True), OPEN, "Connection to 127.0.0.1 80 port [tcp/*] succeeded!"),
+    ],
+)
+def test_the_wording_depends_on_the_kind_of_socket(config: Config, event: Event, line: str, capfd: Stderr) -> None:
+    Messages(config.but(verbosity=1)).report(event)
+    assert capfd.readouterr().err == f"{line}\n"
+
+
+def test_stdout_carries_no_event(capfd: Stderr) -> None:
+    Messages(CONNECT.but(verbosity=3)).report(OPEN)
+    assert capfd.readouterr().out == ""
+
+
+def test_events_of_a_kind_are_wanted_if_they_are_reported() -> None:
+    quiet, verbose = Messages(CONNECT), Messages(CONNECT.but(verbosity=1))
+    assert quiet.wants(SessionFailed) and not quiet.wants(Connected)
+    assert verbose.wants(Connected) and not verbose.wants(Retrying)
+
+
+def test_an_event_without_a_message_is_a_bug() -> None:
+    messages = Messages(CONNECT.but(verbosity=1))
+    with pytest.raises(TypeError):
+        messages.report(Event())
