@@ -232,7 +232,7 @@ async def test_a_source_that_cannot_be_had_is_fatal(real_loop: Loop, names: Name
         assert str(error) == "bind to 192.0.2.1:0: Cannot assign requested address"
 
 
-async def test_a_source_without_an_address_is_told(real_loop: Loop, names: Names) -> None:
+async def test_a_source_without_an_address_is_an_error(real_loop: Loop, names: Names) -> None:
     names["six.test"] = ["::1"]
     error = await failure(real_loop, peer("127.0.0.1", 80, source_host="six.test", family="ipv4"))
     assert isinstance(error, AddressError)
@@ -272,7 +272,7 @@ async def test_meeting_oneself_is_being_refused(real_loop: Loop, family: int, da
     assert error.why == "Connection refused"
 
 
-async def test_a_connection_that_is_lost_at_once_was_a_connection(
+async def test_a_connection_that_breaks_at_once_was_a_connection(
     real_loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Lost(socket.socket):
@@ -289,7 +289,7 @@ async def test_a_connection_that_is_lost_at_once_was_a_connection(
     assert reported(events) == [(Connected, "127.0.0.1")]
 
 
-async def test_a_datagram_socket_is_connected_and_says_nothing(real_loop: Loop) -> None:
+async def test_a_datagram_socket_is_connected_and_sends_nothing(real_loop: Loop) -> None:
     with socket.socket(FOUR, DATAGRAM) as other:
         other.bind(("127.0.0.1", 0))
         sock, events = await dialled(real_loop, peer("127.0.0.1", port_of(other), datagram=True))

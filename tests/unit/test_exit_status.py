@@ -51,7 +51,7 @@ every_path = pytest.mark.parametrize("path", [with_pidfd, without_pidfd, without
         ("kill -TERM $$", -signal.SIGTERM),
     ],
 )
-def test_a_child_s_end_is_waited_for_and_its_status_told(
+def test_the_end_of_a_child_is_waited_for_and_its_status_returned(
     monkeypatch: pytest.MonkeyPatch, path: Callable[[pytest.MonkeyPatch], None], script: str, status: int
 ) -> None:
     path(monkeypatch)

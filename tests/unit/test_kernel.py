@@ -65,7 +65,7 @@ def test_only_a_task_can_wait() -> None:
     loop.run(value(0))
 
 
-# 2. A task waits for a descriptor, a signal, a moment, or whichever comes first.
+# 2. A task waits for a descriptor, a condition, a moment, or whichever comes first.
 
 
 async def test_a_readable_descriptor_wakes_its_reader_and_a_writable_one_its_writer(loop: Loop) -> None:
@@ -102,7 +102,7 @@ async def test_a_reader_that_hung_up_makes_the_descriptor_writable(loop: Loop) -
         assert await loop.writable(writing) is True
 
 
-async def test_reader_and_writer_of_one_descriptor_are_told_apart(loop: Loop) -> None:
+async def test_reader_and_writer_of_one_descriptor_are_woken_separately(loop: Loop) -> None:
     told: list[str] = []
 
     async def read(loop: Loop, sock: socket.socket) -> None:
@@ -145,14 +145,14 @@ def test_real_time_passes_on_the_clock_of_the_system() -> None:
 
 
 async def test_a_wait_that_ended_leaves_no_alarm_behind(loop: Loop, clock: Clock) -> None:
-    async def pulse(loop: Loop, signal: Condition) -> None:
+    async def pulse(loop: Loop, condition: Condition) -> None:
         await loop.sleep(98)
-        signal.notify()
+        condition.notify()
 
-    signal = Condition()
-    loop.spawn(pulse(loop, signal))
-    assert await loop.wait(signal, loop.clock() + 100) is True
-    assert await loop.wait(signal, loop.clock() + 5) is False  # not the alarm of the first wait
+    condition = Condition()
+    loop.spawn(pulse(loop, condition))
+    assert await loop.wait(condition, loop.clock() + 100) is True
+    assert await loop.wait(condition, loop.clock() + 5) is False  # not the alarm of the first wait
     assert clock.now == 1103
 
 
@@ -244,7 +244,7 @@ async def test_what_a_step_raises_is_raised_at_the_wait(loop: Loop) -> None:
 
 @pytest.mark.parametrize("turns", range(4))
 @pytest.mark.parametrize("writes_last", [False, True])
-async def test_a_cancelled_task_s_step_is_never_called_again(loop: Loop, turns: int, writes_last: bool) -> None:
+async def test_the_step_of_a_cancelled_task_is_never_called_again(loop: Loop, turns: int, writes_last: bool) -> None:
     taken: list[bytes] = []
     with pipe() as (reading, writing):
         task = loop.spawn(loop.readable(reading, repeat=taker(reading, taken, 99)), Condition())
@@ -403,7 +403,7 @@ async def test_interest_in_two_events_costs_nothing_more(loop: Loop, clock: Cloc
         assert clock.asked(ours.fileno()) == ["register", "modify"]
 
 
-async def test_interest_is_dropped_when_an_event_comes_that_nobody_waits_for(loop: Loop, clock: Clock) -> None:
+async def test_interest_is_dropped_when_an_event_comes_that_no_task_waits_for(loop: Loop, clock: Clock) -> None:
     with pipe() as (reading, writing):
         os.write(writing, b"x")
         assert await loop.readable(reading)  # and it is not read
@@ -434,7 +434,7 @@ async def test_dropping_one_interest_keeps_the_other(loop: Loop, clock: Clock) -
     ]
 
 
-async def test_a_forgotten_descriptor_s_number_can_be_another_one_s(loop: Loop, clock: Clock) -> None:
+async def test_the_number_of_a_forgotten_descriptor_can_be_another_ones(loop: Loop, clock: Clock) -> None:
     with pipe() as (reading, writing):
         os.write(writing, b"x")
         assert await loop.readable(reading)
@@ -448,7 +448,7 @@ async def test_a_forgotten_descriptor_s_number_can_be_another_one_s(loop: Loop, 
         assert clock.asked(reading) == ["register", "unregister", "register"]
 
 
-async def test_forgetting_what_nobody_watches_changes_nothing(loop: Loop, clock: Clock) -> None:
+async def test_forgetting_a_descriptor_that_is_not_watched_changes_nothing(loop: Loop, clock: Clock) -> None:
     with pipe() as (reading, _):
         loop.forget(reading)
         assert not await loop.readable(reading, loop.clock() + 1)
@@ -494,38 +494,38 @@ async def test_what_is_always_ready_leaves_the_others_their_turn(loop: Loop) -> 
     assert "null" in order[:3] and "pipe" in order[:3], "they take turns"
 
 
-async def test_a_descriptor_that_is_none_is_the_waiter_s_error(loop: Loop) -> None:
+async def test_waiting_for_a_number_that_is_no_descriptor_is_an_error(loop: Loop) -> None:
     with pytest.raises((OSError, ValueError)):
         await loop.readable(9999)
 
 
-# 5. A signal has no memory.
+# 5. A condition has no memory.
 
 
-async def test_a_signal_wakes_all_who_wait_now(loop: Loop) -> None:
-    async def notify(loop: Loop, signal: Condition) -> None:
+async def test_notifying_wakes_all_tasks_that_wait_now(loop: Loop) -> None:
+    async def notify(loop: Loop, condition: Condition) -> None:
         await loop.sleep(1)
-        signal.notify()
+        condition.notify()
 
-    signal = Condition()
-    loop.spawn(notify(loop, signal))
-    assert await loop.together(*(loop.wait(signal) for _ in range(3))) == [True, True, True]
-
-
-async def test_a_signal_that_fired_before_is_not_remembered(loop: Loop) -> None:
-    signal = Condition()
-    signal.notify()
-    assert await loop.wait(signal, loop.clock() + 1) is False
+    condition = Condition()
+    loop.spawn(notify(loop, condition))
+    assert await loop.together(*(loop.wait(condition) for _ in range(3))) == [True, True, True]
 
 
-async def test_a_wait_that_is_over_is_not_told_of_later_signals(loop: Loop) -> None:
-    signal = Condition()
-    assert not await loop.wait(signal, loop.clock() + 1)
-    assert not signal.waiting
-    cancelled = loop.spawn(loop.wait(signal), Condition())
+async def test_a_notification_is_not_remembered(loop: Loop) -> None:
+    condition = Condition()
+    condition.notify()
+    assert await loop.wait(condition, loop.clock() + 1) is False
+
+
+async def test_a_wait_that_is_over_leaves_the_condition(loop: Loop) -> None:
+    condition = Condition()
+    assert not await loop.wait(condition, loop.clock() + 1)
+    assert not condition.waiting
+    cancelled = loop.spawn(loop.wait(condition), Condition())
     await loop.sleep(0)
     await loop.cancel_and_wait(cancelled)
-    assert not signal.waiting
+    assert not condition.waiting
 
 
 def test_what_never_happens_is_noticed_by_the_clock_of_the_tests() -> None:

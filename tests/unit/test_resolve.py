@@ -40,7 +40,7 @@ async def look_up(loop: Loop, host: str | None, family: Family = "any", *, numer
     return [name[0] for _, name in found]
 
 
-async def test_an_address_is_answered_without_asking_anybody(real_loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_address_is_answered_without_a_thread(real_loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_thread, "start_new_thread", None)
     assert await look_up(real_loop, "127.0.0.1") == ["127.0.0.1"]
     assert await look_up(real_loop, "::1", numeric=True) == ["::1"]

@@ -150,7 +150,7 @@ def test_type_of_service_and_time_to_live_are_those_of_the_packets(family: int) 
 
 
 @BOTH
-async def test_packets_that_came_too_far_are_not_heard(real_loop: Loop, family: int) -> None:
+async def test_packets_that_came_too_far_are_dropped(real_loop: Loop, family: int) -> None:
     host = LOCALHOST[family]
     async with bound(real_loop, listener(host, socket=SocketOptions(min_ttl=100))) as here:
         port = str(ends(here)[0][1])

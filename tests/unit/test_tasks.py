@@ -135,7 +135,7 @@ async def test_a_cancelled_wait_for_a_descriptor_leaves_its_place_free(loop: Loo
 # together, first, within
 
 
-async def test_together_returns_all_results_in_order_whoever_ends_first(loop: Loop, clock: Clock) -> None:
+async def test_together_returns_all_results_in_order_whichever_ends_first(loop: Loop, clock: Clock) -> None:
     assert await loop.together(after(loop, 3, 1), after(loop, 1, 2), value(3)) == [1, 2, 3]
     assert clock.now == 1003
 
@@ -168,7 +168,9 @@ async def test_of_two_failures_at_the_same_moment_one_is_raised(loop: Loop) -> N
 
 
 @pytest.mark.parametrize("way", ["together", "first", "within"])
-async def test_who_is_cancelled_while_it_waits_for_others_cancels_them_and_waits_for_them(loop: Loop, way: str) -> None:
+async def test_a_task_that_is_cancelled_while_it_waits_for_others_cancels_them_and_waits_for_them(
+    loop: Loop, way: str
+) -> None:
     cleaned: list[int] = []
 
     async def slow(loop: Loop, number: int) -> None:
@@ -224,7 +226,7 @@ async def test_what_ends_at_the_last_moment_is_in_time(loop: Loop) -> None:
     assert await loop.within(2, after(loop, 2, 5)) == 5
 
 
-async def test_dismissing_waits_for_the_clean_up_even_of_those_who_fail_in_it(loop: Loop) -> None:
+async def test_cancel_and_wait_waits_for_a_clean_up_even_if_that_fails(loop: Loop) -> None:
     async def stubborn(loop: Loop) -> None:
         try:
             await forever(loop)
@@ -257,7 +259,7 @@ async def test_tasks_that_keep_each_other_awake_do_not_keep_the_others_waiting(l
 # 6. A task that nobody waits for fails the whole run.
 
 
-def test_a_failing_task_that_nobody_waits_for_fails_the_run_and_all_clean_up() -> None:
+def test_a_failing_task_that_is_not_waited_for_fails_the_run_and_all_clean_up() -> None:
     cleaned: list[str] = []
 
     async def session(loop: Loop, name: str) -> None:
@@ -320,7 +322,7 @@ def test_the_first_failure_is_the_one_that_is_raised() -> None:
         play(main)
 
 
-async def test_a_failure_that_somebody_waits_for_is_that_one_s_alone(loop: Loop) -> None:
+async def test_a_failure_that_is_waited_for_does_not_fail_the_run(loop: Loop) -> None:
     task = loop.spawn(fail(KeyError()), Condition())
     await loop.sleep(1)
     assert type(task.error).__name__ == "KeyError"
@@ -354,7 +356,7 @@ def test_at_the_end_no_task_is_left() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(0, 5)), max_size=8))
-def test_whoever_is_cancelled_whenever_every_task_that_began_cleans_up_once(
+def test_whenever_tasks_are_cancelled_each_that_began_cleans_up_once(
     plan: list[tuple[int, int, int]],
 ) -> None:
     """Each task of the plan sleeps, cleans up for a while, and is cancelled (perhaps twice) at some moment."""
