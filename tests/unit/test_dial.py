@@ -1,7 +1,7 @@
 """Connecting to the best address of a name, and the address that a connection comes from.
 
-The sockets are real and on loopback. Only the resolver is played, so that a name has the addresses a test wants, and
-time where it would pass without anything happening: a `Clock` jumps over it, so how long something took is exact.
+The sockets are real and on loopback. Only the resolver is played (`names`), so that a name has the addresses that a
+test wants, and time is virtual where a test measures it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ async def test_every_address_is_tried(loop: Loop, clock: Clock, names: Names) ->
             assert sock.getpeername() == listener.getsockname()
     order = ["127.0.0.2", "::1", "127.0.0.3"]
     assert reported(events) == [*((ConnectFailed, host) for host in order), (Connected, "127.0.0.1")]
-    assert clock.now == 1000  # none waited for another
+    assert clock.now == 1000, "none waited for another"
 
 
 @pytest.mark.usefixtures("no_leak")
@@ -106,7 +106,8 @@ async def test_a_failure_begins_the_next_attempt_at_once(loop: Loop, clock: Cloc
         sock, events = await dialled(loop, peer("three.test", port))
         with sock:
             assert sock.getpeername()[0] == "127.0.0.2"
-    assert clock.now == 1000.25  # for the first; the second refuses, and the third does not wait for it
+    # The second waits for the first. It is refused, and the third does not wait for it.
+    assert clock.now == 1000.25
     assert reported(events) == [(ConnectFailed, "::1"), (Connected, "127.0.0.2")]
 
 
@@ -116,7 +117,7 @@ async def test_an_attempt_that_was_overtaken_may_still_win(real_loop: Loop, name
 
     def report(event: Event) -> None:
         events.append(event)
-        if isinstance(event, ConnectFailed):  # the second has failed: now there is room for the first
+        if isinstance(event, ConnectFailed):  # the second attempt has failed: make room for the first
             crowded.accept()[0].close()
 
     with (
@@ -138,14 +139,14 @@ async def test_of_two_connections_made_in_one_moment_one_is_closed(
     made: list[socket.socket] = []
 
     async def attempt(loop: Loop, config: Config, family: int, name: Any, own: Any) -> tuple[socket.socket, Any]:
-        await loop.sleep(0.5 if family == FOUR else 0.25)  # the second begins a quarter of a second later
+        await loop.sleep(0.5 if family == FOUR else 0.25)  # the second attempt begins a quarter of a second later
         made.append(socket.socket(family))
         return made[-1], name
 
     monkeypatch.setattr(pync.net.dial, "attempt", attempt)
     sock, events = await dialled(loop, peer("both.test", 80))
     with sock:
-        assert [other.fileno() for other in made] == [-1, -1], "one is closed, and one has become `sock`"
+        assert [other.fileno() for other in made] == [-1, -1], "one is closed, and the other has become `sock`"
     assert reported(events) == [(Connected, "127.0.0.1")]
 
 
@@ -216,9 +217,8 @@ async def test_an_address_of_the_sources_other_family_is_passed_over(real_loop: 
             assert sock.getsockname()[0] == "127.0.0.7"
     assert reported(events) == [(ConnectFailed, "::1"), (Connected, "127.0.0.1")]
     with free_port() as port:
-        assert "the source address is of the other family" in str(
-            await failure(real_loop, peer("::1", port, source_host="127.0.0.7"))
-        )
+        error = await failure(real_loop, peer("::1", port, source_host="127.0.0.7"))
+        assert "the source address is of the other family" in str(error)
 
 
 @pytest.mark.usefixtures("no_leak")
@@ -247,7 +247,8 @@ async def test_two_attempts_can_share_one_source_port(loop: Loop, names: Names, 
     with server(second) as listener, black_hole("127.0.0.1", port_of(listener)) as port:
         sock, _ = await dialled(loop, peer("both.test", port, source_port=own))
         with sock:
-            assert (sock.getpeername()[0], port_of(sock)) == (second, own)
+            assert sock.getpeername()[0] == second
+            assert port_of(sock) == own
 
 
 async def test_a_source_port_can_be_used_again_at_once(real_loop: Loop) -> None:
@@ -256,7 +257,7 @@ async def test_a_source_port_can_be_used_again_at_once(real_loop: Loop) -> None:
     for _ in range(2):
         with server() as listener:
             sock, _ = await dialled(real_loop, peer("127.0.0.1", port_of(listener), source_port=own))
-            sock.close()  # ours is the end that waits
+            sock.close()  # the end that closes first is the one that the system keeps for a while
             with listener.accept()[0] as conn:
                 assert conn.recv(1) == b""
 
