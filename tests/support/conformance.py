@@ -1,8 +1,8 @@
 """The laws that every endpoint keeps, whatever is behind it, and the bench that holds an endpoint to them.
 
-Theory: a test builds a `Rig`, the endpoint with a hand on its other side (`Far`), on a loop that both share. So
-nothing runs in a thread and nothing waits for longer than it has to. A `Kind` says what its endpoints can do, a law
-says what it needs, and `cases` pairs them: no law is skipped, and a new kind is held to all that apply.
+Theory: a test builds a `Rig`, which is an endpoint and its other side (`Far`), on a loop that both share. So nothing
+runs in a thread and nothing waits for longer than it has to. A `Kind` names what its endpoints can do, a law names what
+it needs, and `cases` pairs them: no law is skipped, and a new kind is held to all that apply.
 
 After each law the bench looks for what was left behind: a registration in the loop, an open descriptor.
 """
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 STREAM = [PAYLOAD(300_000)]
 DATAGRAMS = [PAYLOAD(size) for size in (1, 2, 1000, 0, 1472, 1473, 9000, 0, 3)]
-MUCH = 1 << 21  # bytes: more than lies in all the buffers on the way
+MUCH = 1 << 21  # bytes: more than fits into all the buffers on the way
 TAIL = b"<and this is the end of it>"
 LARGEST = 65507  # bytes: the largest UDP datagram
 
@@ -55,13 +55,13 @@ class Can(Flag):
     WAIT = auto()  # a read waits for what has not come yet
     WRITE = auto()  # what is written can be taken at the other side
     PUSH_BACK = auto()  # a write waits while the other side takes nothing
-    COUNT = auto()  # a write tells to the byte what it has written, even if it is cancelled
+    COUNT = auto()  # a write counts to the byte what it has written, even if it is cancelled
     HALF_CLOSE = auto()  # the other side reads our end-of-file
     ENDLESS = auto()  # it has no end-of-file to pass on
     CLOSE = auto()  # it can be closed
-    SWALLOW = auto()  # it takes everything, and nobody sees it again
+    SWALLOW = auto()  # it takes everything and drops it
     DATAGRAMS = auto()  # a read is a datagram and a write is a datagram
-    INHERITED = auto()  # its descriptor is somebody else's, too
+    INHERITED = auto()  # its descriptor is another process's, too
     TRY = auto()  # to read when nothing is there does not block
     FAIL_READ = auto()  # reading fails once the other side has left
     FAIL_WRITE = auto()  # writing does
@@ -88,14 +88,14 @@ class Far:
                 await self.loop.writable(self.writing)
 
     async def take(self) -> bytes | None:
-        """What has come; None at the end."""
+        """The bytes that have come; None at the end."""
         assert self.reading is not None
         while True:
             try:
                 return os.read(self.reading, CHUNK) or None
             except BlockingIOError:
                 await self.loop.readable(self.reading)
-            except OSError:  # EIO: a terminal that everybody has left
+            except OSError:  # EIO: a terminal that every process has closed
                 return None
 
     def hang_up(self) -> None:
@@ -104,11 +104,11 @@ class Far:
         self.writing = None
 
     def leave(self) -> None:
-        """Go away without a word."""
+        """Close without an end-of-file: a reset, where there is such a thing."""
         self.close()
 
     def close(self) -> None:
-        """Let go of the descriptors."""
+        """Close the descriptors."""
         for fd in {self.reading, self.writing}:
             self._close(fd)
         self.reading = self.writing = None
@@ -120,7 +120,7 @@ class Far:
 
 
 class FarFile(Far):
-    """A regular file that the endpoint reads or writes as well; it has no end, only nothing more yet."""
+    """A regular file that the endpoint reads or writes as well. It has no end: more may be written at any time."""
 
     async def take(self) -> bytes | None:
         while (data := await super().take()) is None:
@@ -129,7 +129,7 @@ class FarFile(Far):
 
 
 class FarSocket(Far):
-    """A socket; `name` is whom to send to where it is not connected."""
+    """A socket; `name` is the address to send to where it is not connected."""
 
     def __init__(self, loop: Loop, sock: socket.socket, name: Any = None) -> None:
         super().__init__(loop, sock.fileno(), sock.fileno())
@@ -159,7 +159,6 @@ class FarSocket(Far):
         self.sock.shutdown(socket.SHUT_WR)
 
     def leave(self) -> None:
-        """A reset, where there is such a thing."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
 
@@ -170,19 +169,19 @@ class FarSocket(Far):
 
 
 class Given:
-    """An inherited descriptor, and what its description was like before an endpoint had it."""
+    """An inherited descriptor, and the flags of its description before an endpoint had it."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.before = fcntl.fcntl(fd, fcntl.F_GETFL)
 
     def untouched(self) -> bool:
-        """Whether it still is so."""
+        """Whether the flags are still the same."""
         return fcntl.fcntl(self.fd, fcntl.F_GETFL) == self.before
 
 
 class Rig:
-    """An endpoint on the bench. Each half may be missing; `given` is the descriptor that it inherited."""
+    """An endpoint and its other side. Each half may be missing; `given` is the descriptor that it inherited."""
 
     def __init__(
         self, loop: Loop, far: Far, source: Source | None = None, sink: Sink | None = None, given: Given | None = None
@@ -201,7 +200,7 @@ class Rig:
         return self._source
 
     def close(self) -> None:
-        """Close the endpoint: both halves, be they one or two."""
+        """Close the endpoint: both halves, which may be one object."""
         for half in (self._source, self._sink):
             half.close()  # type: ignore[union-attr]
 
@@ -211,27 +210,27 @@ class Rig:
         return self._sink
 
     def start(self, work: Work[Any]) -> Task:
-        """Run it beside the law, which looks after its failure."""
+        """Run a task beside the law, which joins it and so gets its failure."""
         return self.loop.spawn(work, Condition())
 
     async def join(self, task: Task) -> Any:
-        """Its result, or its failure."""
+        """The result of a task, or its failure."""
         return await join(self.loop, task)
 
     async def waiting(self, work: Work[Any]) -> Task:
-        """Start what has to wait for the other side; the others run meanwhile."""
+        """Start a task that has to wait for the other side, and let the others run meanwhile."""
         task = self.start(work)
         await turns(self.loop, 50)
         assert not task.done, "it has not waited"
         return task
 
-    async def say(self, chunks: Sequence[bytes]) -> None:
-        """Give them at the other side."""
+    async def give(self, chunks: Sequence[bytes]) -> None:
+        """Send these from the other side."""
         for chunk in chunks:
             await self.far.give(chunk)
 
     async def write(self, chunks: Sequence[bytes], written: list[int] | None = None) -> None:
-        """Write them as a flow does; `written` is told what went."""
+        """Write them as a flow does; the sizes of the writes are added to `written`."""
         for chunk in chunks:
             rest = memoryview(chunk)
             while True:
@@ -244,11 +243,11 @@ class Rig:
                     break
 
     async def take(self, size: int) -> list[bytes]:
-        """So many bytes at the other side, as they come."""
+        """`size` bytes at the other side, in the pieces in which they come."""
         return await gather(self.far.take, size)
 
     async def read(self, size: int) -> list[bytes]:
-        """So many bytes from the source, as they come."""
+        """`size` bytes from the source, in the pieces in which they come."""
         return await gather(self.source.read, size)
 
     @property
@@ -257,8 +256,8 @@ class Rig:
         return Can.DATAGRAMS in self.kind.can
 
     @property
-    def words(self) -> list[bytes]:
-        """Something to say."""
+    def some(self) -> list[bytes]:
+        """Something to send."""
         return DATAGRAMS if self.whole else STREAM
 
     @property
@@ -279,12 +278,12 @@ class Kind(NamedTuple):
 
     @property
     def all_that_it_can(self) -> Can:
-        """With the errors."""
+        """What it can do, with the errors that it raises."""
         failing = Can.FAIL_READ if self.read_error else Can(0)
         return self.can | failing | (Can.FAIL_WRITE if self.write_error else Can(0))
 
 
-# -- What rigs are built of --------------------------------------------------------------------------------------
+# -- Parts of rigs -----------------------------------------------------------------------------------------------
 
 
 def tcp_pair(host: str = "127.0.0.1", size: int = 1 << 16) -> tuple[socket.socket, socket.socket]:
@@ -322,7 +321,7 @@ def terminal() -> tuple[int, int]:
 
 @contextmanager
 def nothing_opens_again() -> Iterator[None]:
-    """Inside, /proc/self/fd is of no use, as for the pipe of another user."""
+    """Inside, nothing can be opened by /proc/self/fd, as if it was the pipe of another user."""
 
     def refuse(path: str, *args: int) -> int:
         if path.startswith("/proc/self/fd/"):
@@ -339,12 +338,12 @@ def nothing_opens_again() -> Iterator[None]:
 
 
 def descriptors() -> set[str]:
-    """The open descriptors of this process, but for the one of the listing."""
+    """The open descriptors of this process, without the one that lists them."""
     return {fd for fd in os.listdir("/dev/fd") if os.path.exists(f"/dev/fd/{fd}")}
 
 
 class Bench(Loop):
-    """A loop that can be asked what it watches and how often it has looked."""
+    """A loop in real time. `selector` knows what it watches and how often it has polled."""
 
     def __init__(self) -> None:
         self.selector = Counting()
@@ -352,7 +351,7 @@ class Bench(Loop):
 
 
 class Counting(DefaultSelector):
-    """Knows how often it was asked."""
+    """A selector that counts its polls."""
 
     polls = 0
 
@@ -362,12 +361,12 @@ class Counting(DefaultSelector):
 
 
 def bench(main: Callable[[Bench], Work[T]]) -> T:
-    """Run `main(loop)`, and see that it leaves nothing behind."""
+    """Run `main(loop)` in real time, and check that it leaves no registration and no descriptor behind."""
     before = descriptors()
     loop = Bench()
 
     async def check() -> T:
-        await turns(loop, 2)  # the loop watches a descriptor of its own
+        await turns(loop, 2)  # after which the loop watches a descriptor of its own
         watched = set(loop.selector.get_map())
         result = await main(loop)
         assert set(loop.selector.get_map()) == watched, "a registration is left"
@@ -378,32 +377,28 @@ def bench(main: Callable[[Bench], Work[T]]) -> T:
     return result
 
 
-def check_endpoint(kind: Kind, law: Law, scratch: Path) -> None:
-    """Hold a new endpoint of the kind to the law, and see that nothing is left of it."""
-
-    async def main(loop: Bench) -> None:
-        async with kind.open(loop, scratch) as rig:
-            rig.kind, rig.selector = kind, loop.selector
-            await law(rig)
-
-    bench(main)
+async def check_endpoint(loop: Bench, kind: Kind, law: Law, scratch: Path) -> None:
+    """Hold a new endpoint of the kind to the law."""
+    async with kind.open(loop, scratch) as rig:
+        rig.kind, rig.selector = kind, loop.selector
+        await law(rig)
 
 
 async def turns(loop: Loop, count: int) -> None:
-    """Let the other tasks run so many times."""
+    """Let the other tasks run `count` times."""
     for _ in range(count):
         await loop.sleep(0)
 
 
 async def join(loop: Loop, task: Task) -> Any:
-    """Wait for the task's end; its result, or its failure."""
+    """Wait for the end of a task; its result, or its failure."""
     while not task.done:
         await loop.wait(task.ended)
     return task.result()
 
 
 async def gather(read: Callable[[], Awaitable[bytes | None]], size: int) -> list[bytes]:
-    """So many bytes, as they come."""
+    """`size` bytes, in the pieces in which they come."""
     chunks: list[bytes] = []
     while sum(map(len, chunks)) < size:
         chunk = await read()
@@ -412,17 +407,17 @@ async def gather(read: Callable[[], Awaitable[bytes | None]], size: int) -> list
     return chunks
 
 
-def same(got: Sequence[bytes], said: Sequence[bytes], *, whole: bool = False) -> None:
-    """What was got is what was said; `whole`: in the same pieces. Says where they part, not what they are."""
+def same(got: Sequence[bytes], sent: Sequence[bytes], *, whole: bool = False) -> None:
+    """Check that what was got is what was sent; `whole`: in the same pieces. A failure shows the first difference."""
     if whole:
-        assert list(map(len, got)) == list(map(len, said))
-    one, other = b"".join(got), b"".join(said)
-    assert len(one) == len(other), "bytes are lost or too many"
+        assert list(map(len, got)) == list(map(len, sent))
+    one, other = b"".join(got), b"".join(sent)
+    assert len(one) == len(other), "bytes are missing or too many"
     assert one == other, f"byte {next(at for at in range(len(one)) if one[at] != other[at])} differs"
 
 
 def human(error: PyncError) -> None:
-    """The error is for people: what failed, and why in the system's words."""
+    """Check that an error is worded for people: what failed, and the system's reason."""
     assert ": " in str(error) and "\n" not in str(error)
     assert error.what[0].islower() and error.why[0].isupper()
     assert "Errno" not in str(error) and type(error).__name__ not in str(error)
@@ -434,11 +429,11 @@ def human(error: PyncError) -> None:
 if TYPE_CHECKING:
     Law = Callable[[Rig], Awaitable[None]]
 
-LAWS: list[tuple[Can, Law]] = []  # with what an endpoint must be able to do for it
+LAWS: list[tuple[Can, Law]] = []  # each with what an endpoint must be able to do for it
 
 
 def law(needs: Can) -> Callable[[Law], Law]:
-    """Enter it."""
+    """Enter a law, with what it needs."""
 
     def enter(function: Law) -> Law:
         LAWS.append((needs, function))
@@ -459,9 +454,9 @@ def cases(kinds: Sequence[Kind]) -> list[Any]:
 
 @law(Can.READ)
 async def every_byte_is_read_in_order(rig: Rig) -> None:
-    giving = rig.start(rig.say(rig.words))
-    await turns(rig.loop, 1)  # what does not wait for anything is there now
-    same(await rig.read(sum(map(len, rig.words))), rig.words, whole=rig.whole)
+    giving = rig.start(rig.give(rig.some))
+    await turns(rig.loop, 1)  # after which all that waits for nothing has come
+    same(await rig.read(sum(map(len, rig.some))), rig.some, whole=rig.whole)
     await rig.join(giving)
 
 
@@ -481,7 +476,7 @@ async def a_read_waits_and_lets_others_run(rig: Rig) -> None:
 
 
 @law(Can.READ | Can.WAIT)
-async def a_cancelled_read_loses_nothing(rig: Rig) -> None:
+async def after_a_cancelled_read_no_byte_is_missing(rig: Rig) -> None:
     for patience in range(12):  # turns between the arrival of the bytes and the cancelling
         word = b"word %d" % patience
         reading = rig.start(rig.source.read())
@@ -494,7 +489,7 @@ async def a_cancelled_read_loses_nothing(rig: Rig) -> None:
 
 @law(Can.READ | Can.WAIT | Can.TRY)
 async def a_false_alarm_is_neither_data_nor_an_end(rig: Rig) -> None:
-    alarms = [True]  # select(2): what was said to be ready may have nothing to read after all
+    alarms = [True]  # select(2): a descriptor that was reported as ready may have nothing to read after all
     really = rig.loop.readable
 
     async def readable(fd: int, until: float | None = None) -> bool:
@@ -509,8 +504,8 @@ async def a_false_alarm_is_neither_data_nor_an_end(rig: Rig) -> None:
 
 @law(Can.WRITE)
 async def every_byte_is_written_in_order(rig: Rig) -> None:
-    writing = rig.start(rig.write(rig.words))
-    same(await rig.take(sum(map(len, rig.words))), rig.words, whole=rig.whole)
+    writing = rig.start(rig.write(rig.some))
+    same(await rig.take(sum(map(len, rig.some))), rig.some, whole=rig.whole)
     await rig.join(writing)
 
 
@@ -534,7 +529,7 @@ async def a_refused_write_sleeps(rig: Rig) -> None:
 
 
 @law(Can.WRITE | Can.PUSH_BACK)
-async def a_cancelled_write_has_written_what_it_said(rig: Rig) -> None:
+async def a_cancelled_write_has_written_what_it_has_counted(rig: Rig) -> None:
     written: list[int] = []
     writing = await rig.waiting(rig.write(rig.much, written))
     await rig.loop.cancel_and_wait(writing)
@@ -562,7 +557,7 @@ async def after_our_end_of_file_the_other_direction_goes_on(rig: Rig) -> None:
     reading = rig.start(rig.read(sum(map(len, STREAM))))
     await rig.sink.send_eof()
     assert await rig.far.take() is None
-    await rig.say(STREAM)
+    await rig.give(STREAM)
     same(await rig.join(reading), STREAM)
 
 
@@ -576,12 +571,12 @@ async def an_end_of_file_that_cannot_be_passed_on_changes_nothing(rig: Rig) -> N
 
 
 @law(Can.CLOSE | Can.READ | Can.WRITE)
-async def closing_again_closes_nobody_elses_descriptor(rig: Rig) -> None:
+async def closing_again_closes_no_other_descriptor(rig: Rig) -> None:
     tasks = [await rig.waiting(rig.source.read()), rig.start(rig.write(rig.much))]
     await turns(rig.loop, 10)
     await rig.loop.cancel_and_wait(*tasks)
     rig.close()
-    with pipe() as others:  # has the numbers that have become free
+    with pipe() as others:  # which have the numbers that have become free
         rig.close()
         rig.close()
         assert {str(fd) for fd in others} <= descriptors()
@@ -596,12 +591,12 @@ async def closing_is_an_end_of_file_after_the_last_byte(rig: Rig) -> None:
 
 
 @law(Can.READ)
-async def a_source_says_which_descriptor_the_kernel_may_copy_from(rig: Rig) -> None:
+async def a_source_knows_which_descriptor_the_kernel_may_copy_from(rig: Rig) -> None:
     _descriptor_or_none(rig.source.raw())
 
 
 @law(Can.WRITE)
-async def a_sink_says_which_descriptor_the_kernel_may_copy_into(rig: Rig) -> None:
+async def a_sink_knows_which_descriptor_the_kernel_may_copy_into(rig: Rig) -> None:
     _descriptor_or_none(rig.sink.raw())
 
 
@@ -643,13 +638,13 @@ async def writing_changes_no_flag_of_what_was_inherited(rig: Rig) -> None:
 
 
 @law(Can.FAIL_READ)
-async def reading_fails_in_words_for_people_once_the_other_side_has_left(rig: Rig) -> None:
+async def reading_fails_with_an_error_for_people_once_the_other_side_has_left(rig: Rig) -> None:
     assert rig.kind.read_error
     if Can.WRITE in rig.kind.can and not rig.whole:
         await rig.write([TAIL])  # a unix socket is reset only if something is left unread
     rig.far.leave()
     if rig.whole:
-        await rig.write([TAIL])  # the answer to this tells that nobody is there
+        await rig.write([TAIL])  # which is answered by an error: nothing listens there
     with pytest.raises(rig.kind.read_error) as raised:
         while await rig.source.read() is not None:
             pass
@@ -657,7 +652,7 @@ async def reading_fails_in_words_for_people_once_the_other_side_has_left(rig: Ri
 
 
 @law(Can.FAIL_WRITE)
-async def writing_fails_in_words_for_people_once_the_other_side_has_left(rig: Rig) -> None:
+async def writing_fails_with_an_error_for_people_once_the_other_side_has_left(rig: Rig) -> None:
     assert rig.kind.write_error
     rig.far.leave()
     with pytest.raises(rig.kind.write_error) as raised:

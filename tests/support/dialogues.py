@@ -1,4 +1,4 @@
-"""Holding a dialogue in a test: what it says, what comes of it, and that no split of its input makes a difference."""
+"""Holding a dialogue in a test: what it sends, what comes of it, and that no split of its input makes a difference."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class Outcome(NamedTuple):
-    said: list[bytes]  # by the dialogue
+    said: list[bytes]  # what the dialogue has sent
     result: Any = None
-    rest: bytes = b""  # of what it was sent, or would have been
+    rest: bytes = b""  # what it was sent and has not used, with what it would have been sent next
     refusal: str | None = None
 
 

@@ -1,8 +1,8 @@
 """The other side of a TLS stream, for the tests of `pync.tls`: Python's own `ssl`, on the same loop or in memory.
 
-`FarTls` is a hand at the other end of a real connection, over any other `Far`. `Wire` is a stream below in memory,
-whose other end is an `SSLObject`: nothing in it waits, so `at_once` runs what is tested to its end. A `Meeting` is a
-handshake of two streams of ours.
+`FarTls` is the other end of a real connection, over any other `Far`. `Wire` is a stream in memory whose other end is an
+`SSLObject`: nothing in it waits, so `at_once` runs a coroutine of a stream over it to its end. A `Handshake` is one of
+two streams of pync.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
-NOBODY = Tls(verify=False)
+UNVERIFIED = Tls(verify=False)
 
 
-def pair(near: Tls = NOBODY, far: Tls = NOBODY, *, server: bool) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Contexts for us and for the other side; `server`: we are it."""
+def pair(near: Tls = UNVERIFIED, far: Tls = UNVERIFIED, *, server: bool) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Contexts for us and for the other side; `server`: we are the server."""
     if server:
         return server_context(near, None)[0], client_context(far)
     return client_context(near), server_context(far, None)[0]
@@ -48,7 +48,7 @@ def pair(near: Tls = NOBODY, far: Tls = NOBODY, *, server: bool) -> tuple[ssl.SS
 
 @functools.cache
 def plain_pair(version: ssl.TLSVersion, *, server: bool) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Contexts that verify nothing and speak this version only."""
+    """Contexts that verify nothing and allow only this version."""
     contexts = pair(server=server)
     for context in contexts:
         context.maximum_version = context.minimum_version = version
@@ -56,7 +56,7 @@ def plain_pair(version: ssl.TLSVersion, *, server: bool) -> tuple[ssl.SSLContext
 
 
 class Engine:
-    """TLS on its own: what comes in goes to `incoming`, what is to be sent is in `outgoing`."""
+    """TLS without a socket: what comes in goes to `incoming`, what is to be sent is in `outgoing`."""
 
     def __init__(self, context: ssl.SSLContext, *, server: bool) -> None:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -65,7 +65,7 @@ class Engine:
         self.ready = False
 
     def shake(self) -> bool:
-        """Go on with the handshake; whether it is done."""
+        """Go on with the handshake. True when it is done."""
         try:
             self.tls.do_handshake()
             self.ready = True
@@ -86,7 +86,7 @@ class Engine:
         return got or None
 
     def close_notify(self) -> None:
-        """Say that no more comes."""
+        """Announce the end of what we send."""
         try:
             self.tls.unwrap()
         except ssl.SSLError:
@@ -94,7 +94,7 @@ class Engine:
 
 
 class FarTls(Far):
-    """TLS over another far side."""
+    """The other side of a TLS stream, over another far side."""
 
     def __init__(self, loop: Loop, below: FarSocket | FarTls, context: ssl.SSLContext, *, server: bool) -> None:
         self.loop = loop
@@ -103,11 +103,11 @@ class FarTls(Far):
         self.truncated = False
 
     async def handshake(self) -> None:
-        """Both sides have to do it at the same time."""
+        """Do the handshake, at the same time as the stream does."""
         while not self.engine.shake():
             await self._flush()
             data = await self.below.take()
-            assert data, "the handshake was broken off"
+            assert data, "the connection ended in the middle of the handshake"
             self.engine.incoming.write(data)
         await self._flush()
 
@@ -161,7 +161,7 @@ def put(far: FarSocket | FarTls, data: bytes) -> None:
 class Wire(Stream):
     """A stream in memory, whose other side is an `Engine`.
 
-    What is written arrives there in `takes` bytes at a time; what comes from there is read in `gives` bytes at a time.
+    `takes` are the sizes of the pieces in which it takes what is written, `gives` of those in which it is read.
     """
 
     def __init__(self, engine: Engine, takes: Iterator[int] | None = None, gives: Iterator[int] | None = None) -> None:
@@ -171,10 +171,10 @@ class Wire(Stream):
         self.address = Address(host="far", port=1)
         self.takes = takes or itertools.repeat(1 << 20)
         self.gives = gives or itertools.repeat(1 << 20)
-        self.given = bytearray()  # on its way from there
+        self.given = bytearray()  # on its way from the engine
         self.ended = False
         self.closed = False
-        self.offers = 1 << 20  # bytes that one offer takes at most
+        self.offers = 1 << 20  # bytes that one `send_nowait` takes at most
 
     def arrive(self) -> None:
         """Put what the other side has sent on its way to us."""
@@ -244,8 +244,8 @@ def trusting(authority: Authority, **more: Any) -> Tls:
     return Tls(trust_file=str(authority.trust), **more)
 
 
-class Meeting:
-    """A client and a server that meet: what came of the handshake on each side, and what was reported."""
+class Handshake:
+    """A client and a server: what came of the handshake on each side, and what was reported."""
 
     def __init__(
         self,

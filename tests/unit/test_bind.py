@@ -43,9 +43,10 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("datagram", [False, True])
 async def test_both_families_have_one_ephemeral_port(real_loop: Loop, datagram: bool) -> None:
     async with bound(real_loop, listener(datagram=datagram)) as here:
-        (six, port), (four, other) = ends(here)
-        assert (six, four) == ("::", "0.0.0.0")
-        assert port == other > 0
+        (six, port), (four, same_port) = ends(here)
+        assert six == "::"
+        assert four == "0.0.0.0"
+        assert port == same_port > 0
 
 
 @pytest.mark.parametrize(("family", "host"), [("ipv4", "0.0.0.0"), ("ipv6", "::")])
@@ -62,7 +63,7 @@ async def test_every_address_of_a_name_is_bound(real_loop: Loop, names: Names) -
 
 
 class Refusing(socket.socket):
-    """A socket that cannot be bound to IPv4 as often as `times` says."""
+    """A socket that cannot be bound to IPv4, `times` times."""
 
     times = 0
     refusals = 0
@@ -141,7 +142,7 @@ async def test_a_server_can_start_again_at_once_and_never_beside_itself(real_loo
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
         assert not sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
         with socket.create_connection(("127.0.0.1", port)) as client:
-            system.accept(sock)[0].close()  # the server's end closes first, and waits
+            system.accept(sock)[0].close()  # the server's end closes first, so the system keeps its port for a while
             assert client.recv(1) == b""
         with pytest.raises(BindError):
             await bind(a_context(real_loop, listener("127.0.0.1", port)))
@@ -177,8 +178,8 @@ async def test_a_unix_path_is_there_until_the_end(real_loop: Loop, datagram: boo
     assert os.listdir(tmp_path) == []
     async with bound(real_loop, Config(mode="listen", host=path, family="unix", datagram=datagram)):
         os.unlink(path)
-        (tmp_path / "s").write_text("somebody else's")
-    assert (tmp_path / "s").read_text() == "somebody else's"
+        (tmp_path / "s").write_text("another program's")
+    assert (tmp_path / "s").read_text() == "another program's"
     with pytest.raises(BindError, match="Address already in use"):
         await bind(a_context(real_loop, Config(mode="listen", host=path, family="unix", datagram=datagram)))
 

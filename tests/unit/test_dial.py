@@ -1,7 +1,7 @@
 """Connecting to the best address of a name, and the address that a connection comes from.
 
-The sockets are real and on loopback. Only the resolver is played, so that a name has the addresses a test wants, and
-time where it would pass without anything happening: a `Clock` jumps over it, so how long something took is exact.
+The sockets are real and on loopback. Only the resolver is played (`names`), so that a name has the addresses that a
+test wants, and time is virtual where a test measures it.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ async def test_every_address_is_tried(loop: Loop, clock: Clock, names: Names) ->
             assert sock.getpeername() == listener.getsockname()
     order = ["127.0.0.2", "::1", "127.0.0.3"]
     assert reported(events) == [*((ConnectFailed, host) for host in order), (Connected, "127.0.0.1")]
-    assert clock.now == 1000  # none waited for another
+    assert clock.now == 1000, "none waited for another"
 
 
 @pytest.mark.usefixtures("no_leak")
@@ -107,7 +107,8 @@ async def test_a_failure_begins_the_next_attempt_at_once(loop: Loop, clock: Cloc
         sock, events = await dialled(loop, peer("three.test", port))
         with sock:
             assert sock.getpeername()[0] == "127.0.0.2"
-    assert clock.now == 1000.25  # for the first; the second refuses, and the third does not wait for it
+    # The second waits for the first. It is refused, and the third does not wait for it.
+    assert clock.now == 1000.25
     assert reported(events) == [(ConnectFailed, "::1"), (Connected, "127.0.0.2")]
 
 
@@ -117,7 +118,7 @@ async def test_an_attempt_that_was_overtaken_may_still_win(real_loop: Loop, name
 
     def report(event: Event) -> None:
         events.append(event)
-        if isinstance(event, ConnectFailed):  # the second has failed: now there is room for the first
+        if isinstance(event, ConnectFailed):  # the second attempt has failed: make room for the first
             crowded.accept()[0].close()
 
     with (
@@ -139,14 +140,14 @@ async def test_of_two_connections_made_in_one_moment_one_is_closed(
     made: list[socket.socket] = []
 
     async def attempt(loop: Loop, config: Config, family: int, name: Any, own: Any) -> tuple[socket.socket, Any]:
-        await loop.sleep(0.5 if family == FOUR else 0.25)  # the second begins a quarter of a second later
+        await loop.sleep(0.5 if family == FOUR else 0.25)  # the second attempt begins a quarter of a second later
         made.append(socket.socket(family))
         return made[-1], name
 
     monkeypatch.setattr(pync.net.dial, "attempt", attempt)
     sock, events = await dialled(loop, peer("both.test", 80))
     with sock:
-        assert [other.fileno() for other in made] == [-1, -1], "one is closed, and one has become `sock`"
+        assert [other.fileno() for other in made] == [-1, -1], "one is closed, and the other has become `sock`"
     assert reported(events) == [(Connected, "127.0.0.1")]
 
 
@@ -217,9 +218,8 @@ async def test_an_address_of_the_sources_other_family_is_passed_over(real_loop: 
             assert sock.getsockname()[0] == "127.0.0.7"
     assert reported(events) == [(ConnectFailed, "::1"), (Connected, "127.0.0.1")]
     with free_port() as port:
-        assert "the source address is of the other family" in str(
-            await failure(real_loop, peer("::1", port, source_host="127.0.0.7"))
-        )
+        error = await failure(real_loop, peer("::1", port, source_host="127.0.0.7"))
+        assert "the source address is of the other family" in str(error)
 
 
 @pytest.mark.usefixtures("no_leak")
@@ -233,7 +233,7 @@ async def test_a_source_that_cannot_be_had_is_fatal(real_loop: Loop, names: Name
         assert str(error) == "bind to 192.0.2.1:0: Cannot assign requested address"
 
 
-async def test_a_source_without_an_address_is_told(real_loop: Loop, names: Names) -> None:
+async def test_a_source_without_an_address_is_an_error(real_loop: Loop, names: Names) -> None:
     names["six.test"] = ["::1"]
     error = await failure(real_loop, peer("127.0.0.1", 80, source_host="six.test", family="ipv4"))
     assert isinstance(error, AddressError)
@@ -248,7 +248,8 @@ async def test_two_attempts_can_share_one_source_port(loop: Loop, names: Names, 
     with server(second) as listener, black_hole("127.0.0.1", port_of(listener)) as port:
         sock, _ = await dialled(loop, peer("both.test", port, source_port=own))
         with sock:
-            assert (sock.getpeername()[0], port_of(sock)) == (second, own)
+            assert sock.getpeername()[0] == second
+            assert port_of(sock) == own
 
 
 async def test_a_source_port_can_be_used_again_at_once(real_loop: Loop) -> None:
@@ -257,7 +258,7 @@ async def test_a_source_port_can_be_used_again_at_once(real_loop: Loop) -> None:
     for _ in range(2):
         with server() as listener:
             sock, _ = await dialled(real_loop, peer("127.0.0.1", port_of(listener), source_port=own))
-            sock.close()  # ours is the end that waits
+            sock.close()  # the end that closes first is the one that the system keeps for a while
             with listener.accept()[0] as conn:
                 assert conn.recv(1) == b""
 
@@ -273,7 +274,7 @@ async def test_meeting_oneself_is_being_refused(real_loop: Loop, family: int, da
     assert error.why == "Connection refused"
 
 
-async def test_a_connection_that_is_lost_at_once_was_a_connection(
+async def test_a_connection_that_breaks_at_once_was_a_connection(
     real_loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Lost(socket.socket):
@@ -290,7 +291,7 @@ async def test_a_connection_that_is_lost_at_once_was_a_connection(
     assert reported(events) == [(Connected, "127.0.0.1")]
 
 
-async def test_a_datagram_socket_is_connected_and_says_nothing(real_loop: Loop) -> None:
+async def test_a_datagram_socket_is_connected_and_sends_nothing(real_loop: Loop) -> None:
     with socket.socket(FOUR, DATAGRAM) as other:
         other.bind(("127.0.0.1", 0))
         sock, events = await dialled(real_loop, peer("127.0.0.1", port_of(other), datagram=True))

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from conformance import Law
+    from conformance import Bench, Law
 
     from pync.loop.kernel import Loop
 
@@ -346,5 +346,5 @@ async def wrapped(wrap: Callable[..., Any], loop: Loop, scratch: Path) -> AsyncI
 
 
 @pytest.mark.parametrize(("kind", "law"), cases(KINDS))
-def test_it_keeps_the_law(kind: Kind, law: Law, tmp_path: Path) -> None:
-    check_endpoint(kind, law, tmp_path)
+async def test_it_keeps_the_law(real_loop: Bench, kind: Kind, law: Law, tmp_path: Path) -> None:
+    await check_endpoint(real_loop, kind, law, tmp_path)

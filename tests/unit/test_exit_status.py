@@ -11,15 +11,14 @@ from conformance import descriptors
 from doubles import pipe, together
 
 from pync.endpoints.child import exit_status
-from pync.loop.kernel import Loop
 from pync.loop.tasks import Condition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from conformance import Bench
 
 
-def spawn(script: str) -> int:
-    return os.posix_spawn("/bin/sh", ["sh", "-c", script], {})
+def with_pidfd(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hasattr(os, "pidfd_open"), "this path cannot be tested here"
 
 
 def without_pidfd(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,14 +32,16 @@ def without_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "pidfd_open", refuse)
 
 
-def with_pidfd(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert hasattr(os, "pidfd_open"), "this path cannot be tested here"
+@pytest.fixture(autouse=True, params=[with_pidfd, without_pidfd, without_descriptors])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test is run on each of the paths."""
+    request.param(monkeypatch)
 
 
-every_path = pytest.mark.parametrize("path", [with_pidfd, without_pidfd, without_descriptors])
+def spawn(script: str) -> int:
+    return os.posix_spawn("/bin/sh", ["sh", "-c", script], {})
 
 
-@every_path
 @pytest.mark.parametrize(
     ("script", "status"),
     [
@@ -51,38 +52,26 @@ every_path = pytest.mark.parametrize("path", [with_pidfd, without_pidfd, without
         ("kill -TERM $$", -signal.SIGTERM),
     ],
 )
-def test_a_child_s_end_is_waited_for_and_its_status_told(
-    monkeypatch: pytest.MonkeyPatch, path: Callable[[pytest.MonkeyPatch], None], script: str, status: int
+async def test_the_end_of_a_child_is_waited_for_and_its_status_returned(
+    real_loop: Bench, script: str, status: int
 ) -> None:
-    path(monkeypatch)
     before = descriptors()
-    loop = Loop()
     pid = spawn(script)
-    assert loop.run(exit_status(loop, pid)) == status
+    assert await exit_status(real_loop, pid) == status
     with pytest.raises(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     assert descriptors() == before
 
 
-@every_path
-def test_children_that_end_together_are_all_reaped(
-    monkeypatch: pytest.MonkeyPatch, path: Callable[[pytest.MonkeyPatch], None]
-) -> None:
-    path(monkeypatch)
-    loop = Loop()
+async def test_children_that_end_together_are_all_reaped(real_loop: Bench) -> None:
     children = [spawn(f"exit {status}") for status in range(8)]
     assert loop.run(together(loop, *(exit_status(loop, child) for child in children))) == list(range(8))
 
 
-@every_path
-def test_a_child_that_goes_on_is_waited_for(
-    monkeypatch: pytest.MonkeyPatch, path: Callable[[pytest.MonkeyPatch], None]
-) -> None:
-    path(monkeypatch)
+async def test_a_child_that_goes_on_is_waited_for(real_loop: Bench) -> None:
     with pipe() as (reading, writing):
         os.set_blocking(reading, True)
         os.set_inheritable(reading, True)
-        loop = Loop()
         actions = [(os.POSIX_SPAWN_DUP2, reading, 0)]
         child = os.posix_spawn("/bin/sh", ["sh", "-c", "read line; exit $line"], {}, file_actions=actions)
 
@@ -96,21 +85,12 @@ def test_a_child_that_goes_on_is_waited_for(
         assert loop.run(main()) == [7, 2]
 
 
-@every_path
-def test_a_cancelled_wait_for_a_child_keeps_no_descriptor_and_can_be_repeated(
-    monkeypatch: pytest.MonkeyPatch, path: Callable[[pytest.MonkeyPatch], None]
-) -> None:
-    path(monkeypatch)
+async def test_a_cancelled_wait_for_a_child_keeps_no_descriptor_and_can_be_repeated(real_loop: Bench) -> None:
     before = descriptors()
-    loop = Loop()
     child = spawn("kill -STOP $$")
-
-    async def main() -> int:
-        waiting = loop.spawn(exit_status(loop, child), Condition())
-        await loop.sleep(0)
-        await loop.cancel_and_wait(waiting)
-        os.kill(child, signal.SIGKILL)
-        return await exit_status(loop, child)
-
-    assert loop.run(main()) == -signal.SIGKILL
+    waiting = real_loop.spawn(exit_status(real_loop, child), Condition())
+    await real_loop.sleep(0)
+    await real_loop.cancel_and_wait(waiting)
+    os.kill(child, signal.SIGKILL)
+    assert await exit_status(real_loop, child) == -signal.SIGKILL
     assert descriptors() == before

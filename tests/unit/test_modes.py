@@ -1,7 +1,7 @@
 """The modes from within: the engine runs in the test's own process, with stdin and stdout that the test holds.
 
-What the process tests cannot bring about is here: names with several addresses, peers that a resolver invents, limits
-of the system. Descriptors 0 and 1 are replaced for a run, and put back.
+Here is what the process tests cannot bring about: names with several addresses, and limits of the system. Descriptors
+0 and 1 are replaced for a run, and put back.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import DEADLINE, PYNC, free_port, run
+from harness import DEADLINE, PYNC, Result, free_port, run
 
 import pync.engine
 from pync import system
@@ -58,11 +58,11 @@ class Ran:
             self.out = out.read()
 
     def kinds(self) -> str:
-        """What happened, in its order."""
+        """The names of the events, in their order."""
         return " ".join(type(event).__name__ for event in self.events)
 
-    def told(self) -> list[tuple[type[Event], str]]:
-        """Which addresses were connected to, or not."""
+    def attempts(self) -> list[tuple[type[Event], str]]:
+        """The attempts to connect, each with its address."""
         return [
             (type(event), event.address.host) for event in self.events if isinstance(event, Connected | ConnectFailed)
         ]
@@ -70,7 +70,7 @@ class Ran:
 
 @contextlib.contextmanager
 def standing_in(stdin: bytes | int, stdout: int) -> Iterator[None]:
-    """Let descriptors 0 and 1 be these for a while."""
+    """Inside, descriptors 0 and 1 are these."""
     kept = [os.dup(0), os.dup(1)]
     with tempfile.TemporaryFile() as file:
         if isinstance(stdin, bytes):
@@ -88,7 +88,7 @@ def standing_in(stdin: bytes | int, stdout: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def behind(work: Callable[[], None]) -> Iterator[None]:
-    """Do the work in a thread meanwhile; it must end."""
+    """Do the work in a thread meanwhile. It must have ended at the end."""
     failed: list[BaseException] = []
 
     def guarded() -> None:
@@ -142,7 +142,7 @@ def four_only() -> Iterator[socket.socket]:
 
 
 @pytest.mark.usefixtures("both")
-def test_what_was_said_to_an_address_that_refuses_is_said_to_the_next() -> None:
+def test_what_was_sent_to_an_address_that_refuses_is_sent_to_the_next() -> None:
     def answer() -> None:
         for _ in range(2):
             data, name = server.recvfrom(1 << 17)
@@ -161,7 +161,7 @@ def test_what_was_said_to_an_address_that_refuses_is_said_to_the_next() -> None:
             ran = Ran(peer(server.getsockname()[1], "both.test", datagram=True), reading, during)
     assert ran.error is None
     assert ran.out == b"HELLO AND MORE"
-    assert ran.told() == [(Connected, "::1"), (ConnectFailed, "::1"), (Connected, "127.0.0.1")]
+    assert ran.attempts() == [(Connected, "::1"), (ConnectFailed, "::1"), (Connected, "127.0.0.1")]
 
 
 @pytest.mark.usefixtures("both")
@@ -180,36 +180,37 @@ def test_when_every_address_refuses_the_last_one_is_why() -> None:
         ran = Ran(peer(server.getsockname()[1], "both.test", datagram=True), b"hello")
         assert isinstance(ran.error, PeerLost)
         assert str(ran.error) == f"datagrams to 127.0.0.1:{server.getsockname()[1]}: Connection refused"
-    assert ran.told() == [(Connected, "::1"), (ConnectFailed, "::1"), (Connected, "127.0.0.1")]
+    assert ran.attempts() == [(Connected, "::1"), (ConnectFailed, "::1"), (Connected, "127.0.0.1")]
 
 
 @pytest.mark.usefixtures("both")
-def test_an_address_that_has_answered_is_the_right_one() -> None:
+def test_after_an_answer_no_other_address_is_tried() -> None:
     with udp("127.0.0.1") as never, udp("::1", never.getsockname()[1]) as server:
         reading, writing = os.pipe()
 
-        def answer_and_go() -> None:
+        def answer_and_close() -> None:
             _, name = server.recvfrom(100)
             server.sendto(b"answer", name)
             server.close()
             os.write(writing, b"more")
 
-        with behind(answer_and_go), os.fdopen(reading), os.fdopen(writing, "wb", 0) as stdin:
+        with behind(answer_and_close), os.fdopen(reading), os.fdopen(writing, "wb", 0) as stdin:
             stdin.write(b"question")
             ran = Ran(peer(never.getsockname()[1], "both.test", datagram=True), reading)
         assert isinstance(ran.error, PeerLost)
-        assert (ran.out, ran.told()) == (b"answer", [(Connected, "::1")])
+        assert ran.out == b"answer"
+        assert ran.attempts() == [(Connected, "::1")]
         never.setblocking(False)
         with pytest.raises(BlockingIOError):
             never.recv(1)
 
 
 @pytest.mark.usefixtures("both")
-def test_what_is_too_much_to_remember_is_said_once() -> None:
+def test_what_is_too_much_to_remember_is_sent_only_once() -> None:
     with udp("127.0.0.1") as server, udp("::1", server.getsockname()[1]) as silent:
         reading, writing = os.pipe()
 
-        def swallow_and_go() -> None:
+        def swallow_and_close() -> None:
             size = 0
             while size <= MEMORY:
                 size += len(silent.recv(1 << 17))
@@ -219,28 +220,28 @@ def test_what_is_too_much_to_remember_is_said_once() -> None:
         def feed() -> None:
             with os.fdopen(writing, "wb", 0, closefd=False) as stdin:
                 stdin.write(bytes(MEMORY + 1))
-            swallow_and_go()
+            swallow_and_close()
 
         with behind(feed), os.fdopen(reading):
             ran = Ran(peer(server.getsockname()[1], "both.test", datagram=True), reading)
         os.close(writing)
         assert isinstance(ran.error, PeerLost)
-        assert ran.told() == [(Connected, "::1")]
+        assert ran.attempts() == [(Connected, "::1")]
 
 
 @pytest.mark.usefixtures("both")
-def test_a_program_is_not_asked_again() -> None:
+def test_the_output_of_a_program_is_not_sent_again() -> None:
     with four_only() as server:
         config = peer(server.getsockname()[1], "both.test", datagram=True, program=Program(argv=("echo", "hello")))
         ran = Ran(config)
     assert isinstance(ran.error, PeerLost)
-    assert ran.told() == [(Connected, "::1")]
+    assert ran.attempts() == [(Connected, "::1")]
 
 
 def test_an_address_that_is_this_host_is_not_tried_for_ever() -> None:
     with free_port(UDP) as port:
         result = run([*PYNC, "-u", "0.0.0.0", str(port)], b"hello")
-    assert result == (1, b"", f"pync: datagrams to 127.0.0.1:{port}: Connection refused\n")
+    assert result == Result(1, b"", f"pync: datagrams to 127.0.0.1:{port}: Connection refused\n")
 
 
 # -- Connecting ------------------------------------------------------------------------------------------------------
@@ -259,7 +260,8 @@ def test_each_of_several_ports_has_its_conversation() -> None:
         ports = (one.getsockname()[1], no, two.getsockname()[1])
         with behind(lambda: serve(one, b"first ")), behind(lambda: serve(two, b"second")):
             ran = Ran(Config(mode="connect", host="127.0.0.1", ports=ports))
-    assert (ran.error, ran.out) == (None, b"first second")
+    assert ran.error is None
+    assert ran.out == b"first second"
     assert ran.outcome and ran.outcome.opened
     assert ran.kinds() == "Connected ConnectFailed Connected"
 
@@ -331,7 +333,7 @@ def test_pauses_between_attempts_grow_to_a_second(monkeypatch: pytest.MonkeyPatc
     assert pauses[:5] == [0.001, 0.002, 0.004, 0.005, 0.005]
 
 
-def test_a_limit_without_an_answer_says_so() -> None:
+def test_a_limit_without_an_answer_is_reported() -> None:
     with (
         socket.create_server(("127.0.0.1", 0), backlog=0) as crowded,
         socket.create_connection(crowded.getsockname()),
@@ -349,38 +351,39 @@ def listener(port: int = 0, host: str | None = "127.0.0.1", **facts: Any) -> Con
 
 
 class Clients:
-    """Connects as soon as the run listens, in the order given, and reads what comes."""
+    """Clients that connect as soon as the run listens, each sends its bytes, and then reads what comes."""
 
-    def __init__(self, *words: bytes, source: str = "127.0.0.1") -> None:
-        self.words = words
+    def __init__(self, *sends: bytes, source: str = "127.0.0.1") -> None:
+        self.sends = sends
         self.source = source
-        self.heard: list[bytes] = []
+        self.received: list[bytes] = []
         self.socks: list[socket.socket] = []
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Listening) and not self.socks:
-            for word in self.words:
+            for data in self.sends:
                 where = (event.address.host, event.address.port or 0)
                 sock = socket.create_connection(where, DEADLINE, source_address=(self.source, 0))
-                sock.sendall(word)
+                sock.sendall(data)
                 sock.shutdown(socket.SHUT_WR)
                 self.socks.append(sock)
 
     def close(self) -> None:
         for sock in self.socks:
             with sock, contextlib.suppress(ConnectionError):
-                self.heard.append(sock.recv(1 << 16))
+                self.received.append(sock.recv(1 << 16))
 
 
 def test_a_listener_serves_its_first_client() -> None:
     clients = Clients(b"question")
     ran = Ran(listener(), b"answer", clients)
     clients.close()
-    assert (ran.out, clients.heard) == (b"question", [b"answer"])
+    assert ran.out == b"question"
+    assert clients.received == [b"answer"]
     assert ran.kinds() == "Listening Accepted"
 
 
-def test_a_denied_client_ends_nothing() -> None:
+def test_a_denied_client_does_not_end_the_run() -> None:
     strangers, friend = Clients(b"FORGED", b"FORGED", source="127.0.0.2"), Clients(b"welcome")
 
     def during(event: Event) -> None:
@@ -391,7 +394,7 @@ def test_a_denied_client_ends_nothing() -> None:
     strangers.close()
     friend.close()
     assert ran.out == b"welcome"
-    assert strangers.heard in ([b"", b""], [b""], [])
+    assert strangers.received in ([b"", b""], [b""], [])
     assert ran.kinds() == "Listening Denied Denied Accepted"
 
 
@@ -407,14 +410,14 @@ def test_a_name_in_a_rule_must_have_an_address() -> None:
 
 
 @pytest.mark.parametrize("datagram", [False, True])
-def test_a_listener_that_cannot_bind_says_where(datagram: bool) -> None:
+def test_a_listener_that_cannot_bind_names_the_address(datagram: bool) -> None:
     ran = Ran(listener(host="192.0.2.1", datagram=datagram))
     assert isinstance(ran.error, BindError)
     assert str(ran.error) == "listen on 192.0.2.1:0: Cannot assign requested address"
     assert ran.events == []
 
 
-def test_a_lack_of_descriptors_is_told_and_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lack_of_descriptors_is_reported_and_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
     real = system.accept
     refusals = [errno.EMFILE, errno.EMFILE, errno.ECONNABORTED]
 
@@ -429,11 +432,12 @@ def test_a_lack_of_descriptors_is_told_and_waited_out(monkeypatch: pytest.Monkey
     clients = Clients(b"hello")
     ran = Ran(listener(), during=clients)
     clients.close()
-    assert (ran.out, refusals) == (b"hello", [])
+    assert ran.out == b"hello"
+    assert refusals == []
     assert OutOfDescriptors(why="Too many open files") in ran.events
 
 
-def test_datagrams_that_are_denied_end_nothing() -> None:
+def test_datagrams_that_are_denied_do_not_end_the_run() -> None:
     def during(event: Event) -> None:
         if isinstance(event, Listening):
             for source in ("127.0.0.2", "127.0.0.1"):
@@ -442,11 +446,12 @@ def test_datagrams_that_are_denied_end_nothing() -> None:
 
     ending = Ending(receive_limit=1)
     ran = Ran(listener(datagram=True, access=Access(deny=("127.0.0.2",)), ending=ending), during=during)
-    assert (ran.error, ran.out) == (None, b"127.0.0.1")
+    assert ran.error is None
+    assert ran.out == b"127.0.0.1"
     assert ran.kinds() == "Listening Denied Accepted"
 
 
-def test_a_peer_that_cannot_be_answered_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peer_that_cannot_be_answered_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     class Unreachable(socket.socket):
         def connect(self, name: Any) -> None:
             raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
@@ -470,7 +475,8 @@ def test_a_program_on_a_listener_gives_the_status() -> None:
     ran = Ran(listener(program=Program(argv=("sh", "-c", "read word; echo got $word; exit 3"))), during=clients)
     clients.close()
     assert ran.outcome and ran.outcome.child_status == 3
-    assert (ran.out, clients.heard) == (b"", [b"got this\n"])
+    assert ran.out == b""
+    assert clients.received == [b"got this\n"]
 
 
 def test_one_http_answer_ends_the_server() -> None:
@@ -479,7 +485,7 @@ def test_one_http_answer_ends_the_server() -> None:
     clients.close()
     assert ran.error is None
     assert ran.out == b"GET / HTTP/1.0\r\n\r\n"
-    assert clients.heard[-1].startswith(b"HTTP/1.1 200 OK\r\n") and clients.heard[-1].endswith(b"<p>page")
+    assert clients.received[-1].startswith(b"HTTP/1.1 200 OK\r\n") and clients.received[-1].endswith(b"<p>page")
 
 
 def test_a_file_whose_name_cannot_be_known_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -490,8 +496,8 @@ def test_a_file_whose_name_cannot_be_known_is_served(monkeypatch: pytest.MonkeyP
     clients = Clients(b"GET / HTTP/1.0\r\n\r\n")
     Ran(listener(http=True), b"plain", clients)
     clients.close()
-    assert b"\r\nContent-Type: text/plain; charset=utf-8\r\n" in clients.heard[0]
-    assert b"\r\nContent-Length: 5\r\n" in clients.heard[0]
+    assert b"\r\nContent-Type: text/plain; charset=utf-8\r\n" in clients.received[0]
+    assert b"\r\nContent-Length: 5\r\n" in clients.received[0]
 
 
 # -- The engine ------------------------------------------------------------------------------------------------------
@@ -508,7 +514,7 @@ def limits() -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("mode", ["listen", "scan"])
-def test_who_needs_many_descriptors_takes_what_there_are(limits: tuple[int, int], mode: str) -> None:
+def test_a_mode_that_needs_many_descriptors_raises_the_limit(limits: tuple[int, int], mode: str) -> None:
     with free_port() as port:
         if mode == "scan":
             ran = Ran(Config(mode="scan", host="127.0.0.1", ports=(port, port)))
@@ -518,7 +524,7 @@ def test_who_needs_many_descriptors_takes_what_there_are(limits: tuple[int, int]
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (limits[1], limits[1])
 
 
-def test_who_needs_few_leaves_the_limit_of_descriptors_alone(limits: tuple[int, int]) -> None:
+def test_a_mode_that_needs_few_descriptors_leaves_the_limit_alone(limits: tuple[int, int]) -> None:
     with free_port() as port:
         assert isinstance(Ran(peer(port)).error, ConnectError)
         assert Ran(Config(mode="scan", host="127.0.0.1", ports=(port,))).outcome
@@ -547,7 +553,7 @@ def test_a_run_leaves_no_descriptor_open() -> None:
     assert len(os.listdir("/proc/self/fd")) <= len(before) + 6  # stdin and stdout stay open for their process
 
 
-def test_events_say_who_and_where() -> None:
+def test_events_name_host_and_address() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
 

@@ -1,4 +1,4 @@
-"""Names and addresses: what is asked of whom, and that a silent name server holds nothing up."""
+"""Names and addresses: when a name server is asked, and that a silent one holds nothing up."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def look_up(loop: Loop, host: str | None, family: Family = "any", *, numer
     return [name[0] for _, name in found]
 
 
-async def test_an_address_is_answered_without_asking_anybody(real_loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_address_is_answered_without_a_thread(real_loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_thread, "start_new_thread", None)
     assert await look_up(real_loop, "127.0.0.1") == ["127.0.0.1"]
     assert await look_up(real_loop, "::1", numeric=True) == ["::1"]
@@ -98,7 +98,7 @@ async def test_a_silent_name_server_does_not_hold_up_the_loop(real_loop: Loop, m
     async def tick() -> None:
         for _ in range(20):
             await real_loop.sleep(0)
-        answer.set()  # only if the others go on meanwhile
+        answer.set()  # which happens only if the other tasks run meanwhile
 
     real_loop.spawn(tick())
     found = await resolve(a_context(real_loop), "slow.test", 80, "ipv4")
@@ -114,7 +114,7 @@ def ended_threads(before: int) -> None:
 
 @pytest.fixture
 def stuck_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A name server that does not answer until the test is over; then no thread and no descriptor is left."""
+    """A name server that does not answer until the test is over. Then no thread and no descriptor may be left."""
     answer, before = threading.Event(), _thread._count()
     descriptors = len(os.listdir("/proc/self/fd"))
 

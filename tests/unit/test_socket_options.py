@@ -8,7 +8,7 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import DEADLINE, PYNC, free_port, require, run
+from harness import DEADLINE, PYNC, Result, free_port, require, run
 from loopback import (
     BOTH,
     DATAGRAM,
@@ -104,7 +104,7 @@ def test_what_is_no_tcp_is_left_alone() -> None:
             tune(sock)
             assert sock.getsockopt(SOL, socket.SO_KEEPALIVE) == 0
         closed.detach()
-        tune(closed)  # gone already: no failure
+        tune(closed)  # a connection that has closed already is no failure
 
 
 # -- From the command line to the wire ---------------------------------------------------------------------------------
@@ -113,9 +113,9 @@ def test_what_is_no_tcp_is_left_alone() -> None:
 @BOTH
 def test_source_address_and_port_are_those_the_server_sees(family: int) -> None:
     host = "127.0.0.3" if family == FOUR else "::1"
-    with free_port() as own, server(LOCALHOST[family]) as listening:  # held on another address: free on this one
+    with free_port() as own, server(LOCALHOST[family]) as listening:  # a port held on another address is free on this
         argv = ["-z", "-s", host, "-p", str(own), LOCALHOST[family], str(port_of(listening))]
-        assert run([*PYNC, *argv]) == (0, b"", "")
+        assert run([*PYNC, *argv]) == Result(0, b"", "")
         with listening.accept()[0] as conn:
             assert conn.getpeername()[:2] == (host, own)
 
@@ -127,7 +127,7 @@ def test_a_source_that_cannot_be_had_is_one_line_and_nothing_is_sent(options: tu
         if "-u" not in options:
             listening.listen()
         result = run([*PYNC, *options, "-s", "192.0.2.1", "127.0.0.1", str(port_of(listening))], b"hello")
-        assert result == (1, b"", "pync: bind to 192.0.2.1:0: Cannot assign requested address\n")
+        assert result == Result(1, b"", "pync: bind to 192.0.2.1:0: Cannot assign requested address\n")
         listening.setblocking(False)
         with pytest.raises(BlockingIOError):
             listening.recv(1) if "-u" in options else listening.accept()
@@ -135,7 +135,7 @@ def test_a_source_that_cannot_be_had_is_one_line_and_nothing_is_sent(options: tu
 
 @BOTH
 def test_type_of_service_and_time_to_live_are_those_of_the_packets(family: int) -> None:
-    level, wanted, told_by = (
+    level, wanted, reported_by = (
         (IPV6, (socket.IPV6_RECVTCLASS, socket.IPV6_RECVHOPLIMIT), (socket.IPV6_TCLASS, socket.IPV6_HOPLIMIT))
         if family == SIX
         else (IP, (socket.IP_RECVTOS, getattr(socket, "IP_RECVTTL", 12)), (socket.IP_TOS, socket.IP_TTL))
@@ -148,11 +148,11 @@ def test_type_of_service_and_time_to_live_are_those_of_the_packets(family: int) 
         argv = ["-u", "--send-only", "-T", "af11", "-M", "9", LOCALHOST[family], str(port_of(sock))]
         assert run([*PYNC, *argv], b"hello").status == 0
         facts = {kind: data[0] for _, kind, data in sock.recvmsg(100, 1000)[1]}
-        assert [facts[kind] for kind in told_by] == [0x28, 9]
+        assert [facts[kind] for kind in reported_by] == [0x28, 9]
 
 
 @BOTH
-async def test_packets_that_came_too_far_are_not_heard(real_loop: Loop, family: int) -> None:
+async def test_packets_that_came_too_far_are_dropped(real_loop: Loop, family: int) -> None:
     host = LOCALHOST[family]
     async with bound(real_loop, listener(host, socket=SocketOptions(min_ttl=100))) as here:
         port = str(ends(here)[0][1])
@@ -177,7 +177,7 @@ SET = {
 @BOTH
 @pytest.mark.parametrize("options", [("-w", "5"), ("-l", "-w", "0.1")], ids=["connect", "listen"])
 def test_each_option_is_set_before_the_socket_is_used(family: int, options: tuple[str, ...], tmp_path: Path) -> None:
-    """It ends by itself: connecting is refused, and listening is on an address that is not here."""
+    """The run ends by itself: connecting is refused, and this host does not have the address to listen on."""
     host = LOCALHOST[family] if "-l" not in options else "192.0.2.77" if family == FOUR else "2001:db8::77"
     words = [word for option in SET for word in option.split()]
     with free_port() as port:

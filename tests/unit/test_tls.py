@@ -71,7 +71,7 @@ CAN = Can.READ | Can.WAIT | Can.END | Can.TRY | Can.WRITE | Can.PUSH_BACK | Can.
 async def connected(
     loop: Loop, layers: list[tuple[ssl.TLSVersion, bool]], size: int = 1 << 16
 ) -> AsyncIterator[tuple[TlsStream, FarTls]]:
-    """A stream under so many layers of TLS, and its other side."""
+    """A stream under these layers of TLS, and its other side."""
     near, other = tcp_pair(size=size)
     endpoint: StreamSocket | TlsStream = StreamSocket(loop, near, as_address(other.getsockname()))
     far: FarSocket | FarTls = FarSocket(loop, other)
@@ -96,8 +96,8 @@ KINDS = [Kind(name, CAN, partial(rig, layers), PeerLost, PeerLost) for name, lay
 
 
 @pytest.mark.parametrize(("kind", "law"), cases(KINDS))
-def test_it_keeps_the_law(kind: Kind, law: Law, tmp_path: Path) -> None:
-    check_endpoint(kind, law, tmp_path)
+async def test_it_keeps_the_law(real_loop: Bench, kind: Kind, law: Law, tmp_path: Path) -> None:
+    await check_endpoint(real_loop, kind, law, tmp_path)
 
 
 # -- Any split gives the same ------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ SIZES = st.lists(st.sampled_from([1, 4, 5, 6, 1000, 16_405, 16_406, 16_407]), ma
 )
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.sampled_from(["write", "say", "look"]), st.integers(1, 70_000) | st.just(400_000)),
+        st.tuples(st.sampled_from(["write", "send", "look"]), st.integers(1, 70_000) | st.just(400_000)),
         st.sampled_from([("read", 0), ("send_eof", 0), ("hang_up", 0)]),
     ),
     max_size=12,
@@ -121,8 +121,8 @@ class Talk:
     def __init__(self, stream: TlsStream, wire: Wire) -> None:
         self.stream = stream
         self.far = wire.engine
-        self.written, self.taken = b"", b""
-        self.said, self.read = b"", b""
+        self.written, self.taken = b"", b""  # by the stream, and by the other side
+        self.sent, self.read = b"", b""  # by the other side, and by the stream
         self.hung_up = False
 
     def step(self, what: str, size: int = 0) -> None:
@@ -130,15 +130,15 @@ class Talk:
             count = at_once(self.stream.write(PAYLOAD(size)))
             assert 0 < count <= size
             self.written += PAYLOAD(size)[:count]
-        elif what == "say" and not self.hung_up:
+        elif what == "send" and not self.hung_up:
             self.far.tls.write(PAYLOAD(size))
-            self.said += PAYLOAD(size)
-        elif what == "look" and self.read != self.said:
+            self.sent += PAYLOAD(size)
+        elif what == "look" and self.read != self.sent:
             shown = at_once(self.stream.peek()) or b""
             assert at_once(self.stream.peek()) == shown, "it was left where it is"
             at_once(self.stream.skip(min(size, len(shown))))
             self.read += shown[:size]
-        elif what == "read" and self.read != self.said:
+        elif what == "read" and self.read != self.sent:
             data = at_once(self.stream.read())
             assert data, "an end-of-file before the last byte"
             self.read += data
@@ -150,8 +150,8 @@ class Talk:
             self.hung_up = True
 
     def end(self) -> None:
-        """Both sides say what they have not said yet, and end."""
-        while self.read != self.said:
+        """Read all that is on its way, and end both directions."""
+        while self.read != self.sent:
             self.step("read")
         self.step("hang_up")
         self.step("send_eof")
@@ -170,22 +170,22 @@ def test_any_split_gives_the_same_with_half_closes_wherever_they_come(
     talk.end()
     assert [at_once(stream.read()), at_once(stream.peek())] == [None, None]
     stream.check_clean_end()
-    same([talk.read], [talk.said])
+    same([talk.read], [talk.sent])
     same([talk.taken], [talk.written])
     assert wire.engine.read() is None, "our end-of-file has arrived"
 
 
 @both_versions
 @both_roles
-def test_what_came_before_our_end_of_file_and_was_not_read_is_not_lost(version: ssl.TLSVersion, server: bool) -> None:
+def test_what_came_before_our_end_of_file_can_still_be_read(version: ssl.TLSVersion, server: bool) -> None:
     stream, wire = wired(version, server=server)
     talk = Talk(stream, wire)
-    talk.step("say", 900_000)
+    talk.step("send", 900_000)
     talk.step("look", 1)  # OpenSSL has all of it now, and has decrypted a part
     talk.step("send_eof")
-    talk.step("say", 50_000)
+    talk.step("send", 50_000)
     talk.end()
-    same([talk.read], [talk.said])
+    same([talk.read], [talk.sent])
 
 
 # -- Both ways at once -------------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ async def test_much_goes_both_ways_at_once_through_small_buffers(
 ) -> None:
     data = PAYLOAD(1_000_000)
 
-    async def say(far: FarTls) -> None:
+    async def send_all(far: FarTls) -> None:
         await far.give(data)
         await far.end()
 
@@ -274,7 +274,7 @@ async def test_a_connection_that_ends_without_a_close_notify_was_cut_off(
 
 
 @every_kind
-async def test_what_follows_a_close_notify_is_nobodys_business(
+async def test_what_follows_a_close_notify_is_ignored(
     real_loop: Bench, layers: list[tuple[ssl.TLSVersion, bool]]
 ) -> None:
     async with connected(real_loop, layers) as (stream, far):
@@ -298,7 +298,7 @@ async def test_closing_without_a_half_close_looks_cut_off(
 
 
 @every_kind
-async def test_parting_says_goodbye_and_tells_whether_the_peer_has(
+async def test_a_shutdown_sends_a_close_notify_and_raises_if_the_peer_sent_none(
     real_loop: Bench, layers: list[tuple[ssl.TLSVersion, bool]]
 ) -> None:
     for polite in (True, False):
@@ -317,7 +317,7 @@ async def test_parting_says_goodbye_and_tells_whether_the_peer_has(
             assert await far.take() is None and not far.truncated
 
 
-async def test_parting_does_not_wait_for_a_peer_that_takes_nothing(loop: Loop) -> None:
+async def test_a_shutdown_does_not_wait_for_a_peer_that_takes_nothing(loop: Loop) -> None:
     async with connected(loop, LAYERS["TLS 1.3, client"]) as (stream, _):
         await fill(stream)
         assert stream.unacknowledged() == stream.below.unacknowledged() > 0
@@ -327,7 +327,7 @@ async def test_parting_does_not_wait_for_a_peer_that_takes_nothing(loop: Loop) -
 
 
 async def fill(stream: TlsStream) -> None:
-    """Write until nothing more is taken."""
+    """Write until the stream takes no more."""
     with pytest.raises(TimeoutError):
         await stream.loop.within(0.1, send(stream, PAYLOAD(1 << 22)))
 
@@ -339,13 +339,13 @@ async def test_lingering_half_closes_both_streams_and_waits_for_the_peer(
     async with connected(real_loop, layers) as (stream, far):
         await stream.write(TAIL)
         lingering = real_loop.spawn(stream.linger(None), Condition())
-        await far.give(PAYLOAD(100_000))  # that nobody reads
+        await far.give(PAYLOAD(100_000))  # which stays unread
         assert await far.take() == TAIL
         assert await far.take() is None and not far.truncated
         assert await join(real_loop, lingering) is True
 
 
-async def test_lingering_has_a_limit_even_while_our_own_words_are_not_taken(loop: Loop) -> None:
+async def test_lingering_has_a_limit_even_while_the_peer_takes_nothing(loop: Loop) -> None:
     async with connected(loop, LAYERS["TLS 1.3, client"]) as (stream, _):
         await fill(stream)
         start = loop.clock()
@@ -356,16 +356,16 @@ async def test_lingering_has_a_limit_even_while_our_own_words_are_not_taken(loop
 async def test_an_aborted_connection_is_reset(real_loop: Bench) -> None:
     async with connected(real_loop, LAYERS["TLS 1.3, client"]) as (stream, far):
         assert stream.raw() is None and stream.unread() == 0 and stream.send_nowait(TAIL) == 0
-        gone = real_loop.spawn(stream.wait_closed(), Condition())
+        closed = real_loop.spawn(stream.wait_closed(), Condition())
         await turns(real_loop, 10)
-        await real_loop.cancel_and_wait(gone)
+        await real_loop.cancel_and_wait(closed)
         stream.abort()
         with pytest.raises(ConnectionResetError):
             await far.take()
 
 
 @every_kind
-async def test_a_half_close_of_a_lost_connection_leaves_the_error_to_who_reads(
+async def test_a_half_close_of_a_reset_connection_leaves_the_error_to_the_next_read(
     real_loop: Bench,
     layers: list[tuple[ssl.TLSVersion, bool]],
 ) -> None:
@@ -454,10 +454,10 @@ async def test_keys_are_changed_while_data_goes_both_ways(real_loop: Bench, auth
     with s_server(authority.server, "-tls1_3") as server:
         async with client_of(real_loop, server.port) as stream:
             for turn in range(3):
-                server.send(b"K\n")  # change yours, too
+                server.send(b"K\n")  # OpenSSL's command: change the keys of both directions
                 server.read_until(b">>> TLS 1.3, Handshake [length 0005], KeyUpdate")
-                server.send(b"said %d\n" % turn)
-                assert await stream.read() == b"said %d\n" % turn
+                server.send(b"sent %d\n" % turn)
+                assert await stream.read() == b"sent %d\n" % turn
                 await stream.write(b"written %d\n" % turn)
                 log = server.read_until(b"written %d\n" % turn)
                 assert b"<<< TLS 1.3, Handshake [length 0005], KeyUpdate" in log
@@ -474,7 +474,7 @@ async def test_a_renegotiation_is_refused(real_loop: Bench, authority: Authority
             await real_loop.cancel_and_wait(reading)
 
 
-def test_a_peer_that_asks_and_asks_and_takes_no_answer_is_left(
+def test_a_peer_that_asks_again_and_again_and_takes_no_answer_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tls_stream, "OWED", 50)

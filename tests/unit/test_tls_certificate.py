@@ -38,7 +38,7 @@ def without_cryptography(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("maker")
 def test_a_listener_without_a_certificate_makes_one_that_can_be_pinned() -> None:
-    context, made = server_context(NOBODY, "192.0.2.7")
+    context, made = server_context(UNVERIFIED, "192.0.2.7")
     assert made
     meeting = Meeting(Tls(pin=bytes.fromhex(made.removeprefix("sha256:"))), context)
     assert meeting.first == b"welcome"
@@ -48,18 +48,18 @@ def test_a_listener_without_a_certificate_makes_one_that_can_be_pinned() -> None
 @pytest.mark.usefixtures("maker")
 @pytest.mark.parametrize("host", ["192.0.2.7", "2001:db8::7%eth0", "here.example"])
 def test_it_is_for_the_names_of_this_host_and_no_others(host: str, tmp_path: Path) -> None:
-    context, _ = server_context(NOBODY, host)
+    context, _ = server_context(UNVERIFIED, host)
     trusted = tmp_path / "trusted"
     trusted.write_text(ssl.DER_cert_to_PEM_cert(shown(context)))
     for name in "localhost", "127.0.0.1", "::1", host:
-        assert Meeting(Tls(trust_file=str(trusted)), context, name).first == b"welcome", name
-    assert isinstance(Meeting(Tls(trust_file=str(trusted)), context, "other.example").ours, TlsError)
+        assert Handshake(Tls(trust_file=str(trusted)), context, name).first == b"welcome", name
+    assert isinstance(Handshake(Tls(trust_file=str(trusted)), context, "other.example").ours, TlsError)
 
 
 def shown(context: ssl.SSLContext) -> bytes:
     """The certificate that a server with this context shows."""
-    client = Engine(client_context(NOBODY), server=False)
-    assert handshake(client, Engine(context, server=True))
+    client = Engine(client_context(UNVERIFIED), server=False)
+    assert agree(client, Engine(context, server=True))
     der = client.tls.getpeercert(binary_form=True)
     assert der
     return der
@@ -86,7 +86,7 @@ def test_it_is_what_the_strictest_client_insists_on(monkeypatch: pytest.MonkeyPa
     strict.verify_flags |= ssl.VERIFY_X509_STRICT
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     install(server, pem)
-    assert handshake(Engine(strict, server=False), Engine(server, server=True))
+    assert agree(Engine(strict, server=False), Engine(server, server=True))
 
 
 def handshake(*sides: Engine) -> bool:
@@ -98,7 +98,7 @@ def handshake(*sides: Engine) -> bool:
     return all(side.ready for side in sides)
 
 
-def test_two_are_never_the_same() -> None:
+def test_two_certificates_are_never_the_same() -> None:
     assert len({self_signed(["localhost"]) for _ in range(3)}) == 3
 
 
@@ -106,7 +106,7 @@ def test_without_a_program_to_make_one_the_error_names_both(monkeypatch: pytest.
     without_cryptography(monkeypatch)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(TlsError, match=r"^make a certificate: .*pync-netcat\[tls\].* openssl; or give --ssl-cert$"):
-        server_context(NOBODY, None)
+        server_context(UNVERIFIED, None)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +138,6 @@ def test_the_key_is_in_no_file_afterwards(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     before = os.listdir("/proc/self/fd")
     install(context, self_signed(["localhost"])[0])
-    assert Meeting(Tls(verify=False), context).first == b"welcome"
+    assert Handshake(Tls(verify=False), context).first == b"welcome"
     assert not list(tmp_path.iterdir())
     assert os.listdir("/proc/self/fd") == before
