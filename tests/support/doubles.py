@@ -126,6 +126,8 @@ class MemorySource(Source):
     `history` holds what was given, with its moment.
     """
 
+    descriptor: int | None = None  # what `raw` answers
+
     def __init__(self, loop: Loop, *script: Given) -> None:
         self.loop = loop
         self.script = deque(script)
@@ -135,6 +137,9 @@ class MemorySource(Source):
     def put(self, *script: Given) -> None:
         self.script += script
         self.arrived.notify()
+
+    def raw(self) -> int | None:
+        return self.descriptor
 
     async def read(self) -> bytes | None:
         while True:
@@ -166,6 +171,8 @@ class MemorySink(Sink):
     and each end-of-file (END), with its moment. Two writers at once, or a write after the end-of-file, fail the test.
     """
 
+    descriptor: int | None = None  # what `raw` answers
+
     def __init__(self, loop: Loop, *script: Taken) -> None:
         self.loop = loop
         self.script = deque(script)
@@ -194,6 +201,9 @@ class MemorySink(Sink):
         self.script += script
         self.refusing = False
         self.changed.notify()
+
+    def raw(self) -> int | None:
+        return self.descriptor
 
     async def write(self, data: Bytes) -> int:
         assert not self.writing, "two tasks write at once"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from conformance import Bench, FarSocket, bench, descriptors, join, same, tcp_pair, turns, unix_pair
-from doubles import END, Clock, MemorySink, MemorySource, Stuck, play
+from doubles import END, Clock, MemorySink, MemorySource, Stuck, a_context, play
 from expectations import expect
 from harness import PAYLOAD
 from hypothesis import given, settings
@@ -25,7 +25,7 @@ from pync.endpoints.streams import Stream, StreamSocket
 from pync.errors import PeerLost, PyncError, TimedOut
 from pync.events import Address
 from pync.loop.tasks import Condition
-from pync.relay import flow as flow_module
+from pync.relay import zerocopy
 from pync.relay.bridge import Bridge, Exchange
 from pync.relay.flow import Flow
 
@@ -135,7 +135,7 @@ def bridged(far: Side, near: Side, ending: Ending = Ending()) -> Outcome:  # noq
         outcome.far = MemoryStream(loop, **far)  # type: ignore[arg-type]
         outcome.near = MemoryStream(loop, **near)  # type: ignore[arg-type]
         sending, receiving = Flow(loop, outcome.near, outcome.far), Flow(loop, outcome.far, outcome.near)
-        await Bridge(loop, sending, receiving, ending, far=outcome.far, near=outcome.near).run()
+        await Bridge(a_context(loop, ending=ending), outcome.far, outcome.near, sending, receiving).run()
 
     try:
         play(main, clock)
@@ -274,7 +274,7 @@ def test_an_idle_bridge_is_broken_on_both_sides() -> None:
 
 async def test_a_bridge_that_is_not_wanted_any_more_is_broken_on_both_sides(loop: Loop) -> None:
     far, near = MemoryStream(loop, [b"half"]), MemoryStream(loop, [])
-    bridge = Bridge(loop, Flow(loop, near, far), Flow(loop, far, near), Ending(), far=far, near=near)
+    bridge = Bridge(a_context(loop), far, near, Flow(loop, near, far), Flow(loop, far, near))
     running = loop.spawn(bridge.run(), Condition())
     await loop.sleep(3)
     await loop.cancel_and_wait(running)
@@ -284,7 +284,7 @@ async def test_a_bridge_that_is_not_wanted_any_more_is_broken_on_both_sides(loop
 
 async def test_datagrams_are_exchanged_until_one_session_is_over(loop: Loop) -> None:
     far, near = MemoryStream(loop, [b"a", b"", 1.0, b"b"]), MemoryStream(loop, [2.0, b"", b"c", END])
-    await Exchange(loop, Flow(loop, near, far), Flow(loop, far, near), Ending()).run()
+    await Exchange(a_context(loop), Flow(loop, near, far), Flow(loop, far, near)).run()
     assert near.sink.taken == [b"a", b"", b"b"]
     assert far.sink.taken == [b"", b"c"]
     assert not near.ends and not far.ends
@@ -303,7 +303,7 @@ def moved(*, copied: bool) -> Iterator[None]:
     """With the kernel's help, or without."""
     with pytest.MonkeyPatch.context() as patch:
         if copied:
-            patch.setattr(flow_module, "between", lambda *_: None)
+            patch.setattr(zerocopy, "mover_between", lambda *_: None)
         yield
 
 
@@ -405,7 +405,7 @@ def play_scene(scene: Scene) -> Played:
         living = [loop.spawn(peer.live(), Condition()) for peer in peers]
         error = None
         try:
-            await Bridge(loop, Flow(loop, near, far), Flow(loop, far, near), Ending(), far=far, near=near).run()
+            await Bridge(a_context(loop), far, near, Flow(loop, near, far), Flow(loop, far, near)).run()
         except PyncError as raised:
             error = raised
         far.close()
@@ -472,7 +472,7 @@ async def test_what_has_arrived_before_a_reset_is_delivered_before_the_reset(
         sent = client.send(BYTES)
         await real_loop.sleep(0.05)
         one.send(b"unread")  # a unix socket is reset only if something is left unread
-        bridge = Bridge(real_loop, Flow(real_loop, near, far), Flow(real_loop, far, near), Ending(), far=far, near=near)
+        bridge = Bridge(a_context(real_loop), far, near, Flow(real_loop, near, far), Flow(real_loop, far, near))
         FarSocket(real_loop, client).leave()
         running = real_loop.spawn(bridge.run(), Condition())
         peer = Peer(real_loop, target, [], slow=False)
@@ -494,7 +494,7 @@ async def test_a_target_that_does_not_read_stops_the_client_and_costs_nothing(
         far, near = endpoint(real_loop, one, "far"), endpoint(real_loop, other, "near")
         receiving = Flow(real_loop, far, near)
         running = real_loop.spawn(
-            Bridge(real_loop, Flow(real_loop, near, far), receiving, Ending(), far=far, near=near).run(), Condition()
+            Bridge(a_context(real_loop), far, near, Flow(real_loop, near, far), receiving).run(), Condition()
         )
         remote = FarSocket(real_loop, client)
         giving = real_loop.spawn(remote.give(50 * BYTES), Condition())
@@ -526,7 +526,7 @@ async def test_a_thousand_bridges_on_one_loop_keep_apart_and_hold_no_pipe(real_l
     for number in range(count):
         (one, client), (other, target) = unix_pair(), unix_pair()
         far, near = endpoint(real_loop, one, "far"), endpoint(real_loop, other, "near")
-        bridge = Bridge(real_loop, Flow(real_loop, near, far), Flow(real_loop, far, near), Ending(), far=far, near=near)
+        bridge = Bridge(a_context(real_loop), far, near, Flow(real_loop, near, far), Flow(real_loop, far, near))
         tasks.append((real_loop.spawn(bridge.run(), Condition()), far, near))
         remotes.append((FarSocket(real_loop, client), FarSocket(real_loop, target)))
         await remotes[number][0].give(b"question %d" % number)

@@ -7,7 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from conformance import descriptors
+from conformance import descriptors, join
 from doubles import pipe, together
 
 from pync.endpoints.child import exit_status
@@ -65,7 +65,7 @@ async def test_the_end_of_a_child_is_waited_for_and_its_status_returned(
 
 async def test_children_that_end_together_are_all_reaped(real_loop: Bench) -> None:
     children = [spawn(f"exit {status}") for status in range(8)]
-    assert loop.run(together(loop, *(exit_status(loop, child) for child in children))) == list(range(8))
+    assert await together(real_loop, *(exit_status(real_loop, child) for child in children)) == list(range(8))
 
 
 async def test_a_child_that_goes_on_is_waited_for(real_loop: Bench) -> None:
@@ -74,15 +74,11 @@ async def test_a_child_that_goes_on_is_waited_for(real_loop: Bench) -> None:
         os.set_inheritable(reading, True)
         actions = [(os.POSIX_SPAWN_DUP2, reading, 0)]
         child = os.posix_spawn("/bin/sh", ["sh", "-c", "read line; exit $line"], {}, file_actions=actions)
-
-        async def main() -> list[int]:
-            return await together(loop, exit_status(loop, child), speak())
-
-        async def speak() -> int:
-            await loop.sleep(0)
-            return os.write(writing, b"7\n")
-
-        assert loop.run(main()) == [7, 2]
+        waiting = real_loop.spawn(exit_status(real_loop, child), Condition())
+        await real_loop.sleep(0)
+        assert not waiting.done
+        os.write(writing, b"7\n")
+        assert await join(real_loop, waiting) == 7
 
 
 async def test_a_cancelled_wait_for_a_child_keeps_no_descriptor_and_can_be_repeated(real_loop: Bench) -> None:

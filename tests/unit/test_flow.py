@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pync.errors import InputError, PeerLost
 from pync.loop.tasks import Condition
-from pync.relay import flow as flow_module
+from pync.relay import zerocopy
 from pync.relay.flow import Flow
 from pync.relay.zerocopy import Unsuitable
 from pync.stages.crlf import Crlf
@@ -317,9 +317,10 @@ class Moved(NamedTuple):
 async def moved_by(loop: Loop, script: Sequence[int | BaseException | None], whole: bytes) -> Moved:
     """What comes of a flow that a mover begins and that is copied to its end."""
     source, sink = MemoryFile(loop, *([whole] if whole else []), END), MemorySink(loop)
+    source.descriptor = sink.descriptor = 0  # for the kernel, whose place the mover takes
     mover = ScriptedMover(loop, source, *script)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flow_module, "between", lambda *_: mover)
+        patch.setattr(zerocopy, "mover_between", lambda *_: mover)
         flow = Flow(loop, source, sink)
         try:
             await flow.run()
@@ -353,10 +354,11 @@ async def test_what_breaks_the_mover_breaks_the_flow_and_the_rest_is_counted(
 
 async def test_with_stages_or_a_read_limit_every_byte_is_copied(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(flow_module, "between", lambda _, source, sink: asked.append(source))
+    monkeypatch.setattr(zerocopy, "mover_between", lambda _, source, sink: asked.append(source))
     for stages, limit in (([Crlf()], None), ([], 1), ([], None)):
-        sink = MemorySink(loop)
-        await Flow(loop, MemorySource(loop, b"x", END), sink, stages, limit).run()
+        source, sink = MemorySource(loop, b"x", END), MemorySink(loop)
+        source.descriptor = sink.descriptor = 0
+        await Flow(loop, source, sink, stages, limit).run()
         assert sink.taken == [b"x"]
     assert len(asked) == 1
 
@@ -365,8 +367,10 @@ async def test_progress_is_notified_at_each_step_of_a_mover_and_at_the_end(loop:
     moments: list[float] = []
     source = MemoryFile(loop, b"abcdef", END)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flow_module, "between", lambda *_: ScriptedMover(loop, source, 2, None, 2, 2, 0))
-        flow = Flow(loop, source, MemorySink(loop))
+        patch.setattr(zerocopy, "mover_between", lambda *_: ScriptedMover(loop, source, 2, None, 2, 2, 0))
+        sink = MemorySink(loop)
+        source.descriptor = sink.descriptor = 0
+        flow = Flow(loop, source, sink)
         await together(loop, note(loop, flow, moments), flow.copy())
         assert flow.reads == 3
         assert flow.moved == 6

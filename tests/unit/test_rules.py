@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from conversations import FOREVER, RESET, Ends, converse, serve, trickle
-from doubles import END
+from conversations import FOREVER, RESET, Connection, Ends, converse, serve, trickle
+from doubles import END, a_context
 from expectations import expect
 
 from pync.config import Ending
+from pync.endpoints import Peer
+from pync.endpoints.stdio import Stdio
 from pync.errors import InputError, OutputClosed, OutputError, PeerLost, TimedOut
 from pync.loop.tasks import Condition
-from pync.relay.rules import Conversation, ProgramRelay, Relay
+from pync.relay.rules import Conversation, Relay
+from pync.sessions.program import ProgramRelay
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from conversations import Script, Takes
     from doubles import Taken
 
@@ -406,14 +412,16 @@ def test_an_error_after_the_end_of_the_other_half_is_raised_too() -> None:
 # When it is over
 
 
-class Endless:
+class Endless(Peer):
     """What never ends. `watchers` counts the tasks that wait for its end."""
+
+    has_eof = True
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self.watchers = 0
 
-    async def end(self) -> None:
+    async def wait_closed(self) -> None:
         self.watchers += 1
         try:
             await self.loop.wait(Condition())
@@ -425,7 +433,9 @@ class Endless:
 @pytest.mark.parametrize("stdin", [[b"a", END], [3.0, b"a", END], [3.0, b"a", RESET], [3.0, END]])
 async def test_when_a_conversation_is_over_nothing_of_it_goes_on(loop: Loop, stdin: Script, peer: Script) -> None:
     ends, life = Ends(loop, stdin, peer, Ending(idle_timeout=100.0)), Endless(loop)
-    relay = Conversation(loop, ends.sending, ends.receiving, Ending(idle_timeout=100.0), gone=life.end)
+    stdio = Stdio(ends.local_source, ends.local_sink)
+    context = a_context(loop, ending=Ending(idle_timeout=100.0))
+    relay = Conversation(context, life, stdio, ends.sending, ends.receiving)
     await check_nothing_goes_on(loop, relay, ends, life)
 
 
@@ -433,9 +443,9 @@ async def test_when_a_conversation_is_over_nothing_of_it_goes_on(loop: Loop, std
 @pytest.mark.parametrize("output", [[b"a", END], [b"a", 3.0, END], [b"a", 3.0, RESET]])
 async def test_when_a_programs_session_is_over_nothing_of_it_goes_on(loop: Loop, output: Script, peer: Script) -> None:
     ends, life = Ends(loop, output, peer, Ending()), Endless(loop)
-    await check_nothing_goes_on(
-        loop, ProgramRelay(loop, ends.sending, ends.receiving, Ending(), program_ended=life.end), ends, life
-    )
+    process: Any = SimpleNamespace(ended=life.wait_closed)
+    relay = ProgramRelay(a_context(loop), Connection(loop, None), process, ends.sending, ends.receiving)
+    await check_nothing_goes_on(loop, relay, ends, life)
 
 
 async def check_nothing_goes_on(loop: Loop, relay: Relay, ends: Ends, life: Endless) -> None:

@@ -222,7 +222,7 @@ async def test_much_goes_both_ways_at_once_through_small_buffers(
         await far.end()
 
     async with connected(real_loop, layers, size=4096) as (stream, far):
-        taken, read, *_ = await together(real_loop, take_all(far), read_all(stream), send(stream, data), say(far))
+        taken, read, *_ = await together(real_loop, take_all(far), read_all(stream), send(stream, data), send_all(far))
         same([taken, read], [data, data])
 
 

@@ -1,4 +1,4 @@
-"""Laws of certificates made on the spot: which program made them makes no difference, and their key is in no file."""
+"""Fingerprints of certificates, and certificates that a listener makes for itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography import x509
 from harness import require
-from tls import NOBODY, Engine, Meeting
+from tls import UNVERIFIED, Engine, Handshake
 
 from pync.config import Tls
 from pync.errors import TlsError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["cryptography", "openssl"])
 def maker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave only one of the two programs that can make certificates."""
+    """One of the two that can make certificates, and not the other one."""
     if request.param == "openssl":
         require("openssl")
         without_cryptography(monkeypatch)
@@ -40,9 +40,9 @@ def without_cryptography(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_listener_without_a_certificate_makes_one_that_can_be_pinned() -> None:
     context, made = server_context(UNVERIFIED, "192.0.2.7")
     assert made
-    meeting = Meeting(Tls(pin=bytes.fromhex(made.removeprefix("sha256:"))), context)
-    assert meeting.first == b"welcome"
-    assert meeting.events[False].certificate == f"CN=localhost, signed by CN=localhost, {made}"
+    handshake = Handshake(Tls(pin=bytes.fromhex(made.removeprefix("sha256:"))), context)
+    assert handshake.first == b"welcome"
+    assert handshake.events[False].certificate == f"CN=localhost, signed by CN=localhost, {made}"
 
 
 @pytest.mark.usefixtures("maker")
@@ -68,10 +68,9 @@ def shown(context: ssl.SSLContext) -> bytes:
 @pytest.mark.usefixtures("maker")
 def test_it_is_what_the_strictest_client_insists_on(monkeypatch: pytest.MonkeyPatch) -> None:
     pem, mark = self_signed(["localhost", "::1"])
-    monkeypatch.undo()  # to look at the certificate takes the package, whichever program has made it
-    made = pem[pem.index(b"-----BEGIN CERTIFICATE") :].decode()
-    certificate = x509.load_pem_x509_certificate(made.encode())
-    assert mark == fingerprint(ssl.PEM_cert_to_DER_cert(made))
+    monkeypatch.undo()  # below, `cryptography` reads the certificate
+    certificate = x509.load_pem_x509_certificate(pem[pem.index(b"-----BEGIN CERTIFICATE") :])
+    assert mark == fingerprint(ssl.PEM_cert_to_DER_cert(pem[pem.index(b"-----BEGIN CERTIFICATE") :].decode()))
     days = (certificate.not_valid_after_utc - certificate.not_valid_before_utc).days
     assert 365 <= days <= 366
     found = {extension.oid._name: extension.critical for extension in certificate.extensions}
@@ -82,15 +81,15 @@ def test_it_is_what_the_strictest_client_insists_on(monkeypatch: pytest.MonkeyPa
         "subjectKeyIdentifier": False,
         "subjectAltName": False,
     }
-    strict = ssl.create_default_context(cadata=ssl.PEM_cert_to_DER_cert(made))
+    strict = ssl.create_default_context(cadata=ssl.PEM_cert_to_DER_cert(pem[pem.index(b"-----BEGIN CERT") :].decode()))
     strict.verify_flags |= ssl.VERIFY_X509_STRICT
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     install(server, pem)
     assert agree(Engine(strict, server=False), Engine(server, server=True))
 
 
-def handshake(*sides: Engine) -> bool:
-    """Whether the handshake of the two succeeds."""
+def agree(*sides: Engine) -> bool:
+    """Whether the two sides complete a handshake."""
     for _ in range(4):
         for one, other in sides, sides[::-1]:
             one.shake()
@@ -102,7 +101,7 @@ def test_two_certificates_are_never_the_same() -> None:
     assert len({self_signed(["localhost"]) for _ in range(3)}) == 3
 
 
-def test_without_a_program_to_make_one_the_error_names_both(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_anything_to_make_one_the_error_names_what_could(monkeypatch: pytest.MonkeyPatch) -> None:
     without_cryptography(monkeypatch)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(TlsError, match=r"^make a certificate: .*pync-netcat\[tls\].* openssl; or give --ssl-cert$"):
@@ -112,7 +111,7 @@ def test_without_a_program_to_make_one_the_error_names_both(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("script", "words"), [("echo first >&2; echo last >&2; exit 3", "last"), ("", "it says nothing")]
 )
-def test_what_openssl_reports_is_passed_on(
+def test_what_openssl_complains_of_is_passed_on(
     script: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_cryptography(monkeypatch)
@@ -129,8 +128,7 @@ def test_the_key_is_in_no_file_afterwards(
     trouble: type[Exception] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(name: str) -> int:
-        assert trouble
-        raise trouble
+        raise trouble  # type: ignore[misc]
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     if trouble:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from doubles import play, together
+from doubles import together
 from harness import require, run
 from tls import UNVERIFIED, VERSIONS, Handshake, identity, trusting, why
 

@@ -49,7 +49,7 @@ from pync.endpoints.shared_stdio import FileSource
 from pync.endpoints.stdio import Stdin
 from pync.errors import PeerLost
 from pync.loop.tasks import Condition
-from pync.relay import flow as flow_module
+from pync.relay import zerocopy
 from pync.relay.flow import Flow
 from pync.relay.zerocopy import Pipeline, SendFile, Splice, mover_between
 from pync.sessions import conversation
@@ -152,7 +152,7 @@ async def test_what_has_to_be_seen_is_copied(
         given_movers.append(mover_between(*ends))
         return given_movers[-1]
 
-    monkeypatch.setattr(flow_module, "between", give)
+    monkeypatch.setattr(zerocopy, "mover_between", give)
     with (
         stdin_of(real_loop, "file", b"question") as (stdin, _),
         stdout_of(real_loop, "file") as (stdout, _, file),
@@ -160,7 +160,7 @@ async def test_what_has_to_be_seen_is_copied(
     ):
         logs = SimpleNamespace(copy=lambda _: [Crlf()]) if "logs" in config else None
         run: Any = SimpleNamespace(config=Config(mode="connect", **config), loop=real_loop, logs=logs)
-        sending, receiving, _ = conversation.flows(run, stdin, endpoint, stdout)
+        sending, receiving, _ = conversation.flows(run, endpoint, stdin, stdout)
         await sending.run()
         await far.give(b"answer")
         far.hang_up()
@@ -258,7 +258,7 @@ def since(flow: Flow) -> float | None:
 def moved(copied: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bytes are moved with the kernel's help, or `copied` without."""
     if copied:
-        monkeypatch.setattr(flow_module, "between", lambda *_: None)
+        monkeypatch.setattr(zerocopy, "mover_between", lambda *_: None)
 
 
 # -- Programs ----------------------------------------------------------------------------------------------------

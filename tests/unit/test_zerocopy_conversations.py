@@ -18,6 +18,7 @@ from conformance import (
     bench,
     same,
 )
+from doubles import a_context
 from ends import (
     BYTES,
     FOLLOWED,
@@ -34,9 +35,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pync.config import Ending
+from pync.endpoints.stdio import Stdio
 from pync.errors import PeerLost, PyncError
 from pync.loop.tasks import Condition
-from pync.relay import flow as flow_module
+from pync.relay import zerocopy
 from pync.relay.flow import Flow
 from pync.relay.rules import Conversation
 
@@ -192,14 +194,10 @@ def play_scene(scene: Scene) -> Outcome:
         ):
             play = Play(loop, scene, peer, feeder, reader)
             outcome = play.outcome
-            relay = Conversation(
-                loop,
-                Flow(loop, stdin, endpoint),
-                Flow(loop, endpoint, stdout),
-                Ending(at_once=True),
-                gone=endpoint.wait_closed,
-                terminal=scene.stdin == "terminal",
-            )
+            context = a_context(loop, ending=Ending(at_once=True))
+            stdio = Stdio(stdin, stdout, terminal=scene.stdin == "terminal")
+            sending, receiving = Flow(loop, stdin, endpoint), Flow(loop, endpoint, stdout)
+            relay = Conversation(context, endpoint, stdio, sending, receiving)
             givers = [loop.spawn(work, Condition()) for work in (play.feed(), play.answer())]
             takers = [loop.spawn(work, Condition()) for work in (play.listen(), play.show())]
             try:
@@ -275,7 +273,7 @@ def test_a_conversation_is_the_same_however_its_bytes_are_moved(stdin: str, stdo
     moved = play_scene(scene)
     keeps_to_the_model(scene, moved)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flow_module, "between", lambda *_: None)
+        patch.setattr(zerocopy, "mover_between", lambda *_: None)
         copied = play_scene(scene)
     keeps_to_the_model(scene, copied)
     if not (scene.breaks == "peer" and scene.over == "unix"):  # who notices first that it has gone is by chance
