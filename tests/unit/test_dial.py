@@ -276,14 +276,14 @@ async def test_meeting_oneself_is_being_refused(real_loop: Loop, family: int, da
 async def test_a_connection_that_breaks_at_once_was_a_connection(
     real_loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Lost(socket.socket):
+    class Broken(socket.socket):
         def getpeername(self) -> Any:
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
 
-    def lost(family: int, options: SocketOptions, **more: Any) -> socket.socket:
-        return Lost(fileno=new_socket(family, options, **more).detach())
+    def broken(family: int, options: SocketOptions, **more: Any) -> socket.socket:
+        return Broken(fileno=new_socket(family, options, **more).detach())
 
-    monkeypatch.setattr(pync.net.dial, "new_socket", lost)
+    monkeypatch.setattr(pync.net.dial, "new_socket", broken)
     with server() as listener:
         sock, events = await dialled(real_loop, peer("127.0.0.1", port_of(listener)))
         sock.close()

@@ -56,7 +56,7 @@ SIZES = st.sampled_from([0, 1, 4095, 65_536, 1_500_000]) | st.integers(0, 400_00
 
 
 class Scene(NamedTuple):
-    """What happens. The end that `slow` names reads a little at a time; the one that `breaks` names leaves too early."""
+    """What happens. The end that `slow` names reads little at a time; the one that `breaks` names leaves too early."""
 
     stdin: str
     stdout: str

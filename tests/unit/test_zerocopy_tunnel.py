@@ -251,4 +251,4 @@ async def test_sockets_that_the_kernel_does_not_splice_are_copied(
 
     monkeypatch.setattr(os, "splice", refuse)
     await passes_a_tunnel(real_loop)
-    assert refused == [code], "asked once, and nothing was lost"
+    assert refused == [code], "asked once, and no byte is missing"
