@@ -6,7 +6,7 @@ import os
 import socket
 import tempfile
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from conformance import (
@@ -95,9 +95,17 @@ def stdin_of(loop: Loop, kind: str, data: bytes) -> Iterator[tuple[Stdin, Far | 
             far.close()
 
 
-@contextmanager
-def stdout_of(loop: Loop, kind: str) -> Iterator[tuple[Stdout, Far | None, IO[bytes] | None]]:
+class StdoutOf(NamedTuple):
     """A stdout, with the end that reads it while it is written, or with the file that can be read afterwards."""
+
+    stdout: Stdout
+    reader: Far | None
+    file: IO[bytes] | None
+
+
+@contextmanager
+def stdout_of(loop: Loop, kind: str) -> Iterator[StdoutOf]:
+    """A stdout of this kind."""
     far: Far | None = None
     with ExitStack() as stack:
         file: IO[bytes] | None = None
@@ -120,7 +128,7 @@ def stdout_of(loop: Loop, kind: str) -> Iterator[tuple[Stdout, Far | None, IO[by
                 shared.enter_context(nothing_opens_again())
             stdout = Stdout(loop, fd)
         stack.enter_context(closing(fd))
-        yield stdout, far, file
+        yield StdoutOf(stdout, far, file)
         if far:
             far.close()
 

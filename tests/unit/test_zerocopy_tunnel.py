@@ -7,7 +7,7 @@ import fcntl
 import os
 import socket
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from conformance import (
@@ -49,13 +49,21 @@ ENDS = [(one, other) for one in PAIRS for other in PAIRS]
 between_both = pytest.mark.parametrize(("over", "onto"), ENDS, ids=["-".join(pair) for pair in ENDS])
 
 
-@contextmanager
-def tunnel(loop: Loop, over: str = "tcp", onto: str = "tcp") -> Iterator[tuple[Tunnel, FarSocket, FarSocket]]:
+class Between(NamedTuple):
     """A tunnel, with the peer that gives to it and the peer that takes from it."""
+
+    mover: Tunnel
+    giver: FarSocket
+    taker: FarSocket
+
+
+@contextmanager
+def tunnel(loop: Loop, over: str = "tcp", onto: str = "tcp") -> Iterator[Between]:
+    """A tunnel from a connection of one kind onto one of another."""
     with peer_of(loop, over) as (source, giver), peer_of(loop, onto) as (sink, taker):
         mover = between(loop, source, sink)
         assert isinstance(mover, Tunnel)
-        yield mover, giver, taker
+        yield Between(mover, giver, taker)
         mover.close()
 
 
