@@ -9,16 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from conformance import (
-    Bench,
-    Far,
-    FarSocket,
-    nothing_opens_again,
-    tcp_pair,
-    terminal,
-    turns,
-    unix_pair,
-)
+from conformance import Bench, Far, FarSocket, nothing_opens_again, tcp_pair, terminal, turns, unix_pair
 from harness import PAYLOAD
 
 from pync.endpoints.stdio import Stdin, Stdout
@@ -29,14 +20,9 @@ from pync.relay.flow import Flow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
     from typing import IO
 
-    from pairs import Pair
-
     from pync.loop.kernel import Loop
-
-    Role = Callable[..., AbstractContextManager[Pair]]
 
 BYTES = PAYLOAD(3_000_000)
 PEER = Address(host="peer", port=1)

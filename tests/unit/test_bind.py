@@ -9,18 +9,7 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
-from loopback import (
-    DATAGRAM,
-    FOUR,
-    STREAM,
-    Names,
-    bound,
-    ends,
-    listener,
-    port_of,
-    server,
-    without_ipv6,
-)
+from loopback import DATAGRAM, FOUR, STREAM, Names, bound, ends, listener, port_of, server, without_ipv6
 
 import pync.net.bind
 import pync.net.dial

@@ -14,12 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from clients import is_true
 from harness import DEADLINE
-from loopback import (
-    FOUR,
-    Names,
-    failure,
-    peer,
-)
+from loopback import FOUR, Names, failure, peer
 
 from pync import system
 from pync.errors import AddressError, Interrupted, TimedOut

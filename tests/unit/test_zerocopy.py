@@ -12,13 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from conformance import (
-    Bench,
-    join,
-    same,
-    turns,
-    unix_pair,
-)
+from conformance import Bench, join, same, turns, unix_pair
 from ends import (
     BYTES,
     MIB,

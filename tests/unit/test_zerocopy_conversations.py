@@ -11,25 +11,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from conformance import (
-    Bench,
-    Far,
-    FarSocket,
-    bench,
-    same,
-)
-from ends import (
-    BYTES,
-    FOLLOWED,
-    MIB,
-    PROC,
-    STDINS,
-    STDOUTS,
-    finish,
-    peer_of,
-    stdin_of,
-    stdout_of,
-)
+from conformance import Bench, Far, FarSocket, bench, same
+from ends import BYTES, FOLLOWED, MIB, PROC, STDINS, STDOUTS, finish, peer_of, stdin_of, stdout_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -11,13 +11,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from conformance import (
-    same,
-)
-from ends import (
-    BYTES,
-    closing,
-)
+from conformance import same
+from ends import BYTES, closing
 from harness import DEVNULL
 from pairs import client, complaints, drain, listener, lives_on, take, through
 

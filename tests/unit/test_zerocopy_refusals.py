@@ -7,21 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from conformance import (
-    Bench,
-    join,
-    turns,
-)
-from ends import (
-    BYTES,
-    closing,
-    everything,
-    only_by_kernel,
-    peer_of,
-    stalled,
-    stdin_of,
-    stdout_of,
-)
+from conformance import Bench, join, turns
+from ends import BYTES, closing, everything, only_by_kernel, peer_of, stalled, stdin_of, stdout_of
 
 from pync.endpoints.stdio import FileSource, Stdin
 from pync.errors import InputError, OutputClosed, PeerLost

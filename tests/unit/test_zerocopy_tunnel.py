@@ -10,22 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from conformance import (
-    Bench,
-    FarSocket,
-    join,
-    same,
-)
-from ends import (
-    BYTES,
-    MIB,
-    PAIRS,
-    everything,
-    only_by_kernel,
-    peer_of,
-    sleeps,
-    stalled,
-)
+from conformance import Bench, FarSocket, join, same
+from ends import BYTES, MIB, PAIRS, everything, only_by_kernel, peer_of, sleeps, stalled
 from expectations import expect
 
 from pync.errors import PeerLost
