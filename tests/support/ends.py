@@ -6,19 +6,10 @@ import os
 import socket
 import tempfile
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from conformance import (
-    Bench,
-    Far,
-    FarSocket,
-    nothing_opens_again,
-    tcp_pair,
-    terminal,
-    turns,
-    unix_pair,
-)
+from conformance import Bench, Far, FarSocket, nothing_opens_again, tcp_pair, terminal, turns, unix_pair
 from harness import PAYLOAD
 
 from pync.endpoints.stdio import Stdin, Stdout
@@ -29,24 +20,19 @@ from pync.relay.flow import Flow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
     from typing import IO
 
-    from pairs import Pair
-
     from pync.loop.kernel import Loop
-
-    Role = Callable[..., AbstractContextManager[Pair]]
 
 BYTES = PAYLOAD(3_000_000)
 PEER = Address(host="peer", port=1)
 MIB = 1 << 20
-PROC = "/proc/version"  # a regular file that says it is empty, and is not
+PROC = "/proc/version"  # a regular file whose size is 0, and which is not empty
 
 
 @contextmanager
 def closing(*fds: int) -> Iterator[None]:
-    """Closes those that are still open, and still what they were."""
+    """Closes, at the end, those that are still open and still what they were."""
     were = [os.fstat(fd) for fd in fds]
     try:
         yield
@@ -61,7 +47,7 @@ def closing(*fds: int) -> Iterator[None]:
 
 @contextmanager
 def stdin_of(loop: Loop, kind: str, data: bytes) -> Iterator[tuple[Stdin, Far | None]]:
-    """A stdin, and who feeds it; a file has its data already."""
+    """A stdin, and the end that feeds it; a file has its data already."""
     far: Far | None = None
     if kind == "file":
         with tempfile.TemporaryFile(buffering=0) as file:
@@ -95,9 +81,17 @@ def stdin_of(loop: Loop, kind: str, data: bytes) -> Iterator[tuple[Stdin, Far | 
             far.close()
 
 
+class StdoutOf(NamedTuple):
+    """A stdout, with the end that reads it while it is written, or with the file that can be read afterwards."""
+
+    stdout: Stdout
+    reader: Far | None
+    file: IO[bytes] | None
+
+
 @contextmanager
-def stdout_of(loop: Loop, kind: str) -> Iterator[tuple[Stdout, Far | None, IO[bytes] | None]]:
-    """A stdout, and who reads it while it is written, or the file that can be read at the end."""
+def stdout_of(loop: Loop, kind: str) -> Iterator[StdoutOf]:
+    """A stdout of this kind."""
     far: Far | None = None
     with ExitStack() as stack:
         file: IO[bytes] | None = None
@@ -120,7 +114,7 @@ def stdout_of(loop: Loop, kind: str) -> Iterator[tuple[Stdout, Far | None, IO[by
                 shared.enter_context(nothing_opens_again())
             stdout = Stdout(loop, fd)
         stack.enter_context(closing(fd))
-        yield stdout, far, file
+        yield StdoutOf(stdout, far, file)
         if far:
             far.close()
 
@@ -143,7 +137,7 @@ def peer_of(loop: Loop, over: str = "tcp") -> Iterator[tuple[StreamSocket, FarSo
 
 
 async def finish(stdout: Stdout) -> None:
-    """Close it, whatever it thinks of that."""
+    """Close a stdout, whether or not that is an error."""
     try:
         await stdout.send_eof()
     except PyncError:
@@ -152,11 +146,11 @@ async def finish(stdout: Stdout) -> None:
 
 STDINS = ["file", PROC, os.devnull, "pipe", "shared pipe", "terminal", "socket"]
 STDOUTS = ["file", "appended file", "/dev/null", "/dev/full", "pipe", "shared pipe", "terminal", "socket"]
-FOLLOWED = {"pipe", "shared pipe", "terminal", "socket"}  # those that somebody reads meanwhile
+FOLLOWED = {"pipe", "shared pipe", "terminal", "socket"}  # those that are read while they are written
 
 
 async def everything(far: Far) -> bytes:
-    """All that comes until the end."""
+    """All bytes that come until the end."""
     data = b""
     while chunk := await far.take():
         data += chunk
@@ -164,7 +158,7 @@ async def everything(far: Far) -> bytes:
 
 
 async def stalled(loop: Loop, flow: Flow) -> None:
-    """Wait until nothing moves any more."""
+    """Wait until a flow has moved nothing for 30 ms."""
     moved = -1
     while moved != flow.moved:
         moved = flow.moved
@@ -172,14 +166,14 @@ async def stalled(loop: Loop, flow: Flow) -> None:
 
 
 async def sleeps(loop: Bench) -> bool:
-    """Whether the loop has nothing to do for a while."""
+    """Whether the loop has nothing to do for 50 ms."""
     before = loop.selector.polls
     await loop.sleep(0.05)
     return loop.selector.polls - before < 10
 
 
 async def in_pieces(loop: Loop, far: Far, sizes: list[int], pauses: list[int]) -> None:
-    """Give BYTES in pieces of these sizes, with so many turns of the loop after each, and hang up."""
+    """Give BYTES in pieces of these sizes, with a pause of some turns of the loop after each, and hang up."""
     start = 0
     for position, size in enumerate(sizes):
         await far.give(BYTES[start : start + size])
@@ -190,7 +184,7 @@ async def in_pieces(loop: Loop, far: Far, sizes: list[int], pauses: list[int]) -
 
 @contextmanager
 def only_by_kernel() -> Iterator[None]:
-    """Inside, no byte may come up to Python."""
+    """Inside, no byte may be copied by Python."""
 
     async def refuse(_: Flow) -> None:
         raise AssertionError("copied")

@@ -56,6 +56,22 @@ def black_hole(host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
         yield port_of(sock)
 
 
+@contextlib.contextmanager
+def beside_a_black_hole(host: str, dark: str = "127.0.0.1") -> Iterator[socket.socket]:
+    """A listening socket whose port is a black hole on the host `dark`; another port, while one is taken there."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            listener = stack.enter_context(server(host))
+            try:
+                stack.enter_context(black_hole(dark, port_of(listener)))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                continue
+            yield listener
+            return
+
+
 def port_of(sock: socket.socket) -> int:
     port: int = sock.getsockname()[1]
     return port

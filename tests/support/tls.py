@@ -236,7 +236,7 @@ def wired(
 
 
 def identity(certificate: Certificate, **more: Any) -> Tls:
-    """Shows this certificate, and asks for none unless `more` says so."""
+    """Shows this certificate, and asks for none unless `more` does."""
     return Tls(**{"certificate": str(certificate.chain), "key": str(certificate.key), "verify": False, **more})
 
 

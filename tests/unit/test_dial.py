@@ -25,6 +25,7 @@ from loopback import (
     SIX,
     STREAM,
     Names,
+    beside_a_black_hole,
     black_hole,
     dialled,
     failure,
@@ -91,9 +92,9 @@ async def test_the_next_attempt_begins_a_quarter_of_a_second_later_and_the_loser
     loop: Loop, clock: Clock, names: Names
 ) -> None:
     names["both.test"] = ["127.0.0.1", "::1"]
-    with server("::1") as listener, black_hole("127.0.0.1", port_of(listener)) as port:
+    with beside_a_black_hole("::1") as listener:
         open_before = len(os.listdir("/proc/self/fd"))
-        sock, events = await dialled(loop, peer("both.test", port))
+        sock, events = await dialled(loop, peer("both.test", port_of(listener)))
         with sock, listener.accept()[0]:
             assert len(os.listdir("/proc/self/fd")) <= open_before + 2
             assert sock.family == SIX
@@ -103,8 +104,8 @@ async def test_the_next_attempt_begins_a_quarter_of_a_second_later_and_the_loser
 
 async def test_a_failure_begins_the_next_attempt_at_once(loop: Loop, clock: Clock, names: Names) -> None:
     names["three.test"] = ["127.0.0.1", "::1", "127.0.0.2"]
-    with server("127.0.0.2") as listener, black_hole("127.0.0.1", port_of(listener)) as port:
-        sock, events = await dialled(loop, peer("three.test", port))
+    with beside_a_black_hole("127.0.0.2") as listener:
+        sock, events = await dialled(loop, peer("three.test", port_of(listener)))
         with sock:
             assert sock.getpeername()[0] == "127.0.0.2"
     # The second waits for the first. It is refused, and the third does not wait for it.
@@ -245,8 +246,8 @@ async def test_two_attempts_can_share_one_source_port(loop: Loop, names: Names, 
     names["both.test"] = ["127.0.0.1", second]
     with free_port() as own:
         pass
-    with server(second) as listener, black_hole("127.0.0.1", port_of(listener)) as port:
-        sock, _ = await dialled(loop, peer("both.test", port, source_port=own))
+    with beside_a_black_hole(second) as listener:
+        sock, _ = await dialled(loop, peer("both.test", port_of(listener), source_port=own))
         with sock:
             assert sock.getpeername()[0] == second
             assert port_of(sock) == own
@@ -277,7 +278,7 @@ async def test_meeting_oneself_is_being_refused(real_loop: Loop, family: int, da
 async def test_a_connection_that_breaks_at_once_was_a_connection(
     real_loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Lost(socket.socket):
+    class Broken(socket.socket):
         def getpeername(self) -> Any:
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
 

@@ -311,7 +311,7 @@ async def test_after_a_client_with_a_full_queue_has_left_the_others_go_on(loop: 
     await hub.over()
 
 
-# -- stdin, and the end of what a client says ------------------------------------------------------------------------
+# -- stdin, and clients that end ------------------------------------------------------------------------------------
 
 
 async def test_stdin_goes_to_all_while_there_are_clients_and_the_hub_outlives_it(loop: Loop) -> None:

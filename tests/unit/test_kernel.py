@@ -21,6 +21,8 @@ from pync.loop.tasks import Cancelled, Condition, Task
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from doubles import Clock
+
     from pync.loop.tasks import Work
 
 
@@ -120,9 +122,8 @@ async def test_reader_and_writer_of_one_descriptor_are_woken_separately(loop: Lo
     assert woken == ["write", "read"]
 
 
-def test_a_sleep_lasts_as_long_as_it_was_asked_to() -> None:
-    clock = Clock()
-    play(lambda loop: loop.sleep(3.5), clock)
+async def test_a_sleep_lasts_as_long_as_it_was_asked_to(loop: Loop, clock: Clock) -> None:
+    await loop.sleep(3.5)
     assert clock.now == 1003.5
 
 

@@ -15,12 +15,7 @@ import pytest
 from clients import is_true
 from doubles import a_context
 from harness import DEADLINE
-from loopback import (
-    FOUR,
-    Names,
-    failure,
-    peer,
-)
+from loopback import FOUR, Names, failure, peer
 
 from pync import system
 from pync.errors import AddressError, Interrupted, TimedOut

@@ -9,19 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from harness import DEADLINE, PYNC, Result, free_port, require, run
-from loopback import (
-    BOTH,
-    DATAGRAM,
-    FOUR,
-    LOCALHOST,
-    SIX,
-    STREAM,
-    bound,
-    ends,
-    listener,
-    port_of,
-    server,
-)
+from loopback import BOTH, DATAGRAM, FOUR, LOCALHOST, SIX, STREAM, bound, ends, listener, port_of, server
 
 from pync.config import Config, SocketOptions
 from pync.errors import ConnectError

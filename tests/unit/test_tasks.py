@@ -262,7 +262,7 @@ async def test_tasks_that_keep_each_other_awake_do_not_keep_the_others_waiting(l
         assert await loop.readable(reading) is True
 
 
-# 6. A task that nobody waits for fails the whole run.
+# 6. The failure of a task that no other task waits for fails the whole run.
 
 
 def test_a_failing_task_that_is_not_waited_for_fails_the_run_and_all_clean_up() -> None:

@@ -50,7 +50,7 @@ def test_a_trusted_certificate_for_the_name_is_accepted(
     assert handshake.first == b"welcome" and handshake.ours is handshake.theirs is None
 
 
-def test_a_certificate_in_the_trust_file_is_trusted_whoever_signed_it(authority: Authority) -> None:
+def test_a_certificate_in_the_trust_file_is_trusted_whatever_signed_it(authority: Authority) -> None:
     for certificate in authority.strange, authority.self_signed:
         assert Handshake(Tls(trust_file=str(certificate.chain)), identity(certificate)).first == b"welcome"
 
@@ -412,7 +412,7 @@ def test_a_strangers_certificate_does_not_control_our_terminal() -> None:
 
 
 @both_versions
-def test_a_pinned_certificate_is_accepted_whoever_signed_it_and_whatever_it_is_for(
+def test_a_pinned_certificate_is_accepted_whatever_signed_it_and_whatever_it_is_for(
     authority: Authority, version: ssl.TLSVersion
 ) -> None:
     for certificate in authority.strange, authority.self_signed, authority.expired, authority.elsewhere:

@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 
 
 def kind_of(mover: Mover | None) -> type[Mover] | None:
-    """Its class; it is closed."""
+    """The class of a mover, which is closed."""
     if mover is None:
         return None
     mover.close()
@@ -143,7 +143,7 @@ async def test_where_python_has_no_splice_everything_is_copied(
     ],
     ids=["nothing", "crlf", "pace", "receive limit", "telnet", "logs", "delay"],
 )
-async def test_what_has_to_be_seen_is_copied(
+async def test_bytes_that_a_stage_must_see_are_copied(
     real_loop: Bench, config: dict[str, Any], moved: list[type[Mover]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given_movers: list[Mover | None] = []
@@ -166,7 +166,8 @@ async def test_what_has_to_be_seen_is_copied(
         far.hang_up()
         await receiving.run()
         assert file
-        assert (await everything(far), file.read()) == (b"question", b"answer")
+        assert await everything(far) == b"question"
+        assert file.read() == b"answer"
     assert [type(mover) for mover in given_movers if mover] == moved
 
 
@@ -235,14 +236,14 @@ async def test_a_flow_that_the_kernel_moves_knows_what_it_waits_for(real_loop: B
         before = real_loop.clock()
         flowing = real_loop.spawn(flow.run(), Condition())
         await turns(real_loop, 5)
-        assert (since(flow) or 0) >= before, "for the source"
+        assert (since(flow) or 0) >= before, "it waits for the source"
         feeding = real_loop.spawn(feeder.give(BYTES), Condition())
         await stalled(real_loop, flow)
-        assert since(flow) is None, "for the sink"
+        assert since(flow) is None, "it waits for the sink"
         taking = real_loop.spawn(everything(far), Condition())
         await join(real_loop, feeding)
         await stalled(real_loop, flow)
-        assert since(flow) is not None, "for the source again"
+        assert since(flow) is not None, "it waits for the source again"
         feeder.hang_up()
         await join(real_loop, flowing)
         assert since(flow) is None and flow.ended
@@ -266,7 +267,7 @@ def moved(copied: bool, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def running(loop: Loop, script: str, *, filters: bool = False) -> AsyncIterator[child.Child]:
-    """A program that is dismissed at the end."""
+    """A program that is terminated at the end."""
     process = child.start(loop, Program(argv=("sh", "-c", script), filters=filters), os.environ)
     try:
         yield process
@@ -317,7 +318,7 @@ async def test_what_a_program_does_not_read_is_dropped(real_loop: Bench, over: s
 @over_both
 @copied_too
 @pytest.mark.usefixtures("moved")
-async def test_a_client_that_leaves_is_lost_to_a_program(real_loop: Bench, over: str) -> None:
+async def test_a_reset_by_the_client_is_an_error_of_the_flow_from_a_program(real_loop: Bench, over: str) -> None:
     with peer_of(real_loop, over) as (endpoint, far):
         async with running(real_loop, "exec cat /dev/zero") as process:
             answering = real_loop.spawn(Flow(real_loop, process.output, endpoint).run(), Condition())
@@ -341,7 +342,7 @@ async def test_a_peer_that_does_not_read_costs_nothing(real_loop: Bench, kind: s
         assert 0 < flow.moved < len(BYTES) and await sleeps(real_loop)
         if feeder:
             await real_loop.cancel_and_wait(tasks.pop())
-            feeder.hang_up()  # an end that cannot be passed on yet is no reason to spin
+            feeder.hang_up()  # the end, which cannot be passed on yet
             assert await sleeps(real_loop)
         await real_loop.cancel_and_wait(*tasks)
 
@@ -358,7 +359,7 @@ async def test_a_reader_of_stdout_that_does_not_read_costs_nothing(real_loop: Be
 
 
 @pytest.mark.parametrize("kind", ["pipe", "file", "/dev/null"])
-async def test_a_conversation_in_which_nobody_speaks_costs_nothing(real_loop: Bench, kind: str) -> None:
+async def test_a_silent_conversation_costs_nothing(real_loop: Bench, kind: str) -> None:
     with (
         only_by_kernel(),
         stdin_of(real_loop, "pipe", b"") as (stdin, feeder),
@@ -421,7 +422,7 @@ async def test_a_step_does_not_wait_for_a_silent_peer_nor_for_a_full_pipe(
         await stdout.send_eof()
 
 
-async def test_two_who_read_the_same_pipe_share_it_and_sleep(real_loop: Bench) -> None:
+async def test_two_readers_of_the_same_pipe_share_it_and_sleep(real_loop: Bench) -> None:
     words = [b"word %d, " % number for number in range(50)]
     with (
         only_by_kernel(),
@@ -452,7 +453,7 @@ async def test_two_who_read_the_same_pipe_share_it_and_sleep(real_loop: Bench) -
 # -- Regular files -----------------------------------------------------------------------------------------------
 
 
-async def test_many_are_sent_the_same_file_each_from_a_position_of_its_own(real_loop: Bench) -> None:
+async def test_many_clients_are_sent_the_same_file_each_from_its_own_position(real_loop: Bench) -> None:
     async def send(loop: Bench, fd: int, start: int) -> None:
         with peer_of(loop) as (endpoint, far):
             source = FileSource(loop, fd, start)

@@ -11,13 +11,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from conformance import (
-    same,
-)
-from ends import (
-    BYTES,
-    closing,
-)
+from conformance import same
+from ends import BYTES, closing
 from harness import DEVNULL
 from pairs import client, complaints, drain, listener, lives_on, take, through
 
@@ -84,7 +79,7 @@ def test_an_appended_file_is_appended_to(role: Role, tmp_path: Path) -> None:
 
 
 @either_way
-def test_a_file_that_may_not_grow_is_told_and_holds_what_it_can(tmp_path: Path) -> None:
+def test_a_file_that_may_not_grow_is_an_error_and_holds_what_it_can(tmp_path: Path) -> None:
     limit = 2_000_000
     with (tmp_path / "file").open("wb") as stdout, client(stdin=DEVNULL, stdout=stdout) as (process, peer):
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))
@@ -98,7 +93,7 @@ def test_a_file_that_may_not_grow_is_told_and_holds_what_it_can(tmp_path: Path) 
 
 @either_way
 @in_both_roles
-def test_who_has_the_file_next_goes_on_where_we_stood(role: Role, tmp_path: Path) -> None:
+def test_the_next_process_goes_on_in_the_file_where_we_stood(role: Role, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(BYTES)
     script = '{ dd bs=1000 count=1 of=/dev/null 2>/dev/null; "$@"; cat; }'
     with (tmp_path / "file").open("rb") as stdin, role(stdin=stdin, start=through(script)) as (process, peer):

@@ -7,21 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from conformance import (
-    Bench,
-    join,
-    turns,
-)
-from ends import (
-    BYTES,
-    closing,
-    everything,
-    only_by_kernel,
-    peer_of,
-    stalled,
-    stdin_of,
-    stdout_of,
-)
+from conformance import Bench, join, turns
+from ends import BYTES, closing, everything, only_by_kernel, peer_of, stalled, stdin_of, stdout_of
 
 from pync.endpoints.shared_stdio import FileSource
 from pync.endpoints.stdio import Stdin
@@ -82,7 +69,7 @@ async def test_a_refusal_after_the_first_byte_is_an_error(real_loop: Bench, monk
         await Flow(real_loop, stdin, endpoint).run()
 
 
-async def test_a_file_that_cannot_be_read_is_told_as_such(real_loop: Bench, tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_read_is_an_input_error(real_loop: Bench, tmp_path: Path) -> None:
     fd = os.open(tmp_path / "write-only", os.O_WRONLY | os.O_CREAT)
     with closing(fd), peer_of(real_loop) as (endpoint, _):
         for source in (Stdin(real_loop, fd), FileSource(real_loop, fd, 0)):
@@ -90,7 +77,7 @@ async def test_a_file_that_cannot_be_read_is_told_as_such(real_loop: Bench, tmp_
                 await Flow(real_loop, source, endpoint).run()
 
 
-async def test_a_disk_that_fails_in_the_middle_is_told_as_such(
+async def test_a_disk_that_fails_in_the_middle_is_an_input_error(
     real_loop: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> int:
@@ -113,7 +100,7 @@ async def test_a_disk_that_fails_in_the_middle_is_told_as_such(
 
 
 async def test_a_stdout_without_reader_does_not_matter_at_the_peers_end_and_does_before(real_loop: Bench) -> None:
-    async def flow_to_nobody(loop: Bench, data: bytes) -> None:
+    async def flow_without_a_reader(loop: Bench, data: bytes) -> None:
         with stdout_of(loop, "pipe") as (stdout, reader, _), peer_of(loop) as (endpoint, far):
             assert reader
             flowing = loop.spawn(Flow(loop, endpoint, stdout).run(), Condition())
@@ -126,9 +113,9 @@ async def test_a_stdout_without_reader_does_not_matter_at_the_peers_end_and_does
             finally:
                 await stdout.send_eof()
 
-    await flow_to_nobody(real_loop, b"")
+    await flow_without_a_reader(real_loop, b"")
     with pytest.raises(OutputClosed, match="^writing stdout: Broken pipe$"):
-        await flow_to_nobody(real_loop, b"anybody?")
+        await flow_without_a_reader(real_loop, b"unread")
 
 
 async def test_without_a_descriptor_for_a_pipe_of_our_own_the_bytes_are_copied(

@@ -7,25 +7,11 @@ import fcntl
 import os
 import socket
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from conformance import (
-    Bench,
-    FarSocket,
-    join,
-    same,
-)
-from ends import (
-    BYTES,
-    MIB,
-    PAIRS,
-    everything,
-    only_by_kernel,
-    peer_of,
-    sleeps,
-    stalled,
-)
+from conformance import Bench, FarSocket, join, same
+from ends import BYTES, MIB, PAIRS, everything, only_by_kernel, peer_of, sleeps, stalled
 from expectations import expect
 
 from pync.errors import PeerLost
@@ -49,23 +35,31 @@ ENDS = [(one, other) for one in PAIRS for other in PAIRS]
 between_both = pytest.mark.parametrize(("over", "onto"), ENDS, ids=["-".join(pair) for pair in ENDS])
 
 
+class Between(NamedTuple):
+    """A tunnel, with the peer that gives to it and the peer that takes from it."""
+
+    mover: Tunnel
+    giver: FarSocket
+    taker: FarSocket
+
+
 @contextmanager
-def tunnel(loop: Loop, over: str = "tcp", onto: str = "tcp") -> Iterator[tuple[Tunnel, FarSocket, FarSocket]]:
-    """A mover, who gives to it, and who takes from it."""
+def tunnel(loop: Loop, over: str = "tcp", onto: str = "tcp") -> Iterator[Between]:
+    """A tunnel from a connection of one kind onto one of another."""
     with peer_of(loop, over) as (source, giver), peer_of(loop, onto) as (sink, taker):
         mover = mover_between(loop, source, sink)
         assert isinstance(mover, Tunnel)
-        yield mover, giver, taker
+        yield Between(mover, giver, taker)
         mover.close()
 
 
 async def arrived(mover: Tunnel) -> None:
-    """Something is there to be moved."""
+    """Wait until something is there to be moved."""
     await mover.loop.readable(mover.from_fd)
 
 
 @between_both
-async def test_a_tunnel_tells_silence_from_words_and_words_from_the_end(real_loop: Bench, over: str, onto: str) -> None:
+async def test_a_tunnel_distinguishes_silence_bytes_and_the_end(real_loop: Bench, over: str, onto: str) -> None:
     with tunnel(real_loop, over, onto) as (mover, giver, taker):
         for word in (b"one", b"another"):
             with pytest.raises(BlockingIOError):
@@ -81,7 +75,9 @@ async def test_a_tunnel_tells_silence_from_words_and_words_from_the_end(real_loo
 
 
 @between_both
-async def test_who_gives_much_has_a_pipe_until_it_gives_little(real_loop: Bench, over: str, onto: str) -> None:
+async def test_a_source_that_gives_much_has_a_pipe_until_it_gives_little(
+    real_loop: Bench, over: str, onto: str
+) -> None:
     with tunnel(real_loop, over, onto) as (mover, giver, taker):
         taking = real_loop.spawn(everything(taker), Condition())
         giving = real_loop.spawn(giver.give(BYTES), Condition())
@@ -120,11 +116,11 @@ async def test_what_the_sink_does_not_take_is_left_and_goes_out_before_the_end(
         giver.hang_up()
         same([await join(real_loop, taking)], [5 * BYTES])
         await join(real_loop, flowing)
-        assert (flow.moved, flow.unsent()) == (5 * len(BYTES), 0)
+        expect(flow, moved=5 * len(BYTES), unsent=0)
 
 
 def mover_of(flow: Flow) -> Tunnel:
-    """What moves its bytes."""
+    """The tunnel that moves the bytes of a flow."""
     assert isinstance(flow._mover, Tunnel)
     return flow._mover
 
@@ -146,7 +142,7 @@ async def test_an_end_that_comes_while_something_is_left_waits_for_it(real_loop:
 
 
 def fill(sock: socket.socket) -> int:
-    """Write until it takes no more; how many bytes that is."""
+    """Send until the socket takes no more; returns the number of bytes."""
     written = 0
     while True:
         try:
@@ -156,7 +152,7 @@ def fill(sock: socket.socket) -> int:
 
 
 @between_both
-async def test_a_sink_that_is_lost_is_told_with_what_is_left(real_loop: Bench, over: str, onto: str) -> None:
+async def test_the_error_of_a_broken_sink_counts_what_is_left(real_loop: Bench, over: str, onto: str) -> None:
     with only_by_kernel(), peer_of(real_loop, over) as (source, giver), peer_of(real_loop, onto) as (sink, taker):
         fill(sink.sock)
         flow = Flow(real_loop, source, sink)
@@ -169,7 +165,7 @@ async def test_a_sink_that_is_lost_is_told_with_what_is_left(real_loop: Bench, o
         assert flow.unsent() == 4
 
 
-async def test_a_source_that_is_lost_is_told_when_all_it_said_has_gone_out(real_loop: Bench) -> None:
+async def test_a_reset_of_the_source_is_raised_after_all_it_sent_has_gone_out(real_loop: Bench) -> None:
     with tunnel(real_loop) as (mover, giver, taker):
         await giver.give(b"last words")
         await arrived(mover)
@@ -178,7 +174,8 @@ async def test_a_source_that_is_lost_is_told_when_all_it_said_has_gone_out(real_
         assert mover.step() == 10
         with pytest.raises(PeerLost, match="Connection reset by peer"):
             mover.step()
-        assert (mover.left, await taker.take()) == (0, b"last words")
+        assert mover.left == 0
+        assert await taker.take() == b"last words"
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])
@@ -210,7 +207,7 @@ async def test_a_pipe_that_may_not_grow_is_not_worth_it(real_loop: Bench, monkey
 
 
 def count_calls(monkeypatch: pytest.MonkeyPatch, name: str) -> list[object]:
-    """What a function of `os` is called with from now on."""
+    """The arguments of each call of a function of `os` from now on."""
     calls: list[object] = []
     really = getattr(os, name)
 
@@ -223,7 +220,7 @@ def count_calls(monkeypatch: pytest.MonkeyPatch, name: str) -> list[object]:
 
 
 async def passes_a_tunnel(loop: Bench) -> None:
-    """Much comes through as it went in."""
+    """Check that many bytes come out as they went in."""
     with peer_of(loop) as (source, giver), peer_of(loop) as (sink, taker):
         flow = Flow(loop, source, sink)
         flowing = loop.spawn(flow.run(), Condition())
@@ -248,4 +245,4 @@ async def test_sockets_that_the_kernel_does_not_splice_are_copied(
 
     monkeypatch.setattr(os, "splice", refuse)
     await passes_a_tunnel(real_loop)
-    assert refused == [code], "asked once, and nothing was lost"
+    assert refused == [code], "asked once, and no byte is missing"
