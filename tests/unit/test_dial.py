@@ -282,10 +282,10 @@ async def test_a_connection_that_breaks_at_once_was_a_connection(
         def getpeername(self) -> Any:
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
 
-    def lost(family: int, config: Config) -> socket.socket:
-        return Lost(fileno=new_socket(family, config).detach())
+    def broken(family: int, config: Config) -> socket.socket:
+        return Broken(fileno=new_socket(family, config).detach())
 
-    monkeypatch.setattr(pync.net.attempt, "new_socket", lost)
+    monkeypatch.setattr(pync.net.attempt, "new_socket", broken)
     with server() as listener:
         sock, events = await dialled(real_loop, peer("127.0.0.1", port_of(listener)))
         sock.close()
