@@ -21,6 +21,7 @@ from clients import is_true
 from doubles import play
 from harness import DEADLINE, DEVNULL, PAYLOAD, PYNC, Running, failure, free_port, listen, pync, require, run, success
 from pairs import lives_on
+from servers import on_a_free_port
 
 from pync.endpoints.datagrams import DatagramSocket
 from pync.errors import PeerLost
@@ -94,7 +95,7 @@ def to(port: int, host: str = "127.0.0.1") -> socket.socket:
 
 
 def a_free_port() -> int:
-    """A port for the peers that cannot report an ephemeral one."""
+    """A port for a pync that is to send from a given one."""
     with free_port(UDP) as port:
         return port
 
@@ -104,10 +105,9 @@ def a_free_port() -> int:
 
 @WITH_EACH
 def test_a_client_talks_with_another_netcats_server(peer: Peer, host: str) -> None:
-    port = a_free_port()
-    with Running(peer.argv(peer.server, host, port)) as server:
+    with on_a_free_port(lambda port: Running(peer.argv(peer.server, host, port)), UDP) as server:
         server.expect(peer.ready)
-        with pync("-u", host, str(port)) as client:
+        with pync("-u", host, str(server.port)) as client:
             for word in (b"one\n", b"two\n"):
                 client.send(word)
                 assert server.read_until(b"\n") == word
@@ -620,12 +620,14 @@ def query(name: str) -> bytes:
 @pytest.fixture(scope="module")
 def name_server() -> Iterator[Running]:
     """dnsmasq, which knows that pync.test is at 192.0.2.7; `port` is its port."""
-    port = a_free_port()
-    argv = f"--no-daemon --conf-file=/dev/null --port={port} --listen-address=127.0.0.1 --bind-interfaces --no-resolv"
-    words = f"{argv} --no-hosts --address=/pync.test/192.0.2.7 --pid-file= --user=".split()
-    with Running([require("dnsmasq"), *words]) as server:
+    words = "--no-daemon --conf-file=/dev/null --pid-file= --user= --listen-address=127.0.0.1 --bind-interfaces"
+    names = "--no-resolv --no-hosts --address=/pync.test/192.0.2.7"
+
+    def start(port: int) -> Running:
+        return Running([require("dnsmasq"), *words.split(), *names.split(), f"--port={port}"])
+
+    with on_a_free_port(start) as server:  # it listens on TCP, too
         server.expect("^dnsmasq: started")
-        server.port = port
         yield server
 
 

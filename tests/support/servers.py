@@ -22,6 +22,7 @@ import contextlib
 import fcntl
 import getpass
 import os
+import socket
 import stat
 import subprocess
 import tempfile
@@ -52,29 +53,34 @@ def listening(process: Running) -> Running:
     return process
 
 
-def on_a_free_port(start: Callable[[int], Running]) -> Running:
-    """The same for a server that cannot bind port 0: `start` gets the port."""
+def on_a_free_port(start: Callable[[int], Running], kind: socket.SocketKind = socket.SOCK_STREAM) -> Running:
+    """The same for a server that cannot bind port 0: `start` gets the port. Over UDP it is enough that it is bound."""
     for _ in range(TRIES):
-        with free_port() as port:
+        with free_port(kind) as port:
             pass
         process = start(port)
-        process.port = _port(process)
+        process.port = _port(process, kind)
         if process.port:
             return process
         process.close()
     pytest.fail(f"{process.argv} listens on none of {TRIES} ports: {process.stderr}")
 
 
-def _port(process: Running) -> int:
-    """The TCP port on which a process listens, once it does; 0 if it ends without having listened."""
+# The tables of sockets in /proc/net, and the state that they show of one that listens or, over UDP, is bound.
+TABLES = {socket.SOCK_STREAM: ("tcp", "tcp6", "0A"), socket.SOCK_DGRAM: ("udp", "udp6", "07")}
+
+
+def _port(process: Running, kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """The port on which a process listens, once it does; 0 if it ends without having listened."""
+    *tables, state = TABLES[kind]
     until = time.monotonic() + DEADLINE
     while lives_on(process.pid, 0.005) and time.monotonic() < until:
         with contextlib.suppress(PermissionError):  # the process has just ended
             sockets = set(process.descriptors())
-            for table in "tcp", "tcp6":
+            for table in tables:
                 for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
                     fields = line.split()
-                    if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:  # 0A: TCP_LISTEN
+                    if fields[3] == state and f"socket:[{fields[9]}]" in sockets:
                         return int(fields[1].rpartition(":")[2], 16)
     return 0
 
