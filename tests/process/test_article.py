@@ -1,7 +1,7 @@
 """The exercises of a magazine's article on sockets: an upper-case server, its clients, and a fifo that hangs.
 
 Every server (in C, in Python, by pync) must serve every client (the netcats, the article's own, pync), also many at
-the same time. What pync serves by one option takes the article a program, and the shell a pipeline that hangs.
+the same time. What pync serves by one option needs a program in the article, and in the shell a pipeline that hangs.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from clients import ask, everything, exactly, is_true, line
-from harness import DEADLINE, PYNC, Running, announced, connect, listen, require, run
+from clients import ask, drain, is_true, line, take
+from harness import DEADLINE, PYNC, Running, announced, connect, listen, require, run, success
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,13 +69,13 @@ def client(name: str, port: int) -> list[str]:
 def test_every_server_answers_every_client(upper: Start, name: str) -> None:
     with upper() as server:
         result = run(client(name, server.port), b"Hello World\n")
-        assert (result.status, result.out) == (0, b"HELLO WORLD\n")
+        assert result.status_and_out == (0, b"HELLO WORLD\n")
 
 
 def test_echo_into_pync_gets_its_answer_and_ends(upper: Start) -> None:
     with upper() as server:
         script = 'echo "Hello World" | "$@"'
-        assert run(["sh", "-c", script, "sh", *client("pync", server.port)]) == (0, b"HELLO WORLD\n", "")
+        assert run(["sh", "-c", script, "sh", *client("pync", server.port)]) == success(b"HELLO WORLD\n")
 
 
 def test_pync_sends_a_file_and_keeps_the_answer_in_another(upper: Start, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_pync_sends_a_file_and_keeps_the_answer_in_another(upper: Start, tmp_pat
     (tmp_path / "greet").write_bytes(greeting)
     with upper() as server:
         script = f'"$@" < greet localhost {server.port} > greet2'
-        assert run(["sh", "-c", script, "sh", *PYNC], cwd=tmp_path) == (0, b"", "")
+        assert run(["sh", "-c", script, "sh", *PYNC], cwd=tmp_path) == success()
     assert (tmp_path / "greet2").read_bytes() == greeting.upper()
 
 
@@ -92,7 +92,7 @@ def test_pync_talks_to_a_server_line_by_line(upper: Start) -> None:
         for word in (b"hello\n", b"again\n"):
             talker.send(word)
             assert talker.read(len(word)) == word.upper()
-        assert talker.finish() == (0, b"", "")
+        assert talker.finish() == success()
 
 
 # -- Many clients ----------------------------------------------------------------------------------------------------
@@ -106,10 +106,10 @@ def test_every_server_serves_many_clients_at_once_and_leaves_no_zombie(upper: St
                 conn.sendall(b"client %d, turn %d" % (number, turn))
             for number, conn in reversed([*enumerate(conns)]):
                 answer = b"CLIENT %d, TURN %d" % (number, turn)
-                assert exactly(conn, len(answer)) == answer
+                assert take(conn, len(answer)) == answer
         for conn in conns:
             conn.shutdown(socket.SHUT_WR)
-            assert everything(conn) == b""
+            assert drain(conn) == b""
             conn.close()
         is_true(lambda: server.children() == [], "the children have ended and are reaped")
 
@@ -132,7 +132,7 @@ def test_a_page_is_served_without_a_loop_of_the_shell(tmp_path: Path) -> None:
     with (tmp_path / "page").open("rb") as page, listen("-k", "0", stdin=page) as server:
         for _ in range(3):
             result = run([curl, "-sS", "--noproxy", "*", f"http://localhost:{server.port}/"])
-            assert result == (0, b"<h1>Hello World</h1>\n", "")
+            assert result == success(b"<h1>Hello World</h1>\n")
 
 
 # -- The fifo --------------------------------------------------------------------------------------------------------
@@ -144,8 +144,8 @@ def pipeline(directory: Path, *listener: str) -> Running:
     return announced(Running(["sh", "-c", script, "sh", *listener], cwd=directory))
 
 
-def hears_nothing(conn: socket.socket) -> bool:
-    """Whether no answer has come by the time when one would have."""
+def receives_nothing(conn: socket.socket) -> bool:
+    """Whether no answer arrives within a time that is long enough for one."""
     conn.settimeout(0.3)
     try:
         conn.recv(1)
@@ -155,20 +155,20 @@ def hears_nothing(conn: socket.socket) -> bool:
     return False
 
 
-def test_the_fifo_pipeline_of_the_article_hangs_and_loses_the_answer_at_the_half_close(tmp_path: Path) -> None:
+def test_the_fifo_pipeline_of_the_article_hangs_and_has_no_answer_at_the_half_close(tmp_path: Path) -> None:
     with pipeline(tmp_path, require("nc.openbsd"), "-v", "-l", "0") as server, connect(server.port) as conn:
         conn.sendall(b"Hello World\n")
-        assert hears_nothing(conn), "tr waits for more, for it writes into a pipe"
+        assert receives_nothing(conn), "tr waits for more, because it writes into a pipe"
         conn.shutdown(socket.SHUT_WR)
-        assert everything(conn) == b""
+        assert drain(conn) == b""
 
 
 def test_the_fifo_pipeline_with_pync_answers_at_the_half_close(tmp_path: Path) -> None:
     with pipeline(tmp_path, *PYNC, "-v", "-l", "0") as server, connect(server.port) as conn:
         conn.sendall(b"Hello World\n")
-        assert hears_nothing(conn), "it is the same tr"
+        assert receives_nothing(conn), "it is the same tr"
         conn.shutdown(socket.SHUT_WR)
-        assert everything(conn) == b"HELLO WORLD\n"
+        assert drain(conn) == b"HELLO WORLD\n"
         assert server.wait() == 0
 
 
@@ -176,7 +176,7 @@ def test_the_fifo_pipeline_with_pync_answers_at_the_half_close(tmp_path: Path) -
 def test_the_fifo_pipeline_with_pync_answers_clients_that_half_close(tmp_path: Path, name: str) -> None:
     with pipeline(tmp_path, *PYNC, "-v", "-l", "0") as server:
         result = run(client(name, server.port), b"Hello World\n")
-        assert (result.status, result.out) == (0, b"HELLO WORLD\n")
+        assert result.status_and_out == (0, b"HELLO WORLD\n")
         assert server.wait() == 0
 
 
@@ -185,7 +185,7 @@ def test_a_filter_answers_at_once_what_the_fifo_pipeline_holds_back() -> None:
         conn.sendall(b"Hello World\n")
         assert line(conn) == b"HELLO WORLD\n"
         conn.sendall(b"Hello")
-        assert exactly(conn, 5) == b"HELLO"
+        assert take(conn, 5) == b"HELLO"
 
 
 def test_a_program_that_is_handed_the_connection_answers_at_the_end_of_file() -> None:

@@ -1,4 +1,4 @@
-"""`pync -l --proxy-server`: what curl, the netcats, ssh and a browser get through it, and who is turned away.
+"""`pync -l --proxy-server`: what curl, the netcats, ssh and a browser get through it, and which clients it refuses.
 
 How requests are read and answers worded is tested in test_http_proxy.py and test_socks.py, without a socket; how two
 connections are bridged, in test_bridge.py.
@@ -7,16 +7,15 @@ connections are bridged, in test_bridge.py.
 from __future__ import annotations
 
 import contextlib
-import resource
 import socket
 import ssl
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from clients import everything, exactly, is_true, line, reset
+from clients import drain, is_true, line, reset, take
 from harness import (
     DEADLINE,
     DEVNULL,
@@ -26,12 +25,15 @@ from harness import (
     Running,
     announced,
     connect,
+    digest,
     free_port,
     listen,
+    many_descriptors,
     pync,
     require,
     run,
     serve,
+    success,
 )
 from pairs import complaints, nothing_from, stuck_port
 from servers import Sshd, microsocks, ncat_proxy, sshd, tinyproxy
@@ -58,7 +60,7 @@ def proxy(kind: str = "http", *options: str) -> Running:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Gives its page, or gives back what it gets; /chunked in pieces, /big much, anything else at once."""
+    """Sends its page, or what was posted to it: /chunked in pieces, /big as megabytes, all else at once."""
 
     protocol_version = "HTTP/1.1"
     server: Web
@@ -98,7 +100,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Write nothing to stderr."""
 
 
 class Web(ThreadingHTTPServer):
@@ -142,11 +144,19 @@ def curl(server: Running, url: str, *words: str, scheme: str = "http", stdin: by
     return run([require("curl"), "-sS", "--noproxy", "", "-m", "20", *where, *words, url], stdin)
 
 
+class How(NamedTuple):
+    """The kind of proxy that pync is, and by which scheme and words curl uses it."""
+
+    kind: str
+    scheme: str
+    words: tuple[str, ...] = ()
+
+
 HOWS = {
-    "plainly": ("http", "http", ()),
-    "by CONNECT": ("http", "http", ("-p",)),
-    "socks5": ("socks5", "socks5", ()),
-    "socks5 with names": ("socks5", "socks5h", ()),
+    "plainly": How("http", "http"),
+    "by CONNECT": How("http", "http", ("-p",)),
+    "socks5": How("socks5", "socks5"),
+    "socks5 with names": How("socks5", "socks5h"),
 }
 each_how = pytest.mark.parametrize("how", HOWS)
 
@@ -157,24 +167,25 @@ def test_curl_gets_a_page(how: str, host: str) -> None:
     kind, scheme, words = HOWS[how]
     address = str(socket.getaddrinfo(host, None)[0][4][0])
     with web(address) as server, proxy(kind) as ours:
-        assert curl(ours, server.url("/", host), *words, scheme=scheme) == Result(0, PAGE, "")
+        assert curl(ours, server.url("/", host), *words, scheme=scheme) == success(PAGE)
 
 
 @each_how
-def test_much_goes_down_and_up(how: str, tmp_path: Path) -> None:
+def test_megabytes_go_down_and_up(how: str, tmp_path: Path) -> None:
     kind, scheme, words = HOWS[how]
     data = PAYLOAD(BIG)
     with web() as server, proxy(kind) as ours:
         down = curl(ours, server.url("/big"), *words, scheme=scheme)
         up = curl(ours, server.url(), *words, "--data-binary", "@-", scheme=scheme, stdin=data)
-    assert (down.status, down.out == data, up.status, up.out == data) == (0, True, 0, True)
+    assert down.digested() == success(data).digested()
+    assert up.digested() == success(data).digested()
 
 
 @pytest.mark.parametrize("how", ["by CONNECT", "socks5", "socks5 with names"])
 def test_curl_speaks_tls_in_a_tunnel(how: str, authority: Authority) -> None:
     kind, scheme, words = HOWS[how]
     with web(certificate=authority.server) as server, proxy(kind) as ours:
-        assert curl(ours, server.url(), *words, "--cacert", str(authority.trust), scheme=scheme) == Result(0, PAGE, "")
+        assert curl(ours, server.url(), *words, "--cacert", str(authority.trust), scheme=scheme) == success(PAGE)
 
 
 @pytest.mark.parametrize("words", [("-p",), ()], ids=["by CONNECT", "plainly"])
@@ -188,7 +199,7 @@ def test_tls_to_the_proxy(words: tuple[str, ...], authority: Authority) -> None:
 def test_tls_to_the_proxy_and_in_the_tunnel(authority: Authority) -> None:
     with web(certificate=authority.server) as server, proxy("http", "--ssl") as ours:
         words = ["--proxy-insecure", "--cacert", str(authority.trust)]
-        assert curl(ours, server.url(), *words, scheme="https") == Result(0, PAGE, "")
+        assert curl(ours, server.url(), *words, scheme="https") == success(PAGE)
 
 
 # -- Plain methods -----------------------------------------------------------------------------------------------
@@ -209,15 +220,15 @@ def test_bodies_pass_both_ways(method: str, path: str, encoding: str, expect: st
     data = PAYLOAD(3000)
     with web() as server, proxy() as ours:
         words = ["-X", method, "-H", encoding, "-H", expect, "--data-binary", "@-"]
-        assert curl(ours, server.url(path), *words, stdin=data) == Result(0, data, "")
+        assert curl(ours, server.url(path), *words, stdin=data) == success(data)
 
 
 def test_a_client_that_asks_twice_is_served_twice() -> None:
     with web() as server, proxy() as ours:
-        assert curl(ours, server.url(), server.url("/chunked")) == Result(0, PAGE + PAGE, "")
+        assert curl(ours, server.url(), server.url("/chunked")) == success(PAGE + PAGE)
 
 
-def test_the_server_sees_nothing_that_was_meant_for_the_proxy() -> None:
+def test_the_server_receives_nothing_that_was_meant_for_the_proxy() -> None:
     with web() as server, proxy("http", "--proxy-auth", LOGIN) as ours:
         words = [
             "--proxy-user",
@@ -229,36 +240,37 @@ def test_the_server_sees_nothing_that_was_meant_for_the_proxy() -> None:
             "-H",
             "X-Own: 1",
         ]
-        assert curl(ours, server.url(), *words) == Result(0, PAGE, "")
+        assert curl(ours, server.url(), *words) == success(PAGE)
         (seen,) = server.seen
     fields = dict(field.split(": ", 1) for field in seen.strip().split("\n"))
     assert fields.keys() == {"Host", "User-Agent", "Accept", "Connection"}
-    assert (fields["Host"], fields["Connection"]) == (server.url("").removeprefix("http://"), "close")
+    assert fields["Host"] == server.url("").removeprefix("http://")
+    assert fields["Connection"] == "close"
 
 
-def test_what_is_asked_ahead_is_not_told_to_the_first_server() -> None:
-    heard = []
+def test_a_request_that_is_sent_ahead_does_not_reach_the_first_server() -> None:
+    received = []
 
     def origin(conn: socket.socket) -> None:
-        heard.append(b"\n".join(iter(lambda: line(conn).rstrip(), b"")))
+        received.append(b"\n".join(iter(lambda: line(conn).rstrip(), b"")))
         conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
         conn.shutdown(socket.SHUT_WR)
-        heard.append(everything(conn))
+        received.append(drain(conn))
 
     with serve(origin) as (host, port), proxy("http", "--proxy-auth", LOGIN) as ours:
         requests = [f"GET http://{name}:{port}/ HTTP/1.1\r\nHost: x\r\n{BASIC}\r\n" for name in (host, "other")]
         assert ask(ours, "".join(requests).encode()).endswith(b"\r\n\r\nhi")
-    assert heard[0].startswith(b"GET / HTTP/1.1\n") and heard[1:] == [b""]
+    assert received[0].startswith(b"GET / HTTP/1.1\n") and received[1:] == [b""]
 
 
-# -- Who one is --------------------------------------------------------------------------------------------------
+# -- Authentication ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("words", [("-p",), ()], ids=["by CONNECT", "plainly"])
 @pytest.mark.parametrize("scheme", ["--proxy-basic", "--proxy-digest", "--proxy-anyauth"])
 def test_a_known_client_is_served(words: tuple[str, ...], scheme: str) -> None:
     with web() as server, proxy("http", "--proxy-auth", LOGIN) as ours:
-        assert curl(ours, server.url("/x?y=1"), *words, scheme, "--proxy-user", LOGIN) == Result(0, PAGE, "")
+        assert curl(ours, server.url("/x?y=1"), *words, scheme, "--proxy-user", LOGIN) == success(PAGE)
 
 
 @pytest.mark.parametrize("scheme", ["--proxy-basic", "--proxy-digest", "--proxy-anyauth"])
@@ -269,23 +281,23 @@ def test_a_stranger_is_not_served(scheme: str, login: str) -> None:
         code = ["-o", "/dev/null", "-w", "%{http_code} %{http_connect}"]
         assert curl(ours, server.url(), *known, *code).out == b"407 000"
         result = curl(ours, server.url(), "-p", *known, *code)
-        assert (result.status, result.out) == (56, b"000 407")
+        assert result.status_and_out == (56, b"000 407")
         assert server.seen == []
         ours.expect(r"^pync: proxy request from 127\.0\.0\.1:\d+: it has not shown who it is$")
 
 
 @pytest.mark.parametrize(("login", "status"), [(LOGIN, 0), ("user:wrong", 97), ("", 97)])
-def test_socks_wants_the_login_that_it_was_told(login: str, status: int) -> None:
+def test_socks_wants_the_login_that_was_given(login: str, status: int) -> None:
     known = ["--proxy-user", login] if login else []
     with web() as server, proxy("socks5", "--proxy-auth", LOGIN) as ours:
         result = curl(ours, server.url(), *known, scheme="socks5h")
-        assert (result.status, result.out) == (status, b"" if status else PAGE)
+        assert result.status_and_out == (status, b"" if status else PAGE)
 
 
 def test_the_login_may_be_in_the_environment() -> None:
     words = ["-v", "-lk", "--proxy-server", "http", "127.0.0.1", "0"]
     with web() as server, announced(pync(*words, env={"PYNC_PROXY_AUTH": LOGIN})) as ours:
-        assert curl(ours, server.url(), "--proxy-user", LOGIN) == Result(0, PAGE, "")
+        assert curl(ours, server.url(), "--proxy-user", LOGIN) == success(PAGE)
         assert curl(ours, server.url(), "-f").status == 22
 
 
@@ -293,7 +305,7 @@ def test_the_login_may_be_in_the_environment() -> None:
 
 
 def greeter(conn: socket.socket) -> None:
-    """Speaks first, answers a question, and leaves."""
+    """Sends a greeting, answers a question, and closes."""
     conn.sendall(b"who?\n")
     if line(conn) == b"me\n":
         conn.sendall(b"hello\n")
@@ -316,14 +328,14 @@ def test_netcats_go_through(kind: str, words: str, address: str) -> None:
     with serve(greeter, address) as (host, port), proxy(kind) as ours:
         argv = words.format(ours.port).split()
         result = run([require(argv[0]), *argv[1:], host, str(port)], b"me\n")
-    assert result == Result(0, b"who?\nhello\n", "")
+    assert result == success(b"who?\nhello\n")
 
 
 @pytest.mark.parametrize("kind", ["http", "socks5"])
-def test_ncat_shows_who_it_is(kind: str) -> None:
+def test_ncat_authenticates(kind: str) -> None:
     with serve(greeter) as (host, port), proxy(kind, "--proxy-auth", LOGIN) as ours:
         words = ["--proxy", f"127.0.0.1:{ours.port}", "--proxy-type", kind, "--proxy-auth", LOGIN]
-        assert run([require("ncat"), *words, host, str(port)], b"me\n") == Result(0, b"who?\nhello\n", "")
+        assert run([require("ncat"), *words, host, str(port)], b"me\n") == success(b"who?\nhello\n")
 
 
 @pytest.fixture(scope="module")
@@ -338,7 +350,7 @@ def test_ssh_goes_through(kind: str, words: str, server: Sshd) -> None:
     with proxy(kind) as ours:
         command = f"ProxyCommand={words.format(ours.port)} %h %p"
         result = run([*server.command("-o", command), "cat"], data)
-    assert (result.status, result.out == data) == (0, True)
+    assert (result.status, digest(result.out)) == (0, digest(data))
 
 
 @pytest.mark.parametrize("kind", ["http", "socks5"])
@@ -351,73 +363,80 @@ def test_a_browser_shows_pages(kind: str, authority: Authority, tmp_path: Path) 
             words = [f"--proxy-server={kind}://127.0.0.1:{ours.port}", f"--user-data-dir={tmp_path / server.scheme}"]
             argv = [require("chromium"), *options.split(), *words, server.url()]
             result = run(argv, DEVNULL, timeout=50, stderr=subprocess.DEVNULL)
-            assert (result.status, b"<p>of the server itself</p>" in result.out) == (0, True)
+            assert result.status == 0
+            assert b"<p>of the server itself</p>" in result.out
             ours.expect("^Connection received on 127.0.0.1")
 
 
-# -- Where one cannot get to -------------------------------------------------------------------------------------
+# -- Targets that cannot be reached ------------------------------------------------------------------------------
 
 
-def test_a_target_that_refuses_is_told() -> None:
+def no_tunnel(code: int) -> Result:
+    """How curl ends when the proxy answers CONNECT with this status."""
+    return Result(status=56, out=b"", err=f"curl: (56) CONNECT tunnel failed, response {code}\n")
+
+
+def test_a_target_that_refuses_is_reported() -> None:
     with free_port() as port, proxy() as http, proxy("socks5") as socks:
         url = f"http://127.0.0.1:{port}/"
         plain = curl(http, url, "-w", "%{http_code}")
-        assert (plain.status, plain.out[-3:], b"Connection refused" in plain.out) == (0, b"502", True)
-        assert curl(http, url, "-p") == Result(56, b"", "curl: (56) CONNECT tunnel failed, response 502\n")
+        assert (plain.status, plain.out[-3:]) == (0, b"502")
+        assert b"Connection refused" in plain.out
+        assert curl(http, url, "-p") == no_tunnel(502)
         assert curl(socks, url, scheme="socks5").err.endswith("(5)\n")  # the code of "connection refused"
         for ours in http, socks:
             ours.expect(rf"^pync: connect to 127\.0\.0\.1 port {port} \(tcp\) failed: Connection refused$")
 
 
-def test_a_name_that_is_unknown_is_told() -> None:
+def test_a_name_that_is_unknown_is_reported() -> None:
     with proxy() as http, proxy("socks5") as socks:
         url = "http://no-such-host.invalid/"
         plain = curl(http, url, "-w", "%{http_code}")
         assert (plain.status, plain.out[-3:]) == (0, b"502")
-        assert curl(http, url, "-p") == Result(56, b"", "curl: (56) CONNECT tunnel failed, response 502\n")
+        assert curl(http, url, "-p") == no_tunnel(502)
         assert curl(socks, url, scheme="socks5h").err.endswith("(4)\n")  # host unreachable
         for ours in http, socks:
             ours.expect(r"^pync: host no-such-host\.invalid: ")
 
 
-def test_a_target_that_does_not_answer_is_told_in_time() -> None:
+def test_a_target_that_does_not_answer_is_reported_in_time() -> None:
     with stuck_port() as port, proxy("http", "-w", "0.4") as http, proxy("socks5", "-w", "0.4") as socks:
         url = f"http://127.0.0.1:{port}/"
         assert curl(http, url, "-w", "%{http_code}").out[-3:] == b"504"
-        assert curl(http, url, "-p") == Result(56, b"", "curl: (56) CONNECT tunnel failed, response 504\n")
+        assert curl(http, url, "-p") == no_tunnel(504)
         assert curl(socks, url, scheme="socks5").err.endswith("(6)\n")  # TTL expired: nearest to a timeout
         http.expect(rf"^pync: connect to 127\.0\.0\.1 port {port} \(tcp\): timed out$", count=2)
 
 
 @pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.2\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Le"])
-def test_a_server_that_does_not_speak_http_is_told(answer: bytes) -> None:
+def test_a_server_that_does_not_speak_http_is_reported(answer: bytes) -> None:
     def odd(conn: socket.socket) -> None:
         line(conn)
         conn.sendall(answer)
-        with contextlib.suppress(OSError):  # it may be left before
+        with contextlib.suppress(OSError):  # the proxy may have closed before
             conn.shutdown(socket.SHUT_WR)
-            everything(conn)
+            drain(conn)
 
     with serve(odd) as (host, port), proxy() as ours:
         result = curl(ours, f"http://{host}:{port}/", "-w", "%{http_code}")
     assert (result.status, result.out[-3:]) == (0, b"502")
 
 
-# -- Who is let in -----------------------------------------------------------------------------------------------
+# -- Which clients are served ------------------------------------------------------------------------------------
 
 
 def ask(ours: Running, request: bytes, source: str = "127.0.0.1") -> bytes:
     """All that the proxy answers."""
     with socket.create_connection(("127.0.0.1", ours.port), DEADLINE, (source, 0)) as conn:
         conn.sendall(request)
-        return everything(conn)
+        return drain(conn)
 
 
 @pytest.mark.parametrize(
     ("options", "served", "denied"),
     [(("--allow", "127.0.0.2"), "127.0.0.2", "127.0.0.1"), (("--deny", "127.0.0.2"), "127.0.0.1", "127.0.0.2")],
 )
-def test_clients_are_let_in_by_their_address(options: tuple[str, ...], served: str, denied: str) -> None:
+def test_clients_are_served_or_denied_by_their_address(options: tuple[str, ...], served: str, denied: str) -> None:
     with web() as server, proxy("http", *options) as ours:
         request = f"GET {server.url()} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
         assert ask(ours, request, served).endswith(PAGE)
@@ -437,7 +456,7 @@ def test_no_more_clients_than_allowed_are_served_at_a_time() -> None:
 
 @pytest.mark.parametrize("kind", ["http", "socks5"])
 @pytest.mark.parametrize("dribbles", [False, True])
-def test_a_client_that_does_not_say_what_it_wants_is_left_in_time(kind: str, dribbles: bool) -> None:
+def test_a_client_that_sends_no_request_is_dropped_in_time(kind: str, dribbles: bool) -> None:
     with proxy(kind, "-w", "0.4") as ours, connect(ours.port) as client:
         if dribbles:
             start = b"GET / HTTP/1.1\r\n" if kind == "http" else b"\5\377"
@@ -458,7 +477,7 @@ def test_a_client_that_does_not_say_what_it_wants_is_left_in_time(kind: str, dri
         (b"CONNECT x HTTP/1.1\r\nHost: x\r\n\r\n", "CONNECT needs a port"),
     ],
 )
-def test_who_does_not_speak_to_a_proxy_is_told(request_: bytes, why: str) -> None:
+def test_what_is_no_request_to_a_proxy_is_answered_with_the_reason(request_: bytes, why: str) -> None:
     with proxy() as ours:
         answer = ask(ours, request_)
         assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n") and why.encode() in answer
@@ -480,7 +499,7 @@ def own_address() -> str:
 @pytest.mark.parametrize(
     "options", [("--proxy-server", "http"), ("--proxy-server", "socks5"), ("--proxy-type", "http")]
 )
-def test_a_proxy_is_on_loopback_unless_told_otherwise(options: tuple[str, ...]) -> None:
+def test_a_proxy_is_on_loopback_unless_another_address_is_given(options: tuple[str, ...]) -> None:
     with listen("-k", *options, "0") as ours:
         place = ours.expect(r"^Listening on (\S+) (\d+)$")
         assert place[1] in ("127.0.0.1", "::1")
@@ -490,12 +509,12 @@ def test_a_proxy_is_on_loopback_unless_told_otherwise(options: tuple[str, ...]) 
         assert "warning" not in ours.stderr
 
 
-def test_one_is_warned_of_a_proxy_that_is_open_to_all() -> None:
+def test_pync_warns_of_a_proxy_that_is_open_to_all() -> None:
     with pync("-lk", "--proxy-server", "http", "0.0.0.0", "0") as ours:
         ours.expect(r"^pync: warning: everybody can use the proxy on 0\.0\.0\.0:\d+; see --proxy-auth and --allow$")
 
 
-def test_nobody_is_warned_of_a_proxy_that_is_not_open() -> None:
+def test_pync_does_not_warn_of_a_proxy_that_is_not_open() -> None:
     for options in ("--proxy-auth", LOGIN, "0.0.0.0"), ("--allow", "192.0.2.0/24", "0.0.0.0"), ("127.0.0.1",), ("::1",):
         with listen("-k", "--proxy-server", "http", *options, "0") as ours:
             ours.signal(15)
@@ -510,7 +529,7 @@ def tunnel(ours: Running, port: int, host: str = "127.0.0.1") -> socket.socket:
     """A connection to the port through an HTTP proxy."""
     conn = connect(ours.port)
     conn.sendall(f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
-    assert exactly(conn, len(TUNNEL)) == TUNNEL
+    assert take(conn, len(TUNNEL)) == TUNNEL
     return conn
 
 
@@ -530,10 +549,10 @@ def test_half_closes_pass_through_a_tunnel(first: str) -> None:
         one, other = (client, server) if first == "client" else (server, client)
         one.sendall(b"question")
         one.shutdown(socket.SHUT_WR)
-        assert everything(other) == b"question"
+        assert drain(other) == b"question"
         other.sendall(b"answer")
         other.shutdown(socket.SHUT_WR)
-        assert everything(one) == b"answer"
+        assert drain(one) == b"answer"
         assert complaints(ours) == []
 
 
@@ -553,7 +572,7 @@ def test_bytes_that_come_with_the_request_are_passed_on() -> None:
     assert answer == TUNNEL + b"EARLY\n"
 
 
-def test_an_idle_tunnel_is_left_if_one_wants() -> None:
+def test_an_idle_tunnel_is_closed_if_a_limit_is_given() -> None:
     with tunnelled("--idle-timeout", "0.4") as (ours, client, server):
         for end in client, server:
             with contextlib.suppress(ConnectionResetError):
@@ -562,7 +581,7 @@ def test_an_idle_tunnel_is_left_if_one_wants() -> None:
 
 
 @pytest.mark.parametrize(
-    "leave", [reset, socket.socket.close], ids=["by a reset", "in time, if its end may be half a one"]
+    "leave", [reset, socket.socket.close], ids=["by a reset", "in time, if its end may be a half-close"]
 )
 def test_a_client_that_leaves_during_the_connect_is_forgotten(leave: Callable[[socket.socket], None]) -> None:
     limit = () if leave is reset else ("-w", "0.4")
@@ -573,17 +592,6 @@ def test_a_client_that_leaves_during_the_connect_is_forgotten(leave: Callable[[s
         is_true(lambda: len(ours.descriptors()) >= before + 2, "it is connecting")
         leave(client)
         is_true(lambda: len(ours.descriptors()) == before, "all is closed")
-
-
-@contextlib.contextmanager
-def many_descriptors(count: int) -> Iterator[None]:
-    """Inside, this process may have so many, if the system lets it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, count)), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_thousand_tunnels_at_once_leave_no_descriptor_behind() -> None:
@@ -602,12 +610,12 @@ def test_a_thousand_tunnels_at_once_leave_no_descriptor_behind() -> None:
             servers = [tunnels.enter_context(target.accept()[0]) for _ in range(count)]
             for server in servers:
                 server.settimeout(DEADLINE)
-                assert exactly(server, len(data)) == data
+                assert take(server, len(data)) == data
                 server.sendall(data)
             for client in clients:
-                assert exactly(client, len(TUNNEL + data)) == TUNNEL + data
+                assert take(client, len(TUNNEL + data)) == TUNNEL + data
             assert len(ours.descriptors()) >= len(before) + 2 * count
-        is_true(lambda: len(ours.descriptors()) == len(before), "every descriptor is given back")
+        is_true(lambda: len(ours.descriptors()) == len(before), "every descriptor is closed")
         with tunnel(ours, target.getsockname()[1]), target.accept()[0]:
             pass
 
@@ -626,7 +634,7 @@ def test_a_proxy_outlives_a_lack_of_descriptors(kind: str, auth: tuple[str, ...]
             clients = [stack.enter_context(connect(ours.port)) for _ in range(40)]
             ours.expect("^pync: accepting clients pauses")
             clients[0].sendall(requests[kind])
-            assert everything(clients[0]).startswith(failures[kind])
+            assert drain(clients[0]).startswith(failures[kind])
         known = ["--proxy-user", LOGIN] * bool(auth)
         is_true(lambda: curl(ours, server.url(), *known, scheme=kind).out == PAGE, "it serves again")
 
@@ -636,7 +644,7 @@ def test_a_proxy_outlives_a_lack_of_descriptors(kind: str, auth: tuple[str, ...]
 
 def test_without_keep_open_one_client_is_served() -> None:
     with web() as server, listen("--proxy-server", "http", "127.0.0.1", "0") as ours:
-        assert curl(ours, server.url()) == Result(0, PAGE, "")
+        assert curl(ours, server.url()) == success(PAGE)
         assert ours.wait() == 0
 
 
@@ -647,10 +655,10 @@ def test_without_keep_open_a_failure_is_the_end() -> None:
         assert ours.stderr.endswith("failed: Connection refused\n")
 
 
-def test_ncats_spelling_serves_many() -> None:
+def test_ncats_spelling_of_the_option_serves_many_clients() -> None:
     with web() as server, listen("--proxy-type", "http", "127.0.0.1", "0") as ours:
         for _ in range(2):
-            assert curl(ours, server.url()) == Result(0, PAGE, "")
+            assert curl(ours, server.url()) == success(PAGE)
 
 
 @pytest.mark.parametrize("kind", ["http", "socks5"])
@@ -663,7 +671,7 @@ def test_proxies_follow_one_another(kind: str, onward: str) -> None:
             assert curl(ours, server.url("/big"), scheme=kind).out == PAYLOAD(BIG)
 
 
-def test_what_the_next_proxy_says_is_passed_on() -> None:
+def test_what_the_next_proxy_reports_is_passed_on() -> None:
     with free_port() as port, ncat_proxy() as last, proxy("http", "--proxy", f"127.0.0.1:{last.port}") as ours:
         result = curl(ours, f"http://127.0.0.1:{port}/", "-w", "%{http_code}")
         assert (result.status, result.out[-3:]) == (0, b"502")

@@ -1,6 +1,6 @@
-"""--broker and --chat in the installed pync, among the netcats that people have.
+"""--broker and --chat in the installed pync, with the other netcats as clients.
 
-What a client gets is what the others said: every byte, in order, whoever else is slow, stuck, broken or a liar.
+A client receives what the others send: every byte, in order, even if one of them is slow, stuck, broken or a liar.
 """
 
 from __future__ import annotations
@@ -9,18 +9,28 @@ import contextlib
 import hashlib
 import os
 import re
-import resource
 import select
 import signal
 import socket
-import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from clients import everything, exactly, is_true, line, pour, reset
-from encrypted import client_side, greeted, ours, say_end
-from harness import DEADLINE, DEVNULL, PAYLOAD, PYNC, Running, announced, connect, listen, require, run
+from clients import drain, is_true, line, meanwhile, pour, reset, take
+from encrypted import client_side, greeted, ours, send_end
+from harness import (
+    DEADLINE,
+    DEVNULL,
+    PAYLOAD,
+    PYNC,
+    Running,
+    announced,
+    connect,
+    listen,
+    many_descriptors,
+    require,
+    run,
+)
 from tls_peers import ncat_client, s_client
 
 if TYPE_CHECKING:
@@ -35,7 +45,7 @@ CUT_OFF = "cut off: it takes nothing, and others wait, [0-9]+ bytes were not sen
 
 @contextlib.contextmanager
 def members(server: Running, count: int) -> Iterator[list[socket.socket]]:
-    """So many clients, all of them let in; closed at the end."""
+    """`count` clients that the server has accepted; closed at the end."""
     before = server.stderr.count("\nConnection received")
     with contextlib.ExitStack() as stack:
         conns = [stack.enter_context(connect(server.port)) for _ in range(count)]
@@ -45,7 +55,7 @@ def members(server: Running, count: int) -> Iterator[list[socket.socket]]:
 
 @contextlib.contextmanager
 def chatters(server: Running, count: int) -> Iterator[list[socket.socket]]:
-    """So many clients of a chat, who have read all that was announced; closed at the end."""
+    """`count` clients of a chat that have read every announcement; closed at the end."""
     with contextlib.ExitStack() as stack:
         conns: list[socket.socket] = []
         for _ in range(count):
@@ -56,11 +66,11 @@ def chatters(server: Running, count: int) -> Iterator[list[socket.socket]]:
 
 
 def name(server: Running, conn: socket.socket) -> str:
-    """How messages call a client."""
+    """How messages name a client."""
     return "{}:{}".format(*conn.getsockname())
 
 
-# -- Who hears what --------------------------------------------------------------------------------------------------
+# -- Which client receives what --------------------------------------------------------------------------------------
 
 
 def test_a_broker_passes_every_byte_to_all_others_and_none_back() -> None:
@@ -68,18 +78,18 @@ def test_a_broker_passes_every_byte_to_all_others_and_none_back() -> None:
     with listen("--broker", "0") as server, members(server, 3) as conns:
         for speaker in conns:
             speaker.sendall(data)
-            assert [exactly(conn, len(data)) for conn in conns if conn is not speaker] == [data] * 2
+            assert [take(conn, len(data)) for conn in conns if conn is not speaker] == [data] * 2
         server.send(b"from stdin\n")
         assert [line(conn) for conn in conns] == [b"from stdin\n"] * 3
         server.close_stdin()
         conns[0].sendall(b"and on\n")
         assert line(conns[1]) == b"and on\n"
         server.signal(signal.SIGTERM)
-        assert server.finish() == (143, b"", server.stderr)  # nothing is written to stdout
+        assert server.finish().status_and_out == (143, b"")
 
 
 def shell(port: int) -> list[str]:
-    """Bash itself as a client: what it hears is its stdout, what it is told to say comes by its stdin."""
+    """Bash itself as a client: it writes to stdout what it receives, and sends what it reads from stdin."""
     script = f"exec 3<>/dev/tcp/127.0.0.1/{port}; cat <&3 & cat >&3; wait"
     return [require("bash"), "-c", script]
 
@@ -108,7 +118,7 @@ def test_netcats_of_all_kinds_talk_to_each_other(kind: str) -> None:
                     assert peer.read_until(b"hello\n").split(b"\n")[-2] == prefix + b"%d says hello" % number
 
 
-def test_a_client_that_has_nothing_to_say_listens_on() -> None:
+def test_a_client_whose_stdin_has_ended_goes_on_receiving() -> None:
     with listen("--broker", "0") as server, members(server, 1) as [speaker]:
         port = str(server.port)
         with (
@@ -122,10 +132,10 @@ def test_a_client_that_has_nothing_to_say_listens_on() -> None:
                 assert [peer.read_until(b"\n") for peer in (ncat, openbsd, own)] == [b"%d\n" % turn] * 3
 
 
-def test_clients_that_have_gone_give_their_descriptors_back() -> None:
+def test_the_descriptors_of_clients_that_have_left_are_closed() -> None:
     with listen("--broker", "0") as server, members(server, 1) as [stays]:
         before = len(server.descriptors())
-        for _ in range(3):  # that they have gone shows when something is sent to them
+        for _ in range(3):  # the server notices only when it sends to them that they have left
             with members(server, 10) as conns:
                 for conn in conns[:5]:
                     conn.shutdown(socket.SHUT_WR)
@@ -138,42 +148,23 @@ def test_clients_that_have_gone_give_their_descriptors_back() -> None:
 # -- Floods ----------------------------------------------------------------------------------------------------------
 
 
-def test_of_several_who_flood_each_is_heard_whole_and_in_order() -> None:
+def test_of_several_clients_that_flood_each_is_received_whole_and_in_order() -> None:
     count = 4
-    words = [bytes(64 * number + byte % 64 for byte in PAYLOAD(MB)) for number in range(count)]  # letters of their own
+    # Each client sends bytes of a range of its own.
+    words = [bytes(64 * number + byte % 64 for byte in PAYLOAD(MB)) for number in range(count)]
     with listen("--broker", "0") as server, members(server, count + 2) as conns, contextlib.ExitStack() as stack:
         for conn, text in zip(conns, words, strict=False):
-            stack.enter_context(during(conn.sendall, text))
-            stack.enter_context(during(exactly, conn, (count - 1) * MB))
-        heard = [exactly(conn, count * MB) for conn in conns[count:]]
-    for said in heard:
+            stack.enter_context(meanwhile(conn.sendall, text))
+            stack.enter_context(meanwhile(take, conn, (count - 1) * MB))
+        received = [take(conn, count * MB) for conn in conns[count:]]
+    for data in received:
         for number, text in enumerate(words):
             others = bytes(byte for byte in range(256) if byte // 64 != number)
-            assert said.translate(None, others) == text
-
-
-@contextlib.contextmanager
-def during(work: object, *args: object) -> Iterator[None]:
-    """Do some work in a thread meanwhile; its failure is ours."""
-    failures: list[BaseException] = []
-
-    def body() -> None:
-        try:
-            work(*args)  # type: ignore[operator]
-        except BaseException as error:  # noqa: BLE001 - raised below
-            failures.append(error)
-
-    thread = threading.Thread(target=body, daemon=True)
-    thread.start()
-    yield
-    thread.join(30)
-    assert not thread.is_alive()
-    if failures:
-        raise failures[0]
+            assert data.translate(None, others) == text
 
 
 def digest(conn: socket.socket, size: int) -> str:
-    """The hash of the next so many bytes."""
+    """The hash of the next `size` bytes."""
     found = hashlib.sha256()
     while size and (data := conn.recv(min(size, MB))):
         found.update(data)
@@ -181,30 +172,31 @@ def digest(conn: socket.socket, size: int) -> str:
     return found.hexdigest()
 
 
-def test_who_takes_nothing_is_cut_off_and_the_others_get_every_byte() -> None:
+def test_a_client_that_receives_nothing_is_cut_off_and_the_others_get_every_byte() -> None:
     data = PAYLOAD(24 * MB)
     with listen("--broker", "0") as server, members(server, 4) as (speaker, one, stuck, other):
         begun = time.monotonic()
-        with during(speaker.sendall, data):
+        with meanwhile(speaker.sendall, data):
             wanted = hashlib.sha256(data).hexdigest()
-            with during(lambda: [digest(other, len(data)) == wanted or pytest.fail("not the same bytes")]):
+            with meanwhile(lambda: [digest(other, len(data)) == wanted or pytest.fail("not the same bytes")]):
                 assert digest(one, len(data)) == wanted
         assert 1.9 < time.monotonic() - begun < 20
         server.expect(f"^pync: connection to {name(server, stuck)}: {CUT_OFF}")
         assert server.stderr.count("cut off") == 1
         with pytest.raises(ConnectionResetError):
-            everything(stuck)
+            drain(stuck)
         one.sendall(b"still there\n")
         assert line(other) == b"still there\n"
 
 
-def test_who_is_slow_gets_every_byte_too_and_slows_down_who_speaks() -> None:
+def test_a_slow_client_gets_every_byte_too_and_slows_down_the_sender() -> None:
     data = PAYLOAD(24 * MB)
     with listen("--broker", "0") as server, members(server, 3) as (speaker, fast, slow):
-        with during(speaker.sendall, data), during(digest, fast, len(data)):
+        with meanwhile(speaker.sendall, data), meanwhile(digest, fast, len(data)):
             got = hashlib.sha256()
             left = len(data)
-            while left:  # 8 MB/s at the most, and most of it is in no buffer
+            # At most 8 MB a second, and most of the data fits into no buffer.
+            while left:
                 chunk = slow.recv(min(left, MB // 8))
                 got.update(chunk)
                 left -= len(chunk)
@@ -213,12 +205,12 @@ def test_who_is_slow_gets_every_byte_too_and_slows_down_who_speaks() -> None:
         assert "cut off" not in server.stderr
 
 
-def test_memory_is_bounded_while_all_speak_and_nobody_listens() -> None:
+def test_memory_is_bounded_while_all_clients_send_and_none_receives() -> None:
     with listen("--broker", "0") as server, members(server, 6) as conns:
         with contextlib.ExitStack() as stack:
             for conn in conns:
-                stack.enter_context(during(pour, conn))
-            server.expect(CUT_OFF, count=5, timeout=30)  # who is left has nobody to tell anything
+                stack.enter_context(meanwhile(pour, conn))
+            server.expect(CUT_OFF, count=5, timeout=30)  # the last client has no other to send to
             for conn in conns:
                 with contextlib.suppress(OSError):
                     conn.shutdown(socket.SHUT_RDWR)
@@ -231,37 +223,35 @@ def peak(server: Running) -> int:
         return next(int(row.split()[1]) for row in status if row.startswith("VmHWM")) * 1024
 
 
-def test_a_reset_is_told_and_the_others_go_on() -> None:
+def test_a_reset_is_reported_and_the_others_go_on() -> None:
     with listen("--broker", "0") as server, members(server, 3) as (one, broken, other):
         broken.sendall(b"my last\n")
         assert [line(one), line(other)] == [b"my last\n"] * 2
-        who = name(server, broken)
+        client = name(server, broken)
         reset(broken)
-        server.expect(f"^pync: connection to {who}: Connection reset by peer$")
+        server.expect(f"^pync: connection to {client}: Connection reset by peer$")
         one.sendall(b"on\n")
         assert line(other) == b"on\n"
 
 
 @pytest.fixture
 def _many_descriptors() -> Iterator[None]:
-    """This process may open thousands."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4000), hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    """This process may open thousands of sockets."""
+    with many_descriptors(4000):
+        yield
 
 
 @pytest.mark.usefixtures("_many_descriptors")
-def test_a_thousand_clients_hear_one_of_them() -> None:
+def test_a_thousand_clients_receive_what_one_of_them_sends() -> None:
     data = b"".join(b"line %05d\n" % number for number in range(2000))
     with listen("--broker", "0") as server, members(server, 1000) as conns:
-        with during(conns[0].sendall, data):
+        with meanwhile(conns[0].sendall, data):
             assert {digest(conn, len(data)) for conn in conns[1:]} == {hashlib.sha256(data).hexdigest()}
         server.signal(signal.SIGTERM)
         assert server.wait() == 143
 
 
-# -- Who is let in, and for how long ---------------------------------------------------------------------------------
+# -- Which clients are served, and for how long ----------------------------------------------------------------------
 
 
 def test_the_rules_and_the_limit_of_connections_apply() -> None:
@@ -270,17 +260,17 @@ def test_the_rules_and_the_limit_of_connections_apply() -> None:
         members(server, 2) as (one, other),
     ):
         with socket.create_connection(("127.0.0.1", server.port), DEADLINE, source_address=("127.0.0.2", 0)) as denied:
-            assert everything(denied) == b""
+            assert drain(denied) == b""
         with connect(server.port) as third:
-            assert everything(third) == b""
+            assert drain(third) == b""
         server.expect(r"denied: connection limit reached \(2\)$")
         one.sendall(b"two of us\n")
         assert line(other) == b"two of us\n"
 
 
-def test_who_is_idle_for_too_long_is_dropped() -> None:
+def test_a_client_that_is_idle_for_too_long_is_dropped() -> None:
     with listen("--broker", "--idle-timeout", "0.4", "0") as server, members(server, 1) as [one]:
-        assert everything(one) == b""
+        assert drain(one) == b""
         server.expect("^pync: connection to 127.0.0.1:[0-9]+: nothing came or went for 0.4 s$")
 
 
@@ -329,14 +319,14 @@ def test_a_chat_announces_in_ncats_words_and_never_uses_a_name_again() -> None:
     ],
     ids=["lines", "return", "escape", "separator", "telnet"],
 )
-def test_nobody_forges_a_line_or_commands_a_terminal(words: bytes, seen: list[bytes]) -> None:
+def test_no_client_forges_a_line_or_controls_a_terminal(words: bytes, seen: list[bytes]) -> None:
     with listen("--chat", "0") as server, chatters(server, 2) as (victim, liar):
         for at in range(len(words)):
             liar.send(words[at : at + 1])
         assert [line(victim) for _ in seen] == [b"<user2> " + text + b"\n" for text in seen]
 
 
-def test_a_chats_server_speaks_too_and_hears_nothing() -> None:
+def test_the_server_of_a_chat_sends_too_and_receives_nothing() -> None:
     with listen("--chat", "-C", "0") as server, chatters(server, 2) as (one, other):
         server.send(b"welcome\n")
         assert [line(conn) for conn in (one, other)] == [b"<user0> welcome\r\n"] * 2
@@ -395,16 +385,16 @@ def test_clients_under_tls_are_members_like_others(authority: Authority) -> None
             assert [peer.read_until(b"\n") for peer in talk if peer is not speaker] == [word] * 2
             assert three.recv(100) == word
         data = PAYLOAD(4 * MB)
-        with during(three.sendall, data):
+        with meanwhile(three.sendall, data):
             assert [peer.read(len(data)) for peer in (one, four)] == [data] * 2
             left = 16 * 1024  # ncat may show the end of the last record only when more has come
             assert two.read(len(data) - left) == data[:-left]
-        say_end(three)
-        one.send(b"to who listens on\n")
-        assert three.recv(100) == b"to who listens on\n"
+        send_end(three)
+        one.send(b"after its end\n")
+        assert three.recv(100) == b"after its end\n"
 
 
-def test_a_handshake_that_never_comes_holds_nobody_up(authority: Authority) -> None:
+def test_a_handshake_that_never_comes_does_not_hold_up_the_others(authority: Authority) -> None:
     with (
         listen("--chat", *ours(authority.server), "127.0.0.1", "0") as server,
         connect(server.port),

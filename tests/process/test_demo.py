@@ -1,4 +1,4 @@
-"""scripts/demo plays the examples of the README: it has to come true, and to leave nothing behind."""
+"""scripts/demo plays the examples of the README: what they promise has to come true, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def test_every_scene_comes_true_and_leaves_nothing_behind(tmp_path: Path) -> Non
     require("bash", "nc.openbsd", "curl")
     result = run([DEMO], timeout=120, env={**os.environ, "PYNC": PYNC[0], "TMPDIR": str(tmp_path)})
     assert result.status == 0, result.out.decode() + result.err
-    said = result.out.decode().split("\n    ")
+    output = result.out.decode().split("\n    ")
     for line in "HELLO WORLD", "GOOD MORNING", "CLIENT 0", "(no answer within 2 s: tr fills a block before it writes)":
-        assert line in said
-    assert said[-1].endswith("\nscripts/demo: all as said\n")
+        assert line in output
+    assert output[-1].endswith("\nscripts/demo: all as said\n")
     assert result.err == ""
     assert list(tmp_path.iterdir()) == []
 

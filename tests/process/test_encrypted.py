@@ -1,26 +1,37 @@
 """pync under TLS against openssl, ncat, socat, stunnel, curl and chromium: as their server and as their client.
 
-Each peer speaks one version and no other. What a peer does at an end of file is in `tls_peers.py`; what pync makes of
-it is here: every byte arrives, and an end without close_notify is told. Who is trusted, and what breaks, is in
-`test_encrypted_trust.py` and `test_encrypted_ends.py`.
+Each peer speaks one version and no other. `tls_peers.py` describes what a peer does at an end of file; the tests here
+show what pync makes of it: every byte arrives, and an end without close_notify is reported. Certificates and trust are
+in `test_encrypted_trust.py`, connections that break in `test_encrypted_ends.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from encrypted import client, client_side, drain, greeted, listener, ours, say_end, server_side, trusting
-from harness import DEVNULL, PAYLOAD, PYNC, Running, listen, pync, require, run
-from pairs import complaints, nothing_from, take
+from clients import take
+from encrypted import (
+    TRUNCATED,
+    client,
+    client_side,
+    drain_tls,
+    greeted,
+    listener,
+    ours,
+    send_end,
+    server_side,
+    trusting,
+)
+from harness import DEVNULL, PAYLOAD, PYNC, Result, Running, digest, listen, pync, require, run, success
+from pairs import complaints, nothing_from
 from servers import listening
-from tls_peers import CLIENTS, SERVERS, VERSIONS, curl, stunnel_client, stunnel_server
+from sorting import BYTEWISE, LINES, SORTED
+from tls_peers import CLIENTS, CUTS, SERVERS, SPEAKS_LAST, VERSIONS, curl, stunnel_client, stunnel_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,20 +45,9 @@ if TYPE_CHECKING:
     Start = Callable[..., AbstractContextManager[Pair]]
 
 LARGE = PAYLOAD(3_000_000)
-LINES = b"".join(b"%d\n" % (number * 7919 % 20_011) for number in range(20_000))
-SORTED = b"".join(sorted(LINES.splitlines(keepends=True)))
-BYTEWISE = {**os.environ, "LC_ALL": "C"}  # how sort is to compare
-TRUNCATED = r"^pync: connection to 127\.0\.0\.1:\d+: truncated: it ended without a TLS close_notify$"
 
 in_each_version = pytest.mark.parametrize("version", VERSIONS)
 PROGRAMS = pytest.mark.parametrize("program", ["--exec", "--sh-exec", "--filter"])
-SPEAKS_LAST = [name for name, peer in CLIENTS.items() if peer.habits[:2] == ("close_notify", True)]
-CUTS = [name for name, peer in CLIENTS.items() if peer.habits.farewell == "cut"]
-
-
-def digest(data: bytes) -> tuple[int, str]:
-    """What is compared instead of megabytes."""
-    return len(data), hashlib.sha256(data).hexdigest()
 
 
 # -- Megabytes ---------------------------------------------------------------------------------------------------
@@ -56,12 +56,12 @@ def digest(data: bytes) -> tuple[int, str]:
 def exchange(process: Running, peer: Running, *, goes_on: bool = True) -> None:
     """Megabytes both ways at the same time. Then pync's stdin ends, and the peer's if that does not end it."""
     with ThreadPoolExecutor() as pool:
-        speaking = pool.submit(process.send, LARGE)
+        sending = pool.submit(process.send, LARGE)
         peer.send(LARGE)
-        speaking.result()
+        sending.result()
     assert digest(process.read(len(LARGE))) == digest(LARGE)
     process.close_stdin()
-    assert digest(peer.read(len(LARGE))) == digest(LARGE)  # ncat may keep a last piece until there is news
+    assert digest(peer.read(len(LARGE))) == digest(LARGE)  # ncat may keep the last bytes until something else happens
     if goes_on:
         peer.close_stdin()
     assert peer.wait() == 0
@@ -75,11 +75,10 @@ def test_a_listener_and_a_client_exchange_megabytes(name: str, version: str, aut
         CLIENTS[name](process.port, authority.trust, version) as peer,
     ):
         exchange(process, peer, goes_on=CLIENTS[name].habits.goes_on)
-        status, out, err = process.finish()
-        cut = name in CUTS
-        assert (status, out) == (int(cut), b"")
-        assert f"pync: TLSv{version} with 127.0.0.1:" in err
-        assert ("truncated" in err) == cut
+        result, cut = process.finish(), name in CUTS
+        assert result.status_and_out == (int(cut), b"")
+        assert f"pync: TLSv{version} with 127.0.0.1:" in result.err
+        assert ("truncated" in result.err) == cut
 
 
 @in_each_version
@@ -90,7 +89,7 @@ def test_a_client_and_a_server_exchange_megabytes(name: str, version: str, autho
         pync(*trusting(authority), "-4", "localhost", str(peer.port)) as process,
     ):
         exchange(process, peer, goes_on=SERVERS[name].habits.goes_on)
-        assert process.finish() == (0, b"", "")
+        assert process.finish() == success()
 
 
 @pytest.fixture
@@ -105,7 +104,7 @@ def test_two_pyncs_exchange_megabytes_and_end_at_once(large: IO[bytes], authorit
     with listen(*ours(authority.server), "127.0.0.1", "0", stdin=large) as process:
         result = run([*PYNC, *trusting(authority), "-4", "localhost", str(process.port)], LARGE)
         received = process.finish()
-    assert (result.status, digest(result.out), result.err) == (0, digest(LARGE), "")
+    assert result.digested() == success(LARGE).digested()
     assert (received.status, digest(received.out)) == (0, digest(LARGE))
 
 
@@ -126,7 +125,7 @@ def test_a_client_and_socat_end_while_both_are_sending(large: IO[bytes], version
     with SERVERS["socat"](authority.server, version, stdin=large) as peer:
         result = run([*PYNC, *trusting(authority), "-4", "localhost", str(peer.port)], LARGE)
         received = peer.finish()
-    assert (result.status, digest(result.out), result.err) == (0, digest(LARGE), "")
+    assert result.digested() == success(LARGE).digested()
     assert (received.status, digest(received.out)) == (0, digest(LARGE))
 
 
@@ -138,7 +137,7 @@ def test_stunnel_carries_megabytes_to_a_listener(version: str, authority: Author
         pync("127.0.0.1", str(stunnel.port)) as peer,
     ):
         exchange(process, peer)
-        assert process.finish()[:2] == (0, b"")
+        assert process.finish().status_and_out == (0, b"")
 
 
 @in_each_version
@@ -149,7 +148,7 @@ def test_stunnel_carries_megabytes_to_a_server(version: str, authority: Authorit
         pync(*trusting(authority), "-4", "localhost", str(stunnel.port)) as process,
     ):
         exchange(process, peer)
-        assert process.finish() == (0, b"", "")
+        assert process.finish() == success()
 
 
 # -- An answer after the half-close ---------------------------------------------------------------------------------
@@ -168,13 +167,13 @@ def test_sort_behind_a_listener_answers_at_the_close_notify(
         peer.send(LINES)
         result = peer.finish()
         assert (result.status, digest(result.out)) == (0, digest(SORTED))
-        assert process.finish()[:2] == (0, b"")
+        assert process.finish().status_and_out == (0, b"")
 
 
 @in_each_version
 @PROGRAMS
 @pytest.mark.parametrize("name", CUTS)
-def test_who_cuts_the_connection_gets_its_lines_sorted_and_the_cut_is_told(
+def test_a_client_that_cuts_the_connection_gets_its_lines_sorted_and_the_cut_is_reported(
     name: str, program: str, version: str, authority: Authority
 ) -> None:
     with (
@@ -184,8 +183,8 @@ def test_who_cuts_the_connection_gets_its_lines_sorted_and_the_cut_is_told(
         peer.send(LINES)
         result = peer.finish()
         assert (result.status, digest(result.out)) == (0, digest(SORTED))
-        process.expect(TRUNCATED)
-        assert process.finish()[:2] == (1, b"")
+        process.expect(f"^{TRUNCATED}$")
+        assert process.finish().status_and_out == (1, b"")
 
 
 def test_a_client_has_its_lines_sorted_by_socat(authority: Authority) -> None:
@@ -214,7 +213,7 @@ def test_a_client_puts_a_program_on_the_connection(authority: Authority) -> None
             server.send(b"hello\n")
             server.close_stdin()
             assert server.read_all() == b"HELLO\n"
-            assert process.finish() == (3, b"", "")
+            assert process.finish() == Result(status=3, out=b"", err="")
 
 
 # -- Many at the same time -----------------------------------------------------------------------------------------
@@ -262,7 +261,7 @@ def test_a_hub_relays_between_clients_under_tls(authority: Authority) -> None:
         process.expect("^pync: TLSv1.3 with", count=2)
         one.sendall(LARGE)
         assert digest(take(other, len(LARGE))) == digest(LARGE)
-        say_end(one)
+        send_end(one)
         other.sendall(b"answer\n")
         assert take(one, 7) == b"answer\n"
 
@@ -285,7 +284,7 @@ def test_a_forwarder_passes_half_closes_on_from_tls_to_tls(version: str, authori
 
 # -- HTTP ----------------------------------------------------------------------------------------------------------
 
-PAGE = b"<!DOCTYPE html><title>Encrypted</title><p id=words>Nobody else reads this.</p>"
+PAGE = b"<!DOCTYPE html><title>Encrypted</title><p id=words>Read by two only.</p>"
 
 
 @pytest.fixture
@@ -302,7 +301,7 @@ def site(tmp_path: Path, authority: Authority) -> Iterator[Running]:
 @in_each_version
 def test_curl_gets_a_page(site: Running, version: str, authority: Authority) -> None:
     for _ in range(2):
-        assert run(curl(site.port, authority.trust, version)) == (0, PAGE, "")
+        assert run(curl(site.port, authority.trust, version)) == success(PAGE)
     assert site.read_until(b"\r\n\r\n").startswith(b"GET / HTTP/1.1\r\n")
     assert all("TLSv" in line for line in complaints(site))
 
@@ -317,7 +316,7 @@ def test_curl_gets_megabytes(version: str, authority: Authority) -> None:
         process.send(LARGE)
         process.close_stdin()
         result = peer.finish()
-    assert (result.status, digest(result.out), result.err) == (0, digest(LARGE), "")
+    assert result.digested() == success(LARGE).digested()
 
 
 def test_a_browser_shows_a_page(site: Running, tmp_path: Path) -> None:
@@ -326,13 +325,13 @@ def test_a_browser_shows_a_page(site: Running, tmp_path: Path) -> None:
     words += ["--ignore-certificate-errors", "--dump-dom", f"https://127.0.0.1:{site.port}/"]
     result = run(words, DEVNULL, timeout=50)
     assert result.status == 0
-    assert b'<p id="words">Nobody else reads this.</p>' in result.out
+    assert b'<p id="words">Read by two only.</p>' in result.out
     assert b"GET / HTTP/1.1\r\n" in site.read_until(b"\r\n\r\n")
 
 
 # -- Unix sockets --------------------------------------------------------------------------------------------------
 
-NAMED = ("--ssl-servername", "localhost")  # a path is no name to verify
+NAMED = ("--ssl-servername", "localhost")  # a path is no name that could be verified
 
 
 def test_two_pyncs_exchange_megabytes_over_a_unix_socket(tmp_path: Path, authority: Authority) -> None:
@@ -342,7 +341,7 @@ def test_two_pyncs_exchange_megabytes_over_a_unix_socket(tmp_path: Path, authori
         pync(*trusting(authority, *NAMED), "-U", path) as peer,
     ):
         exchange(process, peer)
-        assert process.finish()[:2] == (0, b"")
+        assert process.finish().status_and_out == (0, b"")
 
 
 def test_s_client_talks_to_a_listener_over_a_unix_socket(tmp_path: Path, authority: Authority) -> None:
@@ -350,25 +349,26 @@ def test_s_client_talks_to_a_listener_over_a_unix_socket(tmp_path: Path, authori
     words = [require("openssl"), "s_client", "-quiet", "-nocommands", "-unix", path, "-CAfile", str(authority.trust)]
     with listen(*ours(authority.server), "-U", path) as process, Running(words) as peer:
         exchange(process, peer, goes_on=False)
-        assert process.finish()[:2] == (0, b"")
+        assert process.finish().status_and_out == (0, b"")
 
 
 def test_a_client_talks_to_s_server_over_a_unix_socket(tmp_path: Path, authority: Authority) -> None:
-    words = [require("openssl"), "s_server", "-quiet", "-naccept", "1", "-unix", "socket"]  # it takes no long paths
+    # s_server accepts no long paths, so it is started in the directory of the socket.
+    words = [require("openssl"), "s_server", "-quiet", "-naccept", "1", "-unix", "socket"]
     words += ["-cert", str(authority.server.chain), "-key", str(authority.server.key)]
     with (
         Running(words, cwd=tmp_path) as peer,
         pync(*trusting(authority, *NAMED, "--retry", "10"), "-U", str(tmp_path / "socket")) as process,
     ):
         exchange(process, peer, goes_on=False)
-        assert process.finish() == (0, b"", "")
+        assert process.finish() == success()
 
 
 def test_over_a_unix_socket_the_certificate_can_be_pinned(tmp_path: Path, authority: Authority) -> None:
     path = str(tmp_path / "socket")
     with listen(*ours(authority.server), "-U", path) as process:
-        assert run([*PYNC, "--ssl-pin", authority.server.fingerprint, "-U", path], b"hello\n") == (0, b"", "")
-        assert process.finish()[:2] == (0, b"hello\n")
+        assert run([*PYNC, "--ssl-pin", authority.server.fingerprint, "-U", path], b"hello\n") == success()
+        assert process.finish().status_and_out == (0, b"hello\n")
 
 
 # -- What else can be asked for ------------------------------------------------------------------------------------
@@ -399,34 +399,34 @@ def test_the_logs_hold_what_was_not_encrypted(start: Start, tmp_path: Path) -> N
     assert re.findall("question|answer", dump.read_text()) == ["question", "answer"]
 
 
-def test_who_only_sends_gets_rid_of_everything(start: Start) -> None:
+def test_a_pync_that_only_sends_sends_everything_and_discards_what_it_receives(start: Start) -> None:
     with start("--send-only") as (process, peer):
         peer.sendall(LARGE)
         process.send(LARGE)
         process.close_stdin()
-        assert digest(drain(peer)) == digest(LARGE)
-        say_end(peer)
-        assert process.finish()[:2] == (0, b"")
+        assert digest(drain_tls(peer)) == digest(LARGE)
+        send_end(peer)
+        assert process.finish().status_and_out == (0, b"")
 
 
-def test_who_only_receives_says_close_notify_at_the_end(start: Start) -> None:
+def test_a_pync_that_only_receives_sends_close_notify_at_the_end(start: Start) -> None:
     with start("-d") as (process, peer):
         peer.sendall(LARGE)
         assert digest(process.read(len(LARGE))) == digest(LARGE)
-        say_end(peer)
-        assert drain(peer) == b""
-        assert process.finish()[:2] == (0, b"")
+        send_end(peer)
+        assert drain_tls(peer) == b""
+        assert process.finish().status_and_out == (0, b"")
 
 
-def test_who_does_not_wait_says_close_notify(start: Start) -> None:
+def test_a_pync_that_does_not_wait_sends_close_notify(start: Start) -> None:
     with start("-q", "0") as (process, peer):
         process.send(LARGE)
         process.close_stdin()
-        assert digest(drain(peer)) == digest(LARGE)
-        assert process.finish()[:2] == (0, b"")
+        assert digest(drain_tls(peer)) == digest(LARGE)
+        assert process.finish().status_and_out == (0, b"")
 
 
-def test_who_never_half_closes_says_close_notify_when_all_is_over(start: Start) -> None:
+def test_a_pync_that_never_half_closes_sends_close_notify_at_the_very_end(start: Start) -> None:
     with start("--no-shutdown") as (process, peer):
         process.send(b"question\n")
         process.close_stdin()
@@ -434,6 +434,6 @@ def test_who_never_half_closes_says_close_notify_when_all_is_over(start: Start) 
         peer.sendall(b"answer\n")
         assert process.read(7) == b"answer\n"
         assert nothing_from(peer)
-        say_end(peer)
-        assert drain(peer) == b""
-        assert process.finish()[:2] == (0, b"")
+        send_end(peer)
+        assert drain_tls(peer) == b""
+        assert process.finish().status_and_out == (0, b"")

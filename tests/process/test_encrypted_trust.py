@@ -1,6 +1,6 @@
-"""Who is trusted under TLS, and what is said of those who are not: certificates, pins, names, files, protocols.
+"""Which peers are trusted under TLS, and what is reported of the others: certificates, pins, names, files, protocols.
 
-A failure is one line that says why and exit status 1, and nothing of stdin has been sent by then.
+A failure is one line with the reason and exit status 1, and nothing of stdin has been sent by then.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import ssl
 from typing import TYPE_CHECKING
 
 import pytest
-from encrypted import client, client_side, drain, listener, ours, say_end, server_side, trusting
-from harness import DEADLINE, DEVNULL, PYNC, Result, Running, listen, pync, require, run, serve
+from encrypted import REFUSED, client, client_side, drain_tls, listener, ours, send_end, server_side, trusting
+from harness import DEADLINE, DEVNULL, PYNC, Result, Running, failure, listen, pync, require, run, serve, success
 from tls_peers import VERSIONS, s_client, s_server
 
 if TYPE_CHECKING:
@@ -24,96 +24,90 @@ if TYPE_CHECKING:
 
     from certificates import Authority, Certificate
 
-    Heard = queue.Queue[bytes | str]
+    Received = queue.Queue[bytes | str]
 
 SECRET = b"what stdin has\n"
-NOTHING = (b"", "UNEXPECTED_EOF_WHILE_READING", "[Errno 104] Connection reset by peer")  # what a server hears of it
-UNSENT = f"(, {len(SECRET)} bytes were not sent)?"  # in TLS 1.3 a client is refused when it has begun to speak
+# What a server receives from a client that refuses its certificate.
+NOTHING = (b"", "UNEXPECTED_EOF_WHILE_READING", "[Errno 104] Connection reset by peer")
+UNSENT = f"(, {len(SECRET)} bytes were not sent)?"  # in TLS 1.3 a client is refused only when it has begun to send
 in_each_version = pytest.mark.parametrize("version", VERSIONS)
 
 
 @contextlib.contextmanager
-def witness(context: ssl.SSLContext, host: str = "127.0.0.1") -> Iterator[tuple[int, Heard]]:
-    """A server that ends each conversation when its client does: its port, and what it has heard from each client.
+def witness(context: ssl.SSLContext, host: str = "127.0.0.1") -> Iterator[tuple[int, Received]]:
+    """A server that ends each conversation when its client does: its port, and what it has received from each client.
 
-    That is a text if there was no conversation: why not.
+    Where the handshake has failed, that is a text with the reason.
     """
-    heard: Heard = queue.Queue()
+    received: Received = queue.Queue()
 
     def listen_to(conn: socket.socket) -> None:
         try:
             with context.wrap_socket(conn, server_side=True) as peer:
-                heard.put(drain(peer))
-                say_end(peer)
+                received.put(drain_tls(peer))
+                send_end(peer)
         except OSError as error:
-            heard.put(getattr(error, "reason", str(error)))
+            received.put(getattr(error, "reason", str(error)))
 
     with serve(listen_to, host) as (_, port):
-        yield port, heard
+        yield port, received
 
 
 def ask(port: int, *options: str, host: str = "localhost", env: Mapping[str, str] | None = None) -> Result:
-    """Run a pync that tells its secret to a server."""
+    """Run a pync that sends its secret to a server."""
     return run([*PYNC, "-4", *options, host, str(port)], SECRET, env={**os.environ, **(env or {})})
 
 
-# -- Whom a client trusts --------------------------------------------------------------------------------------------
-
-REFUSED = {
-    "expired": r"the certificate has expired: \w\w\w [ \d]\d \d\d:\d\d:\d\d \d\d\d\d GMT",
-    "self_signed": "the certificate is self-signed, and not one that we trust",
-    "strange": "nobody whom we trust has signed the certificate, but O=trustme.*",
-    "elsewhere": "the certificate is for elsewhere.example, not for localhost",
-}
+# -- Certificates of servers -----------------------------------------------------------------------------------------
 
 
 @in_each_version
 @pytest.mark.parametrize("label", REFUSED)
 def test_a_certificate_is_refused_with_the_reason(label: str, version: str, authority: Authority) -> None:
-    with witness(server_side(getattr(authority, label), version)) as (port, heard):
-        status, out, err = ask(port, *trusting(authority))
-        assert re.search("ALERT", str(heard.get(timeout=DEADLINE)))
-    assert (status, out) == (1, b"")
-    assert re.fullmatch(rf"pync: TLS handshake with 127\.0\.0\.1:{port}: {REFUSED[label]}\n", err)
+    with witness(server_side(getattr(authority, label), version)) as (port, received):
+        result = ask(port, *trusting(authority))
+        assert re.search("ALERT", str(received.get(timeout=DEADLINE)))
+    assert result.status_and_out == (1, b"")
+    assert re.fullmatch(rf"pync: TLS handshake with 127\.0\.0\.1:{port}: {REFUSED[label]}\n", result.err)
 
 
 def test_a_certificate_must_be_for_the_address_that_is_connected_to(authority: Authority) -> None:
     with witness(server_side(authority.elsewhere)) as (port, _):
         result = ask(port, *trusting(authority), host="127.0.0.1")
     why = "the certificate is for elsewhere.example, not for 127.0.0.1"
-    assert result == (1, b"", f"pync: TLS handshake with 127.0.0.1:{port}: {why}\n")
+    assert result == failure(f"TLS handshake with 127.0.0.1:{port}: {why}")
 
 
 def test_the_systems_authorities_are_trusted_and_no_others(authority: Authority) -> None:
-    with witness(server_side(authority.server)) as (port, heard):
+    with witness(server_side(authority.server)) as (port, received):
         result = ask(port, "--ssl")
-        assert result[:2] == (1, b"")
+        assert result.status_and_out == (1, b"")
         assert ": nobody whom we trust has signed the certificate, but O=trustme" in result.err
-        assert heard.get(timeout=DEADLINE) == "TLSV1_ALERT_UNKNOWN_CA"
-        assert ask(port, "--ssl", env={"SSL_CERT_FILE": str(authority.trust)}) == (0, b"", "")
-        assert heard.get(timeout=DEADLINE) == SECRET
+        assert received.get(timeout=DEADLINE) == "TLSV1_ALERT_UNKNOWN_CA"
+        assert ask(port, "--ssl", env={"SSL_CERT_FILE": str(authority.trust)}) == success()
+        assert received.get(timeout=DEADLINE) == SECRET
 
 
 @in_each_version
 @pytest.mark.parametrize("label", ["server", "chained"])
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 def test_a_good_certificate_is_accepted(host: str, label: str, version: str, authority: Authority) -> None:
-    with witness(server_side(getattr(authority, label), version)) as (port, heard):
-        assert ask(port, *trusting(authority), host=host) == (0, b"", "")
-        assert heard.get(timeout=DEADLINE) == SECRET
+    with witness(server_side(getattr(authority, label), version)) as (port, received):
+        assert ask(port, *trusting(authority), host=host) == success()
+        assert received.get(timeout=DEADLINE) == SECRET
 
 
 def test_a_self_signed_certificate_can_be_trusted_itself(authority: Authority) -> None:
-    with witness(server_side(authority.self_signed)) as (port, heard):
-        assert ask(port, "--ssl-trustfile", str(authority.self_signed.chain)) == (0, b"", "")
-        assert heard.get(timeout=DEADLINE) == SECRET
+    with witness(server_side(authority.self_signed)) as (port, received):
+        assert ask(port, "--ssl-trustfile", str(authority.self_signed.chain)) == success()
+        assert received.get(timeout=DEADLINE) == SECRET
 
 
 @pytest.mark.parametrize("label", REFUSED)
 def test_every_certificate_is_accepted_if_none_is_to_be_verified(label: str, authority: Authority) -> None:
-    with witness(server_side(getattr(authority, label))) as (port, heard):
-        assert ask(port, "--ssl-no-verify") == (0, b"", "")
-        assert heard.get(timeout=DEADLINE) == SECRET
+    with witness(server_side(getattr(authority, label))) as (port, received):
+        assert ask(port, "--ssl-no-verify") == success()
+        assert received.get(timeout=DEADLINE) == SECRET
 
 
 # -- Pins ------------------------------------------------------------------------------------------------------------
@@ -127,19 +121,19 @@ def colons(digits: str) -> str:
 @pytest.mark.parametrize("label", ["self_signed", "expired"])
 def test_the_pinned_certificate_is_accepted(label: str, write: Callable[[str], str], authority: Authority) -> None:
     certificate: Certificate = getattr(authority, label)
-    with witness(server_side(certificate)) as (port, heard):
-        assert ask(port, "--ssl-pin", write(certificate.fingerprint), host="127.0.0.1") == (0, b"", "")
-        assert heard.get(timeout=DEADLINE) == SECRET
+    with witness(server_side(certificate)) as (port, received):
+        assert ask(port, "--ssl-pin", write(certificate.fingerprint), host="127.0.0.1") == success()
+        assert received.get(timeout=DEADLINE) == SECRET
 
 
 @in_each_version
 def test_no_other_certificate_is_accepted_and_nothing_is_sent(version: str, authority: Authority) -> None:
     held, pinned = authority.server.fingerprint, authority.self_signed.fingerprint
-    with witness(server_side(authority.server, version)) as (port, heard):
+    with witness(server_side(authority.server, version)) as (port, received):
         result = ask(port, "--ssl-pin", f"sha256:{pinned}")
-        assert heard.get(timeout=DEADLINE) in NOTHING
+        assert received.get(timeout=DEADLINE) in NOTHING
     why = f"the certificate is sha256:{held}, not the pinned sha256:{pinned}"
-    assert result == (1, b"", f"pync: TLS handshake with 127.0.0.1:{port}: {why}\n")
+    assert result == failure(f"TLS handshake with 127.0.0.1:{port}: {why}")
 
 
 # -- Names -----------------------------------------------------------------------------------------------------------
@@ -155,22 +149,22 @@ def test_no_other_certificate_is_accepted_and_nothing_is_sent(version: str, auth
         ("localhost", ["--ssl-servername", "127.0.0.1"], None),
     ],
 )
-def test_the_server_is_told_the_name_that_is_asked_for_but_no_address(
+def test_the_server_receives_the_name_that_is_asked_for_but_no_address(
     host: str, options: list[str], asked: str | None, authority: Authority
 ) -> None:
     names: list[str | None] = []
     context = server_side(authority.server)
     context.sni_callback = lambda _, name, context: names.append(name)
-    with witness(context) as (port, heard):
-        assert ask(port, *trusting(authority, *options), host=host) == (0, b"", "")
-        assert heard.get(timeout=DEADLINE) == SECRET
+    with witness(context) as (port, received):
+        assert ask(port, *trusting(authority, *options), host=host) == success()
+        assert received.get(timeout=DEADLINE) == SECRET
     assert names == [asked]
 
 
 def test_the_name_that_is_asked_for_is_the_one_that_is_verified(authority: Authority) -> None:
-    with witness(server_side(authority.elsewhere)) as (port, heard):
-        assert ask(port, *trusting(authority, "--ssl-servername", "elsewhere.example")) == (0, b"", "")
-        assert heard.get(timeout=DEADLINE) == SECRET
+    with witness(server_side(authority.elsewhere)) as (port, received):
+        assert ask(port, *trusting(authority, "--ssl-servername", "elsewhere.example")) == success()
+        assert received.get(timeout=DEADLINE) == SECRET
         result = ask(port, *trusting(authority, "--ssl-servername", "nowhere.example"))
     assert result.status == 1
     assert result.err.endswith(": the certificate is for elsewhere.example, not for nowhere.example\n")
@@ -201,12 +195,15 @@ def test_a_client_shows_its_certificate_to_s_server(version: str, authority: Aut
         ("strange", r"the peer refused: it does not know who signed the certificate"),
     ],
 )
-def test_a_client_says_why_s_server_refuses_it(label: str | None, why: str, version: str, authority: Authority) -> None:
+def test_a_client_reports_why_s_server_refuses_it(
+    label: str | None, why: str, version: str, authority: Authority
+) -> None:
     options = shown(getattr(authority, label)) if label else ()
     with s_server(authority.server, version, trust=authority.trust) as server:
-        status, out, err = ask(server.port, *trusting(authority, *options))
-    assert (status, out) == (1, b"")
-    assert re.fullmatch(rf"pync: (TLS handshake with|connection to) 127\.0\.0\.1:{server.port}: {why}{UNSENT}\n", err)
+        result = ask(server.port, *trusting(authority, *options))
+    assert result.status_and_out == (1, b"")
+    message = rf"pync: (TLS handshake with|connection to) 127\.0\.0\.1:{server.port}: {why}{UNSENT}\n"
+    assert re.fullmatch(message, result.err)
 
 
 @in_each_version
@@ -228,13 +225,13 @@ def test_a_listener_waits_for_a_client_with_a_good_certificate(version: str, aut
 def test_a_listener_and_a_client_know_each_other(authority: Authority) -> None:
     asks = ours(authority.server, "--ssl-verify", "--ssl-trustfile", str(authority.trust))
     with listen("-k", *asks, "127.0.0.1", "0", stdin=DEVNULL) as process:
-        assert ask(process.port, *trusting(authority, *shown(authority.client))) == (0, b"", "")
+        assert ask(process.port, *trusting(authority, *shown(authority.client))) == success()
         assert process.read(len(SECRET)) == SECRET
         for options in (), shown(authority.strange):
-            status, out, err = ask(process.port, *trusting(authority, *options))
-            assert (status, out) == (1, b"")
-            assert re.fullmatch(r"pync: .*: the peer refused: .*\n", err)
-        assert ask(process.port, *trusting(authority, *shown(authority.client))) == (0, b"", "")
+            result = ask(process.port, *trusting(authority, *options))
+            assert result.status_and_out == (1, b"")
+            assert re.fullmatch(r"pync: .*: the peer refused: .*\n", result.err)
+        assert ask(process.port, *trusting(authority, *shown(authority.client))) == success()
         assert process.read(len(SECRET)) == SECRET
 
 
@@ -278,34 +275,34 @@ def test_a_list_of_ciphers_that_means_nothing_is_an_error() -> None:
     why = "none of them can be used (those of TLS 1.3 are fixed)"
     for options in ["127.0.0.1", "1"], ["-l", "127.0.0.1", "0"]:
         result = run([*PYNC, "--ssl-ciphers", "NONSENSE", *options])
-        assert result == (1, b"", f"pync: ciphers NONSENSE: {why}\n")
+        assert result == failure(f"ciphers NONSENSE: {why}")
 
 
 OLD = ["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]
 
 
-def test_who_speaks_nothing_newer_than_tls_1_1_is_refused_by_a_listener(authority: Authority) -> None:
+def test_a_client_with_nothing_newer_than_tls_1_1_is_refused(authority: Authority) -> None:
     words = [require("openssl"), "s_client", *OLD, "-connect"]
     with listen("-k", *ours(authority.server), "127.0.0.1", "0") as process:
         assert run([*words, f"127.0.0.1:{process.port}"], DEVNULL).status == 1
         process.expect(r"^pync: TLS handshake with 127\.0\.0\.1:\d+: no protocol version in common$")
 
 
-def test_who_speaks_nothing_newer_than_tls_1_1_is_refused_by_a_client(authority: Authority) -> None:
+def test_a_server_with_nothing_newer_than_tls_1_1_is_refused(authority: Authority) -> None:
     with s_server(authority.server, "1.1", "-cipher", "ALL:@SECLEVEL=0", stdin=DEVNULL) as server:
         result = ask(server.port, *trusting(authority))
     why = "the peer refused: no protocol version in common"
-    assert result == (1, b"", f"pync: TLS handshake with 127.0.0.1:{server.port}: {why}\n")
+    assert result == failure(f"TLS handshake with 127.0.0.1:{server.port}: {why}")
 
 
-def test_what_was_agreed_is_told_on_both_sides(authority: Authority) -> None:
+def test_what_was_agreed_is_reported_on_both_sides(authority: Authority) -> None:
     options = ours(authority.server, "--ssl-verify", "--ssl-trustfile", str(authority.trust), "--ssl-alpn", "x,y")
     with listen(*options, "127.0.0.1", "0", stdin=DEVNULL) as process:
         mine = trusting(authority, *shown(authority.client), "--ssl-alpn", "y", "-v")
-        said = ask(process.port, *mine).err
-        heard = process.finish().err
+        of_client = ask(process.port, *mine).err
+        of_listener = process.finish().err
     agreed = r"^pync: TLSv1\.3 with 127\.0\.0\.1:\d+: TLS_\w+, ALPN y, O=trustme \S+, OU=Testing cert #\S+, signed by "
-    for err, certificate in (said, authority.server), (heard, authority.client):
+    for err, certificate in (of_client, authority.server), (of_listener, authority.client):
         assert re.search(rf"{agreed}.*, sha256:{certificate.fingerprint}$", err, re.MULTILINE)
 
 
@@ -320,10 +317,10 @@ def bereft(tmp_path: Path) -> dict[str, str]:
 
 
 def greet_by_its_fingerprint(process: Running) -> None:
-    """What a listener without a certificate says is enough to pin it, and to nobody else."""
-    said = process.expect(r"^pync: no --ssl-cert: one was made, for this run, (sha256:[0-9a-f]{64})$")[1]
+    """A client that pins the fingerprint in the listener's message is served, and no other client."""
+    pin = process.expect(r"^pync: no --ssl-cert: one was made, for this run, (sha256:[0-9a-f]{64})$")[1]
     for host in "localhost", "127.0.0.1":
-        assert ask(process.port, "--ssl-pin", said, host=host) == (0, b"", "")
+        assert ask(process.port, "--ssl-pin", pin, host=host) == success()
         assert process.read(len(SECRET)) == SECRET
     assert ask(process.port, "--ssl").err.endswith(": the certificate is self-signed, and not one that we trust\n")
 
@@ -339,11 +336,11 @@ def test_without_cryptography_the_certificate_is_made_by_openssl(bereft: dict[st
         greet_by_its_fingerprint(process)
 
 
-def test_with_neither_it_is_said_what_is_missing(tmp_path: Path, bereft: dict[str, str]) -> None:
+def test_with_neither_the_message_names_what_is_missing(tmp_path: Path, bereft: dict[str, str]) -> None:
     result = run([*PYNC, "-l", "--ssl", "127.0.0.1", "0"], DEVNULL, env={**bereft, "PATH": str(tmp_path)})
     package, way_out = "the Python package cryptography (pync-netcat[tls])", "or give --ssl-cert"
     why = f"this takes {package} or the program openssl; {way_out}"
-    assert result == (1, b"", f"pync: make a certificate: {why}\n")
+    assert result == failure(f"make a certificate: {why}")
 
 
 # -- Files -----------------------------------------------------------------------------------------------------------
@@ -351,7 +348,7 @@ def test_with_neither_it_is_said_what_is_missing(tmp_path: Path, bereft: dict[st
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> dict[str, str]:
-    """Files that are something else than they should be, by what they are."""
+    """Files that do not hold what they should, by what they hold."""
     openssl, good = require("openssl"), authority.server
     folder = tmp_path_factory.mktemp("files")
     paths = {name: str(folder / name) for name in ("missing", "text", "rsa", "locked")}
@@ -382,7 +379,7 @@ def test_a_wrong_file_is_named(
     role: list[str], certificate: str, key: str | None, line: str, files: dict[str, str]
 ) -> None:
     options = ["--ssl-cert", files[certificate], *(["--ssl-key", files[key]] if key else [])]
-    assert run([*PYNC, *options, *role], DEVNULL) == (1, b"", f"pync: {line.format(**files)}\n")
+    assert run([*PYNC, *options, *role], DEVNULL) == failure(line.format(**files))
 
 
 @pytest.mark.parametrize(
@@ -395,7 +392,7 @@ def test_a_wrong_file_is_named(
 )
 def test_a_wrong_file_of_authorities_is_named(trusted: str, line: str, files: dict[str, str]) -> None:
     result = run([*PYNC, "--ssl-trustfile", files[trusted], "127.0.0.1", "1"], DEVNULL)
-    assert result == (1, b"", f"pync: {line.format(**files)}\n")
+    assert result == failure(line.format(**files))
 
 
 ROOT = os.geteuid() == 0
@@ -403,10 +400,11 @@ AS_NOBODY = ("--user", "nobody")
 
 
 def not_permitted(*options: str) -> bool:
-    """Whether only root could do this, which is then refused before anybody is served."""
+    """Whether only root may do this. Then pync refuses it before a client is served."""
     if ROOT:
         return False
-    assert run([*PYNC, "-l", *options, "127.0.0.1", "0"])[::2] == (1, "pync: user nobody: Operation not permitted\n")
+    result = run([*PYNC, "-l", *options, "127.0.0.1", "0"])
+    assert (result.status, result.err) == (1, "pync: user nobody: Operation not permitted\n")
     return True
 
 
@@ -418,18 +416,18 @@ def test_files_are_read_before_privileges_are_dropped(authority: Authority) -> N
         for path in authority.server.key, authority.trust:
             assert run([require("setpriv"), "--reuid=65534", "--clear-groups", "cat", str(path)]).status == 1
         for _ in range(2):
-            assert ask(process.port, *trusting(authority, *shown(authority.client))) == (0, b"", "")
+            assert ask(process.port, *trusting(authority, *shown(authority.client))) == success()
             assert process.read(len(SECRET)) == SECRET
         assert ask(process.port, *trusting(authority)).status == 1
         process.expect("^pync: TLS handshake with .*: the peer has shown no certificate$")
 
 
-def test_who_forwards_to_a_server_under_tls_needs_no_privileges_for_it(authority: Authority) -> None:
+def test_forwarding_to_a_server_under_tls_needs_no_privileges(authority: Authority) -> None:
     options = trusting(authority, "--to-ssl", *AS_NOBODY)[1:]
-    with witness(server_side(authority.server)) as (port, heard):
+    with witness(server_side(authority.server)) as (port, received):
         if not_permitted("--to", f"localhost:{port}", *options):
             return
         with listen("-k", "-4", "--to", f"localhost:{port}", *options, "127.0.0.1", "0", stdin=DEVNULL) as process:
             for _ in range(2):
-                assert run([*PYNC, "127.0.0.1", str(process.port)], SECRET) == (0, b"", "")
-                assert heard.get(timeout=DEADLINE) == SECRET
+                assert run([*PYNC, "127.0.0.1", str(process.port)], SECRET) == success()
+                assert received.get(timeout=DEADLINE) == SECRET

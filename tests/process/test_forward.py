@@ -1,6 +1,6 @@
 """Each client is relayed to a connection of its own (`--to`), in the installed pync.
 
-`target` is where they are passed on to: a listener of the test, which accepts and answers by hand.
+`target` is what they are relayed to: a listener of the test, which accepts and answers by hand.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from clients import everything, exactly, is_true, reset
+from clients import drain, is_true, reset, take
 from harness import DEADLINE, DEVNULL, PAYLOAD, PYNC, Running, connect, free_port, listen, require
 from pairs import nothing_from, stuck_port
 from servers import listening
@@ -61,16 +61,16 @@ def test_bytes_and_ends_are_passed_on_both_ways() -> None:
     with target() as listener, forwarder(port_of(listener)) as server, connect(server.port) as client:
         with accept(listener) as conn:
             client.sendall(b"question")
-            assert exactly(conn, 8) == b"question"
+            assert take(conn, 8) == b"question"
             client.shutdown(socket.SHUT_WR)
-            assert everything(conn) == b""
+            assert drain(conn) == b""
             conn.sendall(b"answer")
-            assert exactly(client, 6) == b"answer"
-        assert everything(client) == b""
+            assert take(client, 6) == b"answer"
+        assert drain(client) == b""
 
 
 @either_way
-def test_much_goes_both_ways_at_once_and_comes_whole() -> None:
+def test_megabytes_go_both_ways_at_once_and_arrive_whole() -> None:
     with (
         target() as listener,
         forwarder(port_of(listener)) as server,
@@ -78,14 +78,14 @@ def test_much_goes_both_ways_at_once_and_comes_whole() -> None:
         accept(listener) as conn,
         ThreadPoolExecutor(3) as threads,
     ):
-        speaking = [threads.submit(say_all, client), threads.submit(say_all, conn)]
-        heard = threads.submit(everything, client)
-        assert everything(conn) == BYTES
-        assert heard.result() == BYTES
-        assert [word.result() for word in speaking] == [None, None]
+        sending = [threads.submit(send_all, client), threads.submit(send_all, conn)]
+        receiving = threads.submit(drain, client)
+        assert drain(conn) == BYTES
+        assert receiving.result() == BYTES
+        assert [each.result() for each in sending] == [None, None]
 
 
-def say_all(sock: socket.socket) -> None:
+def send_all(sock: socket.socket) -> None:
     """Send BYTES and end."""
     sock.sendall(BYTES)
     sock.shutdown(socket.SHUT_WR)
@@ -97,19 +97,19 @@ def test_clients_have_connections_of_their_own_and_give_their_descriptors_back()
         pairs = [(stack.enter_context(connect(server.port)), stack.enter_context(accept(listener))) for _ in range(20)]
         for number, (client, conn) in enumerate(reversed(pairs)):
             client.sendall(b"%d" % number)
-            assert exactly(conn, len(str(number))) == b"%d" % number
-        assert len(server.descriptors()) == len(before) + 40, "no pipe for those who only talk"
+            assert take(conn, len(str(number))) == b"%d" % number
+        assert len(server.descriptors()) == len(before) + 40, "no pipe for clients that send little"
         stack.close()
         is_true(lambda: server.descriptors() == before, "no descriptor is left over")
 
 
 @either_way
-def test_a_reset_is_passed_on_as_a_reset_told_and_the_server_goes_on() -> None:
+def test_a_reset_is_passed_on_as_a_reset_and_reported_and_the_server_goes_on() -> None:
     with target() as listener, forwarder(port_of(listener)) as server:
         for swapped in (False, True):
             with connect(server.port) as client, accept(listener) as conn:
                 client.sendall(b"half")
-                assert exactly(conn, 4) == b"half"
+                assert take(conn, 4) == b"half"
                 one, other = (conn, client) if swapped else (client, conn)
                 reset(one)
                 with pytest.raises(ConnectionResetError):
@@ -117,7 +117,7 @@ def test_a_reset_is_passed_on_as_a_reset_told_and_the_server_goes_on() -> None:
             server.expect("^pync: connection to 127.0.0.1:[0-9]+: Connection reset by peer$", count=1 + swapped)
 
 
-def test_a_target_that_refuses_is_told_the_client_is_reset_and_the_server_goes_on() -> None:
+def test_a_target_that_refuses_is_reported_the_client_is_reset_and_the_server_goes_on() -> None:
     with socket.socket() as listener:
         listener.settimeout(DEADLINE)
         listener.bind(("127.0.0.1", 0))
@@ -129,17 +129,17 @@ def test_a_target_that_refuses_is_told_the_client_is_reset_and_the_server_goes_o
             listener.listen()
             with connect(server.port) as client, accept(listener) as conn:
                 client.sendall(b"again")
-                assert exactly(conn, 5) == b"again"
+                assert take(conn, 5) == b"again"
 
 
-def test_a_client_that_leaves_before_there_is_a_connection_is_let_go() -> None:
+def test_connecting_to_the_target_stops_when_the_client_leaves() -> None:
     with stuck_port() as port, forwarder(port) as server:
         before = server.descriptors()
         client = connect(server.port)
         is_true(lambda: len(server.descriptors()) > len(before) + 1, "it tries to connect")
         reset(client)
         server.expect("^pync: connection to 127.0.0.1:[0-9]+: Connection reset by peer$")
-        is_true(lambda: server.descriptors() == before, "and has stopped trying")
+        is_true(lambda: server.descriptors() == before, "it has stopped trying")
 
 
 def test_without_keep_open_the_first_client_is_the_only_one() -> None:
@@ -147,7 +147,7 @@ def test_without_keep_open_the_first_client_is_the_only_one() -> None:
         with connect(server.port) as client, accept(listener) as conn:
             conn.sendall(b"answer")
             conn.close()
-            assert everything(client) == b"answer"
+            assert drain(client) == b"answer"
         assert server.finish().status == 0
 
 
@@ -168,10 +168,10 @@ def test_a_path_is_a_target_too(tmp_path: Path) -> None:
         with forwarder(path) as server, connect(server.port) as client, accept(listener) as conn:
             client.sendall(b"hello")
             client.shutdown(socket.SHUT_WR)
-            assert everything(conn) == b"hello"
+            assert drain(conn) == b"hello"
 
 
-def test_the_logs_see_what_the_client_sends_and_gets(tmp_path: Path) -> None:
+def test_the_logs_hold_what_the_client_sends_and_receives(tmp_path: Path) -> None:
     raw, dump = tmp_path / "raw", tmp_path / "dump"
     with (
         target() as listener,
@@ -180,9 +180,9 @@ def test_the_logs_see_what_the_client_sends_and_gets(tmp_path: Path) -> None:
         accept(listener) as conn,
     ):
         client.sendall(b"from the client")
-        assert exactly(conn, 15) == b"from the client"
+        assert take(conn, 15) == b"from the client"
         conn.sendall(b"to the client")
-        assert exactly(client, 13) == b"to the client"
+        assert take(client, 13) == b"to the client"
     assert raw.read_bytes() == b"from the clientto the client"
     lines = dump.read_text().splitlines()
     assert [line[0] for line in lines if "from the clien" in line] == ["<"]
@@ -195,7 +195,7 @@ def beside(to: int) -> Running:
     return listening(Running([require("socat"), "-t", "10", where, f"TCP:127.0.0.1:{to}"], stdin=DEVNULL))
 
 
-# What is said, by whom, and in which order; None is the end.
+# Which side sends what, in which order; None is the end-of-file.
 SCRIPTS: dict[str, list[tuple[str, bytes | None]]] = {
     "the client asks": [("client", b"question"), ("target", b"answer"), ("client", None), ("target", None)],
     "an answer after the end": [("client", b"question"), ("client", None), ("target", b"answer"), ("target", None)],
@@ -207,28 +207,28 @@ SCRIPTS: dict[str, list[tuple[str, bytes | None]]] = {
 
 
 def play(script: list[tuple[str, bytes | None]], server: Running, listener: socket.socket) -> list[bytes]:
-    """What was heard after each word of the script, at the other end."""
-    heard = []
+    """What the other side received after each word of the script."""
+    received = []
     with connect(server.port) as client, accept(listener) as conn, ThreadPoolExecutor(1) as threads:
-        for who, word in script:
-            speaker, hearer = (client, conn) if who == "client" else (conn, client)
+        for side, word in script:
+            sender, receiver = (client, conn) if side == "client" else (conn, client)
             if word is None:
-                speaker.shutdown(socket.SHUT_WR)
-                heard.append(everything(hearer))
+                sender.shutdown(socket.SHUT_WR)
+                received.append(drain(receiver))
             else:
-                speaking = threads.submit(speaker.sendall, word)
-                heard.append(exactly(hearer, len(word)))
-                speaking.result()
-    return heard
+                sending = threads.submit(sender.sendall, word)
+                received.append(take(receiver, len(word)))
+                sending.result()
+    return received
 
 
 @either_way
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_each_side_hears_what_it_hears_through_socat(name: str) -> None:
+def test_each_side_receives_what_it_receives_through_socat(name: str) -> None:
     with target() as listener, forwarder(port_of(listener)) as server, beside(port_of(listener)) as socat:
-        heard = play(SCRIPTS[name], server, listener)
-        assert heard == [word or b"" for _, word in SCRIPTS[name]]
-        assert heard == play(SCRIPTS[name], socat, listener)
+        received = play(SCRIPTS[name], server, listener)
+        assert received == [word or b"" for _, word in SCRIPTS[name]]
+        assert received == play(SCRIPTS[name], socat, listener)
 
 
 # -- Datagrams ---------------------------------------------------------------------------------------------------
@@ -270,11 +270,11 @@ def test_each_peer_has_a_session_of_its_own_and_datagrams_stay_what_they_are() -
         assert nothing_from(one) and nothing_from(other)
 
 
-def test_a_target_where_nobody_listens_is_told_and_the_next_datagram_begins_anew() -> None:
+def test_a_target_that_refuses_datagrams_is_reported_and_the_next_datagram_begins_anew() -> None:
     with free_port(socket.SOCK_DGRAM) as port, udp_forwarder(port) as server, udp(server.port) as peer:
         before = server.descriptors()
         for count in (1, 2):
-            peer.send(b"anybody?")
+            peer.send(b"hello?")
             server.expect(f"^pync: datagrams to 127.0.0.1:{port}: Connection refused$", count=count)
             is_true(lambda: server.descriptors() == before, "the session is over")
 
@@ -320,23 +320,24 @@ def four_only() -> Iterator[socket.socket]:
     """A server on 127.0.0.1, at a port that ::1 refuses."""
     with udp() as sock, socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as holder:
         holder.bind(("::1", port_of(sock)))
-        holder.connect(holder.getsockname())  # takes datagrams from itself only
+        # A socket connected to itself takes its own datagrams only.
+        holder.connect(holder.getsockname())
         yield sock
 
 
-def two_faced(sock: socket.socket) -> Running:
+def to_both(sock: socket.socket) -> Running:
     """A pync that passes datagrams on to the name both.test."""
     return listen("-k", "-u", "--to", f"both.test:{port_of(sock)}", "127.0.0.1", "0", stdin=DEVNULL)
 
 
 @pytest.mark.usefixtures("both")
-def test_the_next_address_of_a_name_is_sent_what_the_first_one_refused() -> None:
-    said = [b"first", b"", PAYLOAD(9000)]
-    with four_only() as sock, two_faced(sock) as server, udp(server.port) as peer:
-        for word in said:
+def test_the_next_address_of_a_name_receives_what_the_first_one_refused() -> None:
+    sent = [b"first", b"", PAYLOAD(9000)]
+    with four_only() as sock, to_both(sock) as server, udp(server.port) as peer:
+        for word in sent:
             peer.send(word)
-        received = [sock.recvfrom(65536) for _ in said]
-        assert [data for data, _ in received] == said
+        received = [sock.recvfrom(65536) for _ in sent]
+        assert [data for data, _ in received] == sent
         names = {name for _, name in received}
         assert len(names) == 1
         sock.sendto(b"answer", names.pop())
@@ -347,11 +348,11 @@ def test_the_next_address_of_a_name_is_sent_what_the_first_one_refused() -> None
 
 @pytest.mark.usefixtures("both")
 def test_when_every_address_of_a_name_refuses_the_session_is_over_and_the_next_begins_anew() -> None:
-    with four_only() as sock, two_faced(sock) as server, udp(server.port) as peer:
+    with four_only() as sock, to_both(sock) as server, udp(server.port) as peer:
         sock.connect(sock.getsockname())  # refuses, too
         before = server.descriptors()
         for count in (1, 2):
-            peer.send(b"anybody?")
+            peer.send(b"hello?")
             server.expect(f"^pync: datagrams to 127.0.0.1:{port_of(sock)}: Connection refused$", count=count)
             is_true(lambda: server.descriptors() == before, "the session is over")
 
@@ -361,7 +362,7 @@ def test_an_address_that_has_answered_is_the_right_one() -> None:
     with udp() as never, socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
         sock.bind(("::1", port_of(never)))
         sock.settimeout(DEADLINE)
-        with two_faced(never) as server, udp(server.port) as peer:
+        with to_both(never) as server, udp(server.port) as peer:
             before = server.descriptors()
             peer.send(b"question")
             sock.sendto(b"answer", sock.recvfrom(100)[1])
@@ -376,12 +377,17 @@ def test_an_address_that_has_answered_is_the_right_one() -> None:
 # -- How the target is reached -----------------------------------------------------------------------------------
 
 
-def test_the_target_is_reached_as_it_says_and_not_as_its_listener_is() -> None:
+def test_the_target_is_reached_by_its_own_options_and_not_by_those_of_its_listener() -> None:
     mine, its = Tls(certificate="server.pem"), Tls(verify=False)
     config = Config(mode="listen", family="unix", host="/run/here", tls=mine, target=Target(host="h", port=8, tls=its))
     onward = outgoing(config)
-    assert (onward.mode, onward.family, onward.host, onward.ports, onward.tls) == ("connect", "any", "h", (8,), its)
+    assert onward.mode == "connect"
+    assert onward.family == "any"
+    assert (onward.host, onward.ports) == ("h", (8,))
+    assert onward.tls == its
     config = Config(mode="listen", family="ipv6", host="::", ports=(80,), target=Target(host="/run/there"))
     onward = outgoing(config)
-    assert (onward.family, onward.host, onward.ports, onward.tls) == ("unix", "/run/there", (), None)
+    assert onward.family == "unix"
+    assert (onward.host, onward.ports) == ("/run/there", ())
+    assert onward.tls is None
     assert outgoing(config.but(target=Target(host="h", port=8))).family == "ipv6"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import harness
 import pytest
-from harness import DEVNULL, PAYLOAD, Running, announced, connect, free_port, require, run, serve
+from harness import DEVNULL, PAYLOAD, Result, Running, announced, connect, free_port, require, run, serve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,7 +27,7 @@ def sh(script: str) -> list[str]:
 
 
 def test_run_gives_status_output_and_errors() -> None:
-    assert run(sh("cat; echo oops >&2; exit 3"), b"data") == (3, b"data", "oops\n")
+    assert run(sh("cat; echo oops >&2; exit 3"), b"data") == Result(status=3, out=b"data", err="oops\n")
 
 
 def test_run_reports_a_signal_in_the_shells_way() -> None:
@@ -53,8 +53,8 @@ def test_run_takes_a_file_as_stdin(tmp_path: Path) -> None:
 
 
 def test_run_fails_a_program_that_takes_too_long() -> None:
-    with pytest.raises(pytest.fail.Exception, match=r"no the end of stdout after 0\.2 s\n stdout: b'half'"):
-        run(sh("printf half; exec sleep 60"), timeout=0.2)
+    with pytest.raises(pytest.fail.Exception, match=r"no the end of stdout after 1 s\n stdout: b'half'"):
+        run(sh("printf half; exec sleep 60"), timeout=1)
 
 
 def test_reading_takes_exactly_what_was_asked_for() -> None:
@@ -67,7 +67,7 @@ def test_reading_takes_exactly_what_was_asked_for() -> None:
         assert process.wait() == 0
 
 
-def test_a_failing_wait_says_what_had_come() -> None:
+def test_a_failing_wait_shows_what_had_been_received() -> None:
     with Running(sh("printf some; echo warning >&2; cat")) as process:
         process.expect("warning")
         with pytest.raises(pytest.fail.Exception, match=r"running\): no 9 bytes(.|\n)*b'some'(.|\n)*warning"):
@@ -140,7 +140,7 @@ def test_the_system_is_asked_about_a_process() -> None:
 
 def test_a_listener_is_ready_once_it_has_announced_its_port() -> None:
     with free_port() as port:
-        pass  # nc.openbsd does not tell an ephemeral port
+        pass  # nc.openbsd does not report an ephemeral port
     with announced(Running([require("nc.openbsd"), "-nvl", "127.0.0.1", str(port)])) as listener:
         assert listener.port == port
         with connect(port) as client:
@@ -151,7 +151,7 @@ def test_a_listener_is_ready_once_it_has_announced_its_port() -> None:
         assert listener.finish().status == 0
 
 
-def test_a_server_that_says_something_else_is_ended() -> None:
+def test_a_server_with_another_message_is_ended() -> None:
     with pytest.raises(pytest.fail.Exception, match="no '.Listening on"):
         announced(Running(sh("echo cannot bind >&2; exit 1")))
 
@@ -165,7 +165,7 @@ def test_a_held_udp_port_refuses() -> None:
     with free_port(socket.SOCK_DGRAM) as port, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(10)
         client.connect(("127.0.0.1", port))
-        client.send(b"anyone?")
+        client.send(b"hello?")
         with pytest.raises(ConnectionRefusedError):
             client.recv(1)
 

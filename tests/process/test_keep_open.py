@@ -1,6 +1,6 @@
-"""Many clients at once (-k), who is let in, as whom, and the end of it all, in the installed pync.
+"""Many clients at once (-k): their sessions, which clients are served, as which user, and the end of the server.
 
-A session must never hold up, mix with or end another one; what concerns all of them is stdin, stdout and descriptors.
+A session must never hold up, mix with or end another one. What they share is stdin, stdout and the descriptors.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import contextlib
 import os
 import random
 import re
-import resource
 import select
 import shutil
 import signal
@@ -21,8 +20,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from clients import ask, everything, exactly, is_true, line, pour, reset
-from harness import DEADLINE, DEVNULL, PAYLOAD, PYNC, Running, announced, connect, listen, require, run
+from clients import ask, drain, is_true, line, meanwhile, pour, reset, take
+from harness import (
+    DEADLINE,
+    DEVNULL,
+    PAYLOAD,
+    PYNC,
+    Running,
+    announced,
+    connect,
+    digest,
+    listen,
+    many_descriptors,
+    require,
+    run,
+    success,
+)
 from pairs import lives_on
 
 if TYPE_CHECKING:
@@ -43,7 +56,7 @@ def page(tmp_path: Path) -> Path:
 
 @contextlib.contextmanager
 def clients(server: Running, count: int) -> Iterator[list[socket.socket]]:
-    """So many connections, all of them accepted; closed at the end."""
+    """`count` connections that the server has accepted; closed at the end."""
     before = server.stderr.count("\nConnection received")
     with connections(server, count) as conns:
         server.expect("^Connection received on ", count=before + count)
@@ -52,7 +65,7 @@ def clients(server: Running, count: int) -> Iterator[list[socket.socket]]:
 
 @contextlib.contextmanager
 def connections(server: Running, count: int) -> Iterator[list[socket.socket]]:
-    """So many connections, some of which may have to wait; closed at the end."""
+    """`count` connections, some of which may have to wait; closed at the end."""
     with contextlib.ExitStack() as stack:
         yield [stack.enter_context(connect(server.port)) for _ in range(count)]
 
@@ -78,7 +91,7 @@ def test_each_client_has_a_program_and_a_conversation_of_its_own(option: tuple[s
                 assert line(conn) == b"%d %d\n" % (turn, number)
         for conn in conns:
             conn.shutdown(socket.SHUT_WR)
-        assert {everything(conn) for conn in conns} == {b""}
+        assert {drain(conn) for conn in conns} == {b""}
 
 
 def test_each_client_has_a_whole_answer_of_its_own_at_its_end() -> None:
@@ -88,10 +101,10 @@ def test_each_client_has_a_whole_answer_of_its_own_at_its_end() -> None:
                 conn.sendall(f"{turn} {number}\n".encode())
         for number, conn in reversed([*enumerate(conns)]):
             conn.shutdown(socket.SHUT_WR)
-            assert everything(conn) == f"a {number}\r\nb {number}\r\n".encode()
+            assert drain(conn) == f"a {number}\r\nb {number}\r\n".encode()
 
 
-def test_what_clients_say_goes_to_stdout_and_stdin_to_all_of_them() -> None:
+def test_what_clients_send_goes_to_stdout_and_stdin_to_all_of_them() -> None:
     with listen("-k", "0") as server, clients(server, 3) as conns:
         for turn in range(3):
             for number, conn in enumerate(conns):
@@ -102,13 +115,13 @@ def test_what_clients_say_goes_to_stdout_and_stdin_to_all_of_them() -> None:
 
 
 @pytest.mark.parametrize("option", [("--filter", "cat"), ("--exec", "cat")], ids="".join)
-def test_an_idle_client_blocks_nobody(option: tuple[str, ...]) -> None:
+def test_an_idle_client_does_not_block_the_others(option: tuple[str, ...]) -> None:
     with listen("-k", *option, "0") as server, connect(server.port):
         for _ in range(5):
             assert ask(server.port, b"hello") == b"hello"
 
 
-def test_leaving_clients_give_their_descriptors_back() -> None:
+def test_the_descriptors_of_clients_that_have_left_are_closed() -> None:
     with listen("-k", "0", stdin=DEVNULL) as server:
         before = server.descriptors()
         for _ in range(5):
@@ -117,7 +130,7 @@ def test_leaving_clients_give_their_descriptors_back() -> None:
         is_true(lambda: server.descriptors() == before, "no descriptor is left over")
 
 
-def test_a_reset_is_told_and_the_server_goes_on() -> None:
+def test_a_reset_is_reported_and_the_server_goes_on() -> None:
     with listen("-k", "0") as server, clients(server, 2) as (broken, whole):
         name = "{}:{}".format(*broken.getsockname())
         reset(broken)
@@ -137,19 +150,19 @@ def test_every_client_gets_the_whole_file_and_its_end(tmp_path: Path) -> None:
     with (tmp_path / "file").open("rb") as file, listen("-k", "0", stdin=file) as server:
         with clients(server, 20) as conns:
             for conn in conns:
-                assert everything(conn) == payload
-        assert ask(server.port) == payload, "a later one, too"
-        assert run([*PYNC, "localhost", str(server.port)], DEVNULL) == (0, payload, "")
+                assert drain(conn) == payload
+        assert ask(server.port) == payload, "a later client, too"
+        assert run([*PYNC, "localhost", str(server.port)], DEVNULL) == success(payload)
 
 
 def test_a_client_that_does_not_read_the_file_keeps_no_other_waiting(tmp_path: Path) -> None:
     payload = PAYLOAD(8 << 20)
     (tmp_path / "file").write_bytes(payload)
     opened = (tmp_path / "file").open("rb")
-    with opened as file, listen("-k", "0", stdin=file) as server, clients(server, 1) as (deaf,):
+    with opened as file, listen("-k", "0", stdin=file) as server, clients(server, 1) as (idle,):
         for _ in range(3):
             assert ask(server.port) == payload
-        assert everything(deaf) == payload, "it is in no hurry"
+        assert drain(idle) == payload, "even later"
 
 
 def test_a_file_is_served_from_where_it_stood(tmp_path: Path) -> None:
@@ -160,7 +173,7 @@ def test_a_file_is_served_from_where_it_stood(tmp_path: Path) -> None:
         assert [ask(server.port) for _ in range(3)] == [b"the rest\n"] * 3
 
 
-def test_clients_of_a_file_may_speak_too(page: Path) -> None:
+def test_clients_of_a_file_may_send_too(page: Path) -> None:
     with page.open("rb") as file, listen("-k", "0", stdin=file) as server:
         for number in range(3):
             assert ask(server.port, b"request %d\n" % number) == b"the page\n"
@@ -170,7 +183,7 @@ def test_clients_of_a_file_may_speak_too(page: Path) -> None:
 # -- stdin is a pipe -------------------------------------------------------------------------------------------------
 
 
-def test_what_is_read_goes_to_who_is_connected_then() -> None:
+def test_what_is_read_is_sent_to_the_clients_that_are_connected() -> None:
     with listen("-k", "0") as server, clients(server, 1) as (first,):
         server.send(b"one\n")
         assert line(first) == b"one\n"
@@ -178,14 +191,14 @@ def test_what_is_read_goes_to_who_is_connected_then() -> None:
             server.send(b"two\n")
             assert line(second) == b"two\n"
             server.close_stdin()
-            assert everything(first) == b"two\n"
-            assert everything(second) == b""
+            assert drain(first) == b"two\n"
+            assert drain(second) == b""
             for conn in (first, second):
                 conn.sendall(b"after your end\n")
                 assert server.read_until(b"\n") == b"after your end\n"
 
 
-def test_what_is_read_before_anybody_comes_is_for_the_first() -> None:
+def test_what_is_read_before_a_client_connects_is_for_the_first() -> None:
     with listen("-k", "0") as server:
         server.send(b"early\n")
         with connect(server.port) as first:
@@ -197,48 +210,40 @@ def test_after_the_end_of_stdin_later_clients_are_half_closed_too() -> None:
         with connect(server.port) as conn:
             server.send(b"all there is\n")
             server.close_stdin()
-            assert everything(conn) == b"all there is\n"
+            assert drain(conn) == b"all there is\n"
         for number in range(3):
             with connect(server.port) as conn:
-                assert everything(conn) == b""
+                assert drain(conn) == b""
                 conn.sendall(b"%d\n" % number)
                 assert server.read_until(b"\n") == b"%d\n" % number
 
 
-def test_a_client_that_takes_nothing_is_cut_off_and_nobody_else_loses_a_byte() -> None:
+def test_a_client_that_receives_nothing_is_cut_off_and_the_others_get_every_byte() -> None:
     payload = PAYLOAD(24 << 20)  # more than its queue and all buffers hold
-    heard: dict[int, bytes] = {}
+    received: dict[int, bytes] = {}
 
-    def hear(number: int, conn: socket.socket) -> None:
-        heard[number] = everything(conn)
+    def receive(number: int, conn: socket.socket) -> None:
+        received[number] = drain(conn)
 
-    with listen("-k", "0") as server, clients(server, 3) as (deaf, *others):
-        name = "{}:{}".format(*deaf.getsockname())
-        readers = [threading.Thread(target=hear, args=pair) for pair in enumerate(others)]
-        for reader in readers:
-            reader.start()
-        server.send(payload, timeout=20)
-        server.close_stdin()
-        for reader in readers:
-            reader.join(20)
+    with listen("-k", "0") as server, clients(server, 3) as (idle, one, other):
+        name = "{}:{}".format(*idle.getsockname())
+        with meanwhile(receive, 1, one), meanwhile(receive, 2, other):
+            server.send(payload, timeout=20)
+            server.close_stdin()
         server.expect(rf"^pync: connection to {name}: cut off: it takes nothing, and others wait, \d+ bytes were not")
-        assert [len(data) for data in heard.values()] == [len(payload)] * 2
-        assert heard == {0: payload, 1: payload}
+        assert {number: digest(data) for number, data in received.items()} == {1: digest(payload), 2: digest(payload)}
 
 
-def test_a_client_that_only_talks_does_not_silence_the_others() -> None:
-    with listen("-k", "0") as server, clients(server, 3) as (loud, *others):
-        pouring = threading.Thread(target=pour, args=(loud,))
-        pouring.start()
+def test_a_client_that_only_sends_does_not_silence_the_others() -> None:
+    with listen("-k", "0") as server, clients(server, 3) as (loud, *others), meanwhile(pour, loud):
         for number in range(3):
             for conn in others:
                 conn.sendall(b"\nword %d\n" % number)
                 server.read_until(b"\nword %d\n" % number)
         loud.shutdown(socket.SHUT_RDWR)
-        pouring.join()
 
 
-# -- There are many of them ------------------------------------------------------------------------------------------
+# -- Hundreds of clients ---------------------------------------------------------------------------------------------
 
 
 def resident(pid: int) -> int:
@@ -246,61 +251,61 @@ def resident(pid: int) -> int:
     return int(re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[0]) * 1024
 
 
-def test_hundreds_of_silent_clients_cost_little_and_each_gets_what_is_said() -> None:
+def test_hundreds_of_silent_clients_cost_little_and_each_gets_what_is_sent() -> None:
     with listen("-k", "0") as server, clients(server, 10):
         before = resident(server.pid)
         with clients(server, 800) as conns:
             assert resident(server.pid) - before < 800 * 4000  # a session that has begun takes three times as much
             server.send(b"news\n")
-            assert {exactly(conn, 5) for conn in conns} == {b"news\n"}
+            assert {take(conn, 5) for conn in conns} == {b"news\n"}
             for conn in conns:
                 conn.sendall(b"thanks\n")
             assert server.read(7 * 800) == b"thanks\n" * 800
 
 
-def test_a_client_that_was_silent_is_told_of_the_end_of_stdin() -> None:
+def test_the_end_of_stdin_reaches_clients_that_were_silent() -> None:
     with listen("-k", "0") as server, clients(server, 2) as conns:
         server.close_stdin()
-        assert [everything(conn) for conn in conns] == [b"", b""]
+        assert [drain(conn) for conn in conns] == [b"", b""]
 
 
 def test_hundreds_of_clients_each_get_the_whole_file(tmp_path: Path) -> None:
     page = tmp_path / "page"
     page.write_bytes(PAYLOAD(300_000))
     with page.open("rb") as file, listen("-k", "0", stdin=file) as server, connections(server, 800) as conns:
-        assert all(everything(conn) == PAYLOAD(300_000) for conn in conns)
+        assert all(drain(conn) == PAYLOAD(300_000) for conn in conns)
 
 
 # -- stdout is shared ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_lines_of_several_talkers_arrive_whole_and_each_talkers_in_order(seed: int) -> None:
+def test_lines_of_several_clients_arrive_whole_and_those_of_each_in_order(seed: int) -> None:
     chance = random.Random(seed)
-    spoken: list[list[bytes]] = []
+    sent: list[list[bytes]] = []
     for name in range(6):
         lengths = [chance.choice((0, 5, 100, 5000, 40000)) for _ in range(40)]
-        spoken.append([b"%d:%d:%s\n" % (name, number, b"x" * length) for number, length in enumerate(lengths)])
+        sent.append([b"%d:%d:%s\n" % (name, number, b"x" * length) for number, length in enumerate(lengths)])
 
-    def talk(conn: socket.socket, data: bytes, chance: random.Random) -> None:
+    def send(conn: socket.socket, data: bytes, chance: random.Random) -> None:
         while data:
             size = chance.choice((1, 7, 300, 9000, 70000))
             conn.sendall(data[:size])
             data = data[size:]
 
-    with listen("-k", "0") as server, clients(server, len(spoken)) as conns:
-        talkers = [
-            threading.Thread(target=talk, args=(conn, b"".join(said), random.Random(chance.random())))
-            for conn, said in zip(conns, spoken, strict=True)
+    with listen("-k", "0") as server, clients(server, len(sent)) as conns:
+        senders = [
+            threading.Thread(target=send, args=(conn, b"".join(lines), random.Random(chance.random())))
+            for conn, lines in zip(conns, sent, strict=True)
         ]
-        for talker in talkers:
-            talker.start()
-        heard = server.read(sum(len(said) for lines in spoken for said in lines)).splitlines(keepends=True)
-        for talker in talkers:
-            talker.join()
-    assert sorted(heard) == sorted(said for lines in spoken for said in lines)
-    for number, lines in enumerate(spoken):
-        assert [said for said in heard if said.startswith(b"%d:" % number)] == lines
+        for sender in senders:
+            sender.start()
+        received = server.read(sum(len(text) for lines in sent for text in lines)).splitlines(keepends=True)
+        for sender in senders:
+            sender.join()
+    assert sorted(received) == sorted(text for lines in sent for text in lines)
+    for number, lines in enumerate(sent):
+        assert [text for text in received if text.startswith(b"%d:" % number)] == lines
 
 
 def test_the_unfinished_line_of_a_client_comes_when_it_leaves() -> None:
@@ -312,23 +317,23 @@ def test_the_unfinished_line_of_a_client_comes_when_it_leaves() -> None:
         assert server.read(10) == b"unfinished"
 
 
-def test_a_client_that_is_alone_is_heard_at_once() -> None:
+def test_what_a_single_client_sends_is_shown_at_once() -> None:
     with listen("-k", "0") as server, connect(server.port) as conn:
         conn.sendall(b"prompt> ")
         assert server.read(8) == b"prompt> "
 
 
-# -- Who is let in ---------------------------------------------------------------------------------------------------
+# -- Which clients are served ----------------------------------------------------------------------------------------
 
 
-def test_max_conns_turns_away_who_is_too_many_and_only_them() -> None:
+def test_max_conns_denies_the_clients_beyond_it_and_no_others() -> None:
     with listen("-k", "--max-conns", "2", "0", stdin=DEVNULL) as server, clients(server, 2) as (first, _):
         with connect(server.port) as third:
-            assert everything(third) == b""
+            assert drain(third) == b""
             host, port = third.getsockname()
             server.expect(rf"^pync: connection from {host} {port} denied: connection limit reached \(2\)$")
         first.shutdown(socket.SHUT_WR)
-        assert everything(first) == b""  # it has left
+        assert drain(first) == b"", "its session has ended"
         with connect(server.port) as fourth:
             fourth.sendall(b"served\n")
             assert server.read_until(b"\n") == b"served\n"
@@ -348,27 +353,27 @@ RULES = [
     (["--allowfile", "hosts"], ["127.0.0.1", "127.0.0.3", "::1"], ["127.0.0.2"]),
     (["--denyfile", "hosts"], ["127.0.0.2"], ["127.0.0.1", "127.0.0.3", "::1"]),
     (["--allowfile", "hosts", "--deny", "::1"], ["127.0.0.1"], ["127.0.0.2", "::1"]),
-    (["--allowfile", "nobody"], [], ["127.0.0.1", "::1"]),
+    (["--allowfile", "empty"], [], ["127.0.0.1", "::1"]),
 ]
 
 
 def directory_of_rules(tmp_path: Path) -> Path:
     (tmp_path / "hosts").write_text("127.0.0.1 # ourselves\n\n::1\t127.0.0.3\n")
-    (tmp_path / "nobody").write_text("# not yet\n")
+    (tmp_path / "empty").write_text("# a comment\n")
     return tmp_path
 
 
 @pytest.mark.parametrize(("rules", "allowed", "denied"), RULES, ids=lambda value: " ".join(value))
-def test_the_rules_say_who_is_served(
+def test_the_rules_decide_which_clients_are_served(
     tmp_path: Path, page: Path, rules: list[str], allowed: list[str], denied: list[str]
 ) -> None:
     with page.open("rb") as file, listen("-k", *rules, "0", stdin=file, cwd=directory_of_rules(tmp_path)) as server:
         for source in allowed:
             with connect_from(source, server.port) as conn:
-                assert everything(conn) == b"the page\n"
+                assert drain(conn) == b"the page\n"
         for source in denied:
             with connect_from(source, server.port) as conn:
-                assert everything(conn) == b""
+                assert drain(conn) == b""
                 server.expect(f"^pync: connection from {source} {conn.getsockname()[1]} denied: not allowed$")
 
 
@@ -379,7 +384,7 @@ def test_a_denied_stranger_does_not_end_a_listener(
     with listen(*rules, "0", cwd=directory_of_rules(tmp_path)) as server:
         for source in denied * 2:
             with connect_from(source, server.port) as conn:
-                assert everything(conn) == b""
+                assert drain(conn) == b""
         with connect_from(allowed[0], server.port) as conn:
             conn.sendall(b"hello\n")
             assert server.read_until(b"\n") == b"hello\n"
@@ -389,7 +394,7 @@ def test_a_denied_stranger_does_not_end_a_listener(
 def test_a_denied_stranger_gets_no_program() -> None:
     with listen("--deny", "127.0.0.2", "--sh-exec", "echo started >&2; echo hi", "0") as server:
         with connect_from("127.0.0.2", server.port) as conn:
-            assert everything(conn) == b""
+            assert drain(conn) == b""
         assert "started" not in server.stderr
         assert ask(server.port) == b"hi\n"
         assert server.wait() == 0
@@ -398,7 +403,7 @@ def test_a_denied_stranger_gets_no_program() -> None:
 def test_rules_are_about_the_network_not_about_unix_paths(tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
     with listen("-U", "--allow", "127.0.0.1", path) as server:
-        assert run([*PYNC, "-U", path], b"hello") == (0, b"", "")
+        assert run([*PYNC, "-U", path], b"hello") == success()
         assert server.finish().out == b"hello"
 
 
@@ -411,41 +416,39 @@ def test_rules_are_about_the_network_not_about_unix_paths(tmp_path: Path) -> Non
 )
 def test_a_rule_that_cannot_be_understood_is_an_error_at_once(rules: list[str], status: int, complaint: str) -> None:
     result = run([*SERVER, "-n", *rules, "0"])
-    assert (result.status, result.out) == (status, b"")
+    assert result.status_and_out == (status, b"")
     assert complaint in result.err
     assert "Listening" not in result.err
 
 
-# -- How many --------------------------------------------------------------------------------------------------------
+# -- Thousands of clients, and too few descriptors -------------------------------------------------------------------
 
 
 @pytest.fixture
 def _many_descriptors() -> Iterator[None]:
-    """This process may open thousands."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 10000), hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    """This process may open thousands of sockets."""
+    with many_descriptors(10_000):
+        yield
 
 
 @pytest.mark.usefixtures("_many_descriptors")
-def test_two_thousand_clients_talk_at_the_same_time() -> None:
+def test_two_thousand_clients_send_and_receive_at_the_same_time() -> None:
     with listen("-k", "0") as server, connections(server, 2000) as conns:
         for number, conn in enumerate(conns):
             conn.sendall(b"%04d\n" % number)
         assert {*server.read(5 * len(conns)).split()} == {b"%04d" % number for number in range(2000)}
         server.send(b"hello, all\n")
-        assert {exactly(conn, 11) for conn in conns} == {b"hello, all\n"}
+        assert {take(conn, 11) for conn in conns} == {b"hello, all\n"}
 
 
 @pytest.mark.usefixtures("_many_descriptors")
 def test_two_thousand_clients_get_the_file(page: Path) -> None:
     with page.open("rb") as file, listen("-k", "0", stdin=file) as server, connections(server, 2000) as conns:
-        assert {everything(conn) for conn in conns} == {b"the page\n"}
+        assert {drain(conn) for conn in conns} == {b"the page\n"}
 
 
 def limited(soft: int, hard: int, *args: str, **popen: object) -> Running:
-    """A server with a keep-open listener that may have so many descriptors."""
+    """A server that may have `soft` descriptors, and could raise that to `hard`."""
     return announced(Running([require("prlimit"), f"--nofile={soft}:{hard}", *SERVER, *args], **popen))  # type: ignore[arg-type]
 
 
@@ -456,7 +459,7 @@ def test_the_soft_limit_of_descriptors_does_not_count() -> None:
         assert server.read(5 * len(conns)) == b"here\n" * len(conns)
 
 
-def test_a_server_without_descriptors_says_so_and_serves_again_when_clients_leave(page: Path) -> None:
+def test_a_server_without_descriptors_reports_that_and_serves_again_when_clients_leave(page: Path) -> None:
     with page.open("rb") as file, limited(40, 40, "0", stdin=file) as server, connections(server, 60) as conns:
         server.expect("^pync: accepting clients pauses: Too many open files$")
         before = server.cpu_seconds()
@@ -466,12 +469,12 @@ def test_a_server_without_descriptors_says_so_and_serves_again_when_clients_leav
         served = set(select.select(conns, [], [], 0)[0])
         assert 10 < len(served) < 40
         for conn in (*served, *(conn for conn in conns if conn not in served)):
-            assert everything(conn) == b"the page\n"
+            assert drain(conn) == b"the page\n"
             conn.close()
         assert ask(server.port) == b"the page\n"
 
 
-def test_a_client_that_is_reset_while_there_are_no_descriptors_is_told_of() -> None:
+def test_a_client_that_is_reset_while_there_are_no_descriptors_is_reported() -> None:
     with limited(40, 40, "0") as server, connections(server, 60) as conns:
         server.expect("^pync: accepting clients pauses: Too many open files$")
         for conn in conns[:3]:
@@ -487,7 +490,7 @@ def test_a_client_that_is_reset_while_there_are_no_descriptors_is_told_of() -> N
 def serves(server: Running) -> bool:
     """Whether a client of a program that copies gets its answer now."""
     try:
-        return ask(server.port, b"anybody?") == b"anybody?"
+        return ask(server.port, b"hello?") == b"hello?"
     except ConnectionResetError:
         return False
 
@@ -498,14 +501,14 @@ def test_programs_that_find_no_descriptors_fail_alone(option: str) -> None:
         with connections(server, 40):
             server.expect("Too many open files$")
         is_true(lambda: serves(server), "it serves again")
-        is_true(lambda: not server.children(), "all have left")
+        is_true(lambda: not server.children(), "every program has ended")
 
 
 # -- Where it listens ------------------------------------------------------------------------------------------------
 
 
 def listening(server: Running) -> set[tuple[str, int]]:
-    """The families and ports on which it listens, as the kernel has them (proc_net_tcp(5); 0A is LISTEN)."""
+    """The families and ports on which it listens, as the kernel lists them (proc_net_tcp(5); 0A is LISTEN)."""
     own = {target[8:-1] for target in server.descriptors() if target.startswith("socket:[")}
     found = set()
     for family in ("tcp", "tcp6"):
@@ -518,10 +521,11 @@ def listening(server: Running) -> set[tuple[str, int]]:
 
 @pytest.mark.parametrize("keep_open", [(), ("-k",)], ids=["once", "keep-open"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_a_listener_is_there_for_both_families_on_one_port(host: str, keep_open: tuple[str, ...]) -> None:
+def test_a_listener_serves_both_families_on_one_port(host: str, keep_open: tuple[str, ...]) -> None:
     with listen(*keep_open, "--exec", "cat", "0") as server:
         six, four = re.findall(r"^Listening on (\S+) (\d+)$", server.expect(r"(^Listening .*\n){2}")[0], re.MULTILINE)
-        assert (six, four) == (("::", str(server.port)), ("0.0.0.0", str(server.port)))
+        assert six == ("::", str(server.port))
+        assert four == ("0.0.0.0", str(server.port))
         assert listening(server) == {("tcp", server.port), ("tcp6", server.port)}
         assert ask(server.port, b"hello", host) == b"hello"
 
@@ -544,30 +548,29 @@ def test_a_given_port_serves_both_families_at_once_and_is_free_afterwards() -> N
                 assert line(conn) == b"both\n"
             server.signal(signal.SIGTERM)
             assert server.wait() == 143
-    with listen("-k", "--exec", "cat", str(port)) as server:  # connections of the last one are in TIME_WAIT
+    with listen("-k", "--exec", "cat", str(port)) as server:  # connections of the first server are in TIME_WAIT
         assert ask(port, b"again") == b"again"
 
 
-# -- As whom ---------------------------------------------------------------------------------------------------------
+# -- As which user ---------------------------------------------------------------------------------------------------
 
 
 def identity(server: Running) -> dict[str, list[str]]:
-    """Who the process is: proc_pid_status(5)."""
+    """The user and the groups of the process, and its capabilities: proc_pid_status(5)."""
     lines = Path(f"/proc/{server.pid}/status").read_text().splitlines()
     fields = dict(entry.split(":", 1) for entry in lines)
     return {name: fields[name].split() for name in ("Uid", "Gid", "Groups", "CapPrm")}
 
 
 def is_nobody(server: Running) -> bool:
-    """Whether it is nobody in every respect, and can never be anybody else."""
-    who = identity(server)
-    group = str(NOBODY)
-    powerless = int(who["CapPrm"][0], 16) == 0
-    return who["Uid"] == [str(NOBODY)] * 4 and who["Gid"] == [group] * 4 and {*who["Groups"]} <= {group} and powerless
+    """Whether it is the user "nobody" in every respect, and can never become another one."""
+    ids, name = identity(server), str(NOBODY)
+    powerless = int(ids["CapPrm"][0], 16) == 0
+    return ids["Uid"] == [name] * 4 and ids["Gid"] == [name] * 4 and {*ids["Groups"]} <= {name} and powerless
 
 
 def not_permitted(*args: str) -> bool:
-    """Whether only root could do this, which is then refused before anybody is served."""
+    """Whether only root may do this. Then pync refuses it before a client is served."""
     if ROOT:
         return False
     result = run([*PYNC, "-l", *args, "--user", "nobody", "0"])
@@ -576,7 +579,7 @@ def not_permitted(*args: str) -> bool:
 
 
 @pytest.mark.parametrize("keep_open", [(), ("-k",)], ids=["once", "keep-open"])
-def test_user_is_become_before_anybody_is_served(keep_open: tuple[str, ...]) -> None:
+def test_pync_becomes_the_user_before_it_serves_a_client(keep_open: tuple[str, ...]) -> None:
     if not_permitted(*keep_open):
         return
     with listen(*keep_open, "--user", "nobody", "0") as server:
@@ -589,7 +592,7 @@ def test_user_is_become_before_anybody_is_served(keep_open: tuple[str, ...]) -> 
 
 
 @pytest.mark.parametrize("option", ["--exec", "--filter"])
-def test_programs_run_as_user(option: str) -> None:
+def test_programs_run_as_the_user(option: str) -> None:
     if not_permitted(option, "id"):
         return
     with listen("-k", "--user", "nobody", option, "id -u", "0") as server:
@@ -598,7 +601,7 @@ def test_programs_run_as_user(option: str) -> None:
         assert ask(server.port) == b"daemon\n"
 
 
-def test_user_serves_a_file_that_only_root_may_read(page: Path) -> None:
+def test_the_user_serves_a_file_that_only_root_may_read(page: Path) -> None:
     if not_permitted("-k"):
         return
     page.chmod(0o600)
@@ -607,7 +610,7 @@ def test_user_serves_a_file_that_only_root_may_read(page: Path) -> None:
         assert [ask(server.port) for _ in range(3)] == [b"the page\n"] * 3
 
 
-def test_user_copes_with_a_reset_and_with_telnet_and_with_logs(tmp_path: Path) -> None:
+def test_the_user_copes_with_a_reset_and_with_telnet_and_with_logs(tmp_path: Path) -> None:
     if not_permitted("-k", "-t"):
         return
     log = ("-o", str(tmp_path / "log"))
@@ -620,16 +623,16 @@ def test_user_copes_with_a_reset_and_with_telnet_and_with_logs(tmp_path: Path) -
         assert server.read_until(b"\n") == b"on\n"
 
 
-def test_users_unix_path_is_users_and_removed_at_the_end() -> None:
+def test_the_unix_path_belongs_to_the_user_and_is_removed_at_the_end() -> None:
     if not_permitted():
         return
-    directory = tempfile.mkdtemp(prefix="pync-test-")  # tmp_path is closed to all but us
+    directory = tempfile.mkdtemp(prefix="pync-test-")  # tmp_path is closed to other users
     try:
         shutil.chown(directory, NOBODY, NOBODY)
         path = Path(directory, "socket")
         with listen("-k", "-U", "--user", "nobody", "--exec", "id -u", str(path)) as server:
             assert path.owner() == "nobody"
-            assert run([*PYNC, "-U", str(path)]) == (0, b"65534\n", "")
+            assert run([*PYNC, "-U", str(path)]) == success(b"65534\n")
             server.signal(signal.SIGTERM)
             assert server.wait() == 143
         assert not path.exists()
@@ -637,7 +640,7 @@ def test_users_unix_path_is_users_and_removed_at_the_end() -> None:
         shutil.rmtree(directory)
 
 
-def test_user_serves_a_privileged_port() -> None:
+def test_the_user_serves_a_privileged_port() -> None:
     if not_permitted("-k"):
         return
     script = 'ip link set lo up && exec "$@"'  # in a network of its own, where port 80 is free
@@ -649,7 +652,7 @@ def test_user_serves_a_privileged_port() -> None:
         assert is_nobody(server)
         inside = ["nsenter", "-t", str(server.pid), "-n"]
         for host in ("127.0.0.1", "::1"):
-            assert run([*inside, *PYNC, host, "80"]) == (0, b"65534\n", "")
+            assert run([*inside, *PYNC, host, "80"]) == success(b"65534\n")
 
 
 def test_a_user_that_does_not_exist_is_an_error_at_once() -> None:
@@ -667,7 +670,7 @@ def test_a_signal_ends_a_server_and_all_its_connections_quickly(signum: int, sta
         server.signal(signum)
         assert server.wait() == status
         assert time.monotonic() - begun < 2
-        assert {everything(conn) for conn in conns} == {b""}
+        assert {drain(conn) for conn in conns} == {b""}
 
 
 def test_sigterm_ends_the_programs_of_all_clients() -> None:
@@ -678,4 +681,4 @@ def test_sigterm_ends_the_programs_of_all_clients() -> None:
         assert len(server.children()) == 10
         server.signal(signal.SIGTERM)
         assert server.wait() == 143
-        assert {everything(conn) for conn in conns} == {b""}
+        assert {drain(conn) for conn in conns} == {b""}

@@ -1,27 +1,25 @@
-"""pync against the netcats, socat, curl and telnet: as their server and as their client, by what comes through.
+"""pync with the netcats, socat, curl and telnet, as their server and as their client: every byte arrives.
 
-Each peer is a command line. A file is pushed and pulled in both roles and compared by checksum, a conversation is held
+Each peer is a command line. A file is sent and received in both roles and compared by checksum, a conversation is held
 line by line, an answer is given after a half-close. Both processes must end, by themselves and with status 0.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import sys
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from harness import DEADLINE, DEVNULL, PAYLOAD, PYNC, Running, listen, pync, require, run
+from harness import DEVNULL, PAYLOAD, PYNC, Running, digest, listen, pync, require, run
+from servers import listening
+from sorting import BYTEWISE, LINES, SORTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 either_way = pytest.mark.usefixtures("either_way")
-BYTEWISE = {**os.environ, "LC_ALL": "C"}  # how sort is to compare
 
 
 class Peer(NamedTuple):
@@ -54,14 +52,9 @@ def on_each_family(*peers: Peer) -> pytest.MarkDecorator:
 # -- Helpers -----------------------------------------------------------------------------------------------------
 
 
-def digest(data: bytes) -> tuple[int, str]:
-    """What is compared instead of megabytes."""
-    return len(data), hashlib.sha256(data).hexdigest()
-
-
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
-    """A file of so many bytes."""
+    """Makes a file of the given number of bytes."""
     folder = tmp_path_factory.mktemp("files")
 
     def make(size: int) -> Path:
@@ -71,20 +64,6 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
         return path
 
     return make
-
-
-def listening_port(process: Running) -> int:
-    """The TCP port at which a process listens, once it does: not every netcat tells it."""
-    until = time.monotonic() + DEADLINE
-    while time.monotonic() < until:
-        sockets = set(process.descriptors())
-        for table in ("tcp", "tcp6"):
-            for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-                fields = line.split()
-                if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:  # 0A: TCP_LISTEN
-                    return int(fields[1].rpartition(":")[2], 16)
-        time.sleep(0.005)
-    pytest.fail(f"{process.argv} listens nowhere: {process.stderr}")
 
 
 # -- A file, four ways -------------------------------------------------------------------------------------------
@@ -136,8 +115,8 @@ def test_a_listener_sends_a_whole_file(peer: Peer, host: str, size: int, file: C
     Peer("busybox nc -l -p {port} {host}"),
 )
 def test_a_client_sends_a_whole_file(peer: Peer, host: str, size: int, file: Callable[[int], Path]) -> None:
-    with file(size).open("rb") as data, Running(peer.argv(host, 0), stdin=DEVNULL) as listener:
-        assert run([*PYNC, host, str(listening_port(listener))], data).status == 0
+    with file(size).open("rb") as data, listening(Running(peer.argv(host, 0), stdin=DEVNULL)) as listener:
+        assert run([*PYNC, host, str(listener.port)], data).status == 0
         result = listener.finish()
     assert (result.status, digest(result.out)) == (0, digest(PAYLOAD(size)))
 
@@ -154,8 +133,8 @@ def test_a_client_sends_a_whole_file(peer: Peer, host: str, size: int, file: Cal
     Peer("busybox nc -l -p {port} {host}"),
 )
 def test_a_client_receives_a_whole_file(peer: Peer, host: str, size: int, file: Callable[[int], Path]) -> None:
-    with file(size).open("rb") as data, Running(peer.argv(host, 0), stdin=data) as listener:
-        result = run([*PYNC, host, str(listening_port(listener))], DEVNULL)
+    with file(size).open("rb") as data, listening(Running(peer.argv(host, 0), stdin=data)) as listener:
+        result = run([*PYNC, host, str(listener.port)], DEVNULL)
         assert listener.finish().status == 0
     assert (result.status, digest(result.out)) == (0, digest(PAYLOAD(size)))
 
@@ -180,7 +159,7 @@ TALKERS = ("nc.openbsd", "ncat", "nc.traditional -n", "socat", "busybox nc")
 
 
 def talk(one: Running, other: Running) -> None:
-    """Three questions and answers, line by line; then both stop, and must end."""
+    """Three questions and answers, line by line. Then both stdins end, and the processes must end."""
     for number in range(3):
         one.send(b"question %d\n" % number)
         assert other.read_until(b"\n") == b"question %d\n" % number
@@ -221,7 +200,7 @@ def test_a_listener_holds_a_conversation(peer: Peer) -> None:
 )
 def test_a_client_holds_a_conversation(peer: Peer) -> None:
     host = peer.families[-1]
-    with Running(peer.argv(host, 0)) as listener, pync(host, str(listening_port(listener))) as client:
+    with listening(Running(peer.argv(host, 0))) as listener, pync(host, str(listener.port)) as client:
         talk(client, listener)
 
 
@@ -231,8 +210,8 @@ def test_a_listener_holds_a_conversation_with_telnet() -> None:
         Running([require("telnet"), "127.0.0.1", str(listener.port)]) as telnet,
     ):
         telnet.read_until(b"Escape character is '^]'.\n")
-        telnet.send(b"who is there?\n")
-        assert listener.read_until(b"\n") == b"who is there?\r\n"
+        telnet.send(b"is it you?\n")
+        assert listener.read_until(b"\n") == b"is it you?\r\n"
         listener.send(b"pync\n")
         assert telnet.read_until(b"\n") == b"pync\n"
         listener.close_stdin()
@@ -283,8 +262,8 @@ def test_a_listener_takes_an_upload_of_curl(file: Callable[[int], Path]) -> None
             body = listener.read(len(payload))
             listener.send(HEAD % 3 + b"ok\n")
             listener.close_stdin()
-            assert curl.finish()[:2] == (0, b"ok\n")
-            assert listener.finish()[:2] == (0, b"")
+            assert curl.finish().status_and_out == (0, b"ok\n")
+            assert listener.finish().status_and_out == (0, b"")
     assert b"PUT /5000000 HTTP/1.1\r\n" in request
     assert digest(body) == digest(payload)
 
@@ -292,17 +271,16 @@ def test_a_listener_takes_an_upload_of_curl(file: Callable[[int], Path]) -> None
 def test_a_client_asks_a_server_by_hand(tmp_path: Path) -> None:
     (tmp_path / "page").write_bytes(PAYLOAD(300_000))
     server = [sys.executable, "-u", "-m", "http.server", "--bind", "127.0.0.1", "--directory", str(tmp_path), "0"]
-    with Running(server, stdin=DEVNULL) as http:
+    with listening(Running(server, stdin=DEVNULL)) as http:
         request = b"GET /page HTTP/1.0\n\n"
-        result = run([*PYNC, "-C", "127.0.0.1", str(listening_port(http))], request)
+        result = run([*PYNC, "-C", "127.0.0.1", str(http.port)], request)
     head, _, body = result.out.partition(b"\r\n\r\n")
-    assert (result.status, head.split()[1], digest(body)) == (0, b"200", digest(PAYLOAD(300_000)))
+    assert result.status == 0
+    assert head.split()[1] == b"200"
+    assert digest(body) == digest(PAYLOAD(300_000))
 
 
 # -- An answer after the half-close --------------------------------------------------------------------------------
-
-LINES = b"".join(b"%d\n" % (number * 7919 % 20_011) for number in range(20_000))
-SORTED = b"".join(sorted(LINES.splitlines(keepends=True)))
 
 
 @pytest.mark.parametrize("program", ["--exec", "--sh-exec", "--filter"])
@@ -322,7 +300,7 @@ def test_sort_behind_a_listener_answers_at_the_half_close(peer: Peer, program: s
     with listen(program, "sort", host, "0", stdin=DEVNULL, env=BYTEWISE) as listener:
         result = run(peer.argv(host, listener.port), LINES)
         assert (result.status, digest(result.out)) == (0, digest(SORTED))
-        assert listener.finish()[:2] == (0, b"")
+        assert listener.finish().status_and_out == (0, b"")
 
 
 @pytest.mark.parametrize(
@@ -336,8 +314,8 @@ def test_sort_behind_a_listener_answers_at_the_half_close(peer: Peer, program: s
 )
 def test_a_client_has_its_lines_sorted_by(peer: Peer) -> None:
     host = peer.families[-1]
-    with Running(peer.argv(host, 0), stdin=DEVNULL, env=BYTEWISE) as listener:
-        result = run([*PYNC, host, str(listening_port(listener))], LINES)
+    with listening(Running(peer.argv(host, 0), stdin=DEVNULL, env=BYTEWISE)) as listener:
+        result = run([*PYNC, host, str(listener.port)], LINES)
         assert (result.status, digest(result.out)) == (0, digest(SORTED))
         assert listener.finish().status == 0
 

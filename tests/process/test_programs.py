@@ -1,7 +1,7 @@
 """Programs on a connection, in the installed pync: --filter answers as it reads, --exec and --sh-exec serve.
 
-A child must be reaped, must get no descriptor but its own three, and must not outlive its client; what it answered
-must arrive whatever the client still sends.
+A child must be reaped, must get no descriptor but its own three, and must not outlive its client. What it answered
+must arrive, whatever the client still sends.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import os
 import signal
 import socket
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from clients import ask, datagrams, everything, exactly, is_true, line, pour, reset, watched
-from harness import DEADLINE, DEVNULL, PAYLOAD, PYNC, Running, connect, listen, require, run, serve
+from clients import ask, datagrams, drain, is_true, line, meanwhile, pour, reset, take, watched
+from harness import DEADLINE, DEVNULL, PAYLOAD, PYNC, Running, connect, failure, listen, require, run, serve, success
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +26,7 @@ UPPER = ("--filter", "tr a-z A-Z", "0")
 MEGABYTE = 1 << 20
 POURED = 8 * MEGABYTE  # more than two sockets and a pipe hold
 
-# A program that says who it is, and that neither HUP nor TERM ends.
+# A program that sends its process id, and that neither HUP nor TERM ends.
 STUBBORN = "trap '' HUP TERM; echo $$; exec sleep 60"
 
 
@@ -44,9 +43,9 @@ def test_every_line_is_answered_before_the_end_of_file(client: list[str]) -> Non
             for word in (b"one", b"two", b"three"):
                 talker.send(word + b"\n")
                 assert talker.read_until(b"\n") == word.upper() + b"\n"
-            if client[0] != "nc.openbsd":  # which does not half-close unless told to
+            if client[0] != "nc.openbsd":  # which half-closes only with -N
                 assert talker.finish().status == 0
-        assert server.finish() == (0, b"", server.stderr)
+        assert server.finish().status_and_out == (0, b"")
 
 
 def test_telnet_talks_to_a_filter_line_by_line() -> None:
@@ -59,16 +58,16 @@ def test_telnet_talks_to_a_filter_line_by_line() -> None:
 
 def test_printf_into_pync_gets_its_answer_and_ends_by_itself() -> None:
     with listen(*UPPER) as server:
-        assert run([*PYNC, "localhost", str(server.port)], b"a\nb") == (0, b"A\nB", "")
+        assert run([*PYNC, "localhost", str(server.port)], b"a\nb") == success(b"A\nB")
         assert server.wait() == 0
 
 
 def test_a_client_that_sends_no_newline_and_waits_gets_its_answer() -> None:
     with listen(*UPPER) as server, connect(server.port) as conn:
         conn.sendall(b"Hello World")
-        assert exactly(conn, 11) == b"HELLO WORLD"
+        assert take(conn, 11) == b"HELLO WORLD"
         conn.sendall(b"!")
-        assert exactly(conn, 1) == b"!"
+        assert take(conn, 1) == b"!"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +93,7 @@ def test_programs_answer_line_by_line(command: str, answer: bytes) -> None:
         conn.sendall(b"a\n")
         assert line(conn) == answer.replace(b"1", b"2")
         conn.shutdown(socket.SHUT_WR)
-        assert everything(conn) == b""
+        assert drain(conn) == b""
         assert server.wait() == 0
 
 
@@ -112,12 +111,12 @@ def test_programs_answer_line_by_line(command: str, answer: bytes) -> None:
 )
 def test_programs_that_answer_at_the_end_of_file_are_waited_for(command: str, answer: bytes) -> None:
     with listen("--filter", command, "0") as server:
-        assert run([*PYNC, "127.0.0.1", str(server.port)], b"c\na\nb\n") == (0, answer, "")
+        assert run([*PYNC, "127.0.0.1", str(server.port)], b"c\na\nb\n") == success(answer)
         assert server.wait() == (7 if "exit 7" in command else 0)
 
 
 @pytest.mark.parametrize("client", [[*PYNC], ["nc.openbsd", "-N"]], ids=["pync", "openbsd"])
-def test_a_filter_loses_no_byte_of_a_bulk(client: list[str]) -> None:
+def test_every_byte_of_a_large_transfer_comes_back_from_a_filter(client: list[str]) -> None:
     if client != PYNC:
         require(client[0])
     payload = PAYLOAD(20 * MEGABYTE)
@@ -137,23 +136,20 @@ def test_a_filters_terminal_changes_no_byte() -> None:
 def test_a_filter_that_exits_early_ends_the_conversation() -> None:
     with listen("--filter", "head -n 1", "0") as server, connect(server.port) as conn:
         conn.sendall(b"first\nsecond\n")
-        assert everything(conn) == b"first\n"
+        assert drain(conn) == b"first\n"
         conn.close()
         assert server.wait() == 0
 
 
 def test_a_filter_that_exits_early_answers_a_client_that_pours() -> None:
-    with listen("--filter", "head -n 1", "0") as server:
-        with connect(server.port) as conn:
-            conn.sendall(b"first\n")
-            pouring = threading.Thread(target=pour, args=(conn,))
-            pouring.start()
+    with listen("--filter", "head -n 1", "0") as server, connect(server.port) as conn:
+        conn.sendall(b"first\n")
+        with meanwhile(pour, conn):
             assert line(conn) == b"first\n"
             assert server.wait() == 0
-        pouring.join()
 
 
-def test_a_filter_that_never_reads_answers_whoever_sends_much() -> None:
+def test_a_filter_that_never_reads_answers_a_client_that_sends_megabytes() -> None:
     with listen("--filter", "echo hello", "0") as server:
         result = run([*PYNC, "127.0.0.1", str(server.port)], bytes(POURED))
         assert result.out == b"hello\n"
@@ -161,15 +157,13 @@ def test_a_filter_that_never_reads_answers_whoever_sends_much() -> None:
 
 
 def test_a_client_that_never_reads_keeps_no_other_waiting() -> None:
-    with listen("-k", "--filter", "cat", "0") as server, connect(server.port) as deaf:
-        pouring = threading.Thread(target=pour, args=(deaf,))
-        pouring.start()
-        for _ in range(3):
-            assert ask(server.port, b"others\n") == b"others\n"
-        reset(deaf)
-        pouring.join()
+    with listen("-k", "--filter", "cat", "0") as server, connect(server.port) as idle:
+        with meanwhile(pour, idle):
+            for _ in range(3):
+                assert ask(server.port, b"others\n") == b"others\n"
+            reset(idle)
         server.expect("^pync: connection to 127.0.0.1:.*: Connection reset by peer")
-        is_true(lambda: not server.children(), "the deaf client's filter is gone")
+        is_true(lambda: not server.children(), "the filter of the idle client has ended")
 
 
 # -- How a program is named ------------------------------------------------------------------------------------------
@@ -211,24 +205,24 @@ def test_a_connecting_client_runs_programs_too(option: tuple[str, str]) -> None:
     def question(conn: socket.socket) -> None:
         conn.sendall(b"hello")
         conn.shutdown(socket.SHUT_WR)
-        answers.append(everything(conn))
+        answers.append(drain(conn))
 
     with serve(question) as (host, port):
-        assert run([*PYNC, *option, host, str(port)]) == (0, b"", "")
+        assert run([*PYNC, *option, host, str(port)]) == success()
     assert answers == [b"HELLO"]
 
 
 def test_a_program_answers_over_udp() -> None:
     with listen("-u", *UPPER) as server, datagrams(server.port) as sock:
         sock.send(b"datagram\n")
-        assert exactly(sock, 9) == b"DATAGRAM\n"
+        assert take(sock, 9) == b"DATAGRAM\n"
 
 
-# -- What a program is told and given --------------------------------------------------------------------------------
+# -- The environment and the descriptors of a program ----------------------------------------------------------------
 
 
-def told(environment: bytes) -> dict[str, str]:
-    """The facts under pync's names; those under Ncat's must be the same."""
+def facts_in(environment: bytes) -> dict[str, str]:
+    """The facts under pync's names. Those under Ncat's must be the same."""
     facts = dict(entry.split("=", 1) for entry in environment.decode().splitlines() if "=" in entry)
     ours = {name[5:]: value for name, value in facts.items() if name.startswith("PYNC_")}
     assert ours == {name[5:]: value for name, value in facts.items() if name.startswith("NCAT_")}
@@ -247,37 +241,37 @@ def facts(local: tuple[str, object], remote: tuple[str, object], protocol: str =
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 @pytest.mark.parametrize("option", ["--sh-exec", "--filter"])
-def test_a_listeners_program_is_told_both_addresses(host: str, option: str) -> None:
+def test_a_listeners_program_gets_both_addresses(host: str, option: str) -> None:
     with listen(option, "env", host, "0") as server, connect(server.port, host) as conn:
-        assert told(everything(conn)) == facts((host, server.port), conn.getsockname()[:2])
+        assert facts_in(drain(conn)) == facts((host, server.port), conn.getsockname()[:2])
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 @pytest.mark.parametrize("option", ["--sh-exec", "--filter"])
-def test_a_clients_program_is_told_both_addresses(host: str, option: str) -> None:
+def test_a_clients_program_gets_both_addresses(host: str, option: str) -> None:
     seen: list[tuple[dict[str, str], dict[str, str]]] = []
 
     def look(conn: socket.socket) -> None:
-        seen.append((told(everything(conn)), facts(conn.getpeername()[:2], conn.getsockname()[:2])))
+        seen.append((facts_in(drain(conn)), facts(conn.getpeername()[:2], conn.getsockname()[:2])))
 
     with serve(look, host) as (_, port):
         assert run([*PYNC, option, "env", host, str(port)], DEVNULL).status == 0
     assert [environment for environment, _ in seen] == [addresses for _, addresses in seen] != []
 
 
-def test_a_unix_listeners_program_is_told_the_path(tmp_path: Path) -> None:
+def test_a_unix_listeners_program_gets_the_path(tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
     with listen("-U", "--sh-exec", "env", path), socket.socket(socket.AF_UNIX) as conn:
         conn.settimeout(DEADLINE)
         conn.connect(path)
-        assert told(everything(conn)) == facts((path, ""), ("", ""), "UNIX")
+        assert facts_in(drain(conn)) == facts((path, ""), ("", ""), "UNIX")
 
 
-def test_a_unix_clients_program_is_told_the_path(tmp_path: Path) -> None:
+def test_a_unix_clients_program_gets_the_path(tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
     with listen("-U", "-d", path) as server:
         assert run([*PYNC, "-U", "--sh-exec", "env", path], DEVNULL).status == 0
-        assert told(server.finish().out) == facts(("", ""), (path, ""), "UNIX")
+        assert facts_in(server.finish().out) == facts(("", ""), (path, ""), "UNIX")
 
 
 def test_a_programs_protocol_over_udp_is_udp() -> None:
@@ -288,12 +282,12 @@ def test_a_programs_protocol_over_udp_is_udp() -> None:
 
 
 def links(listing: bytes) -> dict[int, str]:
-    """What the descriptors of `ls -l /proc/self/fd` lead to, without the one that `ls` reads the directory by."""
+    """What the descriptors of `ls -l /proc/self/fd` lead to, without that of the directory which `ls` reads."""
     found = {}
     for entry in listing.decode().splitlines():
         if " -> " in entry:
             name, _, target = entry.rpartition(" -> ")
-            found[int(name.split()[-1])] = target.strip("'")  # it quotes on a terminal
+            found[int(name.split()[-1])] = target.strip("'")  # on a terminal `ls` quotes
     return {fd: target for fd, target in found.items() if not target.startswith("/proc/")}
 
 
@@ -306,7 +300,7 @@ def test_a_program_gets_its_three_descriptors_and_no_other(option: tuple[str, ..
             assert os.devnull in server.descriptors(), "it was given some"
             other = connect(server.port) if keep_open else contextlib.nullcontext()
             with other, connect(server.port) as conn:
-                given = links(everything(conn))
+                given = links(drain(conn))
     finally:
         for fd in ours:
             os.close(fd)
@@ -353,7 +347,7 @@ def test_without_keep_open_the_childs_status_is_ours(option: str, command: str, 
     with listen(option, command, "0") as server:
         assert ask(server.port) == b""
         assert server.wait() == status
-    with serve(everything) as (host, port):
+    with serve(drain) as (host, port):
         assert run([*PYNC, option, command, host, str(port)]).status == status
 
 
@@ -365,7 +359,7 @@ def test_keep_open_outlives_every_childs_failure() -> None:
 
 
 @pytest.mark.parametrize("option", [(), ("-C",)], ids=["handed-over", "pumped"])
-def test_what_cannot_be_run_is_said_in_one_line(tmp_path: Path, option: tuple[str, ...]) -> None:
+def test_what_cannot_be_run_is_reported_in_one_line(tmp_path: Path, option: tuple[str, ...]) -> None:
     plain = tmp_path / "plain"
     plain.write_text("no program")
     for program, status, why in (
@@ -374,18 +368,18 @@ def test_what_cannot_be_run_is_said_in_one_line(tmp_path: Path, option: tuple[st
         (str(plain), 126, "Permission denied"),
         (str(tmp_path), 126, "Permission denied"),
     ):
-        with serve(everything) as (host, port):
-            assert run([*PYNC, *option, "-e", program, host, str(port)]) == (status, b"", f"pync: {program}: {why}\n")
+        with serve(drain) as (host, port):
+            assert run([*PYNC, *option, "-e", program, host, str(port)]) == failure(f"{program}: {why}", status=status)
 
 
 def test_what_cannot_be_run_ends_a_listener_without_keep_open() -> None:
     with listen("-e", "nonesuch-program", "0") as server, connect(server.port) as conn:
-        assert everything(conn) == b""
+        assert drain(conn) == b""
         assert server.wait() == 127
         assert server.stderr.endswith("pync: nonesuch-program: No such file or directory\n")
 
 
-def test_what_cannot_be_run_is_told_for_each_client_with_keep_open() -> None:
+def test_what_cannot_be_run_is_reported_for_each_client_with_keep_open() -> None:
     with listen("-k", "-e", "nonesuch-program", "0") as server:
         for count in (1, 2):
             assert ask(server.port) == b""
@@ -478,7 +472,7 @@ def test_an_answer_survives_a_client_that_still_sends() -> None:
     with listen("-k", "--exec", "echo hi", "0") as server:
         for _ in range(5):
             with connect(server.port) as conn:
-                with contextlib.suppress(ConnectionError):  # the program does not listen: it may be told so
+                with contextlib.suppress(ConnectionError):  # by a reset, because the program does not read
                     conn.sendall(bytes(MEGABYTE))
                 assert line(conn) == b"hi\n"
 
@@ -487,12 +481,12 @@ def test_an_answer_survives_a_client_that_still_sends() -> None:
 def test_an_answer_arrives_whole_though_the_rest_of_the_question_was_not_read(option: str, rest: int) -> None:
     with listen(option, "read -r word; seq 100000", "0") as server, connect(server.port) as conn:
         conn.sendall(b"word\n" + bytes(rest))
-        assert everything(conn) == b"".join(b"%d\n" % number for number in range(1, 100001))
+        assert drain(conn) == b"".join(b"%d\n" % number for number in range(1, 100001))
         conn.close()
         assert server.wait() == 0
 
 
-def test_an_answer_is_whole_for_a_client_that_sends_much_meanwhile() -> None:
+def test_an_answer_is_whole_for_a_client_that_sends_megabytes_meanwhile() -> None:
     with listen("--exec", "seq 100000", "0") as server:
         result = run([*PYNC, "127.0.0.1", str(server.port)], bytes(MEGABYTE))
         assert result.out == b"".join(b"%d\n" % number for number in range(1, 100001))
@@ -502,7 +496,7 @@ def test_an_answer_is_whole_for_a_client_that_sends_much_meanwhile() -> None:
 def test_what_a_served_program_leaves_behind_keeps_no_client_waiting() -> None:
     server = listen("--sh-exec", "sleep 60 & echo $!", "0")
     with server, connect(server.port) as conn, watched(int(line(conn))):
-        assert everything(conn) == b""
+        assert drain(conn) == b""
         conn.close()
         assert server.wait() == 0
 
@@ -524,7 +518,7 @@ def test_a_log_holds_both_directions_of_a_program(tmp_path: Path) -> None:
     assert log.read_bytes() == b"this\ngot this\n"
 
 
-def test_delay_holds_a_program_up_and_loses_nothing() -> None:
+def test_delay_holds_a_program_up_and_every_byte_arrives() -> None:
     with listen("--delay", "0.2", "--exec", "cat", "0") as server:
         begun = time.monotonic()
         assert ask(server.port, b"there and back") == b"there and back"
@@ -548,7 +542,7 @@ def test_no_shutdown_leaves_the_connection_open_for_a_programs_client() -> None:
         assert server.wait() == 0
 
 
-def test_our_own_stdin_and_stdout_are_no_concern_of_a_program() -> None:
+def test_pyncs_own_stdin_and_stdout_are_not_those_of_a_program() -> None:
     with listen("--exec", "cat", "0") as server:
         server.send(b"not for the program\n")
         assert ask(server.port, b"for it\n") == b"for it\n"

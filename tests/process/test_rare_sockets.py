@@ -1,6 +1,6 @@
-"""vsock and SCTP: where kernel and Python have them they carry a conversation, and where not one line says so.
+"""vsock and SCTP: where kernel and Python have them they carry a conversation, and elsewhere one line reports that.
 
-What the machine that tests has is not known, so a process test accepts both, and the rest is played.
+It is not known what the machine has that runs the tests, so a process test accepts both, and the rest is simulated.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 VSOCK = Config(mode="connect", family="vsock", host="2", ports=(4000000000,))
 
 
-def test_a_cid_and_a_port_are_a_name_that_nobody_has_to_look_up() -> None:
+def test_a_cid_and_a_port_are_an_address_that_needs_no_look_up() -> None:
     async def main(loop: Loop) -> object:
         assert a_context(loop, VSOCK).transport == "vsock"
         return await resolve(a_context(loop, VSOCK), VSOCK.host, VSOCK.ports[0])
@@ -36,7 +36,7 @@ def test_a_cid_and_a_port_are_a_name_that_nobody_has_to_look_up() -> None:
 
 
 def refuse_with(monkeypatch: pytest.MonkeyPatch, code: int) -> list[tuple[int, ...]]:
-    """Have no socket opened; what was asked for."""
+    """Let no socket be opened; the arguments of those that were asked for."""
     asked: list[tuple[int, ...]] = []
 
     def refuse(*what: int) -> socket.socket:
@@ -48,14 +48,14 @@ def refuse_with(monkeypatch: pytest.MonkeyPatch, code: int) -> list[tuple[int, .
 
 
 @pytest.mark.parametrize("code", [errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ESOCKTNOSUPPORT])
-def test_a_system_without_sctp_is_told_in_words(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_without_sctp_is_reported_in_words(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = refuse_with(monkeypatch, code)
     with pytest.raises(ConnectError, match="^open a socket for SCTP: this system has none$"):
         new_socket(AF_VSOCK, Config(mode="connect", sctp=True))
     assert asked == [(AF_VSOCK, socket.SOCK_STREAM, IPPROTO_SCTP)]
 
 
-def test_a_system_without_vsock_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_without_vsock_is_reported_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     refuse_with(monkeypatch, errno.EAFNOSUPPORT)
     with pytest.raises(ConnectError, match="^open a socket for this family: this system has none$"):
         new_socket(AF_VSOCK, VSOCK)
@@ -75,13 +75,13 @@ def test_a_system_without_one_of_the_families_of_ip_may_have_the_other(monkeypat
     ],
     ids=["vsock", "sctp"],
 )
-def test_a_listener_listens_or_says_that_it_cannot(options: list[str], announced: str, failed: str) -> None:
+def test_a_listener_listens_or_reports_that_it_cannot(options: list[str], announced: str, failed: str) -> None:
     with pync("-vl", *options, "0") as process:
         if process.expect(f"{announced}|{failed}").group().startswith("pync"):
             assert process.finish().status == 1
 
 
-def test_nobody_is_reached_where_there_is_no_such_machine() -> None:
+def test_a_machine_that_does_not_exist_is_not_reached() -> None:
     with pync("-w", "1s", "--vsock", "123456789", "1") as process:
         result = process.finish()
     assert result.status in (1, 124)

@@ -1,7 +1,7 @@
-"""Scanning: what is open, told in order and in nc.openbsd's words, and how long it may take.
+"""Scanning: open ports are reported in order and in nc.openbsd's words, and a scan takes no longer than it must.
 
-A port that refuses is one that the test holds and does not listen on; one that is filtered is one whose backlog is
-full, so that the system drops what knocks there, as a firewall does.
+A port that refuses is one that the test holds and does not listen on. A port that is filtered is one whose backlog is
+full, so that the system drops attempts to connect, as a firewall does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from doubles import Clock, play
-from harness import DEADLINE, PYNC, free_port, pync, require, run
+from harness import DEADLINE, PYNC, failure, free_port, pync, require, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,7 +65,7 @@ def filtered_port(count: int = 1, host: str = "127.0.0.1") -> Iterator[list[int]
 
 @contextlib.contextmanager
 def neighbours(count: int, host: str = "127.0.0.1") -> Iterator[list[socket.socket]]:
-    """Sockets held on so many ports in a row; who listens is for the test to say."""
+    """Sockets bound to `count` ports in a row. The test decides which of them listen."""
     while True:
         with contextlib.ExitStack() as stack:
             first = stack.enter_context(socket.socket(family(host)))
@@ -91,16 +91,16 @@ def scan(*words: str | int) -> tuple[int, list[str]]:
 
 
 def found(events: Iterable[Event]) -> list[tuple[int | None, bool]]:
-    """Each port that was told of, and whether it is open."""
+    """Each port that was reported, and whether it is open."""
     tried = [event for event in events if isinstance(event, Connected | ConnectFailed)]
     return [(event.address.port, isinstance(event, Connected)) for event in tried]
 
 
-def told_ports(lines: list[str]) -> list[int]:
+def reported_ports(lines: list[str]) -> list[int]:
     return [int(re.findall(r"\d+", line.removeprefix("Connection to 127.0.0.1 "))[0]) for line in lines]
 
 
-# -- What is told ----------------------------------------------------------------------------------------------------
+# -- What is reported ------------------------------------------------------------------------------------------------
 
 
 @BOTH
@@ -126,12 +126,12 @@ def test_one_open_port_of_several_is_success() -> None:
         assert scan("127.0.0.1", closed, closed)[0] == 1
 
 
-def test_ports_are_told_in_the_order_given() -> None:
+def test_ports_are_reported_in_the_order_given() -> None:
     with contextlib.ExitStack() as stack:
         ports = [stack.enter_context(free_port() if number % 2 else open_port()) for number in range(12)]
         status, lines = scan("-nv", "127.0.0.1", *ports)
         assert status == 0
-        assert told_ports([re.sub(r".*port (\d+) \(tcp\).*", r"\1", line) for line in lines]) == ports
+        assert reported_ports([re.sub(r".*port (\d+) \(tcp\).*", r"\1", line) for line in lines]) == ports
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -161,11 +161,11 @@ def test_the_words_are_those_of_nc_openbsd(options: str, host: str) -> None:
         ours = run([*PYNC, *argv])
         assert ours.err.replace("pync: ", "nc.openbsd: ") == theirs.err
         assert len(ours.err.splitlines()) >= 9
-        assert (ours.status, ours.out) == (theirs.status, theirs.out)
+        assert ours.status_and_out == (theirs.status, theirs.out)
 
 
 def test_a_service_is_called_by_its_name_unless_numbers_are_asked_for() -> None:
-    host = "127.80.80.80"  # nobody else is there
+    host = "127.80.80.80"  # no other process listens there
     with socket.create_server((host, 8080)):
         assert scan("-v", host, "http-alt")[1] == [f"Connection to {host} 8080 port [tcp/http-alt] succeeded!"]
         assert scan("-nv", host, "http-alt")[1] == [f"Connection to {host} 8080 port [tcp/*] succeeded!"]
@@ -193,7 +193,7 @@ def test_stdin_is_not_touched() -> None:
         assert run(["sh", "-c", script, PYNC[0], str(port)], b"left alone").out == b"first\nleft alone"
 
 
-def test_nobody_is_told_of_a_name_that_does_not_exist_but_once() -> None:
+def test_a_name_that_does_not_exist_is_reported_once() -> None:
     status, lines = scan("no-such-host.invalid", "1-100")
     assert status == 1
     assert len(lines) == 1 and lines[0].startswith("pync: host no-such-host.invalid: ")
@@ -239,7 +239,7 @@ def test_a_port_may_be_asked_for_twice() -> None:
     assert [is_open for _, is_open in found(events)] == [True, True, False, True, False, False]
 
 
-def test_what_nobody_wants_to_hear_is_not_told() -> None:
+def test_events_that_the_face_does_not_want_are_not_reported() -> None:
     events: list[Event] = []
     with free_port() as closed, open_port() as port:
         config = Config(mode="scan", host="127.0.0.1", ports=(closed, port, closed))
@@ -251,7 +251,7 @@ def test_what_nobody_wants_to_hear_is_not_told() -> None:
 
 
 @BOTH
-def test_a_udp_port_is_open_when_nothing_is_said(host: str) -> None:
+def test_a_udp_port_is_open_when_nothing_comes_back(host: str) -> None:
     with socket.socket(family(host), UDP) as sock:
         sock.bind((host, 0))
         port = sock.getsockname()[1]
@@ -275,8 +275,8 @@ def test_a_udp_port_that_answers_is_open_at_once() -> None:
 def test_a_udp_port_is_closed_when_it_refuses() -> None:
     with free_port(UDP) as port:
         assert scan("-u", "127.0.0.1", port) == (1, [])
-        told = f"pync: connect to 127.0.0.1 port {port} (udp) failed: Connection refused"
-        assert scan("-uv", "127.0.0.1", port) == (1, [told])
+        refused = f"pync: connect to 127.0.0.1 port {port} (udp) failed: Connection refused"
+        assert scan("-uv", "127.0.0.1", port) == (1, [refused])
 
 
 def test_one_open_udp_port_is_success_wherever_it_stands() -> None:
@@ -295,8 +295,8 @@ def test_filtered_ports_cost_their_limit_once_and_not_each() -> None:
         begun = time.monotonic()
         status, lines = scan("-v", "-w", "1", "127.0.0.1", *ports, last)
         assert 1 <= time.monotonic() - begun < 10
-        told = [f"pync: connect to 127.0.0.1 port {port} (tcp) timed out" for port in ports]
-        assert (status, lines) == (0, [*told, f"Connection to 127.0.0.1 {last} port [tcp/*] succeeded!"])
+        late = [f"pync: connect to 127.0.0.1 port {port} (tcp) timed out" for port in ports]
+        assert (status, lines) == (0, [*late, f"Connection to 127.0.0.1 {last} port [tcp/*] succeeded!"])
 
 
 @BOTH
@@ -369,7 +369,7 @@ def test_a_second_address_is_tried_where_the_first_is_closed(monkeypatch: pytest
     ]
 
 
-def test_an_address_that_our_own_has_no_way_to_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_of_another_family_than_the_source_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     real = system.socket.getaddrinfo
 
     def getaddrinfo(host: bytes, *query: object) -> object:
@@ -387,20 +387,20 @@ def test_an_address_that_our_own_has_no_way_to_is_passed_over(monkeypatch: pytes
     assert found(events) == [(closed, False), (closed, False), (port, False), (port, True)]
 
 
-# -- Oneself ---------------------------------------------------------------------------------------------------------
+# -- No connection to itself -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, UDP], ids=["tcp", "udp"])
 @BOTH
-def test_nobody_meets_himself(host: str, kind: socket.SocketKind) -> None:
+def test_a_port_does_not_connect_to_itself(host: str, kind: socket.SocketKind) -> None:
     with free_port(kind) as held:
         port = str(held)
     options = ["-u"] if kind == UDP else []
     protocol = "udp" if kind == UDP else "tcp"
-    why = f"pync: connect to {host} port {port} ({protocol}) failed: Connection refused\n"
+    why = f"connect to {host} port {port} ({protocol}) failed: Connection refused"
     for more in ([], ["-z", "-v"]):
         result = run([*PYNC, *options, *more, "-s", host, "-p", port, host, port], b"hello", timeout=10)
-        assert result == (1, b"", why)
+        assert result == failure(why)
 
 
 # -- Trying again ----------------------------------------------------------------------------------------------------
@@ -426,7 +426,7 @@ def test_retrying_has_its_limit(options: tuple[str, ...]) -> None:
         begun = time.monotonic()
         result = run([*PYNC, *options, "--retry", "0.4", "127.0.0.1", str(port)])
         assert time.monotonic() - begun >= 0.4
-        assert (result.status, result.out) == (124, b"")
+        assert result.status_and_out == (124, b"")
         assert re.fullmatch(r"pync: connect to 127\.0\.0\.1.*: .* \(tried for 0\.4 s\)\n", result.err)
 
 
@@ -452,13 +452,13 @@ def test_a_name_that_does_not_resolve_yet_is_asked_for_again(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("options", [("-z",), ()])
-def test_a_name_that_never_resolves_is_over_in_time(options: tuple[str, ...]) -> None:
+def test_a_name_that_never_resolves_is_given_up_in_time(options: tuple[str, ...]) -> None:
     result = run([*PYNC, *options, "--retry", "0.3", "-n", "not-an-address", "80"])
-    assert (result.status, result.out) == (124, b"")
+    assert result.status_and_out == (124, b"")
     assert result.err == "pync: host not-an-address: Name or service not known (tried for 0.3 s)\n"
 
 
-def test_retrying_a_port_that_is_filtered_is_over_in_time() -> None:
+def test_retrying_a_port_that_is_filtered_is_given_up_in_time() -> None:
     with filtered_port() as (port,):
         config = Config(mode="connect", host="127.0.0.1", ports=(port,), retry=0.3)
         with pytest.raises(TimedOut, match=r"no answer \(tried for 0\.3 s\)"):
@@ -471,7 +471,7 @@ def test_a_signal_ends_a_scan() -> None:
         filtered_port() as (filtered,),
         pync("-zv", "-w", "60", "127.0.0.1", str(port), str(filtered)) as scanner,
     ):
-        scanner.expect("succeeded!$")  # so it is at work on the other one
+        scanner.expect("succeeded!$")  # so it is waiting for the other port
         scanner.signal(signal.SIGINT)
         assert scanner.wait() == 130
 

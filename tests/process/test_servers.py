@@ -1,6 +1,6 @@
-"""The peers of the process tests, each against another program or plain Python: they are there, and do what is said.
+"""The peers of the process tests, each with another program or plain Python: they do what their modules describe.
 
-No pync takes part: what fails here is a peer that has changed, or this machine.
+No pync takes part. A failure here means that a peer has changed, or that this machine is different.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from certificates import Authority
-from clients import everything
-from harness import DEADLINE, DEVNULL, PAYLOAD, Running, connect, free_port, require, run, serve
-from pairs import drain, nothing_from, take
+from clients import drain, take
+from harness import DEADLINE, DEVNULL, PAYLOAD, Result, Running, connect, free_port, require, run, serve, success
+from pairs import nothing_from
 from servers import microsocks, ncat_proxy, on_a_free_port, shared_folder, ssh_dynamic, sshd, tinyproxy
 from tls_peers import CLIENTS, SERVERS, VERSIONS, curl, s_server, socat_server, stunnel_client, stunnel_server
 
@@ -43,10 +43,10 @@ def answer(conn: socket.socket) -> None:
 def fetch(*options: str) -> tuple[int, bytes]:
     """What curl gets through a proxy from the server of one page, and its status."""
     with serve(answer) as (host, port):
-        return run([require("curl"), "-q", "-sS", "--noproxy", "", *options, f"http://{host}:{port}/"])[:2]
+        return run([require("curl"), "-q", "-sS", "--noproxy", "", *options, f"http://{host}:{port}/"]).status_and_out
 
 
-def test_tinyproxy_serves_whom_it_should() -> None:
+def test_tinyproxy_serves_a_client_with_the_right_login() -> None:
     with tinyproxy() as proxy:
         assert fetch("-x", f"http://127.0.0.1:{proxy.port}") == (0, b"hello\n")
         assert fetch("-p", "-x", f"http://127.0.0.1:{proxy.port}") == (0, b"hello\n")
@@ -55,7 +55,7 @@ def test_tinyproxy_serves_whom_it_should() -> None:
         assert fetch("-p", "-x", f"http://user:wrong@127.0.0.1:{proxy.port}")[0] != 0
 
 
-def test_microsocks_serves_whom_it_should() -> None:
+def test_microsocks_serves_a_client_with_the_right_login() -> None:
     with microsocks() as proxy:
         assert fetch("-x", f"socks5://127.0.0.1:{proxy.port}") == (0, b"hello\n")
     with microsocks("user:secret") as proxy:
@@ -64,7 +64,7 @@ def test_microsocks_serves_whom_it_should() -> None:
         assert fetch("-x", f"socks5h://127.0.0.1:{proxy.port}")[0] != 0
 
 
-def test_ncat_serves_whom_it_should_as_a_proxy() -> None:
+def test_ncat_as_a_proxy_serves_a_client_with_the_right_login() -> None:
     with ncat_proxy() as proxy:
         assert fetch("-p", "-x", f"http://127.0.0.1:{proxy.port}") == (0, b"hello\n")
     with ncat_proxy("user:secret") as proxy:
@@ -76,7 +76,7 @@ def test_ncat_as_a_proxy_asks_for_digest_and_ends_the_connection() -> None:
     with ncat_proxy("user:secret") as proxy, serve(answer) as (_, port):
         with connect(proxy.port) as conn:
             conn.sendall(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n\r\n" % port)
-            refusal = everything(conn)
+            refusal = drain(conn)
         words = ["--proxy", f"127.0.0.1:{proxy.port}", "--proxy-auth", "user:secret", "127.0.0.1", str(port)]
         with Running([require("ncat"), *words]) as client:
             client.send(b"GET / HTTP/1.0\r\n\r\n")
@@ -144,8 +144,8 @@ def test_a_tunnel_ends_as_its_proxy_does(
 
     payload = PAYLOAD(1_000_000)
     with start() as proxy:
-        with free_port() as nobody:
-            conn, reply = dial(proxy, nobody)
+        with free_port() as closed:
+            conn, reply = dial(proxy, closed)
             conn.close()
         assert reply.startswith(refusal)
         assert bool(reply) == bool(refusal)
@@ -161,11 +161,11 @@ def test_a_tunnel_ends_as_its_proxy_does(
 # -- ssh -----------------------------------------------------------------------------------------------------------
 
 
-def test_sshd_lets_us_in_directly_and_through_a_proxy_command() -> None:
+def test_sshd_accepts_a_login_directly_and_through_a_proxy_command() -> None:
     with sshd() as server:
-        assert run([*server.command(), "cat; exit 3"], b"data") == (3, b"data", "")
+        assert run([*server.command(), "cat; exit 3"], b"data") == Result(status=3, out=b"data", err="")
         through = server.command("-o", f"ProxyCommand={require('ncat')} %h %p")
-        assert run([*through, "cat; exit 3"], b"data") == (3, b"data", "")
+        assert run([*through, "cat; exit 3"], b"data") == Result(status=3, out=b"data", err="")
 
 
 # -- What the helpers promise ----------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def test_a_port_that_was_taken_meanwhile_is_given_up() -> None:
         connect(process.port).close()
 
 
-def test_a_shared_folder_is_taken_away_by_the_last_user(tmp_path: Path) -> None:
+def test_a_shared_folder_is_removed_by_the_last_user(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     with shared_folder(path):
         with shared_folder(path):
@@ -248,7 +248,7 @@ def the(role: str, name: str) -> Peer:
 
 
 def end(conn: ssl.SSLSocket) -> bool:
-    """Say close_notify, to go on reading; whether the other side has answered by its own already."""
+    """Send close_notify, and go on receiving; whether the other side has sent its own already."""
     conn.setblocking(False)
     try:
         conn.unwrap()
@@ -259,10 +259,10 @@ def end(conn: ssl.SSLSocket) -> bool:
 
 
 def farewell(conn: ssl.SSLSocket) -> str:
-    """How the other side ends: by close_notify, or by cutting the connection."""
-    if not socket.socket.recv(conn, 1, socket.MSG_PEEK):  # what TLS does not look at
+    """How the other side ends: by close_notify, or by a cut."""
+    if not socket.socket.recv(conn, 1, socket.MSG_PEEK):  # below TLS
         return "cut"
-    with contextlib.suppress(ssl.SSLZeroReturnError):  # which stands for b"" if we have said it, too
+    with contextlib.suppress(ssl.SSLZeroReturnError):  # stands for b"" if we have sent close_notify, too
         assert conn.recv(1) == b""
     return "close_notify"
 
@@ -289,7 +289,7 @@ def test_the_end_of_a_peers_stdin(role: str, name: str, version: str, authority:
 
 @ANY_VERSION
 @EACH
-def test_our_end_as_a_peer_takes_it(role: str, name: str, version: str, authority: Authority) -> None:
+def test_what_a_peer_does_at_our_end(role: str, name: str, version: str, authority: Authority) -> None:
     peer = the(role, name)
     with met(peer, role, version, authority) as (process, conn):
         conn.sendall(b"hello\n")
@@ -306,7 +306,7 @@ def test_our_end_as_a_peer_takes_it(role: str, name: str, version: str, authorit
 
 @ANY_VERSION
 @pytest.mark.parametrize(("name", "status"), [("s_client", 1), ("ncat", 0), ("socat", 0), ("stunnel", 0)])
-def test_only_s_client_minds_a_cut(name: str, status: int, version: str, authority: Authority) -> None:
+def test_only_s_client_fails_after_a_cut(name: str, status: int, version: str, authority: Authority) -> None:
     with met(CLIENTS[name], "client", version, authority) as (process, conn):
         conn.sendall(b"hello\n")
         assert process.read(6) == b"hello\n"
@@ -315,11 +315,11 @@ def test_only_s_client_minds_a_cut(name: str, status: int, version: str, authori
 
 
 @ANY_VERSION
-def test_curl_speaks_the_version_it_is_told(version: str, authority: Authority) -> None:
+def test_curl_speaks_the_version_that_is_asked_for(version: str, authority: Authority) -> None:
     with socat_server(authority.server, version) as server:
         server.send(PAGE)
         result = run(curl(server.port, authority.trust, version))
-    assert result == (0, b"hello\n", "")
+    assert result == success(b"hello\n")
 
 
 @ANY_VERSION
@@ -363,7 +363,7 @@ def test_a_server_wants_a_certificate(start: Callable[..., Running], version: st
     with start(authority.server, version, trust=authority.trust) as server:
         server.send(PAGE)
         shown = ["--cert", str(authority.client.chain), "--key", str(authority.client.key)]
-        assert run(curl(server.port, authority.trust, version, *shown)) == (0, b"hello\n", "")
+        assert run(curl(server.port, authority.trust, version, *shown)) == success(b"hello\n")
 
 
 # -- Certificates --------------------------------------------------------------------------------------------------
@@ -391,8 +391,8 @@ def test_a_certificate_is_what_it_is_called(label: str, complaint: str, authorit
 
 def test_a_fingerprint_is_that_of_openssl(authority: Authority) -> None:
     words = ["x509", "-noout", "-fingerprint", "-sha256", "-in", str(authority.chained.chain)]
-    said = run([require("openssl"), *words]).out.decode().strip().rpartition("=")[2]
-    assert said.replace(":", "").lower() == authority.chained.fingerprint
+    digits = run([require("openssl"), *words]).out.decode().strip().rpartition("=")[2]
+    assert digits.replace(":", "").lower() == authority.chained.fingerprint
 
 
 def test_a_key_is_for_its_owner_only(authority: Authority) -> None:

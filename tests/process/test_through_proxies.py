@@ -1,7 +1,7 @@
-"""pync through real proxies, and through scripted ones that do what no real one can be asked to do.
+"""pync through real proxies, and through scripted ones that do what no real proxy can be made to do.
 
-What is said in a dialogue is tested in test_socks.py and test_connect_dialogue.py, without a socket; how it is held on
-one, in test_talk.py.
+The words of a dialogue are tested in test_socks.py and test_connect_dialogue.py, without a socket; how a dialogue is
+held on a socket, in test_talk.py.
 """
 
 from __future__ import annotations
@@ -12,14 +12,28 @@ import pty
 import select
 import socket
 import ssl
-import threading
 import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from clients import everything, exactly, line
-from harness import DEADLINE, DEVNULL, PAYLOAD, PYNC, Result, Running, free_port, pync, require, run, serve
+from clients import drain, line, meanwhile, take
+from harness import (
+    DEADLINE,
+    DEVNULL,
+    PAYLOAD,
+    PYNC,
+    Result,
+    Running,
+    digest,
+    failure,
+    free_port,
+    pync,
+    require,
+    run,
+    serve,
+    success,
+)
 from pairs import nothing_from, stuck_port
 from servers import Sshd, microsocks, ncat_proxy, ssh_dynamic, sshd, tinyproxy
 
@@ -31,13 +45,13 @@ if TYPE_CHECKING:
     from certificates import Authority
 
 LOGIN = "user:secret"
-GREETING, QUESTION, ANSWER = b"who is there?\n", b"only me\n", b"come in\n"
+GREETING, QUESTION, ANSWER = b"hello?\n", b"only me\n", b"come in\n"
 BIG = 5_000_000
-LIMIT = 0.4  # seconds for pync to reach its peer, where it is not to succeed
+LIMIT = 0.4  # seconds that pync has to reach its peer, where it must not succeed
 
 
 class Way(NamedTuple):
-    """A kind of proxy, and how pync is told to go through it."""
+    """A kind of proxy, and the options by which pync goes through it."""
 
     start: Callable[[], AbstractContextManager[Any]]
     options: str
@@ -59,7 +73,7 @@ each_way = pytest.mark.parametrize("way", WAYS)
 
 @pytest.fixture(scope="module")
 def through() -> Iterator[Callable[[str], list[str]]]:
-    """The words by which pync goes some way; its proxy is started when it is first asked for."""
+    """The words by which pync goes through a proxy of WAYS, which is started when it is first asked for."""
     with contextlib.ExitStack() as stack:
         running: dict[Any, int] = {}
 
@@ -87,7 +101,7 @@ def address_of(host: str) -> str:
 
 
 def greeter(conn: socket.socket) -> None:
-    """Speaks first, answers a question, and leaves."""
+    """Sends a greeting, answers a question, and closes."""
     conn.sendall(GREETING)
     if line(conn) == QUESTION:
         conn.sendall(ANSWER)
@@ -101,39 +115,31 @@ def cases() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("way", "host"), list(cases()))
-def test_a_server_is_heard_and_asked(way: str, host: str, through: Callable[[str], list[str]]) -> None:
+def test_a_server_greets_and_answers(way: str, host: str, through: Callable[[str], list[str]]) -> None:
     with serve(greeter, address_of(host)) as (_, port):
         result = run([*PYNC, *through(way), host, str(port)], QUESTION)
-    assert result == Result(0, GREETING + ANSWER, "")
+    assert result == success(GREETING + ANSWER)
 
 
 @each_way
-def test_much_goes_both_ways_at_once(way: str, through: Callable[[str], list[str]]) -> None:
-    there, back, heard = PAYLOAD(BIG), PAYLOAD(BIG)[::-1], []
+def test_megabytes_go_both_ways_at_once(way: str, through: Callable[[str], list[str]]) -> None:
+    there, back, received = PAYLOAD(BIG), PAYLOAD(BIG)[::-1], []
 
     def handler(conn: socket.socket) -> None:
-        speaking = threading.Thread(target=conn.sendall, args=(back,))
-        speaking.start()
-        heard.append(exactly_many(conn, BIG))
-        speaking.join()
+        with meanwhile(conn.sendall, back):
+            received.append(take(conn, BIG))
 
     with serve(handler) as (host, port):
         result = run([*PYNC, *through(way), host, str(port)], there)
-    assert (result.status, result.err, result.out == back, heard == [there]) == (0, "", True, True)
-
-
-def exactly_many(conn: socket.socket, size: int) -> bytes:
-    data = bytearray()
-    while len(data) < size and (chunk := conn.recv(1 << 16)):
-        data += chunk
-    return bytes(data)
+    assert result.digested() == success(back).digested()
+    assert [digest(data) for data in received] == [digest(there)]
 
 
 @each_way
-def test_an_open_port_is_told_from_a_closed_one(way: str, through: Callable[[str], list[str]]) -> None:
+def test_an_open_port_is_distinguished_from_a_closed_one(way: str, through: Callable[[str], list[str]]) -> None:
     with serve(lambda conn: None) as (_, there), free_port() as nowhere:
         result = run([*PYNC, "-zv", *through(way), "127.0.0.1", str(there), str(nowhere)])
-        assert (result.status, result.out) == (0, b"")
+        assert result.status_and_out == (0, b"")
         opened, closed = result.err.splitlines()
         assert opened == f"Connection to 127.0.0.1 {there} port [tcp/*] succeeded!"
         assert closed.startswith(f"pync: connect to 127.0.0.1 port {nowhere} (tcp) failed: ")
@@ -150,14 +156,14 @@ def test_an_open_port_is_told_from_a_closed_one(way: str, through: Callable[[str
         ("ssh, socks4a", "it ended the connection"),
     ],
 )
-def test_a_target_that_refuses_is_told_in_the_proxys_words(
+def test_a_target_that_refuses_is_reported_in_the_proxys_words(
     way: str, why: str, through: Callable[[str], list[str]]
 ) -> None:
     words = through(way)
     with free_port() as port:
         result = run([*PYNC, *words, "127.0.0.1", str(port)])
     proxy = next(word for word in words if "127.0.0.1:" in word).rpartition("//")[2]
-    assert result == Result(1, b"", f"pync: proxy {proxy}: {why}\n")
+    assert result == failure(f"proxy {proxy}: {why}")
 
 
 @pytest.mark.parametrize(
@@ -171,26 +177,26 @@ def test_a_target_that_refuses_is_told_in_the_proxys_words(
         ("socks5, password", "", "it wants authentication"),
     ],
 )
-def test_a_wrong_login_is_told(way: str, login: str, why: str, through: Callable[[str], list[str]]) -> None:
+def test_a_wrong_login_is_reported(way: str, login: str, why: str, through: Callable[[str], list[str]]) -> None:
     words = [word.replace(f"{LOGIN}@", "") for word in through(way) if word not in ("--proxy-auth", LOGIN)]
     auth = ["--proxy-auth", login] if login else []
     result = run([*PYNC, *words, *auth, "127.0.0.1", "9"])
     proxy = next(word for word in words if "127.0.0.1:" in word).rpartition("//")[2]
-    assert result == Result(1, b"", f"pync: proxy {proxy}: {why}\n")
+    assert result == failure(f"proxy {proxy}: {why}")
 
 
 @pytest.mark.parametrize("way", ["http", "http by ncat", "socks5", "ssh, socks5"])
-def test_an_answer_comes_though_many_proxies_end_all_at_a_half_close(
+def test_an_answer_arrives_though_many_proxies_end_both_directions_at_a_half_close(
     way: str, through: Callable[[str], list[str]]
 ) -> None:
     def upper(conn: socket.socket) -> None:
         question = line(conn)
-        if not select.select([conn], [], [], 0.2)[0]:  # a server that takes its time, if it is still asked
+        if nothing_from(conn, 0.2):  # a slow server, which answers only while its client has not ended
             conn.sendall(question.upper())
             conn.recv(1)
 
     with serve(upper) as (host, port):
-        assert run([*PYNC, *through(way), host, str(port)], b"x\n") == Result(0, b"X\n", "")
+        assert run([*PYNC, *through(way), host, str(port)], b"x\n") == success(b"X\n")
 
 
 # -- TLS in the tunnel, to the proxy, both -----------------------------------------------------------------------
@@ -212,7 +218,7 @@ def over_tls(authority: Authority, handler: Callable[[socket.socket], object]) -
 def test_tls_in_a_tunnel(way: str, through: Callable[[str], list[str]], authority: Authority) -> None:
     with serve(over_tls(authority, greeter)) as (_, port):
         words = [*through(way), "--ssl", "--ssl-trustfile", str(authority.trust)]
-        assert run([*PYNC, *words, "localhost", str(port)], QUESTION) == Result(0, GREETING + ANSWER, "")
+        assert run([*PYNC, *words, "localhost", str(port)], QUESTION) == success(GREETING + ANSWER)
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["TLS to the proxy", "TLS to the proxy and in the tunnel"])
@@ -222,10 +228,10 @@ def test_tls_to_a_proxy(inside: bool, authority: Authority) -> None:
     with ncat_proxy(LOGIN, authority.server) as proxy, serve(handler) as (_, port):
         words = ["--proxy", f"https://localhost:{proxy.port}", "--proxy-auth", LOGIN, *["--ssl"] * inside]
         result = run([*PYNC, *words, "localhost", str(port)], QUESTION, env=trusting)
-    assert result == Result(0, GREETING + ANSWER, "")
+    assert result == success(GREETING + ANSWER)
 
 
-def test_a_proxy_with_a_certificate_of_strangers_is_told_nothing(authority: Authority) -> None:
+def test_a_proxy_with_a_certificate_that_is_not_trusted_receives_nothing(authority: Authority) -> None:
     with ncat_proxy("", authority.strange) as proxy:
         result = run([*PYNC, "--proxy", f"https://localhost:{proxy.port}", "127.0.0.1", "9"])
     assert result.status == 1
@@ -244,15 +250,15 @@ def head(conn: socket.socket) -> bytes:
 
 
 def asked(conn: socket.socket, kind: str) -> bytes:
-    """What a client asks for, in its own words; of SOCKS, only with IPv4 addresses or names."""
+    """The bytes of a client's request; of SOCKS, only with IPv4 addresses or names."""
     if kind == "http":
         return head(conn)
     if kind == "5":
-        exactly(conn, exactly(conn, 2)[1])
+        take(conn, take(conn, 2)[1])
         conn.sendall(b"\5\0")
-        start = exactly(conn, 4)
-        return start + exactly(conn, 6) if start[3] == 1 else start + exactly(conn, exactly(conn, 1)[0] + 2)
-    request = exactly(conn, 8)
+        start = take(conn, 4)
+        return start + take(conn, 6) if start[3] == 1 else start + take(conn, take(conn, 1)[0] + 2)
+    request = take(conn, 8)
     while request[-1:]:
         request += (byte := conn.recv(1))
         if byte == b"\0" and (request[4:7] != b"\0\0\0" or request.count(b"\0", 8) == 2):
@@ -277,11 +283,11 @@ def test_bytes_that_come_with_the_reply_are_kept(kind: str, bytewise: bool) -> N
             conn.sendall(part)
 
     with serve(proxy) as (_, port):
-        assert run([*PYNC, *proxy_of(kind, port), "192.0.2.1", "7"], DEVNULL) == Result(0, early, "")
+        assert run([*PYNC, *proxy_of(kind, port), "192.0.2.1", "7"], DEVNULL) == success(early)
 
 
 def refused(kind: str, reply: bytes, *options: str) -> tuple[int, str]:
-    """The status, and what pync says when the proxy answers this to what it asks."""
+    """The status, and the message of pync, when the proxy answers its request by `reply`."""
 
     def proxy(conn: socket.socket) -> None:
         asked(conn, kind)
@@ -308,7 +314,7 @@ def refused(kind: str, reply: bytes, *options: str) -> tuple[int, str]:
         (9, "unassigned code 0x09"),
     ],
 )
-def test_a_refusal_by_socks5_is_told(code: int, why: str) -> None:
+def test_a_refusal_by_socks5_is_reported(code: int, why: str) -> None:
     assert refused("5", bytes((5, code, 0, 1)) + bytes(6)) == (1, why)
 
 
@@ -321,7 +327,7 @@ def test_a_refusal_by_socks5_is_told(code: int, why: str) -> None:
         (94, "unassigned code 0x5e"),
     ],
 )
-def test_a_refusal_by_socks4_is_told(code: int, why: str) -> None:
+def test_a_refusal_by_socks4_is_reported(code: int, why: str) -> None:
     assert refused("4", bytes((0, code)) + bytes(6)) == (1, why)
 
 
@@ -336,76 +342,74 @@ def test_a_refusal_by_socks4_is_told(code: int, why: str) -> None:
         (b"", "it ended the connection"),
     ],
 )
-def test_a_refusal_by_http_is_told(reply: bytes, why: str) -> None:
+def test_a_refusal_by_http_is_reported(reply: bytes, why: str) -> None:
     assert refused("http", reply) == (1, why)
 
 
-def test_an_authentication_that_nobody_knows_is_told() -> None:
+def test_an_authentication_that_is_not_known_is_reported() -> None:
     reply = b"HTTP/1.1 407 Who\r\nProxy-Authenticate: Negotiate\r\n\r\n"
     assert refused("http", reply, "--proxy-auth", LOGIN) == (1, "it wants an authentication that is not known here")
 
 
 @pytest.mark.parametrize("kind", ["4", "5"])
-def test_who_is_no_socks_proxy_is_told(kind: str) -> None:
+def test_a_server_that_is_no_socks_proxy_is_reported(kind: str) -> None:
     def web_server(conn: socket.socket) -> None:
         with contextlib.suppress(ConnectionResetError):
             conn.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-            everything(conn)
+            drain(conn)
 
     with serve(web_server) as (_, port):
         result = run([*PYNC, *proxy_of(kind, port), "192.0.2.1", "7"])
-    assert result == Result(1, b"", f"pync: proxy 127.0.0.1:{port}: it is not a SOCKS {kind} proxy\n")
+    assert result == failure(f"proxy 127.0.0.1:{port}: it is not a SOCKS {kind} proxy")
 
 
-def test_a_proxy_that_is_not_there_is_told() -> None:
+def test_a_proxy_that_refuses_is_reported() -> None:
     with free_port() as port:
         result = run([*PYNC, "-x", f"127.0.0.1:{port}", "192.0.2.1", "7"])
-    assert result == Result(1, b"", f"pync: proxy 127.0.0.1:{port}: Connection refused\n")
+    assert result == failure(f"proxy 127.0.0.1:{port}: Connection refused")
 
 
-def test_a_scan_says_that_it_was_the_proxy_that_is_not_there() -> None:
+def test_a_scan_reports_that_the_proxy_has_refused() -> None:
     with free_port() as port:
         result = run([*PYNC, "-zv", "-x", f"127.0.0.1:{port}", "192.0.2.1", "7"])
     proxy, why = f"127.0.0.1 port {port}", f"proxy 127.0.0.1:{port}: Connection refused"
-    assert (result.status, result.err.splitlines()) == (
-        1,
-        [
-            f"pync: connect to {proxy} (tcp) failed: Connection refused",
-            f"pync: connect to 192.0.2.1 port 7 (tcp) failed: {why}",
-        ],
-    )
+    assert result.status == 1
+    assert result.err.splitlines() == [
+        f"pync: connect to {proxy} (tcp) failed: Connection refused",
+        f"pync: connect to 192.0.2.1 port 7 (tcp) failed: {why}",
+    ]
 
 
 def test_a_target_without_ipv4_is_not_for_socks4() -> None:
     with serve(lambda conn: None) as (_, port):
         result = run([*PYNC, *proxy_of("4", port), "::1", "7"])
-    assert result == Result(1, b"", f"pync: proxy 127.0.0.1:{port}: SOCKS 4 knows no IPv6 addresses\n")
+    assert result == failure(f"proxy 127.0.0.1:{port}: SOCKS 4 knows no IPv6 addresses")
 
 
 # -- One deadline ------------------------------------------------------------------------------------------------
 
 
-def late(*words: str) -> None:
-    """Check that pync gives up in time."""
+def gives_up_in_time(*words: str) -> None:
+    """Check that pync gives up after LIMIT."""
     begun = time.monotonic()
     result = run([*PYNC, "-w", str(LIMIT), *words, "192.0.2.1", "7"])
-    assert (result.status, result.out) == (124, b"")
+    assert result.status_and_out == (124, b"")
     assert result.err == "pync: connect to 192.0.2.1 port 7 (tcp): timed out\n"
     assert LIMIT <= time.monotonic() - begun < 10 * LIMIT
 
 
 @pytest.mark.parametrize("kind", ["http", "https", "socks4", "socks5"])
-def test_a_proxy_that_says_nothing_is_left_in_time(kind: str) -> None:
-    with serve(everything) as (_, port):
-        late("--proxy", f"{kind}://127.0.0.1:{port}")
+def test_a_proxy_that_sends_nothing_is_given_up_in_time(kind: str) -> None:
+    with serve(drain) as (_, port):
+        gives_up_in_time("--proxy", f"{kind}://127.0.0.1:{port}")
 
 
-def test_a_proxy_that_does_not_accept_is_left_in_time() -> None:
+def test_a_proxy_that_does_not_accept_is_given_up_in_time() -> None:
     with stuck_port() as port:
-        late("-x", f"127.0.0.1:{port}")
+        gives_up_in_time("-x", f"127.0.0.1:{port}")
 
 
-def test_a_proxy_that_never_comes_to_an_end_is_left_in_time() -> None:
+def test_a_proxy_that_never_ends_its_answer_is_given_up_in_time() -> None:
     def dribbling(conn: socket.socket) -> None:
         head(conn)
         conn.sendall(b"HTTP/1.1 200 OK\r\n")
@@ -413,40 +417,40 @@ def test_a_proxy_that_never_comes_to_an_end_is_left_in_time() -> None:
             conn.sendall(b"X: more\r\n")
 
     with serve(dribbling) as (_, port):
-        late("--proxy", f"127.0.0.1:{port}")
+        gives_up_in_time("--proxy", f"127.0.0.1:{port}")
 
 
-def test_a_handshake_in_the_tunnel_has_no_time_of_its_own() -> None:
+def test_a_handshake_in_the_tunnel_has_no_limit_of_its_own() -> None:
     def slow(conn: socket.socket) -> None:
         head(conn)
         nothing_from(conn, LIMIT / 2)
         conn.sendall(OK["http"])
-        everything(conn)
+        drain(conn)
 
     with serve(slow) as (_, port):
-        late("--proxy", f"127.0.0.1:{port}", "--ssl-no-verify")
+        gives_up_in_time("--proxy", f"127.0.0.1:{port}", "--ssl-no-verify")
 
 
-def test_a_scan_goes_on_after_a_proxy_that_says_nothing() -> None:
-    with serve(everything) as (_, port):
+def test_a_scan_goes_on_after_a_proxy_that_sends_nothing() -> None:
+    with serve(drain) as (_, port):
         result = run([*PYNC, "-zv", "-w", str(LIMIT), "-x", f"127.0.0.1:{port}", "192.0.2.1", "7", "8"])
     lines = [f"pync: connect to 192.0.2.1 port {port} (tcp) timed out\n" for port in (7, 8)]
-    assert result == Result(1, b"", "".join(lines))
+    assert result == Result(status=1, out=b"", err="".join(lines))
 
 
-# -- Who we are --------------------------------------------------------------------------------------------------
+# -- Authentication ----------------------------------------------------------------------------------------------
 
 
 class Recorder:
-    """A scripted HTTP proxy that wants a login, if it is told to, and keeps what it was asked."""
+    """A scripted HTTP proxy that keeps the requests it receives, and may want a login."""
 
     def __init__(self, *, wants_login: bool) -> None:
-        self.heard: list[bytes] = []
+        self.received: list[bytes] = []
         self.wants_login = wants_login
 
     def __call__(self, conn: socket.socket) -> None:
-        self.heard.append(head(conn))
-        if self.wants_login and b"Proxy-Authorization: " not in self.heard[-1]:
+        self.received.append(head(conn))
+        if self.wants_login and b"Proxy-Authorization: " not in self.received[-1]:
             conn.sendall(b'HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic realm="x"\r\n\r\n')
         else:
             conn.sendall(OK["http"])
@@ -461,37 +465,37 @@ def test_no_password_is_sent_to_an_http_proxy_that_has_not_asked(wants_login: bo
     recorder = Recorder(wants_login=wants_login)
     with serve(recorder) as (_, port):
         assert run([*PYNC, "--proxy", f"http://{LOGIN}@127.0.0.1:{port}", "192.0.2.1", "7"], DEVNULL).status == 0
-    first, *more = recorder.heard
+    first, *more = recorder.received
     assert b"Authorization" not in first
     assert [BASIC in request for request in more] == [True] * wants_login
 
 
 def test_no_password_is_sent_to_a_socks_proxy_that_has_not_asked() -> None:
-    heard = []
+    received = []
 
     def proxy(conn: socket.socket) -> None:
-        heard.append(exactly(conn, 4))
+        received.append(take(conn, 4))
         conn.sendall(b"\5\0")
-        heard.append(exactly(conn, 10))
+        received.append(take(conn, 10))
         conn.sendall(OK["5"])
-        heard.append(everything(conn))
+        received.append(drain(conn))
 
     with serve(proxy) as (_, port):
         assert run([*PYNC, "-x", f"{LOGIN}@127.0.0.1:{port}", "192.0.2.1", "7"], b"hello").status == 0
-    assert heard == [b"\5\2\0\2", b"\5\1\0\1\xc0\0\2\1\0\7", b"hello"]
+    assert received == [b"\5\2\0\2", b"\5\1\0\1\xc0\0\2\1\0\7", b"hello"]
 
 
 def test_socks4_has_a_user_and_no_password() -> None:
-    heard = []
+    received = []
 
     def proxy(conn: socket.socket) -> None:
-        heard.append(asked(conn, "4"))
+        received.append(asked(conn, "4"))
         conn.sendall(OK["4"])
 
     with serve(proxy) as (_, port):
         words = ["-X", "4", "-x", f"127.0.0.1:{port}", "-P", "user"]
         assert run([*PYNC, *words, "192.0.2.1", "7"], DEVNULL, env=NO_LOGIN, start_new_session=True).status == 0
-    assert heard == [b"\4\1\0\7\xc0\0\2\1user\0"]
+    assert received == [b"\4\1\0\7\xc0\0\2\1user\0"]
 
 
 @pytest.mark.parametrize("variable", ["PYNC_PROXY_AUTH", "NCAT_PROXY_AUTH"])
@@ -501,11 +505,11 @@ def test_a_login_in_the_environment_is_used(variable: str, options: tuple[str, .
     with serve(recorder) as (_, port):
         words = ["--proxy", f"127.0.0.1:{port}", *options, "192.0.2.1", "7"]
         assert run([*PYNC, *words], DEVNULL, env={**NO_LOGIN, variable: LOGIN}).status == 0
-    assert BASIC in recorder.heard[-1]
+    assert BASIC in recorder.received[-1]
 
 
 class Terminal:
-    """A terminal that a process has got, and the words that have come to be shown there."""
+    """A terminal of a process: `shown` gives what the process writes to it."""
 
     def __init__(self, stack: contextlib.ExitStack, *words: str) -> None:
         self.ours, theirs = pty.openpty()
@@ -532,7 +536,7 @@ def test_a_password_is_asked_for_on_the_terminal_and_not_shown() -> None:
         assert terminal.process.wait() == 0
         assert prompt == b"Proxy password for user@127.0.0.1: "
         assert b"secret" not in terminal.shown(b"\n")
-    assert BASIC in recorder.heard[-1]
+    assert BASIC in recorder.received[-1]
 
 
 @pytest.mark.parametrize(("key", "status"), [(b"\x04", 2), (b"\x03", 130)], ids=["Ctrl-D", "Ctrl-C"])
@@ -545,14 +549,14 @@ def test_a_password_may_be_refused(key: bytes, status: int) -> None:
         assert "Traceback" not in terminal.process.stderr
 
 
-def test_without_a_terminal_there_is_nobody_to_ask() -> None:
+def test_without_a_terminal_a_password_cannot_be_asked_for() -> None:
     result = run([*PYNC, "-x", "127.0.0.1:9", "-P", "user", "h", "1"], b"x", env=NO_LOGIN, start_new_session=True)
-    assert (result.status, result.out) == (2, b"")
+    assert result.status_and_out == (2, b"")
     words = "no terminal to ask for the password; use --proxy-auth, or PYNC_PROXY_AUTH in the environment"
     assert result.err.splitlines()[0] == f"pync: -P user: {words}"
 
 
-# -- Who looks names up ------------------------------------------------------------------------------------------
+# -- Where names are looked up -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -567,24 +571,25 @@ def test_without_a_terminal_there_is_nobody_to_ask() -> None:
         ("5", ("-4", "--proxy-dns", "local"), b"\5\1\0\1\x7f\0\0\1\0\7"),
     ],
 )
-def test_names_are_looked_up_where_one_wants(kind: str, options: tuple[str, ...], request_: bytes) -> None:
-    heard = []
+def test_names_are_looked_up_where_the_options_say(kind: str, options: tuple[str, ...], request_: bytes) -> None:
+    received = []
 
     def proxy(conn: socket.socket) -> None:
-        heard.append(asked(conn, kind))
+        received.append(asked(conn, kind))
         conn.sendall(OK[kind])
 
     with serve(proxy) as (_, port):
         assert run([*PYNC, *proxy_of(kind, port), *options, "localhost", "7"], DEVNULL).status == 0
-    assert heard == [request_]
+    assert received == [request_]
 
 
 @pytest.mark.parametrize("options", [("--proxy-dns", "local", "-n"), ("--proxy-dns", "local", "-4")])
-def test_a_name_that_is_not_found_here_is_asked_of_nobody(options: tuple[str, ...]) -> None:
-    heard = []
-    with serve(lambda conn: heard.append(everything(conn))) as (_, port):
+def test_a_name_that_is_not_found_here_is_not_sent_to_the_proxy(options: tuple[str, ...]) -> None:
+    received = []
+    with serve(lambda conn: received.append(drain(conn))) as (_, port):
         result = run([*PYNC, "-x", f"127.0.0.1:{port}", *options, "no-such-host.invalid", "7"])
-    assert (result.status, result.out, heard) == (1, b"", [])
+    assert result.status_and_out == (1, b"")
+    assert received == []
     assert result.err.startswith("pync: host no-such-host.invalid: ")
 
 
@@ -601,15 +606,16 @@ def test_a_half_close_waits_for_silence() -> None:
         for _ in range(10):
             ended_early.append(not nothing_from(conn, 0.1))
             conn.sendall(b".")
-        assert everything(conn) == b""  # now it comes
+        assert drain(conn) == b"", "now the half-close comes"
 
     with serve(proxy) as (_, port):
         result = run([*PYNC, "-x", f"127.0.0.1:{port}", "192.0.2.1", "7"], b"x\n")
-    assert (result, ended_early) == (Result(0, b"." * 10, ""), [False] * 10)
+    assert result == success(b"." * 10)
+    assert ended_early == [False] * 10
 
 
 @pytest.mark.parametrize("options", [("-N",), ("--ssl-no-verify",)], ids=["-N", "TLS"])
-def test_a_half_close_comes_at_once_where_asked_for_or_unseen_by_the_proxy(
+def test_a_half_close_comes_at_once_where_asked_for_or_invisible_to_the_proxy(
     options: tuple[str, ...], authority: Authority
 ) -> None:
     def chattering(conn: socket.socket) -> None:
@@ -638,7 +644,7 @@ def test_ssh_goes_through_a_proxy(way: str, through: Callable[[str], list[str]],
     command = f"ProxyCommand={' '.join([*PYNC, *through(way)])} %h %p"
     data = PAYLOAD(BIG)
     result = run([*server.command("-o", command), "cat"], data)
-    assert (result.status, result.out == data) == (0, True)
+    assert (result.status, digest(result.out)) == (0, digest(data))
 
 
 @pytest.mark.parametrize("way", ["", "http", "socks5"])
@@ -647,25 +653,26 @@ def test_ssh_is_handed_the_connection(way: str, through: Callable[[str], list[st
     command = f"ProxyCommand={' '.join([*PYNC, '-F', *words])} %h %p"
     data = PAYLOAD(BIG)
     result = run([*server.command("-o", command, "-o", "ProxyUseFdpass=yes"), "cat"], data)
-    assert (result.status, result.out == data) == (0, True)
+    assert (result.status, digest(result.out)) == (0, digest(data))
 
 
-def test_a_connection_is_handed_over_with_what_came_early() -> None:
+def test_a_connection_is_handed_over_with_the_bytes_that_came_early() -> None:
     def proxy(conn: socket.socket) -> None:
         asked(conn, "5")
         conn.sendall(OK["5"] + GREETING)
-        assert everything(conn) == b"hello"
+        assert drain(conn) == b"hello"
 
     ours, theirs = socket.socketpair()
     with ours, theirs, serve(proxy) as (_, port):
         process = pync("-F", "-x", f"127.0.0.1:{port}", "192.0.2.1", "7", stdout=theirs.fileno())
         with process:
-            assert process.finish() == Result(0, b"", "")
+            assert process.finish() == success()
         data, descriptors, _, _ = socket.recv_fds(ours, 10, 2)
-        assert (data, len(descriptors)) == (b"\0", 1)
+        assert data == b"\0"
+        assert len(descriptors) == 1
         with socket.socket(fileno=descriptors[0]) as conn:
             assert os.get_blocking(conn.fileno())
-            assert exactly(conn, len(GREETING)) == GREETING
+            assert take(conn, len(GREETING)) == GREETING
             conn.sendall(b"hello")
 
 
@@ -674,4 +681,4 @@ def test_a_connection_is_handed_over_to_a_unix_socket_only(where: str, tmp_path:
     with serve(lambda conn: None) as (host, port), (tmp_path / "file").open("wb") as file:
         out = {} if where == "a pipe" else {"stdout": file}
         result = run([*PYNC, "-F", host, str(port)], DEVNULL, **out)
-    assert result == Result(1, b"", "pync: handing the connection over by stdout: Socket operation on non-socket\n")
+    assert result == failure("handing the connection over by stdout: Socket operation on non-socket")

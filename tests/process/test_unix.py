@@ -1,6 +1,6 @@
 """Unix sockets: streams and datagrams, paths and abstract names, and what becomes of a path.
 
-A path is taken over only from a socket that is dead, and what pync made it removes, however it ends.
+pync takes a path over only from a socket that is dead, and removes every path that it has made, however it ends.
 """
 
 from __future__ import annotations
@@ -15,7 +15,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from harness import DEADLINE, DEVNULL, PAYLOAD, PYNC, Running, announced, listen, pync, require, run
+from harness import (
+    DEADLINE,
+    DEVNULL,
+    PAYLOAD,
+    PYNC,
+    Result,
+    Running,
+    announced,
+    failure,
+    listen,
+    pync,
+    require,
+    run,
+    success,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +80,7 @@ def path() -> Iterator[str]:
 
 @pytest.fixture
 def abstract(path: str) -> str:
-    """A name nobody else has."""
+    """An abstract name that no other test has."""
     return "@" + path.strip("/").replace("/", "-")
 
 
@@ -80,7 +94,7 @@ def each(peers: tuple[Peer, ...]) -> pytest.MarkDecorator:
 
 
 def system_name(name: str) -> str:
-    """The name as the system has it."""
+    """The name as the system writes it."""
     return "\0" + name[1:] if name.startswith("@") else name
 
 
@@ -115,7 +129,7 @@ def test_a_client_talks_with_another_netcats_server(peer: Peer, path: str) -> No
             assert client.read_until(b"\n") == b"answer\n"
             client.close_stdin()
             server.close_stdin()
-            assert client.finish() == (0, b"", "")
+            assert client.finish() == success()
             assert server.wait() == 0
 
 
@@ -141,7 +155,7 @@ def test_abstract_names_are_those_of_others(peer: Peer, abstract: str) -> None:
         assert theirs.finish().out == b"to it"
 
 
-def test_much_goes_both_ways_and_both_ends_are_passed_on(name: str, tmp_path: Path) -> None:
+def test_megabytes_go_both_ways_and_both_ends_are_passed_on(name: str, tmp_path: Path) -> None:
     (tmp_path / "there").write_bytes(there := PAYLOAD(BIG))
     (tmp_path / "back").write_bytes(back := there[::-1])
     with (
@@ -156,11 +170,11 @@ def test_much_goes_both_ways_and_both_ends_are_passed_on(name: str, tmp_path: Pa
         assert server.wait() == 0
 
 
-def test_what_happens_is_told_with_the_path(path: str) -> None:
+def test_messages_name_the_path(path: str) -> None:
     with listen("-U", path) as server:
         result = run([*PYNC, "-v", "-U", path], b"hello")
-        assert result == (0, b"", f"Connection to {path} succeeded!\n")
-        assert server.finish() == (0, b"hello", f"Listening on {path}\nConnection received on {path}\n")
+        assert result == success(err=f"Connection to {path} succeeded!\n")
+        assert server.finish() == success(b"hello", f"Listening on {path}\nConnection received on {path}\n")
 
 
 def test_many_clients_are_served_at_once(name: str) -> None:
@@ -172,19 +186,19 @@ def test_many_clients_are_served_at_once(name: str) -> None:
         assert server.wait() == 143
 
 
-def test_all_clients_hear_stdin_and_are_heard(name: str) -> None:
+def test_all_clients_receive_stdin_and_their_lines_are_received(name: str) -> None:
     with listen("-kU", name) as server, connected(name) as one, connected(name) as two:
         for client in (one, two):
             client.sendall(b"here\n")
             assert server.read_until(b"\n") == b"here\n"
         server.send(b"to all")
-        assert [one.recv(100), two.recv(100)] == [b"to all", b"to all"]
+        assert [client.recv(100) for client in (one, two)] == [b"to all"] * 2
 
 
 @pytest.mark.parametrize("option", ["--exec", "--filter"])
 def test_a_program_is_put_on_the_connection(option: str, name: str) -> None:
     with listen("-U", option, "cat", name) as server:
-        assert run([*PYNC, "-U", name], b"there and back") == (0, b"there and back", "")
+        assert run([*PYNC, "-U", name], b"there and back") == success(b"there and back")
         assert server.wait() == 0
 
 
@@ -203,14 +217,14 @@ def test_the_clients_program_is_put_on_the_connection(name: str) -> None:
         assert client.wait() == 0
 
 
-def test_a_scan_tells_whether_somebody_listens(path: str) -> None:
+def test_a_scan_reports_whether_a_path_has_a_listener(path: str) -> None:
     with bound(path, STREAM) as sock:
         sock.listen()
-        assert run([*PYNC, "-zv", "-U", path]) == (0, b"", f"Connection to {path} succeeded!\n")
-    assert run([*PYNC, "-zv", "-U", path]) == (1, b"", f"pync: connect to {path} failed: Connection refused\n")
-    assert run([*PYNC, "-z", "-U", path]) == (1, b"", "")
+        assert run([*PYNC, "-zv", "-U", path]) == success(err=f"Connection to {path} succeeded!\n")
+    assert run([*PYNC, "-zv", "-U", path]) == failure(f"connect to {path} failed: Connection refused")
+    assert run([*PYNC, "-z", "-U", path]) == Result(status=1, out=b"", err="")
     with bound(f"{path}.d"):
-        assert run([*PYNC, "-z", "-uU", f"{path}.d"]) == (0, b"", "")
+        assert run([*PYNC, "-z", "-uU", f"{path}.d"]) == success()
 
 
 def test_a_client_waits_for_a_place_in_a_full_backlog(path: str) -> None:
@@ -231,7 +245,7 @@ def test_waiting_for_a_full_backlog_has_its_limit(path: str) -> None:
         sock.listen(0)
         with connected(path):
             result = run([*PYNC, "-w", "0.3", "-U", path])
-            assert result == (124, b"", f"pync: connect to {path}: timed out\n")
+            assert result == failure(f"connect to {path}: timed out", status=124)
 
 
 def test_a_client_can_go_on_trying_until_a_server_comes(path: str) -> None:
@@ -248,18 +262,18 @@ def test_a_client_can_go_on_trying_until_a_server_comes(path: str) -> None:
     ("made", "why"),
     [("nothing", "No such file or directory"), ("file", "Connection refused"), ("dead socket", "Connection refused")],
 )
-def test_a_path_where_nobody_listens_is_one_line(path: str, made: str, why: str) -> None:
+def test_a_path_without_a_listener_is_one_line(path: str, made: str, why: str) -> None:
     if made == "file":
         Path(path).write_text("data")
     if made == "dead socket":
         bound(path, STREAM).close()
-    assert run([*PYNC, "-U", path], b"hello") == (1, b"", f"pync: connect to {path} failed: {why}\n")
+    assert run([*PYNC, "-U", path], b"hello") == failure(f"connect to {path} failed: {why}")
 
 
 @pytest.mark.parametrize("options", [("-U",), ("-lU",), ("-uU",), ("-luU",)])
 def test_a_path_that_is_too_long_is_one_line(options: tuple[str, ...]) -> None:
     result = run([*PYNC, *options, "/tmp/" + 200 * "x"], b"hello")
-    assert (result.status, result.out) == (1, b"")
+    assert result.status_and_out == (1, b"")
     assert result.err.endswith("AF_UNIX path too long\n") and len(result.err.splitlines()) == 1
 
 
@@ -267,7 +281,7 @@ def test_a_path_that_is_too_long_is_one_line(options: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("options", [("-lU",), ("-lU", "--exec", "cat"), ("-lU", "--filter", "cat")])
-def test_the_path_is_gone_when_the_client_is_served(options: tuple[str, ...], path: str) -> None:
+def test_the_path_is_removed_when_the_client_is_served(options: tuple[str, ...], path: str) -> None:
     with announced(pync("-v", *options, path)) as server:
         assert stat.S_ISSOCK(os.lstat(path).st_mode)
         run([*PYNC, "-U", path], b"hello")
@@ -277,7 +291,7 @@ def test_the_path_is_gone_when_the_client_is_served(options: tuple[str, ...], pa
 
 @pytest.mark.parametrize("signum", STOPPING)
 @pytest.mark.parametrize("options", [("-lU",), ("-lkU",), ("-luU",), ("-lkuU",), ("-lkU", "--exec", "cat")])
-def test_the_path_is_gone_when_a_signal_has_struck(options: tuple[str, ...], signum: int, path: str) -> None:
+def test_the_path_is_removed_when_a_signal_has_struck(options: tuple[str, ...], signum: int, path: str) -> None:
     with announced(pync("-v", *options, path), "Bound" if "u" in options[0] else "Listening") as server:
         server.signal(signum)
         assert server.wait() == 128 + signum
@@ -285,7 +299,7 @@ def test_the_path_is_gone_when_a_signal_has_struck(options: tuple[str, ...], sig
 
 
 @pytest.mark.parametrize("options", [("-kU",), ("-kU", "--exec", "cat"), ("-kU", "--filter", "cat")])
-def test_the_path_is_gone_when_a_signal_has_struck_a_server_at_work(options: tuple[str, ...], path: str) -> None:
+def test_the_path_is_removed_when_a_signal_has_struck_a_server_at_work(options: tuple[str, ...], path: str) -> None:
     with listen(*options, path) as server, connected(path) as client:
         client.sendall(b"hello\n")
         assert (client.recv(100) if len(options) > 1 else server.read(6)) == b"hello\n"
@@ -313,14 +327,16 @@ def test_what_is_no_socket_is_left_alone(options: str, made: str, path: str) -> 
             os.mkdir(path)
         case "fifo":
             os.mkfifo(path)
-        case "link":  # even one to a dead socket: it is not ours to choose what it leads to
+        case "link":  # even one to a dead socket: pync must not choose what a link leads to
             bound(f"{path}.dead", STREAM).close()
             os.symlink(f"{path}.dead", path)
     before = os.lstat(path)
     result = run([*PYNC, options, path])
-    assert result == (1, b"", f"pync: listen on {path}: Address already in use\n")
+    assert result == failure(f"listen on {path}: Address already in use")
     after = os.lstat(path)
-    assert (after.st_ino, after.st_mode, after.st_size) == (before.st_ino, before.st_mode, before.st_size)
+    assert after.st_ino == before.st_ino
+    assert after.st_mode == before.st_mode
+    assert after.st_size == before.st_size
 
 
 @pytest.mark.parametrize("kind", [STREAM, DATAGRAM], ids=["stream", "datagram"])
@@ -330,7 +346,7 @@ def test_a_living_sockets_path_is_left_alone(options: str, kind: int, path: str)
         if kind == STREAM:
             living.listen()
         result = run([*PYNC, options, path])
-        assert result == (1, b"", f"pync: listen on {path}: Address already in use\n")
+        assert result == failure(f"listen on {path}: Address already in use")
         connected(path, kind).close()
 
 
@@ -340,7 +356,7 @@ def test_a_socket_that_is_bound_and_does_not_listen_yet_is_left_alone_by_datagra
         assert os.path.lexists(path)
 
 
-def test_a_path_that_somebody_else_has_made_since_stays(path: str) -> None:
+def test_a_path_that_another_process_has_made_since_stays(path: str) -> None:
     with listen("-kU", path) as server:
         os.unlink(path)
         with bound(path, STREAM):
@@ -349,7 +365,7 @@ def test_a_path_that_somebody_else_has_made_since_stays(path: str) -> None:
             assert stat.S_ISSOCK(os.lstat(path).st_mode)
 
 
-def test_a_path_that_is_gone_already_is_no_failure(path: str) -> None:
+def test_a_path_that_was_removed_already_is_no_failure(path: str) -> None:
     with listen("-U", path) as server, connected(path) as client:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
@@ -366,7 +382,7 @@ def test_permissions_are_the_umasks(umask: str, mode: int, path: str) -> None:
 
 def test_a_directory_that_is_not_there_is_one_line(path: str) -> None:
     missing = f"{path}/there"
-    assert run([*PYNC, "-lU", missing]) == (1, b"", f"pync: listen on {missing}: No such file or directory\n")
+    assert run([*PYNC, "-lU", missing]) == failure(f"listen on {missing}: No such file or directory")
 
 
 # -- Datagrams -------------------------------------------------------------------------------------------------------
@@ -381,7 +397,7 @@ def test_a_datagram_client_talks_with_another_netcats_server(peer: Peer, path: s
             assert server.read_until(b"\n") == b"question\n"
             server.send(b"answer\n")
             assert client.read_until(b"\n") == b"answer\n"
-            assert client.finish() == (0, b"", "")
+            assert client.finish() == success()
 
 
 @each(DATAGRAMS)
@@ -399,7 +415,7 @@ def test_datagram_conversations_have_names_of_every_kind(name: str) -> None:
         client.send(b"question")
         assert server.read(8) == b"question"
         server.send(b"answer")
-        assert client.finish() == (0, b"answer", "")
+        assert client.finish() == success(b"answer")
 
 
 @pytest.mark.parametrize("size", [0, 1, 65507, 150_000])
@@ -419,20 +435,20 @@ def test_an_answer_is_received_whole(path: str) -> None:
         client.send(b"question")
         _, name = server.recvfrom(100)
         server.sendto(data := PAYLOAD(150_000), name)
-        assert client.finish() == (0, data, "")
+        assert client.finish() == success(data)
 
 
-def test_datagrams_are_heard_of_the_first_peer_only(name: str, abstract: str) -> None:
+def test_datagrams_are_received_from_the_first_peer_only(name: str, abstract: str) -> None:
     with listen("-uU", name) as server, bound(f"{abstract}-1") as peer, bound(f"{abstract}-2") as stranger:
         peer.sendto(b"one ", system_name(name))
         assert server.read(4) == b"one "
-        with pytest.raises(PermissionError):  # the system does not even take it
+        with pytest.raises(PermissionError):  # the system refuses to send it
             stranger.sendto(b"FORGED ", system_name(name))
         peer.sendto(b"two", system_name(name))
         assert server.read(3) == b"two"
 
 
-def test_what_others_had_queued_is_left_out(name: str, abstract: str) -> None:
+def test_what_others_had_sent_before_is_left_out(name: str, abstract: str) -> None:
     with listen("-uU", name) as server, bound(f"{abstract}-1") as peer, bound(f"{abstract}-2") as stranger:
         server.signal(signal.SIGSTOP)
         for sock, data in (peer, b"one "), (stranger, b"FORGED "), (peer, b"two "), (stranger, b"FORGED "):
@@ -442,7 +458,7 @@ def test_what_others_had_queued_is_left_out(name: str, abstract: str) -> None:
         assert server.read(13) == b"one two three"
 
 
-def test_a_sender_without_a_name_is_heard_each_time(path: str) -> None:
+def test_a_sender_without_a_name_is_received_from_each_time(path: str) -> None:
     with listen("-uU", path, stdin=DEVNULL) as server, socket.socket(socket.AF_UNIX, DATAGRAM) as sender:
         for word in (b"one", b"two"):
             sender.sendto(word, path)
@@ -459,7 +475,7 @@ def test_a_sender_without_a_name_cannot_be_answered(path: str) -> None:
     assert not os.path.lexists(path)
 
 
-def test_a_sender_without_a_name_harms_nobody_who_has_one(path: str) -> None:
+def test_a_sender_without_a_name_does_not_harm_the_others(path: str) -> None:
     with (
         listen("-ukU", "--exec", "cat", path) as server,
         socket.socket(socket.AF_UNIX, DATAGRAM) as sender,
@@ -477,15 +493,17 @@ def test_each_peer_has_a_program_of_its_own(name: str, path: str) -> None:
         connected(name, DATAGRAM, own=f"{path}.1") as one,
         connected(name, DATAGRAM, own=f"{path}.2") as two,
     ):
-        pids = []
+        pids: dict[str, set[bytes]] = {}
         for _ in range(2):
             one.send(b"hello\n")
             two.send(b"hello\n")
             for peer, own in (two, f"{path}.2"), (one, f"{path}.1"):
                 pid, address, word = peer.recv(100).split()
-                assert (address.decode(), word) == (own, b"hello")
-                pids.append(pid)
-        assert pids[:2] == pids[2:] and pids[0] != pids[1]
+                assert address.decode() == own
+                assert word == b"hello"
+                pids.setdefault(own, set()).add(pid)
+        assert [len(own) for own in pids.values()] == [1, 1]
+        assert len(set.union(*pids.values())) == 2
 
 
 def test_a_client_may_have_a_path_of_its_own_and_removes_it(path: str) -> None:
@@ -494,12 +512,12 @@ def test_a_client_may_have_a_path_of_its_own_and_removes_it(path: str) -> None:
         client.send(b"question")
         assert server.recvfrom(100) == (b"question", own)
         server.sendto(b"answer", own)
-        assert client.finish() == (0, b"answer", "")
+        assert client.finish() == success(b"answer")
         assert not os.path.lexists(own)
 
 
 @pytest.mark.parametrize("signum", STOPPING)
-def test_a_clients_own_path_is_gone_when_a_signal_has_struck(signum: int, path: str) -> None:
+def test_a_clients_own_path_is_removed_when_a_signal_has_struck(signum: int, path: str) -> None:
     own = f"{path}.own"
     with bound(path) as server, pync("-uU", "-s", own, path) as client:
         client.send(b"hello")
@@ -509,19 +527,19 @@ def test_a_clients_own_path_is_gone_when_a_signal_has_struck(signum: int, path: 
     assert not os.path.lexists(own)
 
 
-def test_a_clients_own_path_is_gone_when_nobody_was_there(path: str) -> None:
+def test_a_clients_own_path_is_removed_when_there_was_no_server(path: str) -> None:
     own = f"{path}.own"
     result = run([*PYNC, "-uU", "-s", own, path], b"hello")
-    assert result == (1, b"", f"pync: connect to {path} failed: No such file or directory\n")
+    assert result == failure(f"connect to {path} failed: No such file or directory")
     assert not os.path.lexists(own)
 
 
-def test_a_clients_own_path_is_not_taken_from_anybody(path: str) -> None:
+def test_a_clients_own_path_is_not_taken_from_a_file(path: str) -> None:
     own = f"{path}.own"
     Path(own).write_text("precious")
     with bound(path):
         result = run([*PYNC, "-uU", "-s", own, path], b"hello")
-    assert result == (1, b"", f"pync: bind to {own}: Address already in use\n")
+    assert result == failure(f"bind to {own}: Address already in use")
     assert Path(own).read_text() == "precious"
 
 
@@ -537,7 +555,7 @@ def test_log_lines_go_to_a_unix_socket(path: str) -> None:
         server.read_until(b"the disk is full")
 
 
-def test_a_peer_that_has_gone_ends_a_client(path: str) -> None:
+def test_a_peer_that_has_left_ends_a_client(path: str) -> None:
     with bound(path) as server, pync("-uU", path) as client:
         client.send(b"one")
         assert server.recv(100) == b"one"

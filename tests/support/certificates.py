@@ -1,7 +1,7 @@
 """Certificates for the process tests: an authority, and what it and others have issued, as PEM files.
 
 The fixture `authority` (conftest.py) is one for the whole session; each certificate is made when it is first asked for.
-All keys are on P-256: they are made in a millisecond, and every peer takes them.
+All keys are on P-256: they are made in a millisecond, and every peer accepts them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Certificate(NamedTuple):
 
 
 class Authority:
-    """A certificate authority. Whoever trusts the file `trust` accepts what it issues."""
+    """A certificate authority. A program that trusts the file `trust` accepts what it issues."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -75,7 +75,7 @@ class Authority:
 
     @functools.cached_property
     def client(self) -> Certificate:
-        """A client's: it names somebody, not a host."""
+        """A client's: it names a person, not a host."""
         return self.issue("client", "client@example.org")
 
     @functools.cached_property
@@ -90,7 +90,7 @@ class Authority:
 
     @functools.cached_property
     def strange(self) -> Certificate:
-        """For localhost, by an authority that nobody knows."""
+        """For localhost, by an authority that no program knows."""
         return self.issue("strange", *HERE, ca=trustme.CA())
 
     @functools.cached_property

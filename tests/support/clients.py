@@ -1,4 +1,4 @@
-"""What plain sockets say and hear in the process tests, and how to wait for what nothing tells of.
+"""What plain sockets do in the process tests, and how to wait for what no message announces.
 
 The sockets are those of `harness.connect` or like them: every operation has its time limit. Nothing here knows pync.
 """
@@ -11,6 +11,7 @@ import select
 import signal
 import socket
 import struct
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -19,29 +20,28 @@ from harness import DEADLINE, connect
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+WORK = 30.0  # seconds for the work of `meanwhile`
 
-def exactly(conn: socket.socket, size: int) -> bytes:
-    """The next `size` bytes; fewer only at the end."""
-    data = b""
-    while len(data) < size and (chunk := conn.recv(size - len(data))):
+
+def take(conn: socket.socket, size: int) -> bytes:
+    """The next `size` bytes, or all until the end-of-file if those are fewer."""
+    data = bytearray()
+    while len(data) < size and (chunk := conn.recv(min(size - len(data), 1 << 20))):
         data += chunk
-    return data
+    return bytes(data)
+
+
+def drain(conn: socket.socket) -> bytes:
+    """All bytes until the end-of-file."""
+    return b"".join(iter(lambda: conn.recv(1 << 16), b""))
 
 
 def line(conn: socket.socket) -> bytes:
-    """The next line, byte by byte: nothing of what follows is taken."""
+    """The next line. It is received byte by byte, so that nothing after it is taken."""
     data = b""
     while not data.endswith(b"\n") and (byte := conn.recv(1)):
         data += byte
     return data
-
-
-def everything(conn: socket.socket) -> bytes:
-    """All that comes until the end-of-file."""
-    data = bytearray()
-    while chunk := conn.recv(1 << 16):
-        data += chunk
-    return bytes(data)
 
 
 def ask(port: int, question: bytes = b"", host: str = "127.0.0.1") -> bytes:
@@ -49,11 +49,11 @@ def ask(port: int, question: bytes = b"", host: str = "127.0.0.1") -> bytes:
     with connect(port, host) as conn:
         conn.sendall(question)
         conn.shutdown(socket.SHUT_WR)
-        return everything(conn)
+        return drain(conn)
 
 
 def datagrams(port: int) -> socket.socket:
-    """A UDP socket that talks to the port, and to nobody else."""
+    """A UDP socket that exchanges datagrams with this port only."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.settimeout(DEADLINE)
     sock.connect(("127.0.0.1", port))
@@ -61,7 +61,7 @@ def datagrams(port: int) -> socket.socket:
 
 
 def reset(conn: socket.socket) -> None:
-    """Break the connection: the peer gets a reset instead of an end-of-file."""
+    """Close a TCP connection by a reset."""
     conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     conn.close()
 
@@ -73,8 +73,28 @@ def pour(conn: socket.socket) -> None:
             conn.sendall(bytes(1 << 16))
 
 
+@contextlib.contextmanager
+def meanwhile(work: Callable[..., object], *args: object) -> Iterator[None]:
+    """Run `work(*args)` in a thread. It must have returned at the end; what it raised is then raised here."""
+    failures: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            work(*args)
+        except BaseException as error:  # noqa: BLE001 (raised below)
+            failures.append(error)
+
+    thread = threading.Thread(target=body, daemon=True)
+    thread.start()
+    yield
+    thread.join(WORK)
+    assert not thread.is_alive(), f"{work} has not returned after {WORK} s"
+    if failures:
+        raise failures[0]
+
+
 def is_true(condition: Callable[[], bool], what: str) -> None:
-    """Wait until what nothing tells of is so: the end of a process that is not our child."""
+    """Wait until a condition is true of which no event informs, such as the end of a process that is not our child."""
     until = time.monotonic() + DEADLINE
     while not condition():
         assert time.monotonic() < until, f"not so after {DEADLINE} s: {what}"
@@ -83,7 +103,7 @@ def is_true(condition: Callable[[], bool], what: str) -> None:
 
 @contextlib.contextmanager
 def watched(pid: int) -> Iterator[Callable[[], None]]:
-    """Inside, call what is given to wait until this process, which is not our child, has ended; kills it at last."""
+    """Gives a function that waits until a process that is not our child has ended. The process is killed on leaving."""
     descriptor = os.pidfd_open(pid)
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)

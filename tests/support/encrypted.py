@@ -1,7 +1,7 @@
-"""A pync that speaks TLS, and the socket at its other end, in both roles: for what no program can be told to do.
+"""A pync that speaks TLS, and the socket at its other end, in both roles: for what no program can be made to do.
 
 `client` and `listener` start pync, shake hands with it by Python's own TLS and give both. They must never decide
-anything: what is sent, said or cut stands in the test. The other programs are in `tls_peers.py`.
+anything: the test itself says what is sent, ended or cut. The other programs are in `tls_peers.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from certificates import Authority, Certificate
 
     Pair = tuple[Running, ssl.SSLSocket]
+
+# What pync reports of a certificate that it does not accept, by the names of those of `certificates.Authority`.
+REFUSED = {
+    "expired": r"the certificate has expired: \w\w\w [ \d]\d \d\d:\d\d:\d\d \d\d\d\d GMT",
+    "self_signed": "the certificate is self-signed, and not one that we trust",
+    "strange": "nobody whom we trust has signed the certificate, but O=trustme.*",
+    "elsewhere": "the certificate is for elsewhere.example, not for localhost",
+}
+# What pync reports of a connection that the peer has cut.
+TRUNCATED = r"pync: connection to 127\.0\.0\.1:\d+: truncated: it ended without a TLS close_notify"
 
 
 def ours(certificate: Certificate, *options: str) -> tuple[str, ...]:
@@ -78,18 +88,21 @@ def greeted(context: ssl.SSLContext, port: int, name: str = "localhost") -> ssl.
     return context.wrap_socket(connect(port), server_hostname=name, suppress_ragged_eofs=False)
 
 
-def say_end(peer: ssl.SSLSocket) -> None:
-    """Say close_notify and nothing more: reading goes on."""
+def send_end(peer: ssl.SSLSocket) -> None:
+    """Send close_notify and nothing more. Receiving goes on."""
     peer.setblocking(False)
     with contextlib.suppress(ssl.SSLWantReadError):
         peer.unwrap()
     peer.settimeout(DEADLINE)
 
 
-def drain(peer: ssl.SSLSocket) -> bytes:
-    """All that comes until close_notify; ssl.SSLError if the end of TCP comes instead."""
+def drain_tls(peer: ssl.SSLSocket) -> bytes:
+    """All bytes until close_notify; ssl.SSLError if TCP ends without it."""
     data = b""
-    with contextlib.suppress(ssl.SSLZeroReturnError):  # which stands for b"" once we have said close_notify
+    with contextlib.suppress(ssl.SSLZeroReturnError):  # stands for b"" once we have sent close_notify ourselves
         while chunk := peer.recv(1 << 16):
             data += chunk
     return data
+
+
+drain, say_end = drain_tls, send_end  # their former names, in test_startup.py

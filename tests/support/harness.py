@@ -1,19 +1,28 @@
-"""The vocabulary of the process tests: start a program, talk to it, wait for what it says, leave nothing behind.
+"""The vocabulary of the process tests: start a program, write to it, wait for its output, leave nothing behind.
+
+    with listen("0") as server, pync("127.0.0.1", str(server.port)) as client:
+        client.send(b"question")
+        assert server.read(8) == b"question"
+        server.close_stdin()
+        assert client.finish() == success()
 
 It must never sleep for a fixed time and never wait without a deadline: every wait is for an event (bytes on a
-pipe, an end-of-file, the end of a process), and one that fails says what had come by then.
+pipe, an end-of-file, the end of a process), and a wait that fails shows what had been received until then.
 
-Theory: one thread for each output of a process reads it as soon as it comes, so that a process is never blocked by
-a test that looks elsewhere. A test that wants it blocked gives it a pipe of its own as stdout. Our ends of the pipes
-are non-blocking: once a process has ended, what it wrote is all there, even if a child of it still holds the pipe.
+Theory: a thread for each output of a process reads it as soon as it arrives, so that a process is never blocked by
+a test that waits for something else. A test that wants the process blocked gives it a pipe of its own as stdout. Our
+ends of the pipes are non-blocking: once a process has ended, all that it wrote can be collected, even if a child of
+it still holds the pipe.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import random
 import re
+import resource
 import select
 import shutil
 import signal
@@ -32,16 +41,16 @@ if TYPE_CHECKING:
     from typing import IO, Any, Self
 
 PYNC: list[str] = [str(Path(sys.executable).with_name("pync"))]
-# The same pync, in which the kernel moves no bytes by itself (`pync/zerocopy.py`): every flow is copied.
+# The same pync, in which the kernel moves no bytes by itself (`pync/relay/zerocopy.py`): every flow is copied.
 COPYING = [
     sys.executable,
-    "-P",  # the installed pync, whatever stands in the working directory
+    "-P",  # the installed pync, and not one in the working directory
     "-c",
     "import pync.relay.zerocopy as fast; fast.mover_between = lambda *_: None; from pync.cli import main; main()",
 ]
 PIPE = subprocess.PIPE
 DEVNULL = subprocess.DEVNULL
-# The environment for a process that coverage must not look into, because it is asked what it imports, say.
+# The environment for a process that coverage must not measure, for instance because the test looks at its imports.
 UNMEASURED = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 IN_CI = os.environ.get("CI") == "true"
 
@@ -64,11 +73,35 @@ def require(*programs: str) -> str:
 
 
 class Result(NamedTuple):
-    """How a process ended: the status in the shell's way (128 + n for signal n), and all it wrote."""
+    """How a process ended: the status in the shell's way (128 + n for signal n), and all that it wrote."""
 
     status: int
     out: bytes
     err: str
+
+    @property
+    def status_and_out(self) -> tuple[int, bytes]:
+        """For a process whose messages do not matter."""
+        return self.status, self.out
+
+    def digested(self) -> Result:
+        """The same with a digest of `out`, so that a comparison that fails does not print megabytes."""
+        return self._replace(out=digest(self.out))
+
+
+def success(out: bytes = b"", err: str = "") -> Result:
+    """The result of a process that has succeeded. Most write nothing but their output."""
+    return Result(0, out, err)
+
+
+def failure(message: str, status: int = 1) -> Result:
+    """The result of a pync that has failed: one line on stderr, `pync: MESSAGE`, and nothing on stdout."""
+    return Result(status, b"", f"pync: {message}\n")
+
+
+def digest(data: bytes) -> bytes:
+    """What is compared instead of megabytes."""
+    return b"%d bytes, SHA-256 %s" % (len(data), hashlib.sha256(data).hexdigest().encode())
 
 
 def run(argv: Sequence[str], stdin: bytes | IO[bytes] | int = b"", timeout: float = 20, **popen: Any) -> Result:
@@ -76,7 +109,7 @@ def run(argv: Sequence[str], stdin: bytes | IO[bytes] | int = b"", timeout: floa
     given = stdin if isinstance(stdin, bytes) else None
     with Running(argv, stdin=PIPE if isinstance(stdin, bytes) else stdin, **popen) as process:
         if given:
-            with contextlib.suppress(BrokenPipeError):  # it need not read what it is given
+            with contextlib.suppress(BrokenPipeError):  # a program need not read its stdin
                 process.send(given, timeout)
         return process.finish(timeout)
 
@@ -117,7 +150,7 @@ class Output:
             self._news.notify_all()
 
     def take(self, size: int) -> bytes:
-        """The next `size` bytes that have come."""
+        """The next `size` bytes of those that have been read."""
         taken = bytes(self.data[:size])
         del self.data[:size]
         return taken
@@ -137,7 +170,7 @@ class Running:
     keywords go to `subprocess.Popen`. A wait that takes longer than its `timeout` (seconds) fails the test.
     """
 
-    port: int = 0  # of a server that has said on which one it listens
+    port: int = 0  # on which a server listens, once it has announced it
 
     def __init__(
         self,
@@ -184,7 +217,7 @@ class Running:
                 self._fail(f"{len(rest)} of {len(data)} bytes of stdin not taken after {timeout} s")
 
     def close_stdin(self) -> None:
-        """Give it the end-of-file. Once is enough; more does no harm."""
+        """Give it the end-of-file. To do so more than once does no harm."""
         if self._process.stdin:
             self._process.stdin.close()
 
@@ -268,7 +301,8 @@ class Running:
 
     def close(self) -> None:
         """End it and what it has started, and close the pipes."""
-        reaped = self._process.returncode is not None  # its id may be somebody else's by now
+        # The id of a process that has been reaped may belong to another process by now.
+        reaped = self._process.returncode is not None
         family = [] if reaped else _descendants(self.pid)
         if self._process.poll() is None:
             self._process.terminate()
@@ -284,7 +318,7 @@ class Running:
         while self._outputs:
             self._outputs.pop().close()
 
-    # -- what the system knows of it
+    # -- what the system knows about it
 
     @property
     def pid(self) -> int:
@@ -315,7 +349,7 @@ def shell_status(returncode: int) -> int:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat after the name, from "state" on (proc_pid_stat(5)); none if it is gone."""
+    """The fields of /proc/PID/stat after the name, from "state" on (proc_pid_stat(5)); none without such a process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -341,7 +375,7 @@ def _descendants(ancestor: int) -> list[int]:
 
 
 def _end(pidfd: int) -> None:
-    """Kill a process that is not our child and wait until it has gone; closes the descriptor."""
+    """Kill a process that is not our child and wait until it has ended; closes the descriptor."""
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     poll = select.poll()
@@ -365,7 +399,7 @@ def listen(*args: str, **kw: Any) -> Running:
 
 
 def announced(process: Running, word: str = "Listening") -> Running:
-    """Wait until a server says `Listening on HOST PORT` on stderr, and note the port (0 if it names a path)."""
+    """Wait until a server writes `Listening on HOST PORT` to stderr, and note the port (0 if it names a path)."""
     try:
         process.port = int(process.expect(rf"^{word} on \S+(?: (\d+))?\n")[1] or 0)
     except BaseException:
@@ -421,11 +455,12 @@ def _accept(listener: socket.socket, handler: Callable[[socket.socket], object])
 
 @contextlib.contextmanager
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> Iterator[int]:
-    """A port of 127.0.0.1 that refuses: it is held, so nobody else takes it, but nothing listens there."""
+    """A port of 127.0.0.1 that refuses connections: the test holds it, so that no other process takes it."""
     with socket.socket(socket.AF_INET, kind) as holder:
         holder.bind(("127.0.0.1", 0))
         if kind == socket.SOCK_DGRAM:
-            holder.connect(holder.getsockname())  # takes datagrams from itself only; others are refused by ICMP
+            # A socket connected to itself takes its own datagrams only. The system refuses all others by ICMP.
+            holder.connect(holder.getsockname())
         yield holder.getsockname()[1]
 
 
@@ -434,13 +469,24 @@ def connect(port: int, host: str = "127.0.0.1") -> socket.socket:
     return socket.create_connection((host, port), timeout=DEADLINE)
 
 
+@contextlib.contextmanager
+def many_descriptors(count: int) -> Iterator[None]:
+    """Inside, this process may have `count` descriptors, as far as its hard limit goes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, count)), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def PAYLOAD(size: int) -> bytes:  # noqa: N802 (a constant for each size)
     """`size` bytes that look random and are the same every time."""
     return random.Random("pync").randbytes(size)
 
 
-# The upper-case server of many a networking course: what comes is answered in capitals, at once and without buffering.
-# It serves many clients at the same time, says where it listens on stderr, and leaves no zombies.
+# The upper-case server of many a networking course: it sends back what it receives in capitals, at once and without
+# buffering. It serves many clients at the same time, writes to stderr where it listens, and leaves no zombies.
 
 UPPER_C = r"""
 #include <arpa/inet.h>

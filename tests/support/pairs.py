@@ -1,7 +1,7 @@
 """A pync and the socket at its other end, in both roles: what the process tests of TCP and unix streams are made of.
 
 `client` and `listener` start pync, connect it with a socket of the test and give both. They must never decide
-anything: what is sent, closed or waited for stands in the test.
+anything: the test itself says what is sent, closed and waited for.
 """
 
 from __future__ import annotations
@@ -10,22 +10,23 @@ import contextlib
 import os
 import select
 import socket
-import struct
 from typing import TYPE_CHECKING
 
+from clients import drain as drain  # also for test modules that need nothing else of it
+from clients import take as take
 from harness import DEADLINE, PYNC, Running, announced, connect, pync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-    from typing import Any
+    from typing import IO, Any
 
     Pair = tuple[Running, socket.socket]
 
 
 @contextlib.contextmanager
 def client(*options: str, path: Path | None = None, start: Callable[..., Running] = pync, **kw: Any) -> Iterator[Pair]:
-    """A pync that has connected to us; over a unix socket if there is a path."""
+    """A pync that has connected to the test, over a unix socket if there is a path."""
     with socket.socket(socket.AF_UNIX if path else socket.AF_INET) as server:
         server.bind(str(path) if path else ("127.0.0.1", 0))
         server.listen()
@@ -40,7 +41,7 @@ def client(*options: str, path: Path | None = None, start: Callable[..., Running
 def listener(
     *options: str, path: Path | None = None, start: Callable[..., Running] = pync, **kw: Any
 ) -> Iterator[Pair]:
-    """A pync that has accepted us; over a unix socket if there is a path."""
+    """A pync that has accepted a connection of the test, over a unix socket if there is a path."""
     where = ["-U", str(path)] if path else ["127.0.0.1", "0"]
     with announced(start("-v", "-l", *options, *where, **kw)) as process, _connect(process.port, path) as peer:
         process.expect("^Connection received")
@@ -62,43 +63,24 @@ def through(script: str) -> Callable[..., Running]:
 
 
 def complaints(process: Running) -> list[str]:
-    """The error messages so far, without what -v tells."""
+    """The error messages so far, without what -v adds."""
     return [line for line in process.stderr.splitlines() if line.startswith("pync: ")]
 
 
-def drain(peer: socket.socket) -> bytes:
-    """All that comes until the end-of-file."""
-    return b"".join(iter(lambda: peer.recv(1 << 16), b""))
-
-
-def take(peer: socket.socket, size: int) -> bytes:
-    """So many bytes, or what comes until the end-of-file if that is less."""
-    data = bytearray()
-    while len(data) < size and (chunk := peer.recv(min(size - len(data), 1 << 20))):
-        data += chunk
-    return bytes(data)
-
-
-def reset(peer: socket.socket) -> None:
-    """Close a TCP connection by a reset."""
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    peer.close()
-
-
 def exchange(process: Running, peer: socket.socket) -> None:
-    """Three lines, each waited for: what happened to pync before has been acted on by then."""
+    """Three lines, each waited for. By then pync has acted on everything that happened to it before."""
     for line in b"1\n", b"2\n", b"3\n":
         peer.sendall(line)
         assert process.read(2) == line
 
 
 def nothing_from(peer: socket.socket, seconds: float = 0) -> bool:
-    """Whether neither data nor an end-of-file comes within so many seconds."""
+    """Whether neither data nor an end-of-file arrives within `seconds`."""
     return not select.select([peer], [], [], seconds)[0]
 
 
 def lives_on(pid: int, seconds: float) -> bool:
-    """Whether the process is still there after so many seconds."""
+    """Whether the process is still there after `seconds`."""
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -109,9 +91,55 @@ def lives_on(pid: int, seconds: float) -> bool:
         os.close(pidfd)
 
 
+# -- What is full ------------------------------------------------------------------------------------------------
+
+FULL = 0.3  # seconds for which a descriptor has refused more bytes when it counts as full
+
+
+@contextlib.contextmanager
+def pipe() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """Both ends of a pipe, unbuffered."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb", 0) as reader, os.fdopen(writing, "wb", 0) as writer:
+        yield reader, writer
+
+
+@contextlib.contextmanager
+def stuffed_pipe() -> Iterator[tuple[IO[bytes], Callable[[], int]]]:
+    """A pipe, and a function that fills it until pync takes no more from it, and returns the number of bytes.
+
+    pync is given the pipe as its stdin, and a peer that receives nothing.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+
+    def fill() -> int:
+        size = 0
+        while select.select([], [writing], [], FULL)[1]:
+            size += os.write(writing, bytes(1 << 16))
+        return size
+
+    with os.fdopen(reading, "rb") as stdin, os.fdopen(writing, "wb"):
+        yield stdin, fill
+
+
+def flood(peer: socket.socket, block: bytes) -> bytes:
+    """Send `block` again and again until pync receives no more, because its stdout is full; what was sent.
+
+    How much that is depends on the kernel: a pipe of 1 MiB has held 6 MB, for it counts pages, and spliced ones are
+    large.
+    """
+    sent = bytearray()
+    peer.setblocking(False)
+    while select.select([], [peer], [], FULL)[1]:
+        sent += block[: peer.send(block)]
+    peer.settimeout(DEADLINE)
+    return bytes(sent)
+
+
 @contextlib.contextmanager
 def stuck_port() -> Iterator[int]:
-    """A port that neither accepts nor refuses: its backlog is full."""
+    """A port that neither accepts nor refuses connections: its backlog is full."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         connected = True

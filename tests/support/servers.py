@@ -6,14 +6,14 @@ know pync.
 
     with tinyproxy("user:secret") as proxy, sshd() as server: … proxy.port … server.command() …
 
-Theory: a program that binds port 0 is asked by its descriptors where it listens. One that cannot is given a port that
-was free a moment ago, and another one if it ends because somebody took that.
+Theory: for a program that binds port 0, its descriptors show where it listens. One that cannot bind port 0 is given a
+port that was free a moment before, and another port if it ends because a different process has taken the first.
 
-What they do at the ends of a tunnel, and where nobody listens (`test_servers.py` holds them to it): tinyproxy,
-microsocks and ncat deliver what was sent before an end of file, but then close both sides, so an answer to it does not
-come through; `ssh -D` passes it on, each way. A target that refuses is answered by tinyproxy with "500 Unable to
-connect", by microsocks with reply 5, by ncat with 504, by `ssh -D` with nothing but the end. ncat ends the connection
-after a 407, too, so that the next try needs another one: curl fails there with Digest.
+What the proxies do at the ends of a tunnel, and for a target without a listener (`test_servers.py` measures it again):
+tinyproxy, microsocks and ncat deliver what was sent before an end of file, but then close both sides, so an answer to
+it does not come through; `ssh -D` passes it on, each way. A target that refuses is answered by tinyproxy with "500
+Unable to connect", by microsocks with reply 5, by ncat with 504, by `ssh -D` with nothing but the end. ncat ends the
+connection after a 407, too, so that the next try needs another one: curl fails there with Digest.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import contextlib
 import fcntl
 import getpass
 import os
+import socket
 import stat
 import subprocess
 import tempfile
@@ -44,7 +45,7 @@ TRIES = 5  # ports, for a program that cannot bind port 0
 
 
 def listening(process: Running) -> Running:
-    """Wait until a server that was told to bind port 0 listens, whatever it says about it, and note the port."""
+    """Wait until a server that binds port 0 listens, whether it reports that or not, and note the port."""
     process.port = _port(process)
     if not process.port:
         process.close()
@@ -52,36 +53,41 @@ def listening(process: Running) -> Running:
     return process
 
 
-def on_a_free_port(start: Callable[[int], Running]) -> Running:
-    """The same for one that cannot bind port 0."""
+def on_a_free_port(start: Callable[[int], Running], kind: socket.SocketKind = socket.SOCK_STREAM) -> Running:
+    """The same for a server that cannot bind port 0: `start` gets the port. Over UDP it is enough that it is bound."""
     for _ in range(TRIES):
-        with free_port() as port:
+        with free_port(kind) as port:
             pass
         process = start(port)
-        process.port = _port(process)
+        process.port = _port(process, kind)
         if process.port:
             return process
         process.close()
     pytest.fail(f"{process.argv} listens on none of {TRIES} ports: {process.stderr}")
 
 
-def _port(process: Running) -> int:
-    """The TCP port on which a process listens, once it does; 0 if it ends without having listened."""
+# The tables of sockets in /proc/net, and the state that they show of one that listens or, over UDP, is bound.
+TABLES = {socket.SOCK_STREAM: ("tcp", "tcp6", "0A"), socket.SOCK_DGRAM: ("udp", "udp6", "07")}
+
+
+def _port(process: Running, kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """The port on which a process listens, once it does; 0 if it ends without having listened."""
+    *tables, state = TABLES[kind]
     until = time.monotonic() + DEADLINE
     while lives_on(process.pid, 0.005) and time.monotonic() < until:
-        with contextlib.suppress(PermissionError):  # it has just ended
+        with contextlib.suppress(PermissionError):  # the process has just ended
             sockets = set(process.descriptors())
-            for table in "tcp", "tcp6":
+            for table in tables:
                 for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
                     fields = line.split()
-                    if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:  # 0A: TCP_LISTEN
+                    if fields[3] == state and f"socket:[{fields[9]}]" in sockets:
                         return int(fields[1].rpartition(":")[2], 16)
     return 0
 
 
 @contextlib.contextmanager
 def nameless(text: str) -> Iterator[int]:
-    """A file with this text that exists as a descriptor only: a child that inherits it finds it in /proc/self/fd."""
+    """A file with this text that exists only as a descriptor: a child that inherits it finds it in /proc/self/fd."""
     descriptor = os.memfd_create("configuration")
     try:
         os.write(descriptor, text.encode())
@@ -102,7 +108,7 @@ Timeout 60
 
 
 def tinyproxy(auth: str = "") -> Running:
-    """An HTTP proxy: CONNECT to every port, and plain methods. `auth` is USER:PASSWORD, asked for by Basic."""
+    """An HTTP proxy: CONNECT to every port, and plain methods. `auth` is USER:PASSWORD, demanded by Basic."""
     credentials = "BasicAuth " + " ".join(auth.split(":")) if auth else ""
 
     def start(port: int) -> Running:
@@ -120,9 +126,9 @@ def microsocks(auth: str = "") -> Running:
 
 
 def ncat_proxy(auth: str = "", certificate: Certificate | None = None) -> Running:
-    """An HTTP proxy: CONNECT, and plain methods. `auth` is USER:PASSWORD, asked for by Basic and by Digest.
+    """An HTTP proxy: CONNECT, and plain methods. `auth` is USER:PASSWORD, demanded by Basic and by Digest.
 
-    With a certificate it is an https proxy. It listens on all addresses, whatever it is told.
+    With a certificate it is an https proxy. It always listens on all addresses: an address in its arguments is ignored.
     """
     options = ["--proxy-auth", auth] if auth else []
     if certificate:
@@ -150,13 +156,13 @@ HOST = "throw-away"  # the name under which the client knows the host key, whate
 
 
 class Sshd(NamedTuple):
-    """A server in which whoever runs the tests can log in."""
+    """A server in which the user who runs the tests can log in."""
 
     port: int
     folder: Path  # of the keys
 
     def command(self, *options: str, host: str = "127.0.0.1") -> list[str]:
-        """The words of an ssh up to the host; what is to be run there follows: `[*server.command(), "cat"]`."""
+        """The words of an ssh command up to the host; the remote command follows: `[*server.command(), "cat"]`."""
         settings = [
             "BatchMode=yes",
             "IdentitiesOnly=yes",
@@ -172,7 +178,7 @@ class Sshd(NamedTuple):
 
 @contextlib.contextmanager
 def sshd() -> Iterator[Sshd]:
-    """An ssh server for this one user. It takes half a second to let somebody in."""
+    """An ssh server for this one user. A login takes half a second."""
     program = require("sshd", "ssh", "ssh-keygen")
     separation = shared_folder(PRIVILEGE_SEPARATION) if os.getuid() == 0 else contextlib.nullcontext()
     with tempfile.TemporaryDirectory() as name, separation:
@@ -192,10 +198,10 @@ def sshd() -> Iterator[Sshd]:
 
 @contextlib.contextmanager
 def shared_folder(path: Path) -> Iterator[None]:
-    """A folder that is there inside, for every process that uses it by this function.
+    """A folder that exists inside, for every process that uses it by this function.
 
-    If it is not there it is made, and the last of those who use it at the same time takes it away: each holds a
-    shared lock on it. Its mode tells it from one that somebody else has made.
+    It is made if it does not exist, and removed by the last of the processes that use it at the same time: each holds
+    a shared lock on it. Its mode distinguishes it from a folder that was made otherwise, which stays.
     """
     ours = stat.S_IFDIR | stat.S_IRWXU
     while True:
@@ -203,16 +209,16 @@ def shared_folder(path: Path) -> Iterator[None]:
             path.mkdir(stat.S_IMODE(ours))
         try:
             used = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:  # taken away since
+        except FileNotFoundError:  # removed since
             continue
         fcntl.flock(used, fcntl.LOCK_SH)
         if os.fstat(used).st_nlink:
             break
-        os.close(used)  # taken away before we had the lock
+        os.close(used)  # removed before we had the lock
     try:
         yield
     finally:
-        with contextlib.suppress(BlockingIOError):  # somebody else uses it
+        with contextlib.suppress(BlockingIOError):  # another process uses it
             fcntl.flock(used, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(used).st_mode == ours:
                 path.rmdir()

@@ -1,25 +1,27 @@
 """The programs that speak TLS with pync in the process tests, in both roles, and what each does at an end of file.
 
 A client is started with a port and the file of the authority it trusts, a server with its certificate; both with the
-only version that they may speak. They talk by stdin and stdout. `stunnel_client` and `stunnel_server` are services
-instead: TLS on one side, a plain connection for each on the other. All that listen do so on 127.0.0.1, at `port`. None
-accepts a certificate that it was not told to trust. They must never know pync.
+only version that they may speak. They send what their stdin holds, and write to stdout what they receive.
+`stunnel_client` and `stunnel_server` are services instead: TLS on one side, and for each connection a plain one on the
+other. All that listen do so on 127.0.0.1, at `port`. None accepts a certificate that it was not configured to trust.
+They must never know pync.
 
-Theory: TLS has an end of file for each direction, close_notify, and the peers differ in what they make of it, the same
-in both versions. CLIENTS and SERVERS say it as `Habits`, which `test_servers.py` measures again. In words:
+Theory: TLS has an end of file for each direction, close_notify, and the programs differ in what they make of it, the
+same in both versions. CLIENTS and SERVERS record it as `Habits`, which `test_servers.py` measures again. In words:
 
-    s_client         is silent when its stdin ends, and listens on; with -no_ign_eof it says close_notify and leaves.
-                     Leaves at the other's end, and loses what its stdin still holds.
-    s_server         says close_notify when its stdin ends, and leaves: what comes then is lost, and what was on its
-                     way, too. Leaves at the other's end.
-    ncat             ends TCP without close_notify when its stdin ends (a truncation for whoever looks), and listens
-                     on; with --no-shutdown it is silent then. At the other's end a client goes on, a server leaves.
-    socat            says close_notify when its stdin ends, listens on as long as -t says, goes on after the other's.
-    stunnel          likewise as a service; on stdin and stdout it leaves at the other's end.
+    s_client         sends no close_notify when its stdin ends, and goes on receiving; with -no_ign_eof it sends
+                     close_notify and ends. It ends at the other's close_notify, and drops what its stdin still holds.
+    s_server         sends close_notify when its stdin ends, and ends: it drops what it would have received, and what
+                     was on its way, too. It ends at the other's close_notify.
+    ncat             ends TCP without close_notify when its stdin ends (which is a truncation), and goes on receiving;
+                     with --no-shutdown it does nothing then. At the other's end a client goes on, a server ends.
+    socat            sends close_notify when its stdin ends, goes on receiving for the time given by -t, and goes on
+                     sending after the other's close_notify.
+    stunnel          does the same as a service; on stdin and stdout it ends at the other's close_notify.
 
-s_client and s_server leave half a second late if the other does not end TCP. When a connection is cut without
-close_notify, s_client alone fails (status 1) for that; all others take it for an end, and fail only if they have more
-to send. Without -quiet, s_client and s_server obey letters at the start of what their stdin gives.
+s_client and s_server end half a second late if the other does not end TCP. When a connection is cut without
+close_notify, only s_client fails (status 1) for that reason; all others take it for an end, and fail only if they have
+more to send. Without -quiet, s_client and s_server obey letters at the start of a line of their stdin.
 """
 
 from __future__ import annotations
@@ -43,9 +45,9 @@ VERSIONS = ("1.2", "1.3")
 class Habits(NamedTuple):
     """What a program does at the two ends of file."""
 
-    farewell: str  # what is seen when its stdin ends: "close_notify", "cut" (the end of TCP without it), or nothing
-    listens_on: bool  # it takes what comes after that
-    goes_on: bool  # after the other's close_notify it still sends what its stdin has
+    farewell: str  # what it sends when its stdin ends: "close_notify", "cut" (the end of TCP without it), or nothing
+    listens_on: bool  # it goes on receiving after that
+    goes_on: bool  # after the other's close_notify it still sends what its stdin holds
 
 
 class Peer(NamedTuple):
@@ -66,7 +68,7 @@ class Peer(NamedTuple):
 def s_client(
     port: int, trust: Path, version: str, *options: str, certificate: Certificate | None = None, **popen: Any
 ) -> Running:
-    """`openssl s_client`. It goes on at the end of its stdin unless `options` have -no_ign_eof."""
+    """`openssl s_client`. It goes on after the end of its stdin unless `options` have -no_ign_eof."""
     words = [require("openssl"), "s_client", "-quiet", "-nocommands", _only(version)]
     words += ["-connect", f"127.0.0.1:{port}", "-servername", "localhost"]
     words += ["-CAfile", str(trust), "-verify_hostname", "localhost", "-verify_return_error"]
@@ -121,7 +123,7 @@ MaxProtocol = TLSv{version}
 
 
 def _ncat(version: str, *words: str, **popen: Any) -> Running:
-    """It has no option for the version: the library's own configuration says it."""
+    """Start ncat with a configuration of its library that sets the version, for which ncat has no option."""
     with nameless(ONLY.format(version=version)) as conf:
         env = {**os.environ, "OPENSSL_CONF": f"/proc/self/fd/{conf}"}
         return Running([require("ncat"), *words], env=env, pass_fds=[conf], **popen)
@@ -207,7 +209,7 @@ def curl(port: int, trust: Path, version: str, *options: str) -> list[str]:
     return [*words, f"--tlsv{version}", "--tls-max", version, *options, f"https://localhost:{port}/"]
 
 
-# -- Who does what -----------------------------------------------------------------------------------------------
+# -- The habits of each ------------------------------------------------------------------------------------------
 
 CLIENTS = {
     "s_client": Peer(s_client, Habits("", listens_on=True, goes_on=False)),
@@ -223,3 +225,7 @@ SERVERS = {
     "ncat --no-shutdown": Peer(ncat_server, Habits("", listens_on=True, goes_on=False), "--no-shutdown"),
     "socat": Peer(socat_server, Habits("close_notify", listens_on=True, goes_on=True)),
 }
+SPEAKS_LAST = [
+    name for name, peer in CLIENTS.items() if peer.habits.farewell == "close_notify" and peer.habits.listens_on
+]
+CUTS = [name for name, peer in CLIENTS.items() if peer.habits.farewell == "cut"]
