@@ -139,8 +139,8 @@ def answered(port: int, context: ssl.SSLContext | None) -> bytes:
     if context:
         with encrypted.greeted(context, port) as peer:
             peer.sendall(b"hello\n")
-            encrypted.say_end(peer)
-            return encrypted.drain(peer)
+            encrypted.send_end(peer)
+            return encrypted.drain_tls(peer)
     with connect(port) as plain:
         plain.sendall(b"hello\n")
         plain.shutdown(socket.SHUT_WR)

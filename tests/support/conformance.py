@@ -366,7 +366,8 @@ def bench(main: Callable[[Bench], Work[T]]) -> T:
     loop = Bench()
 
     async def check() -> T:
-        await turns(loop, 2)  # after which the loop watches a descriptor of its own
+        loop.hangups.open()
+        await turns(loop, 2)  # after which the loop watches two descriptors of its own: signals and hang-ups
         watched = set(loop.selector.get_map())
         result = await main(loop)
         assert set(loop.selector.get_map()) == watched, "a registration is left"
