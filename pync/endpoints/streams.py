@@ -147,7 +147,7 @@ class StreamSocket(ConnectedSocket, Stream):
 
         An end-of-file that was read already would make the socket readable for ever, so its hang-up is waited for.
         """
-        await self.loop.hung_up(self.sock.fileno(), Condition())
+        await self.loop.hangups.wait(self.sock.fileno(), Condition())
         if code := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise self.failed(OSError(code, os.strerror(code)))
 

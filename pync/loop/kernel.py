@@ -72,10 +72,6 @@ class Loop:
         """Wait until `fd` takes data or has an error; the rest is as for `readable`."""
         return self._descriptor(self._writing, fd, EVENT_WRITE, until, repeat, None)
 
-    async def hung_up(self, fd: int, condition: Condition) -> None:
-        """Wait until the connection `fd` is closed in both directions or broken, or until `condition` is notified."""
-        await self.hangups.wait(fd, condition)
-
     @property
     def hangups(self) -> Hangups:
         """The watch over connections that no task reads. A server makes it at its start, for it takes a descriptor."""

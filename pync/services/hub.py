@@ -122,7 +122,7 @@ class HubService(Service):
         member.left = Condition()
         if self.chats:
             member.put(b"<announce> you are only listening now.\n")  # a client that has closed answers with a reset
-        await self.loop.hung_up(peer.sock.fileno(), member.left)
+        await self.loop.hangups.wait(peer.sock.fileno(), member.left)
 
     async def send(self, data: bytes, sender: Member | None = None) -> None:
         """Send data to all clients but the sender, once there is room for it."""

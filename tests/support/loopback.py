@@ -16,11 +16,11 @@ from harness import DEADLINE
 import pync.net.attempt
 from pync import system
 from pync.config import Config
-from pync.errors import PyncError
+from pync.errors import PyncError, TimedOut
 from pync.events import Connected, ConnectFailed
 from pync.loop.kernel import Loop
 from pync.net.bind import bind
-from pync.net.dial import dial
+from pync.net.dial import dial, goal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -104,8 +104,12 @@ class Dialled(NamedTuple):
 async def dialled(loop: Loop, config: Config) -> Dialled:
     """The socket that `dial` gives, and what it reported."""
     events: list[Event] = []
-    opening = dial(a_context(loop, config, events.append), config.ports[0] if config.ports else None)
-    sock, _ = await opening
+    context, port = a_context(loop, config, events.append), config.ports[0] if config.ports else None
+    try:
+        sock, _ = await loop.within(config.connect_timeout, dial(context, port))
+    except TimeoutError:
+        raise TimedOut(goal(context, port), "timed out") from None
+    loop.forget(sock.fileno())
     return Dialled(whole(sock), events)
 
 

@@ -260,9 +260,9 @@ class Stack(Source):
         self.left = datagrams[::-1]
 
     async def read(self) -> bytes | None:
-        return self.more()
+        return self.read_nowait()
 
-    def more(self) -> bytes | None:
+    def read_nowait(self) -> bytes | None:
         return self.left.pop() if self.left else None
 
     def unread(self) -> int:
@@ -427,7 +427,7 @@ async def test_a_peer_that_is_not_welcome_is_asked_about_again(real_loop: Bench)
 async def test_a_full_queue_drops_what_comes_and_reports_it(
     real_loop: Bench, size: int, fit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datagram_server, "QUEUE", 10 * 1064)
+    monkeypatch.setattr(datagram_server, "PEER_BYTES", 10 * 1064)
     with udp(2) as (near, far):
         async with serving(real_loop, near) as served:
             await served.send(far, bytes(size))

@@ -39,7 +39,7 @@ from loopback import (
 
 import pync.net.attempt
 import pync.net.bind
-import pync.net.options
+import pync.net.happy_eyeballs
 from pync import system
 from pync.config import Config, SocketOptions
 from pync.errors import AddressError, BindError, ConnectError, TimedOut
@@ -140,12 +140,12 @@ async def test_of_two_connections_made_in_one_moment_one_is_closed(
     names["both.test"] = ["127.0.0.1", "::1"]
     made: list[socket.socket] = []
 
-    async def attempt(loop: Loop, config: Config, family: int, name: Any, own: Any) -> tuple[socket.socket, Any]:
+    async def attempt(_: object, family: int, name: Any, own: Any) -> tuple[socket.socket, Any]:
         await loop.sleep(0.5 if family == FOUR else 0.25)  # the second attempt begins a quarter of a second later
         made.append(socket.socket(family))
         return made[-1], name
 
-    monkeypatch.setattr(pync.net.dial, "attempt", attempt)
+    monkeypatch.setattr(pync.net.happy_eyeballs, "attempt", attempt)
     sock, events = await dialled(loop, peer("both.test", 80))
     with sock:
         assert [other.fileno() for other in made] == [-1, -1], "one is closed, and the other has become `sock`"
@@ -184,7 +184,7 @@ async def test_a_lack_of_descriptors_is_no_lack_of_an_address(
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     events: list[Event] = []
-    monkeypatch.setattr(pync.net.options, "socket", SimpleNamespace(**{**vars(system.socket), "socket": refusing}))
+    monkeypatch.setattr(pync.net.attempt, "socket", SimpleNamespace(**{**vars(system.socket), "socket": refusing}))
     with pytest.raises(ConnectError, match="^open a socket: Too many open files$"):
         await dial(a_context(loop, peer("both.test", 80), events.append), 80)
     assert events == []

@@ -324,8 +324,8 @@ def test_pauses_between_attempts_grow_to_a_second(monkeypatch: pytest.MonkeyPatc
         if isinstance(event, Retrying):
             pauses.append(event.pause)
 
-    monkeypatch.setattr("pync.connections.attempts.FIRST_PAUSE", 0.001)
-    monkeypatch.setattr("pync.connections.attempts.LONGEST_PAUSE", 0.005)
+    monkeypatch.setattr("pync.connections.retry.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("pync.connections.retry.LONGEST_PAUSE", 0.005)
     with free_port() as port:
         ran = Ran(peer(port, retry=0.2), during=during)
     assert isinstance(ran.error, TimedOut)

@@ -274,6 +274,7 @@ async def test_without_epoll_a_connection_is_never_seen_to_be_closed(
 
     with connected(real_loop) as (endpoint, far):
         monkeypatch.setattr(select, "epoll", refuse)
+        monkeypatch.setattr(real_loop.hangups, "epoll", None)
         closed = await goes_on(real_loop, endpoint.wait_closed())
         far.leave()
         await turns(real_loop, 50)

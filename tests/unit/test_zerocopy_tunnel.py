@@ -102,7 +102,7 @@ async def test_what_the_sink_does_not_take_is_left_and_goes_out_before_the_end(
     real_loop: Bench, over: str, onto: str, pipes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not pipes:
-        monkeypatch.setattr(zerocopy, "roomy_pipe", lambda *_: ())
+        monkeypatch.setattr(zerocopy, "pipe_of_size", lambda *_: ())
     with only_by_kernel(), peer_of(real_loop, over) as (source, giver), peer_of(real_loop, onto) as (sink, taker):
         flow = Flow(real_loop, source, sink)
         flowing = real_loop.spawn(flow.run(), Condition())
