@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pync.events import CertificateMade
 from pync.tls.context import client_context, server_context
-from pync.tls.handshake import HANDSHAKE, secure
+from pync.tls.handshake import HANDSHAKE_LIMIT, secure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ async def _as_client(
     context: Context, peer: Peer, tls_context: SSLContext | None, name: str | None, pin: bytes | None
 ) -> Peer:
     assert tls_context is not None, "prepare() comes first"
-    limit = context.config.connect_timeout or HANDSHAKE
+    limit = context.config.connect_timeout or HANDSHAKE_LIMIT
     return await secure(
         peer, tls_context, server_side=False, server_name=name, pin=pin, limit=limit, report=context.report
     )
@@ -59,7 +59,7 @@ async def _as_client(
 
 async def encrypt_to_client(context: Context, client: Peer) -> Peer:
     """The client under TLS. Raises TlsError, PeerLost, and TimedOut after HANDSHAKE seconds; it is closed then."""
-    tls_context, limit = context.tls_context, HANDSHAKE
+    tls_context, limit = context.tls_context, HANDSHAKE_LIMIT
     assert tls_context is not None
     return await secure(
         client, tls_context, server_side=True, server_name=None, pin=None, limit=limit, report=context.report

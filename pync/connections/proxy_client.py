@@ -92,11 +92,13 @@ async def _connect_to(context: Context, proxy: Proxy, host: str, port: int) -> P
 
 
 async def _by_socks(context: Context, proxy: Proxy, host: str, port: int) -> Peer:
-    from pync.protocols.socks_client import socks4, socks5
+    from pync.protocols.socks_client import socks4_connect, socks5_connect
 
     peer = await _open_proxy(context, proxy)
     four = proxy.kind == "socks4"
-    await _hold(peer, socks4(host, port, proxy.user or "") if four else socks5(host, port, _login(proxy)))
+    await _hold(
+        peer, socks4_connect(host, port, proxy.user or "") if four else socks5_connect(host, port, _login(proxy))
+    )
     return peer
 
 

@@ -10,7 +10,7 @@ import os
 
 from pync.errors import AddressError, reason
 from pync.events import Listening, OpenProxy, Outcome, as_address
-from pync.net.access import rules
+from pync.net.access import load_rules
 from pync.net.bind import bind
 from pync.services.server import Server
 from pync.system import socket
@@ -27,7 +27,7 @@ async def listen(context: Context) -> Outcome:
     """Serve. Raises BindError, PrivilegeError, what a service needs and lacks, and what ends the only session."""
     config = context.config
     identity = _identity(config.user)
-    allowed = rules(config.access, lambda name: _addresses(name, numeric=config.numeric))
+    allowed = load_rules(config.access, lambda name: _addresses(name, numeric=config.numeric))
     if config.tls:
         from pync.connections.encryption import make_server_context
 

@@ -33,7 +33,7 @@ _MAPPED = 0xFFFF  # the upper 96 bits of an IPv4-mapped address
 _OCTETS = {str(value): value for value in range(256)}  # without "010", which means 8 to inet_aton(3)
 
 
-def rules(access: Access, resolve: Resolve) -> Rules:
+def load_rules(access: Access, resolve: Resolve) -> Rules:
     """The rules that the user has given, read from the files and resolved.
 
     Raises InputError for a file that cannot be read, UsageError for a malformed rule, AddressError for a name
@@ -51,7 +51,7 @@ class Rules:
         self._allow = allow
         self._deny = deny
 
-    def verdict(self, host: str) -> str | None:
+    def denial_reason(self, host: str) -> str | None:
         """Why the client at this numeric address (or unix path) is not served; None if it is."""
         number = _number(host)
         if number is None:

@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     Part = Generator[bytes, bytes | None, Result]
     Dialogue = Part[tuple[Result, bytes]]
     Login = tuple[str, str]  # a user and a password
-    Trouble = Literal["forbidden", "no network", "no host", "refused", "timed out", "failed"]
+    FailureKind = Literal["forbidden", "no network", "no host", "refused", "timed out", "failed"]
 
 
 class Refused(Exception):
     """The peer does not do what it should. The text is the reason, and calls the peer "it"."""
 
 
-class Asked(Frozen):
+class ConnectRequest(Frozen):
     """The connection that a proxy's client asks for."""
 
     host: str  # a name, or an address as text

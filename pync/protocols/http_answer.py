@@ -110,7 +110,7 @@ def _accepted(request: h11.Request) -> Head:
     return head
 
 
-def answers_body(method: str) -> bool:
+def response_has_body(method: str) -> bool:
     """Whether the response to this method has a body (RFC 9110, section 9.3.2)."""
     return method != "HEAD"
 

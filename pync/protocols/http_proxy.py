@@ -20,7 +20,7 @@ than it has to be: there are odd servers, and it is the client that has to under
 from __future__ import annotations
 
 from pync.config import Frozen
-from pync.protocols.dialogue import Asked, Refused, receive_more
+from pync.protocols.dialogue import ConnectRequest, Refused, receive_more
 from pync.protocols.hosts import split_authority
 from pync.protocols.http_answer import BadRequest, error_page, next_request
 from pync.protocols.http_auth import check_credentials, is_fresh, make_challenges, make_nonce
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
     import h11
 
-    from pync.protocols.dialogue import Dialogue, Login, Trouble
+    from pync.protocols.dialogue import Dialogue, FailureKind, Login
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 HTTP_PORT = 80
 
-STATUSES: dict[Trouble, int] = {"forbidden": 403, "timed out": 504}
+STATUSES: dict[FailureKind, int] = {"forbidden": 403, "timed out": 504}
 OTHER_STATUS = 502  # of a trouble that has none of these (RFC 9110, section 15.6.3)
 
 # The fields that are for the next hop alone, beside those that Connection lists (RFC 9110, section 7.6.1).
@@ -54,10 +54,10 @@ class ProxyRequest(Frozen):
     target: str  # as the client has written it
     origin: str  # as it is written to the server itself
     credentials: str | None
-    asked: Asked
+    asked: ConnectRequest
 
 
-def serve(login: Login | None, secret: bytes, now: float) -> Dialogue[Asked]:
+def serve(login: Login | None, secret: bytes, now: float) -> Dialogue[ConnectRequest]:
     """What a client asks for, once it has proved that it knows `login`, if there is one. Raises Refused.
 
     `now` is in seconds. Its clock and `secret` must be the same for all clients.
@@ -81,13 +81,13 @@ def serve(login: Login | None, secret: bytes, now: float) -> Dialogue[Asked]:
     return request.asked, rest
 
 
-def granted(asked: Asked) -> bytes:
+def success_reply(asked: ConnectRequest) -> bytes:
     """The reply for a connection that was made."""
     # With other methods than CONNECT, the target's response is the reply.
     return b"" if asked.head else ESTABLISHED
 
 
-def failed(trouble: Trouble, why: str) -> bytes:
+def failure_reply(trouble: FailureKind, why: str) -> bytes:
     """The reply for a connection that could not be made, or a target that did not respond."""
     return error_page(STATUSES.get(trouble, OTHER_STATUS), why)
 
@@ -139,7 +139,7 @@ def parse_request(head: bytes) -> ProxyRequest:
         raise BadRequest("CONNECT needs a port")
     fields = (f"Host: {authority}".encode(), *_end_to_end(head, {b"host"}), b"Connection: close")
     rewritten = b"" if tunnel else _joined(f"{method} {origin} HTTP/{version}".encode(), *fields)
-    asked = Asked(host=host, port=port or HTTP_PORT, head=rewritten, size=None if tunnel else _size(request))
+    asked = ConnectRequest(host=host, port=port or HTTP_PORT, head=rewritten, size=None if tunnel else _size(request))
     return ProxyRequest(method=method, target=target, origin=origin, credentials=_credentials(request), asked=asked)
 
 

@@ -40,7 +40,7 @@ FAILURES_5 = {  # RFC 1928, section 6
 }
 
 
-def socks4(host: str, port: int, user: str = "") -> Dialogue[None]:
+def socks4_connect(host: str, port: int, user: str = "") -> Dialogue[None]:
     """Have a SOCKS 4 proxy connect to `host`, an IPv4 address, or a name if the proxy knows 4A. Raises Refused."""
     address = packed_address(host)
     if address and len(address) != SIZES[IPV4]:
@@ -66,7 +66,7 @@ def _user_id(user: str) -> bytes:
     return octets
 
 
-def socks5(host: str, port: int, login: Login | None = None) -> Dialogue[None]:
+def socks5_connect(host: str, port: int, login: Login | None = None) -> Dialogue[None]:
     """Have a SOCKS 5 proxy connect to `host`, an address or a name. Raises Refused."""
     request = bytes((5, CONNECT, 0)) + _address(host) + port.to_bytes(2)
     credentials = _credentials(login) if login else b""

@@ -1,26 +1,26 @@
 """A SOCKS 5 proxy: its side of the dialogue with the client (RFC 1928, RFC 1929).
 
 Theory: the client offers methods of authentication, the proxy chooses one, the client identifies itself and asks for a
-connection. That is the dialogue. `granted` or `failed` is the reply once the connection is made or has failed, and then
-the target speaks. Only CONNECT is served: what BIND and UDP ASSOCIATE do, a netcat does not.
+connection. That is the dialogue. Once the connection is made or has failed, `success_reply` or `failure_reply` is sent,
+and then the target speaks. Only CONNECT is served: what BIND and UDP ASSOCIATE do, a netcat does not.
 
 Must be strict: a client that may not do what it asks gets a reply that refuses it, and nothing more is read from it.
 """
 
 from __future__ import annotations
 
-from pync.protocols.dialogue import Asked, Refused, exactly
+from pync.protocols.dialogue import ConnectRequest, Refused, exactly
 from pync.protocols.hosts import ascii_name
 from pync.protocols.socks_client import CONNECT, DOMAIN_NAME, IPV4, IPV6, NO_AUTHENTICATION, PASSWORD, SIZES
 from pync.system import packed_address, socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pync.protocols.dialogue import Dialogue, Login, Part, Trouble
+    from pync.protocols.dialogue import Dialogue, FailureKind, Login, Part
 
 NO_METHOD = 0xFF  # RFC 1928, section 3
 SUCCEEDED, HOST_UNREACHABLE, COMMAND_NOT_SUPPORTED, TYPE_NOT_SUPPORTED = 0, 4, 7, 8  # RFC 1928, section 6
-CODES: dict[Trouble, int] = {
+CODES: dict[FailureKind, int] = {
     "failed": 1,
     "forbidden": 2,
     "no network": 3,
@@ -31,7 +31,7 @@ CODES: dict[Trouble, int] = {
 ADDRESS_FAMILIES = {IPV4: socket.AF_INET, IPV6: socket.AF_INET6}
 
 
-def serve(login: Login | None) -> Dialogue[Asked]:
+def serve(login: Login | None) -> Dialogue[ConnectRequest]:
     """What a client asks for, once it has proved that it knows `login`, if there is one. Raises Refused."""
     version, have = yield from exactly(1, b"")
     if version != b"\5":
@@ -48,12 +48,12 @@ def serve(login: Login | None) -> Dialogue[Asked]:
     return (yield from _request(have))
 
 
-def granted(asked: Asked) -> bytes:
+def success_reply(asked: ConnectRequest) -> bytes:
     """The reply for a connection that was made."""
     return _reply(SUCCEEDED)
 
 
-def failed(trouble: Trouble, why: str) -> bytes:
+def failure_reply(trouble: FailureKind, why: str) -> bytes:
     """The reply for a connection that could not be made. The protocol has no room for `why`."""
     return _reply(CODES[trouble])
 
@@ -87,7 +87,7 @@ def _length_prefixed(have: bytes) -> Dialogue[bytes]:
     return (yield from exactly(length, have))
 
 
-def _request(have: bytes) -> Dialogue[Asked]:
+def _request(have: bytes) -> Dialogue[ConnectRequest]:
     (version, command, _, kind), have = yield from exactly(4, have)
     if version != 5:
         raise Refused("it does not keep to SOCKS 5")
@@ -103,7 +103,7 @@ def _request(have: bytes) -> Dialogue[Asked]:
         yield _reply(COMMAND_NOT_SUPPORTED)
         raise Refused(f"a command that is not served, 0x{command:02x}")
     try:
-        return Asked(host=_host(kind, octets), port=int.from_bytes(port)), rest
+        return ConnectRequest(host=_host(kind, octets), port=int.from_bytes(port)), rest
     except Refused:
         yield _reply(HOST_UNREACHABLE)
         raise

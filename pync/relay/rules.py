@@ -103,7 +103,7 @@ class Relay:
 
     async def _answer(self, telnet: Telnet) -> None:
         while True:
-            while answers := telnet.take_answers():
+            while answers := telnet.take_refusals():
                 await self.sending.send(answers)
             await self.loop.wait(self.receiving.progress)
 

@@ -14,7 +14,15 @@ from pync.endpoints import write_all
 from pync.endpoints.stdio import STDIN, is_regular
 from pync.endpoints.wrappers import Chain
 from pync.errors import ProtocolError, TimedOut
-from pync.protocols.http_answer import BadRequest, Head, Request, answers_body, content_type, error_page, response_head
+from pync.protocols.http_answer import (
+    BadRequest,
+    Head,
+    Request,
+    content_type,
+    error_page,
+    response_has_body,
+    response_head,
+)
 from pync.services.shared_stdio import SharedStdioService
 
 TYPE_CHECKING = False
@@ -85,7 +93,7 @@ async def response(head: Head, stdin: Source | None) -> Chain:
     start = await stdin.read() if stdin else None
     name, length = _file(stdin, start or b"")
     top = response_head(content_type=content_type(name, start or b""), length=length, now=time.time())
-    if start is None or not answers_body(head.method):
+    if start is None or not response_has_body(head.method):
         return Chain([top], None)
     return Chain([top, start], stdin)
 

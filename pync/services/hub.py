@@ -149,9 +149,9 @@ class HubService(Service):
         self.joined.notify()
 
     def _announce(self, member: Member) -> None:
-        from pync.stages.chat_lines import clean
+        from pync.stages.chat_lines import printable_line
 
-        host = clean(member.peer.address.host) or "a unix client"
+        host = printable_line(member.peer.address.host) or "a unix client"
         others = ", ".join([other.label for other in self.members]) or "nobody"
         member.label = f"{host} as <{member.name}>"
         arrival = f"<announce> {host} is connected as <{member.name}>.\n"
@@ -189,9 +189,9 @@ class HubService(Service):
     def _lines(self, name: str) -> Sequence[Stage]:
         if not self.chats:
             return ()
-        from pync.stages.chat_lines import Lines
+        from pync.stages.chat_lines import ChatLines
 
-        return (Lines(f"<{name}> "),)
+        return (ChatLines(f"<{name}> "),)
 
     def _logs(self, *, sent: bool) -> Sequence[Stage]:
         if not self.context.logs:

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from pync.endpoints import Peer
     from pync.errors import PyncError
     from pync.events import Address
-    from pync.protocols.dialogue import Asked, Dialogue, Trouble
+    from pync.protocols.dialogue import ConnectRequest, Dialogue, FailureKind
 
 REQUEST_LIMIT = (
     30.0  # seconds that a client has for its request, and the proxy for the connection, if not asked otherwise
 )
 NO_TARGET = (AddressError, ConnectError, PeerLost, ProxyError, TimedOut, TlsError)
-TROUBLES: dict[str, Trouble] = {
+TROUBLES: dict[str, FailureKind] = {
     os.strerror(errno.ECONNREFUSED): "refused",
     os.strerror(errno.ENETUNREACH): "no network",
     os.strerror(errno.EHOSTUNREACH): "no host",
@@ -77,9 +77,9 @@ class ProxyService(Service):
             client.close()
         return None
 
-    async def _relay(self, client: Peer, target: Peer, asked: Asked) -> None:
+    async def _relay(self, client: Peer, target: Peer, asked: ConnectRequest) -> None:
         try:
-            await write_all(client, self.protocol.granted(asked))
+            await write_all(client, self.protocol.success_reply(asked))
             await write_all(target, asked.head)
         except BaseException:
             target.close()
@@ -87,7 +87,7 @@ class ProxyService(Service):
         request = None if asked.size is None else RequestBody(client, asked.size)
         await bridge(self.context, client, target, request, Answer(target) if asked.head else None)
 
-    async def _asked(self, client: Peer) -> Asked:
+    async def _asked(self, client: Peer) -> ConnectRequest:
         limit = self.config.ending.idle_timeout or REQUEST_LIMIT
         try:
             return await self.loop.within(limit, hold(client, self._dialogue()))
@@ -97,19 +97,19 @@ class ProxyService(Service):
         except TimeoutError:
             raise TimedOut(f"proxy request from {client.address}", f"nothing came for {limit:g} s") from None
 
-    def _dialogue(self) -> Dialogue[Asked]:
+    def _dialogue(self) -> Dialogue[ConnectRequest]:
         if self.protocol is http_proxy:
             return http_proxy.serve(self.login, self.secret, time.time())
         return socks_server.serve(self.login)
 
-    async def _reach(self, client: Peer, asked: Asked) -> Peer | None:
+    async def _reach(self, client: Peer, asked: ConnectRequest) -> Peer | None:
         """The connection that is asked for; None if the client has left before it is made."""
         config = self.outgoing.config.but(host=asked.host, ports=(asked.port,))
         opening = open_connection(self.outgoing.derive(config), asked.port)
         try:
             target: Peer | None = await self.loop.first(opening, client.wait_closed())
         except NO_TARGET as error:
-            await _turn_away(client, self.protocol.failed(_trouble(error), error.why))
+            await _turn_away(client, self.protocol.failure_reply(_trouble(error), error.why))
             raise
         return target
 
@@ -123,7 +123,7 @@ async def _turn_away(client: Peer, answer: bytes = b"") -> None:
         pass
 
 
-def _trouble(error: PyncError) -> Trouble:
+def _trouble(error: PyncError) -> FailureKind:
     match error:
         case TimedOut():
             return "timed out"
@@ -166,5 +166,5 @@ class Answer(Source):
             head, self.begun = await hold(self.target, http_proxy.answer())
         except Refused as error:
             self.refused = True
-            return http_proxy.failed("failed", str(error))
+            return http_proxy.failure_reply("failed", str(error))
         return head

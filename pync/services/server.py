@@ -109,7 +109,7 @@ class Server:
         if limit is not None and self.sessions >= limit:
             why: str | None = f"connection limit reached ({limit})"
         else:
-            why = self.rules.verdict(address.host)
+            why = self.rules.denial_reason(address.host)
         if why:
             self.context.report(Denied(peer=address, why=why))
             return False

@@ -29,7 +29,7 @@ _OCTAL = {
 }
 
 
-def clean(text: str) -> str:
+def printable_line(text: str) -> str:
     """The same text on one line, in which nothing but TAB does anything to a terminal."""
     # TAB is not printable but harmless. Without this check, each line with a TAB would be looked at letter by letter.
     if text.replace("\t", "").isprintable():
@@ -37,7 +37,7 @@ def clean(text: str) -> str:
     return printable(text, _OCTAL.__getitem__, harmful=_OCTAL)
 
 
-class Lines:
+class ChatLines:
     """Whole lines, each with the prefix, clean."""
 
     __slots__ = ("_prefix", "_unfinished")
@@ -69,7 +69,7 @@ class Lines:
         if not lines:
             return b""
         texts = b"\n".join(lines).decode("utf-8", "surrogateescape").split("\n")
-        return "".join([f"{self._prefix}{clean(text)}\n" for text in texts]).encode()
+        return "".join([f"{self._prefix}{printable_line(text)}\n" for text in texts]).encode()
 
 
 def _pieces(line: bytes, most: int) -> list[bytes]:

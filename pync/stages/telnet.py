@@ -35,7 +35,7 @@ class Telnet:
         """Nothing, because a command that broke off is not data."""
         return b""
 
-    def take_answers(self) -> bytes:
+    def take_refusals(self) -> bytes:
         """The refusals that have to be sent to the peer, without escapes; each is returned once."""
         answers = bytes(self._answers)
         self._answers.clear()

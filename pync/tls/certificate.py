@@ -60,7 +60,7 @@ def self_signed(names: Iterable[str]) -> tuple[bytes, str]:
     return pem, fingerprint(der)
 
 
-def install(context: SSLContext, pem: bytes) -> None:
+def load_from_memory(context: SSLContext, pem: bytes) -> None:
     """Give the context a key and its certificate in PEM, although it takes nothing but a file's name."""
     import os
 

@@ -18,8 +18,8 @@ import sys
 
 from pync.errors import TlsError, reason
 from pync.system import packed_address, socket
-from pync.tls.certificate import install, self_signed
-from pync.tls.reasons import broken
+from pync.tls.certificate import load_from_memory, self_signed
+from pync.tls.reasons import failure_reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def server_context(tls: Tls, host: str | None) -> tuple[ssl.SSLContext, str | No
         _identify(context, tls.certificate, tls.key)
         return context, None
     pem, fingerprint = self_signed(_names(host or ""))
-    install(context, pem)
+    load_from_memory(context, pem)
     return context, fingerprint
 
 
@@ -130,7 +130,7 @@ def _unusable(error: ssl.SSLError, certificate: str, key: str) -> TlsError:
     if error.reason in WRONG_KEY:
         return TlsError(f"key {key}", f"it does not belong to the certificate in {certificate}")
     if error.reason:
-        return TlsError(f"certificate {certificate}", broken(error))
+        return TlsError(f"certificate {certificate}", failure_reason(error))
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(certificate)
     except OSError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pync.errors import TimedOut, TlsError
 from pync.events import TlsEstablished
 from pync.tls.certificate import FINGERPRINT_PREFIX, fingerprint
-from pync.tls.reasons import described
+from pync.tls.reasons import describe_certificate
 from pync.tls.stream import TlsStream
 
 TYPE_CHECKING = False
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pync.endpoints import Peer
     from pync.events import Report
 
-HANDSHAKE = 30.0  # seconds that a handshake may take, unless the user has set another limit
+HANDSHAKE_LIMIT = 30.0  # seconds that a handshake may take, unless the user has set another limit
 
 
 async def secure(
@@ -34,7 +34,7 @@ async def secure(
     accepted. The handshake may take `limit` seconds. Raises TlsError, PeerLost, TimedOut.
     """
     try:
-        name = None if server_side else spoken(server_name)
+        name = None if server_side else tls_name(server_name)
         stream = TlsStream(below, context, server_side=server_side, server_name=name)
         try:
             await below.loop.within(limit, stream.handshake())
@@ -49,7 +49,7 @@ async def secure(
     return stream
 
 
-def spoken(name: str | None) -> str | None:
+def tls_name(name: str | None) -> str | None:
     """A host as TLS names it: without the dot at the end of a full name (RFC 6066 §3), without an address's zone."""
     if name is None:
         return None
@@ -72,5 +72,5 @@ def _secured(stream: TlsStream) -> TlsEstablished:
         protocol=tls.version() or "",
         cipher=cipher[0] if cipher else "",
         alpn=tls.selected_alpn_protocol(),
-        certificate=described(tls),
+        certificate=describe_certificate(tls),
     )

@@ -72,14 +72,14 @@ UNKNOWN_ISSUER = (2, 20, 21)
 WRONG_NAME = (62, 64)
 
 
-def refused(error: ssl.SSLError, tls: ssl.SSLObject, server_name: str | None) -> str:
+def handshake_failure(error: ssl.SSLError, tls: ssl.SSLObject, server_name: str | None) -> str:
     """The reason why a handshake failed. `server_name` is the one that the certificate had to be for."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _unverified(error, shown(tls) or {}, server_name)
-    return broken(error)
+        return _unverified(error, peer_certificate(tls) or {}, server_name)
+    return failure_reason(error)
 
 
-def broken(error: ssl.SSLError) -> str:
+def failure_reason(error: ssl.SSLError) -> str:
     """The reason why TLS failed, if it was not the verification of a certificate."""
     words = str(error).partition("] ")[2].partition(" (_ssl")[0]
     # Python does not know the names of the newer reasons.
@@ -108,20 +108,20 @@ def _unverified(error: ssl.SSLCertVerificationError, certificate: dict[str, Any]
     }.get(code, f"is not accepted: {error.verify_message}")
 
 
-def shown(tls: ssl.SSLObject) -> dict[str, Any] | None:
+def peer_certificate(tls: ssl.SSLObject) -> dict[str, Any] | None:
     """The peer's certificate, verified or not, in the form of `getpeercert`; None if it has shown none."""
     get_chain: Callable[[], Any] = getattr(getattr(tls, "_sslobj", None), "get_unverified_chain", list)
     chain = get_chain()
     return chain[0].get_info() if chain else None
 
 
-def described(tls: ssl.SSLObject) -> str | None:
+def describe_certificate(tls: ssl.SSLObject) -> str | None:
     """The subject, the issuer and the fingerprint of the peer's certificate; None if it has shown none."""
     der = tls.getpeercert(binary_form=True)
     if der is None:
         return None
     words = fingerprint(der)
-    if certificate := shown(tls):
+    if certificate := peer_certificate(tls):
         words = f"{_person(certificate, 'subject')}, signed by {_person(certificate, 'issuer')}, {words}"
     return words
 

@@ -24,7 +24,7 @@ import ssl
 from pync.endpoints import CHUNK, LINGER, SHORT
 from pync.endpoints.streams import Stream
 from pync.errors import PeerLost, TlsError
-from pync.tls.reasons import broken, refused
+from pync.tls.reasons import failure_reason, handshake_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 PIECE = 64 * 1024  # bytes encrypted at a time: with less there are more calls, and more makes nothing faster
 RECORD = 16 * 1024  # bytes that one record holds (RFC 8446 §5.1), and one read returns, at most
-OWED = 64 * 1024  # bytes of answers that wait for a peer, at most
+ANSWERS_LIMIT = 64 * 1024  # bytes of answers that wait for a peer, at most
 ALERT_TIME = 1.0  # seconds to send the alert about a handshake that has failed
 
 
@@ -84,7 +84,7 @@ class TlsStream(Stream):
                 if not await self._fill():
                     raise TlsError(self._goal, "the peer hung up") from None
             except ssl.SSLError as error:
-                why = refused(error, self.tls, self.server_name)
+                why = handshake_failure(error, self.tls, self.server_name)
                 await self._send_alert()
                 raise TlsError(self._goal, why) from None
 
@@ -146,7 +146,7 @@ class TlsStream(Stream):
         except ssl.SSLZeroReturnError:  # once our own close_notify is sent, this stands for an empty record
             self.ended = True
         except ssl.SSLError as error:
-            self._failure = broken(error)
+            self._failure = failure_reason(error)
         self._send_answers()
         return b"".join(records)
 
@@ -154,7 +154,7 @@ class TlsStream(Stream):
         """Send what reading has produced, if no task is sending and the stream below takes it at once."""
         if not self._unsent and (answer := self._outgoing.read()):
             self._unsent = memoryview(answer)[self.below.send_nowait(answer) :]
-        if self._outgoing.pending > OWED:
+        if self._outgoing.pending > ANSWERS_LIMIT:
             self._failure = self._failure or "it takes none of the answers that it asks for"
 
     # -- Writing
@@ -170,7 +170,7 @@ class TlsStream(Stream):
         try:
             return self.tls.write(memoryview(data)[:PIECE])
         except ssl.SSLError as error:
-            raise self._peer_lost(broken(error)) from None
+            raise self._peer_lost(failure_reason(error)) from None
 
     async def _flush(self) -> None:
         """Send all that waits to be sent. Raises PeerLost."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pync.config import Access
 from pync.errors import AddressError, InputError, PyncError, UsageError
-from pync.net.access import rules
+from pync.net.access import load_rules
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,8 +38,8 @@ def resolve(name: str) -> list[str]:
 
 def denied(rule: str, host: str) -> bool:
     """Whether the rule covers the host: the same in both lists, with opposite effect."""
-    by_deny = rules(Access(deny=(rule,)), resolve).verdict(host)
-    by_allow = rules(Access(allow=(rule,)), resolve).verdict(host)
+    by_deny = load_rules(Access(deny=(rule,)), resolve).denial_reason(host)
+    by_allow = load_rules(Access(allow=(rule,)), resolve).denial_reason(host)
     assert {by_deny, by_allow} == {None, "not allowed"}
     return by_deny is not None
 
@@ -47,7 +47,7 @@ def denied(rule: str, host: str) -> bool:
 def failure(access: Access) -> PyncError:
     """The error with which the rules are refused."""
     with pytest.raises(PyncError) as caught:
-        rules(access, resolve)
+        load_rules(access, resolve)
     return caught.value
 
 
@@ -122,37 +122,49 @@ def test_zones_are_left_out_of_the_comparison() -> None:
 
 
 def test_deny_wins_over_allow() -> None:
-    both = rules(Access(allow=("10.0.0.0/8",), deny=("10.1.0.0/16", "10.2.*.*")), resolve)
-    assert both.verdict("10.3.0.1") is None
-    assert both.verdict("10.1.0.1") == both.verdict("10.2.0.1") == both.verdict("11.0.0.1") == "not allowed"
+    both = load_rules(Access(allow=("10.0.0.0/8",), deny=("10.1.0.0/16", "10.2.*.*")), resolve)
+    assert both.denial_reason("10.3.0.1") is None
+    assert (
+        both.denial_reason("10.1.0.1")
+        == both.denial_reason("10.2.0.1")
+        == both.denial_reason("11.0.0.1")
+        == "not allowed"
+    )
 
 
 def test_without_rules_every_client_is_served() -> None:
-    free = rules(Access(), resolve)
-    assert [free.verdict(host) for host in ("127.0.0.1", "::1", "/run/x", "@x", "")] == [None] * 5
+    free = load_rules(Access(), resolve)
+    assert [free.denial_reason(host) for host in ("127.0.0.1", "::1", "/run/x", "@x", "")] == [None] * 5
 
 
 def test_unix_peers_are_not_subject_to_the_rules() -> None:
-    none_served = rules(Access(allow=("192.0.2.1",), deny=("::/0",)), resolve)
-    assert [none_served.verdict(host) for host in ("", "/run/x", "@x", "a:b", "a\0b")] == [None] * 5
-    assert none_served.verdict("192.0.2.1") == "not allowed"
+    none_served = load_rules(Access(allow=("192.0.2.1",), deny=("::/0",)), resolve)
+    assert [none_served.denial_reason(host) for host in ("", "/run/x", "@x", "a:b", "a\0b")] == [None] * 5
+    assert none_served.denial_reason("192.0.2.1") == "not allowed"
 
 
 def test_files_hold_rules_between_blanks_and_comments(tmp_path: Path) -> None:
     file = tmp_path / "hosts"
     file.write_text("# who is welcome\n192.0.2.1\t192.0.3.*#and no others\r\n\n  2001:db8::1 # 10.0.0.1\n10.0.0.5")
-    allowed = rules(Access(allow=("192.0.9.9",), allow_files=(str(file),)), resolve)
+    allowed = load_rules(Access(allow=("192.0.9.9",), allow_files=(str(file),)), resolve)
     for host in ("192.0.2.1", "192.0.3.200", "2001:db8::1", "10.0.0.5", "192.0.9.9"):
-        assert allowed.verdict(host) is None
+        assert allowed.denial_reason(host) is None
     for host in ("192.0.4.1", "10.0.0.1"):
-        assert allowed.verdict(host) == "not allowed"
+        assert allowed.denial_reason(host) == "not allowed"
 
 
 def test_a_comma_in_a_file_belongs_to_an_octet(tmp_path: Path) -> None:
     file = tmp_path / "hosts"
     file.write_text("10.0.0.5,7-8")
-    denying = rules(Access(deny_files=(str(file),)), resolve)
-    assert [bool(denying.verdict(f"10.0.0.{last}")) for last in range(4, 10)] == [False, True, False, True, True, False]
+    denying = load_rules(Access(deny_files=(str(file),)), resolve)
+    assert [bool(denying.denial_reason(f"10.0.0.{last}")) for last in range(4, 10)] == [
+        False,
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
     file.write_text("10.0.0.5,10.0.0.7")
     assert failure(Access(deny_files=(str(file),))).why == "unknown name"
 
@@ -160,8 +172,8 @@ def test_a_comma_in_a_file_belongs_to_an_octet(tmp_path: Path) -> None:
 def test_an_empty_file_allows_no_client_and_denies_none(tmp_path: Path) -> None:
     file = tmp_path / "hosts"
     file.write_text("# no rule\n")
-    assert rules(Access(allow_files=(str(file),)), resolve).verdict("127.0.0.1") == "not allowed"
-    assert rules(Access(deny_files=(str(file),)), resolve).verdict("127.0.0.1") is None
+    assert load_rules(Access(allow_files=(str(file),)), resolve).denial_reason("127.0.0.1") == "not allowed"
+    assert load_rules(Access(deny_files=(str(file),)), resolve).denial_reason("127.0.0.1") is None
 
 
 @pytest.mark.parametrize(
@@ -239,15 +251,15 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 def test_a_long_list_takes_no_more_time_for_a_client_than_a_short_one(tmp_path: Path) -> None:
     file = tmp_path / "hosts"
     file.write_text("\n".join(f"10.{high}.{low}.0/24" for high in range(40) for low in range(256)))
-    many = rules(Access(deny_files=(str(file),)), resolve)
-    assert sum(many.verdict(f"10.{index % 80}.7.{index % 256}") is not None for index in range(8000)) == 4000
+    many = load_rules(Access(deny_files=(str(file),)), resolve)
+    assert sum(many.denial_reason(f"10.{index % 80}.7.{index % 256}") is not None for index in range(8000)) == 4000
 
 
 @given(st.text() | st.text("0123456789.-*,:/%f "))
 def test_any_rule_is_understood_or_refused_with_a_reason(rule: str) -> None:
     try:
-        made = rules(Access(deny=(rule,)), resolve)
+        made = load_rules(Access(deny=(rule,)), resolve)
     except (UsageError, AddressError) as error:
         assert error.what == f"--deny {rule}" and error.why
     else:
-        assert made.verdict("192.0.2.1") in (None, "not allowed")
+        assert made.denial_reason("192.0.2.1") in (None, "not allowed")

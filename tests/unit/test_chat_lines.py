@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.stages.chat_lines import LINE_LIMIT, Lines, clean
+from pync.stages.chat_lines import LINE_LIMIT, ChatLines, printable_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,7 @@ PARTS = st.lists(
 
 def shown(*parts: bytes) -> bytes:
     """What the other clients receive when one has sent these parts."""
-    lines = Lines(PREFIX)
+    lines = ChatLines(PREFIX)
     return b"".join([*map(lines.feed, parts), lines.flush()])
 
 
@@ -56,7 +56,7 @@ def test_nothing_that_commands_a_terminal_comes_through(parts: list[bytes]) -> N
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"], exclude_characters=BIDI)))
 def test_text_is_unharmed(text: str) -> None:
     assert shown(text.encode() + b"\n") == f"{PREFIX}{text}\n".encode()
-    assert clean(text) == text
+    assert printable_line(text) == text
 
 
 @pytest.mark.parametrize(
@@ -83,11 +83,11 @@ def test_control_characters_are_written_as_octal(words: bytes, line: str) -> Non
 @pytest.mark.parametrize("codes", [range(0x20), range(0x7F, 0xA0), range(0xDC80, 0xDD00), map(ord, BIDI)])
 def test_each_control_character_is_replaced_wherever_it_stands_alone(codes: Iterable[int]) -> None:
     for letter in map(chr, codes):
-        assert (letter in clean(letter)) == (letter == "\t")
+        assert (letter in printable_line(letter)) == (letter == "\t")
 
 
 def test_a_line_goes_out_when_its_end_has_come_and_not_before() -> None:
-    lines = Lines(PREFIX)
+    lines = ChatLines(PREFIX)
     assert lines.feed(b"one") == b""
     assert lines.feed(b" line\nand ") == b"<user7> one line\n"
     assert lines.feed(b"\r") == b""
@@ -120,6 +120,6 @@ def test_a_cut_never_goes_through_a_character(letter: str, before: int) -> None:
 
 
 def test_what_is_held_is_bounded() -> None:
-    lines = Lines(PREFIX)
+    lines = ChatLines(PREFIX)
     out = sum(len(lines.feed(b"x" * 999)) for _ in range(1000))
     assert out >= 999 * 1000 - LINE_LIMIT - 1

@@ -17,9 +17,9 @@ from pync.protocols.http_answer import (
     BadRequest,
     Head,
     Request,
-    answers_body,
     content_type,
     error_page,
+    response_has_body,
     response_head,
 )
 from pync.protocols.http_head import HEAD_LIMIT
@@ -174,7 +174,7 @@ def test_the_date_is_the_one_given() -> None:
 
 
 def test_only_the_response_to_head_has_no_body() -> None:
-    assert [answers_body(method) for method in ("GET", "POST", "OPTIONS", "HEAD")] == [True, True, True, False]
+    assert [response_has_body(method) for method in ("GET", "POST", "OPTIONS", "HEAD")] == [True, True, True, False]
 
 
 @pytest.mark.parametrize("status", [400, 405, 431, 501, 505])

@@ -10,16 +10,16 @@ from dialogues import Outcome, bytewise, every_way, hold
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.protocols.dialogue import Asked
+from pync.protocols.dialogue import ConnectRequest
 from pync.protocols.http_answer import error_page
 from pync.protocols.http_auth import NONCE_LIFE, basic, make_nonce
 from pync.protocols.http_auth import answer as answer_to
 from pync.protocols.http_connect import connect
 from pync.protocols.http_head import HEAD_LIMIT
-from pync.protocols.http_proxy import ESTABLISHED, answer, failed, granted, serve
+from pync.protocols.http_proxy import ESTABLISHED, answer, failure_reply, serve, success_reply
 
 if TYPE_CHECKING:
-    from pync.protocols.dialogue import Login, Trouble
+    from pync.protocols.dialogue import FailureKind, Login
 
 LOGIN = ("Jäsøn", "Secret, or not?")
 SECRET = b"only the proxy knows"
@@ -58,19 +58,19 @@ def message(*lines: bytes) -> bytes:
 )
 def test_a_tunnel_is_asked_for_by_name_or_address(target: bytes, host: str, port: int) -> None:
     request = message(b"CONNECT " + target + b" HTTP/1.1", b"Host: ignored")
-    assert asked(request + BODY) == Outcome(said=[], result=Asked(host=host, port=port), rest=BODY)
+    assert asked(request + BODY) == Outcome(said=[], result=ConnectRequest(host=host, port=port), rest=BODY)
 
 
 @pytest.mark.parametrize("request_", [b"CONNECT h:1 HTTP/1.0\r\n\r\n", b"\r\n\nCONNECT h:1 HTTP/1.0\n\n"])
 def test_an_old_or_a_careless_client_is_understood(request_: bytes) -> None:
-    assert asked(request_ + BODY) == Outcome(said=[], result=Asked(host="h", port=1), rest=BODY)
+    assert asked(request_ + BODY) == Outcome(said=[], result=ConnectRequest(host="h", port=1), rest=BODY)
 
 
 def test_our_client_is_understood_by_our_proxy() -> None:
     request = hold(connect("bücher.example", 443), []).said[0]
     asking = asked(request).result
-    assert asking == Asked(host="xn--bcher-kva.example", port=443)
-    assert hold(connect("bücher.example", 443), [granted(asking) + BODY]) == Outcome(said=[request], rest=BODY)
+    assert asking == ConnectRequest(host="xn--bcher-kva.example", port=443)
+    assert hold(connect("bücher.example", 443), [success_reply(asking) + BODY]) == Outcome(said=[request], rest=BODY)
 
 
 # -- Plain methods -----------------------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ def test_the_uri_names_the_server_and_the_page(method: str, uri: str, host: str,
     outcome = asked(message(f"{method} {uri} HTTP/1.1".encode(), b"Host: other") + BODY)
     authority = uri.partition("://")[2].partition("/")[0].partition("?")[0].partition("#")[0]
     expected = message(f"{method} {origin} HTTP/1.1".encode(), f"Host: {authority}".encode(), b"Connection: close")
-    assert outcome == Outcome(said=[], result=Asked(host=host, port=port, head=expected, size=0), rest=BODY)
+    assert outcome == Outcome(said=[], result=ConnectRequest(host=host, port=port, head=expected, size=0), rest=BODY)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,9 @@ def test_a_client_that_answers_any_of_our_challenges_is_served(first: int) -> No
     challenges = hold(connect("example.org", 443), [response]).result
     credentials = answer_to(challenges[first : first + 1], LOGIN, "CONNECT", "example.org:443", "c")
     request = hold(connect("example.org", 443, credentials), []).said[0]
-    assert asked(request + BODY, LOGIN) == Outcome(said=[], result=Asked(host="example.org", port=443), rest=BODY)
+    assert asked(request + BODY, LOGIN) == Outcome(
+        said=[], result=ConnectRequest(host="example.org", port=443), rest=BODY
+    )
     assert asked(request, ("Jäsøn", "another")).refusal == "it has not shown who it is"
 
 
@@ -261,15 +263,15 @@ def test_a_client_with_the_password_but_an_old_nonce_learns_which_is_wrong() -> 
 
 def test_credentials_are_ignored_where_none_are_needed() -> None:
     outcome = asked(with_credentials(CONNECT, basic(LOGIN)))
-    assert outcome == Outcome(said=[], result=Asked(host="example.org", port=443))
+    assert outcome == Outcome(said=[], result=ConnectRequest(host="example.org", port=443))
 
 
 # -- Replies -----------------------------------------------------------------------------------------------------
 
 
 def test_a_tunnel_gets_a_reply_and_a_plain_request_the_response_of_its_target() -> None:
-    assert granted(Asked(host="h", port=1)) == ESTABLISHED
-    assert granted(Asked(host="h", port=1, head=b"GET / HTTP/1.1\r\n\r\n")) == b""
+    assert success_reply(ConnectRequest(host="h", port=1)) == ESTABLISHED
+    assert success_reply(ConnectRequest(host="h", port=1, head=b"GET / HTTP/1.1\r\n\r\n")) == b""
 
 
 @pytest.mark.parametrize(
@@ -283,8 +285,8 @@ def test_a_tunnel_gets_a_reply_and_a_plain_request_the_response_of_its_target() 
         ("timed out", "504 Gateway Timeout"),
     ],
 )
-def test_our_client_knows_why_our_proxy_failed(trouble: Trouble, words: str) -> None:
-    page = failed(trouble, "connection refused")
+def test_our_client_knows_why_our_proxy_failed(trouble: FailureKind, words: str) -> None:
+    page = failure_reply(trouble, "connection refused")
     assert hold(connect("h", 1), [page]).refusal == words
     assert page.endswith(f"\r\n\r\n{words}: connection refused\n".encode())
 

@@ -11,12 +11,12 @@ from dialogues import Outcome, every_way, hold
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.protocols.dialogue import Asked
-from pync.protocols.socks_client import FAILURES_4, FAILURES_5, socks4, socks5
-from pync.protocols.socks_server import CODES, failed, granted, serve
+from pync.protocols.dialogue import ConnectRequest
+from pync.protocols.socks_client import FAILURES_4, FAILURES_5, socks4_connect, socks5_connect
+from pync.protocols.socks_server import CODES, failure_reply, serve, success_reply
 
 if TYPE_CHECKING:
-    from pync.protocols.dialogue import Login, Trouble
+    from pync.protocols.dialogue import FailureKind, Login
 
 V4 = bytes((192, 0, 2, 7))
 V6 = ipaddress.ip_address("2001:db8::7").packed
@@ -54,17 +54,17 @@ logins = st.none() | st.tuples(texts, texts)
 )
 def test_socks_4_asks_with_an_address_and_4a_with_a_name(host: str, port: int, user: str, sent: bytes) -> None:
     reply = b"\0\x5a" + b"abcdef"
-    assert every_way(lambda: socks4(host, port, user), reply + EARLY) == Outcome(said=[sent], rest=EARLY)
+    assert every_way(lambda: socks4_connect(host, port, user), reply + EARLY) == Outcome(said=[sent], rest=EARLY)
 
 
 @pytest.mark.parametrize("version", [0, 4])
 def test_socks_4_takes_a_repeated_version_for_a_reply(version: int) -> None:
-    assert every_way(lambda: socks4("192.0.2.7", 1), bytes((version, 90)) + bytes(6)).refusal is None
+    assert every_way(lambda: socks4_connect("192.0.2.7", 1), bytes((version, 90)) + bytes(6)).refusal is None
 
 
 @pytest.mark.parametrize("code", [*FAILURES_4, 94, 0])
 def test_socks_4_reports_why_it_is_refused(code: int) -> None:
-    outcome = every_way(lambda: socks4("192.0.2.7", 1), bytes((0, code)))
+    outcome = every_way(lambda: socks4_connect("192.0.2.7", 1), bytes((0, code)))
     assert outcome.refusal == FAILURES_4.get(code, f"unassigned code 0x{code:02x}")
 
 
@@ -77,7 +77,7 @@ def test_socks_4_reports_why_it_is_refused(code: int) -> None:
     ],
 )
 def test_socks_4_does_not_ask_what_it_cannot(host: str, user: str, why: str) -> None:
-    assert hold(socks4(host, 80, user), []) == Outcome(said=[], refusal=why)
+    assert hold(socks4_connect(host, 80, user), []) == Outcome(said=[], refusal=why)
 
 
 # -- Version 5 ---------------------------------------------------------------------------------------------------
@@ -95,17 +95,17 @@ def test_socks_4_does_not_ask_what_it_cannot(host: str, user: str, why: str) -> 
 )
 @pytest.mark.parametrize("origin", [b"\1" + V4, b"\4" + V6, b"\3\x05proxy", b"\3\0"])
 def test_socks_5_connects_to_and_from_every_kind_of_address(host: str, address: bytes, origin: bytes) -> None:
-    outcome = every_way(lambda: socks5(host, 1080), b"\5\0" + b"\5\0\0" + origin + b"\x12\x34" + EARLY)
+    outcome = every_way(lambda: socks5_connect(host, 1080), b"\5\0" + b"\5\0\0" + origin + b"\x12\x34" + EARLY)
     assert outcome == Outcome(said=[b"\5\1\0", b"\5\1\0" + address + b"\x04\x38"], rest=EARLY)
 
 
 def test_a_password_is_sent_to_a_proxy_that_wants_it() -> None:
-    outcome = every_way(lambda: socks5("192.0.2.7", 80, LOGIN), b"\5\2" + b"\1\0" + FROM_V4 + EARLY)
+    outcome = every_way(lambda: socks5_connect("192.0.2.7", 80, LOGIN), b"\5\2" + b"\1\0" + FROM_V4 + EARLY)
     assert outcome == Outcome(said=[b"\5\2\0\2", CREDENTIALS, b"\5\1\0\1" + V4 + b"\0\x50"], rest=EARLY)
 
 
 def test_a_password_is_not_sent_to_a_proxy_that_does_not_want_it() -> None:
-    outcome = every_way(lambda: socks5("192.0.2.7", 80, LOGIN), b"\5\0" + FROM_V4)
+    outcome = every_way(lambda: socks5_connect("192.0.2.7", 80, LOGIN), b"\5\0" + FROM_V4)
     assert outcome == Outcome(said=[b"\5\2\0\2", b"\5\1\0\1" + V4 + b"\0\x50"])
 
 
@@ -113,7 +113,7 @@ def test_a_password_is_not_sent_to_a_proxy_that_does_not_want_it() -> None:
 @pytest.mark.parametrize("brief", [True, False])
 def test_socks_5_reports_why_it_is_refused(code: int, brief: bool) -> None:
     reply = bytes((5, code)) + (b"" if brief else b"\0\1" + bytes(6))
-    outcome = every_way(lambda: socks5("192.0.2.7", 1), b"\5\0" + reply)
+    outcome = every_way(lambda: socks5_connect("192.0.2.7", 1), b"\5\0" + reply)
     assert outcome.refusal == FAILURES_5.get(code, f"unassigned code 0x{code:02x}")
 
 
@@ -137,28 +137,28 @@ def test_socks_5_reports_why_it_is_refused(code: int, brief: bool) -> None:
     ],
 )
 def test_what_is_no_reply_is_refused_in_words(login: Login | None, replies: bytes, why: str) -> None:
-    assert every_way(lambda: socks5("192.0.2.7", 1, login), replies).refusal == why
+    assert every_way(lambda: socks5_connect("192.0.2.7", 1, login), replies).refusal == why
 
 
 @pytest.mark.parametrize("login", [("", "secret"), ("user", ""), ("u" * 256, "secret"), ("user", "ü" * 128)])
 def test_credentials_have_to_fit(login: Login) -> None:
-    outcome = hold(socks5("192.0.2.7", 1, login), [])
+    outcome = hold(socks5_connect("192.0.2.7", 1, login), [])
     assert outcome == Outcome(said=[], refusal="a SOCKS 5 user and password have 1 to 255 bytes each")
 
 
 @pytest.mark.parametrize("host", ["", "a b", "a\r\nb", "a\0b", "fe80::1%eth0", "[::1]", "x" * 64 + "ü", "a..ü", "a/b"])
 def test_what_is_no_host_is_not_asked_for(host: str) -> None:
-    assert hold(socks5(host, 1), []) == Outcome(said=[], refusal=f"{host!r} is not a host name")
+    assert hold(socks5_connect(host, 1), []) == Outcome(said=[], refusal=f"{host!r} is not a host name")
 
 
 def test_a_host_that_is_too_long_is_not_asked_for() -> None:
-    assert hold(socks5("a" * 256, 1), []) == Outcome(said=[], refusal="a host name of more than 255 bytes")
+    assert hold(socks5_connect("a" * 256, 1), []) == Outcome(said=[], refusal="a host name of more than 255 bytes")
 
 
 # -- The proxy's side --------------------------------------------------------------------------------------------
 
 REQUEST = b"\5\1\0\1" + V4 + b"\0\x50"
-ASKED = Asked(host="192.0.2.7", port=80)
+ASKED = ConnectRequest(host="192.0.2.7", port=80)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ ASKED = Asked(host="192.0.2.7", port=80)
 def test_a_client_asks_for_every_kind_of_address(address: bytes, host: str | None) -> None:
     outcome = every_way(lambda: serve(None), b"\5\1\0" + b"\5\1\0" + address + b"\x04\x38" + EARLY)
     if host:
-        assert outcome == Outcome(said=[b"\5\0"], result=Asked(host=host, port=1080), rest=EARLY)
+        assert outcome == Outcome(said=[b"\5\0"], result=ConnectRequest(host=host, port=1080), rest=EARLY)
     else:
         assert outcome.said == [b"\5\0", b"\5\4\0\1" + bytes(6)]
         assert outcome.refusal is not None
@@ -242,7 +242,7 @@ def meet(host: str, port: int, login: Login | None, account: Login | None, reply
     proxy = Outcome(said=[])
     # In each round the client receives more than before, until it has nothing more to send.
     while True:
-        client = hold(socks5(host, port, login), [*proxy.said, *([reply] if proxy.result else [])])
+        client = hold(socks5_connect(host, port, login), [*proxy.said, *([reply] if proxy.result else [])])
         if client.said == sent:
             return Meeting(client, proxy)
         sent = client.said
@@ -251,8 +251,8 @@ def meet(host: str, port: int, login: Login | None, account: Login | None, reply
 
 @given(hosts, ports, logins)
 def test_our_client_is_understood_by_our_proxy(host: str, port: int, login: Login | None) -> None:
-    asked = Asked(host=host, port=port)
-    meeting = meet(host, port, login, login, granted(asked) + EARLY)
+    asked = ConnectRequest(host=host, port=port)
+    meeting = meet(host, port, login, login, success_reply(asked) + EARLY)
     assert meeting.proxy.result == asked
     assert meeting.client.refusal is None
     assert meeting.client.rest == EARLY
@@ -260,7 +260,7 @@ def test_our_client_is_understood_by_our_proxy(host: str, port: int, login: Logi
 
 @given(hosts, texts, texts)
 def test_our_client_with_another_password_is_not_served(host: str, password: str, other: str) -> None:
-    meeting = meet(host, 80, ("user", password), ("user", other), granted(ASKED))
+    meeting = meet(host, 80, ("user", password), ("user", other), success_reply(ASKED))
     assert (meeting.client.refusal is None) == (meeting.proxy.result is not None) == (password == other)
 
 
@@ -275,9 +275,9 @@ def test_our_client_with_another_password_is_not_served(host: str, password: str
         ("timed out", "TTL expired"),
     ],
 )
-def test_our_client_knows_why_our_proxy_failed(trouble: Trouble, words: str) -> None:
+def test_our_client_knows_why_our_proxy_failed(trouble: FailureKind, words: str) -> None:
     assert trouble in CODES
-    assert meet("example.org", 80, None, None, failed(trouble, "why")).client.refusal == words
+    assert meet("example.org", 80, None, None, failure_reply(trouble, "why")).client.refusal == words
 
 
 # -- Any bytes ---------------------------------------------------------------------------------------------------
@@ -286,14 +286,16 @@ def test_our_client_knows_why_our_proxy_failed(trouble: Trouble, words: str) -> 
 @given(ANY_SPLIT, st.sampled_from([None, LOGIN]))
 def test_any_bytes_in_any_split_have_one_outcome(parts: list[bytes], login: Login | None) -> None:
     whole = b"".join(parts)
-    assert hold(socks4("192.0.2.7", 1), parts) == every_way(lambda: socks4("192.0.2.7", 1), whole)
-    assert hold(socks5("192.0.2.7", 1, login), parts) == every_way(lambda: socks5("192.0.2.7", 1, login), whole)
+    assert hold(socks4_connect("192.0.2.7", 1), parts) == every_way(lambda: socks4_connect("192.0.2.7", 1), whole)
+    assert hold(socks5_connect("192.0.2.7", 1, login), parts) == every_way(
+        lambda: socks5_connect("192.0.2.7", 1, login), whole
+    )
     assert hold(serve(login), parts) == every_way(lambda: serve(login), whole)
 
 
 @given(st.text())
 def test_any_text_is_a_host_or_is_refused(host: str) -> None:
-    for dialogue in (socks4(host, 80), socks5(host, 80)):
+    for dialogue in (socks4_connect(host, 80), socks5_connect(host, 80)):
         outcome = hold(dialogue, [])
         assert outcome.refusal
         assert len(outcome.said) <= 1

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pync.stages import feed_all, flush_all
-from pync.stages.chat_lines import Lines
+from pync.stages.chat_lines import ChatLines
 from pync.stages.crlf import Crlf
 from pync.stages.telnet import Telnet, TelnetEscape
 
@@ -132,8 +132,8 @@ def telnet(parts: Iterable[bytes]) -> Received:
     data, answers = b"", b""
     for part in parts:
         data += stage.feed(part)
-        answers += stage.take_answers()
-    return Received(data + stage.flush(), answers + stage.take_answers())
+        answers += stage.take_refusals()
+    return Received(data + stage.flush(), answers + stage.take_refusals())
 
 
 @given(TELNET_PARTS)
@@ -170,8 +170,8 @@ def test_telnet_strips_commands_and_refuses_requests(data: bytes, plain: bytes, 
 def test_telnet_gives_each_answer_once() -> None:
     stage = Telnet()
     stage.feed(IAC + DO + b"\x03")
-    assert stage.take_answers() == IAC + WONT + b"\x03"
-    assert stage.take_answers() == b""
+    assert stage.take_refusals() == IAC + WONT + b"\x03"
+    assert stage.take_refusals() == b""
 
 
 def test_telnet_passes_plain_data_as_it_is() -> None:
@@ -185,7 +185,7 @@ def test_telnet_keeps_no_more_than_the_beginning_of_a_command(parts: list[bytes]
     fresh = len(pickle.dumps(stage))
     for part in parts:
         stage.feed(part)
-        stage.take_answers()
+        stage.take_refusals()
         assert len(pickle.dumps(stage)) <= fresh + 3
 
 
@@ -225,7 +225,13 @@ class Tail:
 
 
 def some_stages() -> list[Sequence[Stage]]:
-    return [(), (Crlf(),), (Telnet(), Crlf()), (Lines("<a> "), Crlf(), TelnetEscape()), (Telnet(), Lines("<b> "))]
+    return [
+        (),
+        (Crlf(),),
+        (Telnet(), Crlf()),
+        (ChatLines("<a> "), Crlf(), TelnetEscape()),
+        (Telnet(), ChatLines("<b> ")),
+    ]
 
 
 @given(LINE_PARTS | TELNET_PARTS)
@@ -244,7 +250,7 @@ def test_without_stages_data_is_passed_on_as_it_is() -> None:
 
 
 def test_a_tail_goes_through_the_stages_after_it() -> None:
-    stages = (Lines("<a> "), Crlf())
+    stages = (ChatLines("<a> "), Crlf())
     assert feed_all(stages, b"a line without an end") == b""
     assert list(flush_all(stages)) == [b"<a> a line without an end\r\n"]
 

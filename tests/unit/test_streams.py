@@ -79,7 +79,7 @@ async def goes_on(loop: Loop, work: Work[Any]) -> Task:
 # -- Reading -----------------------------------------------------------------------------------------------------
 
 
-class Asked:
+class ConnectRequest:
     """A socket that notes the size of each read."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -113,7 +113,7 @@ async def test_a_read_of_a_socket_is_small_until_there_is_much(real_loop: Bench)
     near, other = unix_pair()
     near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * CHUNK)
     other.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * CHUNK)
-    asked: Any = Asked(near)
+    asked: Any = ConnectRequest(near)
     endpoint, far = StreamSocket(real_loop, asked, as_address("near")), FarSocket(real_loop, other)
     await far.give(b"line\n")
     assert await endpoint.read() == b"line\n"

@@ -19,7 +19,7 @@ from pync.events import Address
 from pync.loop.kernel import Loop
 from pync.protocols.dialogue import Refused, exactly
 from pync.protocols.http_connect import connect
-from pync.protocols.socks_client import socks5
+from pync.protocols.socks_client import socks5_connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,7 +99,7 @@ def test_what_a_dialogue_does_not_use_is_left_however_it_was_cut(
 
 @pytest.mark.parametrize(
     ("make", "answer"),
-    [(lambda: connect("example.org", 443), GRANTED), (lambda: socks5("example.org", 443, ("u", "p")), AGREED)],
+    [(lambda: connect("example.org", 443), GRANTED), (lambda: socks5_connect("example.org", 443, ("u", "p")), AGREED)],
     ids=["connect", "socks5"],
 )
 def test_early_bytes_are_kept_at_every_split_of_a_proxys_answer(

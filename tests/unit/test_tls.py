@@ -477,7 +477,7 @@ async def test_a_renegotiation_is_refused(real_loop: Bench, authority: Authority
 def test_a_peer_that_asks_again_and_again_and_takes_no_answer_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tls_stream, "OWED", 50)
+    monkeypatch.setattr(tls_stream, "ANSWERS_LIMIT", 50)
     stream, wire = wired()
     wire.offers = 0
     wire.engine.tls.write(TAIL)

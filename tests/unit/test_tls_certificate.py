@@ -15,7 +15,7 @@ from tls import UNVERIFIED, Engine, Handshake
 
 from pync.config import Tls
 from pync.errors import TlsError
-from pync.tls.certificate import fingerprint, install, self_signed
+from pync.tls.certificate import fingerprint, load_from_memory, self_signed
 from pync.tls.context import client_context, server_context
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def test_it_is_what_the_strictest_client_insists_on(monkeypatch: pytest.MonkeyPa
     strict = ssl.create_default_context(cadata=ssl.PEM_cert_to_DER_cert(pem[pem.index(b"-----BEGIN CERT") :].decode()))
     strict.verify_flags |= ssl.VERIFY_X509_STRICT
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    install(server, pem)
+    load_from_memory(server, pem)
     assert agree(Engine(strict, server=False), Engine(server, server=True))
 
 
@@ -135,7 +135,7 @@ def test_the_key_is_in_no_file_afterwards(
         monkeypatch.setattr(os, "memfd_create", refuse)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     before = os.listdir("/proc/self/fd")
-    install(context, self_signed(["localhost"])[0])
+    load_from_memory(context, self_signed(["localhost"])[0])
     assert Handshake(Tls(verify=False), context).first == b"welcome"
     assert not list(tmp_path.iterdir())
     assert os.listdir("/proc/self/fd") == before

@@ -25,8 +25,8 @@ from pync.endpoints.streams import StreamSocket
 from pync.errors import PeerLost, PyncError, TimedOut, TlsError
 from pync.events import TlsEstablished, as_address
 from pync.tls.context import client_context, server_context
-from pync.tls.handshake import secure, spoken
-from pync.tls.reasons import broken, described, refused
+from pync.tls.handshake import secure, tls_name
+from pync.tls.reasons import describe_certificate, failure_reason, handshake_failure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,10 +98,10 @@ def test_a_certificate_is_described_even_if_it_was_not_verified(authority: Autho
 
 
 def test_a_name_that_no_certificate_can_be_verified_by_is_not_verified() -> None:
-    assert spoken("example.org.") == "example.org"
-    assert spoken("fe80::1%eth0") == "fe80::1"
-    assert spoken("10%") == "10%"
-    assert spoken(None) is None
+    assert tls_name("example.org.") == "example.org"
+    assert tls_name("fe80::1%eth0") == "fe80::1"
+    assert tls_name("10%") == "10%"
+    assert tls_name(None) is None
 
 
 # -- Clients that show a certificate -----------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def test_a_refused_certificate_is_refused_with_the_reason_on_both_sides(
 def test_without_the_certificate_at_hand_the_reason_is_shorter(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pync.tls.reasons.shown", lambda tls: None)
+    monkeypatch.setattr("pync.tls.reasons.peer_certificate", lambda tls: None)
     client = trusting(authority)
     assert why(Handshake(client, identity(authority.elsewhere)).ours).endswith(
         "is for nobody by name, not for localhost"
@@ -364,7 +364,7 @@ def failure(kind: type[Any] = ssl.SSLError, text: str = "", **facts: object) -> 
     ],
 )
 def test_openssls_reasons_are_worded_for_people(error: ssl.SSLError, words: str) -> None:
-    assert broken(error) == words
+    assert failure_reason(error) == words
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def test_openssls_reasons_are_worded_for_people(error: ssl.SSLError, words: str)
 def test_what_is_wrong_with_a_certificate_is_worded_for_people(code: int, words: str) -> None:
     message = "EE certificate key too weak"
     error = failure(ssl.SSLCertVerificationError, verify_code=code, verify_message=message)
-    assert refused(error, Stranger(), "localhost") == words  # type: ignore[arg-type]
+    assert handshake_failure(error, Stranger(), "localhost") == words  # type: ignore[arg-type]
 
 
 class Stranger:
@@ -402,10 +402,12 @@ class Stranger:
 def test_a_strangers_certificate_does_not_control_our_terminal() -> None:
     evil: Any = Stranger("\x1b[2Jlocal\nhost\x9b", "\u202ebad")
     error = failure(ssl.SSLCertVerificationError, verify_code=62, verify_message="")
-    words = refused(error, evil, "localhost")
+    words = handshake_failure(error, evil, "localhost")
     assert words == "the certificate is for ?[2Jlocal?host?, ?bad, not for localhost"
     mark = "sha256:" + hashlib.sha256(b"DER").hexdigest()
-    assert described(evil) == f"CN=?[2Jlocal?host?, serialNumber=7, signed by somebody without a name, {mark}"
+    assert (
+        describe_certificate(evil) == f"CN=?[2Jlocal?host?, serialNumber=7, signed by somebody without a name, {mark}"
+    )
 
 
 # -- Pins --------------------------------------------------------------------------------------------------------
