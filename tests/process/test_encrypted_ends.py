@@ -311,7 +311,7 @@ def test_fifty_clients_at_once_leave_nothing_behind(authority: Authority) -> Non
             send_end(peer)
             return drain_tls(peer)
 
-    with listen("-k", *ours(authority.server, "--exec", "cat"), "127.0.0.1", "0", stdin=DEVNULL) as process:
+    with listen("-k", *ours(authority.server, "--exec", "sort"), "127.0.0.1", "0", stdin=DEVNULL) as process:
         before = process.descriptors()
         with ThreadPoolExecutor(50) as pool:
             assert list(pool.map(fetch, range(50))) == [b"line %d\n" % number for number in range(50)]

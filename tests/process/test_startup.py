@@ -48,7 +48,7 @@ FEATURES = {
     "programs": ("endpoints.child", "sessions.program"),
     "datagrams": ("connections.next_address", "endpoints.datagrams", "endpoints.datagram_server", "endpoints.segments"),
     "wrappers": ("endpoints.wrappers",),
-    "stages": ("stages",),
+    "stages": ("stages.crlf", "stages.telnet"),
     "logs": ("relay.log_files",),
     "hub": ("services.hub", "stages.chat_lines"),
     "forwarding": ("relay.bridge", "services.forward"),
