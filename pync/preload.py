@@ -19,7 +19,7 @@ SESSIONS = (
     *("pync.stages.crlf", "pync.stages.telnet"),
 )
 DATAGRAMS = ("pync.endpoints.datagrams", "pync.endpoints.datagram_server", "pync.connections.next_address")
-TLS = ("pync.tls.handshake", "encodings.idna", "hashlib")  # `ssl` needs the codec for a server's name
+TLS_MODULES = ("pync.tls.handshake", "encodings.idna", "hashlib")  # `ssl` needs the codec for a server's name
 HTTP = (
     *("h11", "http", "email.utils"),  # parsing a request, and the head of an answer
     *("mimetypes", "posixpath", "json", "codecs"),  # finding out the type of a file
@@ -43,7 +43,7 @@ def needed(config: Config) -> Iterator[str]:
     proxy_tls = config.proxy.tls if config.proxy else None
     yield from SESSIONS
     yield from DATAGRAMS * config.datagram
-    yield from TLS * bool(config.tls or target_tls or proxy_tls)
+    yield from TLS_MODULES * bool(config.tls or target_tls or proxy_tls)
     yield from HTTP * config.http
     yield from PROXY_CLIENT * bool(config.proxy)
     yield from PROXY_SERVER * bool(config.serve_proxy)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pync.loop.kernel import Loop
 
 PEER_BYTES = 1 << 20  # bytes that may wait for one peer's session
-OVERHEAD = 64  # bytes that each datagram counts beside its own, so that empty ones are bounded, too
+DATAGRAM_OVERHEAD = 64  # bytes that each datagram counts beside its own, so that empty ones are bounded, too
 PEERS = 16384  # sessions at a time; one more ends the session that has received nothing for longest
 UNIX_RETRY = 0.002  # seconds between two attempts to send to a unix peer whose queue is full
 
@@ -51,7 +51,7 @@ class DatagramPeer(Peer):
         if not self.queue:
             self.arrived.notify()
         self.queue.append(data)
-        self.size += len(data) + OVERHEAD
+        self.size += len(data) + DATAGRAM_OVERHEAD
         return True
 
     async def read(self) -> bytes | None:
@@ -59,7 +59,7 @@ class DatagramPeer(Peer):
         if not await self._something():
             return None
         data = self.queue.popleft()
-        self.size -= len(data) + OVERHEAD
+        self.size -= len(data) + DATAGRAM_OVERHEAD
         return data
 
     async def read_all(self) -> bytes | None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pync.loop.tasks import Condition
 
 MEMORY = 1 << 16  # bytes of a source's beginning that are recorded
-OVERHEAD = 64  # bytes that each recorded chunk counts beside its own, so that empty ones are bounded, too
+CHUNK_OVERHEAD = 64  # bytes that each recorded chunk counts beside its own, so that empty ones are bounded, too
 
 
 class Chain(Source):
@@ -55,7 +55,7 @@ class Replayable(Source):
     def _record(self, data: bytes | None) -> bytes | None:
         if data is not None and self.room >= 0:
             self.recorded.append(data)
-            self.room -= len(data) + OVERHEAD
+            self.room -= len(data) + CHUNK_OVERHEAD
             if self.room < 0:
                 self.recorded.clear()
         return data

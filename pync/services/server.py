@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pync.net.bind import Bound
     from pync.services import Service
 
-BATCH = 64  # clients accepted before the other tasks have their turn
+ACCEPT_BATCH = 64  # clients accepted before the other tasks have their turn
 SESSION_FAILURES = (
     *(AddressError, ConnectError, PeerLost, ProgramError, ProtocolError, ProxyError, TimedOut, TlsError),
 )
@@ -91,7 +91,7 @@ class Server:
     async def _accept(self, sock: socket.socket) -> None:
         while True:
             await self.loop.readable(sock.fileno())
-            for _ in range(BATCH):
+            for _ in range(ACCEPT_BATCH):
                 client = await accept(self.context, sock)
                 if client is None:
                     break
