@@ -1,4 +1,4 @@
-"""Getting a connected peer: by connecting (`outgoing`), through a proxy, at the next address, or by accepting."""
+"""Getting a connected peer: by connecting (`outgoing`, `proxy_client`, `next_address`), or accepting (`incoming`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def connected(context: Context, sock: socket.socket, name: Any) -> Peer:
-    """The endpoint of a connected socket; `name` is its peer's address as the system gives it."""
+    """The peer at the other end of a connected socket; `name` is its address as the system gives it."""
     if not context.config.datagram:
         return StreamSocket(context.loop, sock, as_address(name))
     from pync.endpoints.datagrams import DatagramSocket

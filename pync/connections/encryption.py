@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def make_client_contexts(context: Context) -> None:
-    """For TLS with the peer and with the proxy: read the files, while they can be read. Raises TlsError."""
+    """Make the TLS contexts for the host and the proxy, from files that may be out of reach later. Raises TlsError."""
     proxy, tls = context.config.proxy, context.config.tls
     if proxy and proxy.tls:
         context.proxy_tls_context = client_context(proxy.tls)
@@ -27,7 +27,7 @@ def make_client_contexts(context: Context) -> None:
 
 
 def make_server_context(context: Context) -> None:
-    """For TLS with our clients: read our key and certificate, or make them. Raises TlsError."""
+    """Make the TLS context for our clients, with our certificate or a new one. Raises TlsError."""
     assert context.config.tls is not None
     context.tls_context, fingerprint = server_context(context.config.tls, context.config.host)
     if fingerprint:
@@ -35,7 +35,7 @@ def make_server_context(context: Context) -> None:
 
 
 async def encrypt_to_server(context: Context, peer: Peer) -> Peer:
-    """The peer that the config names, under TLS. Raises TlsError, PeerLost, TimedOut; it is closed then."""
+    """TLS over a connection to the config's host. Raises TlsError, PeerLost, TimedOut; the peer is closed then."""
     tls = context.config.tls
     assert tls is not None
     name = tls.server_name or (context.config.host if context.config.family != "unix" else None)
@@ -43,7 +43,7 @@ async def encrypt_to_server(context: Context, peer: Peer) -> Peer:
 
 
 async def encrypt_to_proxy(context: Context, peer: Peer, name: str) -> Peer:
-    """The proxy of that name under TLS. Raises as `encrypt_to_server`."""
+    """TLS over a connection to the proxy of that name. Raises as `encrypt_to_server`."""
     return await _as_client(context, peer, context.proxy_tls_context, name, None)
 
 
@@ -58,7 +58,7 @@ async def _as_client(
 
 
 async def encrypt_to_client(context: Context, client: Peer) -> Peer:
-    """The client under TLS. Raises TlsError, PeerLost, and TimedOut after HANDSHAKE seconds; it is closed then."""
+    """TLS over a client's connection. Raises TlsError, PeerLost, TimedOut (HANDSHAKE_LIMIT); it is closed then."""
     tls_context, limit = context.tls_context, HANDSHAKE_LIMIT
     assert tls_context is not None
     return await secure(

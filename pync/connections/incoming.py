@@ -1,6 +1,6 @@
-"""Accepting: what happens between a client's arrival and the moment that a service has it.
+"""Accepting: the next client of a listening socket, or the sender of the first datagram.
 
-The server (`services/server.py`) accepts, asks the access rules, and encrypts (`encryption.py`).
+The access rules, TLS and what is done with the client are the matter of the server (`services/server.py`).
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from pync.net.bind import Bound
 
 SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-PAUSE = 0.5  # seconds until the next look whether there is a descriptor again
+PAUSE = 0.5  # seconds between two attempts while there is no descriptor
 
 
 async def accept(context: Context, sock: socket.socket) -> Peer | None:
-    """A client that waits at the socket, or None. While there is no descriptor for it, report that and wait for one."""
+    """A client that waits at the socket, or None. Without a descriptor for it, report that once and wait for one."""
     reported = False
     while True:
         try:
             client, name = system.accept(sock)
         except OSError as error:
             if error.errno not in SHORTAGE:
-                return None  # no client waits, or the one that waited has left again
+                return None  # no client waits, or the client that waited has left again
             if not reported:
                 context.report(OutOfDescriptors(why=reason(error)))
             reported = True
@@ -47,7 +47,7 @@ async def accept(context: Context, sock: socket.socket) -> Peer | None:
 
 
 async def first_sender(context: Context, bound: Bound, admit: Callable[[Address], bool]) -> Peer:
-    """The sender of the first datagram that is admitted; from then on its socket is connected to it.
+    """The sender of the first datagram that `admit` allows. The socket that received it is then connected to it.
 
     Raises BindError if the sender cannot be answered.
     """
@@ -58,7 +58,7 @@ async def first_sender(context: Context, bound: Bound, admit: Callable[[Address]
         for sock in bound.sockets:
             try:
                 data, name = receive(sock)
-            except OSError:  # nothing has come to this one
+            except OSError:  # nothing has arrived at this socket
                 continue
             if admit(as_address(name)):
                 _connect(sock, name)

@@ -1,4 +1,4 @@
-"""Sending the same again to the next address of a name, where the port at the first one turns out to be closed.
+"""Sending the same datagrams to the next address of a name, if the port at the first one turns out to be closed.
 
 Theory: "connecting" a UDP socket sends nothing, so the first address of a name always seems to be the right one. If
 its host then refuses (`localhost` is often ::1 first, and the server is on 127.0.0.1 only), the next address is sent
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 
 async def with_next_address(context: Context, port: int | None, peer: Peer, source: Source, session: Session) -> None:
-    """Run a session between the source and the peer, and again with the next address if it fails unanswered.
+    """Run a session of the source and the peer; run it with the next address if it fails before the peer has answered.
 
-    The session closes its peer. Raises what it raises; after several addresses, what the last one failed of.
+    The session closes its peer. Raises what the last session raises; and as `open_connection`, but no ConnectError.
     """
     current, replayable = _datagrams(peer), Replayable(source)
     failed = [current.name]
@@ -51,14 +51,14 @@ def _datagrams(peer: Peer) -> DatagramSocket:
 
 
 async def _next(context: Context, port: int | None, failed: list[Any], why: str) -> DatagramSocket | None:
-    """A peer at the next address, with a report about the last one; None if there is no other address."""
+    """A peer at the next address, after a report why the last one failed; None if there is no other address."""
     events: list[Event] = []
     quiet = context.derive(context.config, events.append)
     try:
         peer = _datagrams(await open_connection(quiet, port, failed))
     except ConnectError:
         return None
-    if peer.name in failed:  # the same host by another name: 0.0.0.0 is this host
+    if peer.name in failed:  # another name of the same host: 0.0.0.0 is connected to as 127.0.0.1
         peer.close()
         return None
     for event in attempt_failed(context, failed[-1], why), *events:

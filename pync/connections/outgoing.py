@@ -1,7 +1,7 @@
-"""Making a connection: the one door out, for every mode and every service.
+"""Making a connection, for every mode and every service: all are made here, except the direct probes of a scan.
 
-Theory: a connection is dialled, a proxy is talked to on it, and TLS is put over the result. Each step makes a peer out
-of a peer, and one deadline is for all of them. What the config does not ask for is not imported.
+Theory: the host or its proxy is dialled, the proxy is asked for the host, and TLS is put over the result. One deadline
+is for all three steps. A step that the config does not ask for is not imported.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ UNREACHED = (ConnectError, ProxyError, TimedOut)  # failures of one port; anothe
 
 
 def prepare(context: Context) -> None:
-    """Read the files that connections need: once, and while they can be read. Raises TlsError."""
+    """Read the certificate files that connections need, once, while they can be read. Raises TlsError."""
     proxy = context.config.proxy
     if context.config.tls or (proxy and proxy.tls):
         from pync.connections.encryption import make_client_contexts

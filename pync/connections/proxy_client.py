@@ -1,7 +1,7 @@
 """Connecting through a proxy: a connection to the proxy, a dialogue on it, and then the target is at the other end.
 
 Theory: the proxy is a host like any other, dialled by a config that names it. An HTTP proxy that wants credentials is
-asked again on a new connection, because many close the first. No proxy is sent a password that it has not asked for.
+asked again on a new connection, because many close the first. A password is sent only to a proxy that has asked for it.
 
 A dialogue (`protocols/dialogue.py`) is a generator; `hold` runs one on a stream, for clients and servers of proxies.
 """
@@ -34,7 +34,7 @@ ATTEMPTS = 3  # with credentials: the second attempt may fail because the nonce 
 
 
 async def hold(peer: Peer, dialogue: Dialogue[Result]) -> Result:
-    """Hold a dialogue and return its result. Bytes that came and do not belong to it are still there to be read.
+    """Hold a dialogue with the peer and return its result. Bytes that came after the dialogue are left unread.
 
     Raises Refused, PeerLost.
     """
@@ -57,7 +57,7 @@ async def hold(peer: Peer, dialogue: Dialogue[Result]) -> Result:
 
 
 async def connect_through(context: Context, proxy: Proxy, port: int) -> Peer:
-    """A connection to the config's host that goes through the proxy. Raises ProxyError, AddressError, TlsError."""
+    """The config's host, through the proxy. Raises ProxyError, AddressError, BindError, TlsError, TimedOut."""
     host = context.config.host or ""
     names = [host] if proxy.remote_names else await _addresses(context, proxy, port)
     failure: ProxyError | None = None
@@ -137,10 +137,10 @@ async def _hold(peer: Peer, dialogue: Dialogue[Result]) -> Result:
 
 
 async def _open_proxy(context: Context, proxy: Proxy) -> Peer:
-    """A connection to the proxy itself, under TLS if it wants that. Raises ProxyError, TlsError, PeerLost."""
+    """A connection to the proxy itself, under TLS if that is wanted. Raises as `connect_through`, and PeerLost."""
 
     def report(event: Event) -> None:
-        if not isinstance(event, Connected):  # that event is reported of the target
+        if not isinstance(event, Connected):  # `connect_through` reports this event for the target
             context.report(event)
 
     to_proxy = context.derive(context.config.but(host=proxy.host), report)

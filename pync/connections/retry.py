@@ -1,4 +1,4 @@
-"""Trying again for as long as --retry says, with growing pauses.
+"""Trying again for the time that --retry allows, with growing pauses.
 
 A module of its own, because a run without --retry does not import it.
 """
@@ -24,7 +24,7 @@ RETRIED = (AddressError, *UNREACHED)  # failures that may be over in a moment
 
 
 async def with_retry(context: Context, attempt: Callable[[], Work[T]]) -> T:
-    """The result of the attempt, repeated for as long as `retry` says. Raises TimedOut when that time is over."""
+    """The attempt's result; it is repeated after a failure in RETRIED. Raises TimedOut after `retry` seconds."""
     retry = context.config.retry
     failures: list[PyncError] = []
     try:

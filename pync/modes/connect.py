@@ -1,6 +1,6 @@
 """Connecting: to one port, or to each of several one after the other, with a conversation or a program on each.
 
-Theory: a port that cannot be reached is no failure while another port may answer. A conversation that breaks is one.
+Theory: a port that cannot be reached is a failure only if no port can be. A conversation that breaks is always one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ async def connect(context: Context) -> Outcome:
             continue
         opened = True
         status = await _session(context, port, peer, stdout)
-        if context.config.pass_descriptor:  # stdout can take one connection
+        if context.config.pass_descriptor:  # only one connection can be passed
             break
     if failure and not opened:
         raise failure

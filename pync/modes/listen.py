@@ -1,7 +1,7 @@
 """Listening: bind, drop privileges, then serve one client or, with `keep_open`, any number.
 
-The order: the user to become, the access rules, our certificate, the sockets, the service with all that it opens.
-Then privileges are dropped, the listener is announced, and the server runs. `preload.py` has imported the rest before.
+The order: look up the user to become, read the access rules and the certificate, bind, make the service with all that
+it opens, drop privileges, announce the listener, serve. `preload.py` has imported before what sessions need later.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 async def listen(context: Context) -> Outcome:
-    """Serve. Raises BindError, PrivilegeError, what a service needs and lacks, and what ends the only session."""
+    """Serve. Raises the PyncError of the step that fails, of the only session, or of what all sessions share."""
     config = context.config
     identity = _identity(config.user)
     allowed = load_rules(config.access, lambda name: _addresses(name, numeric=config.numeric))

@@ -1,10 +1,10 @@
 """Probing: whether the ports of one address are open.
 
-Theory: a connect that is asked for a second time tells how it stands (connect(2)): refused, connected, or still under
-way. On this machine, and wherever the answer is there already, that costs no wait; and Linux leaves a socket that was
-refused as good as new, so one socket serves thousands of ports. Any other answer uses the socket up.
+Theory: calling connect(2) a second time returns the state of the first call: refused, connected, or still under way. If
+the answer is there already, as on this machine, that needs no wait. And Linux leaves a socket that was refused as good
+as new, so one socket serves thousands of ports. Any other answer uses the socket up.
 
-UDP answers nothing when a port is open: it is closed when the host says so (ICMP), and taken for open when it stays
+An open UDP port need not answer. A port is closed if the host refuses by ICMP, and is taken for open if it stays
 silent.
 """
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from pync.context import Context
 
-LIMIT = 5.0  # seconds for each port, unless asked otherwise: the system's own limit is minutes
+LIMIT = 5.0  # seconds for each port without --connect-timeout; the system's own limit is minutes
 UDP_SILENCE = 2.0  # seconds without a refusal after which a UDP port is taken for open
-PROBE = b"\0"  # not an empty datagram: to several netcats that means the end
+PROBE = b"\0"  # not an empty datagram, which several netcats take for the end
 UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY)
 CONNECTED = (0, errno.EISCONN)
 
@@ -36,7 +36,7 @@ def with_port(name: Any, port: int | None) -> Any:
 
 
 class Probe:
-    """Probes the ports of one address, with a new socket for each: UDP, and unix sockets (whose port is None)."""
+    """Probes the ports of one address, with a new socket for each: UDP, SCTP, unix (the port is None)."""
 
     def __init__(self, context: Context, family: int, name: Any, own: Any) -> None:
         """`name` is the address as the system gives it, its port does not matter; `own` is what `own_names` gives."""
@@ -50,17 +50,17 @@ class Probe:
 
     @staticmethod
     def refusals(probes: Sequence[Any], ports: Sequence[int | None]) -> tuple[int, int]:
-        """How many ports, from the first one on, are refused at once by all; and by how many probes the next one is."""
+        """How many of the first ports all probes see refused at once, and how many of them the port after these."""
         return 0, 0
 
     def ask(self, port: int | None) -> int:
-        """How the connection to a port stands, which is begun if it is not: an errno. Raises OSError, BindError."""
+        """Begin to connect to a port, or look how that stands; an errno. Raises OSError, BindError, ConnectError."""
         return errno.EINPROGRESS
 
     async def answer(self, port: int | None, code: int) -> None:
-        """Wait for the answer of a port that `ask` said `code` of. Raises OSError if it is not open within the limit.
+        """Wait for the answer of a port, after `ask` returned `code`. Raises OSError if it is not open in time.
 
-        Datagrams: two probes, and the time to be refused.
+        To a UDP port two datagrams are sent, each with time to be refused. Raises BindError, ConnectError.
         """
         name = with_port(self.name, port)
         sock, _ = await self.loop.within(self.limit, attempt(self.context, self.family, name, self.own))
@@ -90,10 +90,10 @@ class StreamProbe(Probe):
 
     @staticmethod
     def refusals(probes: Sequence[Any], ports: Sequence[int | None]) -> tuple[int, int]:
-        """Never waits. A scan of a near host spends its time here."""
+        """As in `Probe`. This never waits. A scan of a near host spends its time here."""
         try:
             lines = [(probe.socket().connect_ex, probe.name[0], probe.name[2:]) for probe in probes]
-        except OSError:  # `ask` will tell
+        except OSError:  # `ask` will raise it for the port
             return 0, 0
         under_way, refused = errno.EINPROGRESS, errno.ECONNREFUSED
         for count, port in enumerate(ports):
@@ -107,19 +107,19 @@ class StreamProbe(Probe):
         return len(ports), 0
 
     def ask(self, port: int | None) -> int:
-        """Connect twice: the first time begins."""
+        """Connect twice: the first call begins, the second returns what has become of it."""
         sock, name = self.socket(), with_port(self.name, port)
         code = sock.connect_ex(name)
         return sock.connect_ex(name) if code == errno.EINPROGRESS else code
 
     async def answer(self, port: int | None, code: int) -> None:
-        """Ask again when there is news."""
+        """Ask again each time the socket is writable, until the limit."""
         sock, until = self.socket(), self.loop.clock() + self.limit
         while code in UNDER_WAY:
             code = self.ask(port) if await self.loop.writable(sock.fileno(), until) else errno.ETIMEDOUT
         usable = code == errno.ECONNREFUSED
         if code in CONNECTED and sock.getsockname() == peer_name(sock, None):
-            code = errno.ECONNREFUSED  # no listener: the socket was connected to itself
+            code = errno.ECONNREFUSED  # there is no listener: the socket was connected to itself
         if not usable:
             self.close()
         if code not in CONNECTED:

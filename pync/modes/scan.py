@@ -1,7 +1,7 @@
-"""Scanning: which ports are open. Many are tried at once, and reported in the order that was asked for.
+"""Scanning: finding out which ports are open. Many are tried at once, and reported in the order that was asked for.
 
 Theory: a worker tries port after port while the answers come at once. A worker that has to wait lets another one begin,
-up to a window full of them. So nothing waits that need not, and a host that drops everything costs the timeout once
+up to a window full of them. So no port waits without need, and a host that drops everything costs the timeout once
 for each window, not once for each port. A result that comes out of order waits until it can be reported.
 """
 
@@ -32,14 +32,15 @@ if TYPE_CHECKING:
     Address = tuple[int, Any]  # its family, and its name as the system gives it
     Answers = list[OSError | None]  # for each address that was tried: why it is not open, or None
 
-WINDOW = 512  # attempts at a time, if there are descriptors for so many
+WINDOW = 512  # most attempts at a time; fewer if there are fewer descriptors
 SPARE = 32  # descriptors left for everything else
 TURN = 256  # ports tried in a row before signals and the other workers have their turn
-CLOSED = OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))  # what most ports answer; never raised
+# What most ports answer. It is never raised, so one object is enough.
+CLOSED = OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
 
 async def scan(context: Context) -> Outcome:
-    """Try each port, report each in order; `opened` if any is open. With `retry`, until one is, or TimedOut."""
+    """Try each port, report each in order; `opened` if any is open. With `retry`, again until one is, or TimedOut."""
     if context.config.retry is None:
         return Outcome(opened=await _round(context))
 
@@ -77,7 +78,7 @@ async def _round_through_proxy(context: Context) -> bool:
             peer = await open_connection(context, port)
         except UNREACHED as error:
             late = isinstance(error, TimedOut)
-            why = error.why if late else str(error)  # names the proxy: it may be what cannot be reached
+            why = error.why if late else str(error)  # with the name of the proxy, which may be what cannot be reached
             context.report(attempt_failed(context, (context.config.host or "", port), why, timed_out=late))
         else:
             peer.close()
@@ -96,7 +97,7 @@ class Sweep:
     """One round over the ports: the workers, and their results that are not reported yet."""
 
     def __init__(self, context: Context, ports: tuple[int | None, ...], addresses: list[Address], own: Any) -> None:
-        """`own` is what `own_names` gives."""
+        """`own` is what `source.own_names` gives, or None."""
         self._context = context
         self._ports = ports
         self._transport = context.transport
@@ -107,7 +108,7 @@ class Sweep:
         self._ended = Condition()
         self._next = 0  # the number of the port that is tried next
         self._reported = 0  # the number of the port that is reported next
-        self._found: dict[int, tuple[int, Answers]] = {}  # stretches of ports: where each begins, where it stops
+        self._found: dict[int, tuple[int, Answers]] = {}  # results by their first port: where each stops, its answers
         self._failures = context.wants(ConnectFailed)
         self._opened = False
 
@@ -151,7 +152,7 @@ class Sweep:
                 probe.close()
 
     async def _answers(self, probes: list[Probe], port: int | None, refusing: int) -> Answers:
-        """Why each address is not open, or None, after which no other is tried. The first ones refused it already."""
+        """What each address answers, up to the first that is open. The first `refusing` ones have refused already."""
         answers: Answers = [CLOSED] * refusing
         for probe in probes[refusing:]:
             try:
@@ -159,7 +160,7 @@ class Sweep:
                 if code in UNDER_WAY:
                     self._hire()
                 else:
-                    await self._context.loop.sleep(0)  # nothing to wait for, but the others have their turn
+                    await self._context.loop.sleep(0)  # the answer is there, but the other workers have their turn
                 await probe.answer(port, code)
             except OSError as error:
                 answers.append(error)
@@ -168,7 +169,7 @@ class Sweep:
         return answers
 
     def _settle(self, first: int, stop: int, answers: Answers) -> None:
-        """Take down what a stretch of ports answers, and report all up to the first port that is still waited for."""
+        """Keep the answers of a stretch of ports, and report all results before the first that is still missing."""
         self._found[first] = stop, answers
         while self._reported in self._found:
             first, (stop, answers) = self._reported, self._found.pop(self._reported)

@@ -1,1 +1,1 @@
-"""Getting a connected or a listening socket; the access rules for its clients, and the user that serves them."""
+"""Sockets that are connected or bound, names, access rules for clients, and becoming another user."""

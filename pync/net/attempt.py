@@ -1,4 +1,4 @@
-"""One socket, and one connection of it to one address: what `dial.py`, `bind.py` and a scan are made of."""
+"""Making one socket, and connecting it to one address. `dial.py`, `bind.py` and the scan are built on this."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ IPPROTO_SCTP = 132  # RFC 9260; Python may have been built without
 
 
 def attempt_failed(context: Context, name: Any, why: str, *, timed_out: bool = False) -> ConnectFailed:
-    """The event that one address, by the system's name for it, could not be connected to."""
+    """The event that an address could not be connected to; `name` is the address as the system gives it."""
     host, where = context.config.host or "", as_address(name)
     return ConnectFailed(host=host, address=where, transport=context.transport, why=why, timed_out=timed_out)
 
 
 async def attempt(context: Context, family: int, name: Any, own: Any) -> Connection:
-    """One connection to one address, from the one in `own` (see `source.own_names`) unless that is None.
+    """Connect to one address, from our own in `own` (see `source.own_names`) unless that is None.
 
     Raises OSError, BindError, ConnectError.
     """
@@ -45,7 +45,7 @@ async def attempt(context: Context, family: int, name: Any, own: Any) -> Connect
         await _finish_connecting(context, sock, name)
         peer = peer_name(sock, name)
         if family != socket.AF_UNIX and sock.getsockname() == peer:
-            # No listener was there: the socket was connected to itself, by way of an ephemeral port.
+            # No listener was there: our own ephemeral port was this one, and the socket was connected to itself.
             raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
     except BaseException:
         context.loop.forget(sock.fileno())
@@ -69,7 +69,7 @@ async def _finish_connecting(context: Context, sock: socket.socket, name: Any) -
 
 
 def peer_name(sock: socket.socket, name: Any) -> Any:
-    """The name of the other end; or `name`, by which it was reached, if the connection has broken already."""
+    """The address of the other end; or `name`, to which it was connected, if the connection has broken already."""
     try:
         return sock.getpeername()
     except OSError:
@@ -100,7 +100,7 @@ def new_socket(family: int, config: Config) -> socket.socket:
 
 
 def tune(sock: socket.socket) -> None:
-    """Set what every TCP conversation needs: answers at once, and vanished peers noticed. Others are left alone."""
+    """Have TCP send small writes at once and notice a vanished peer. Unix and datagram sockets are left alone."""
     if sock.type == socket.SOCK_STREAM and sock.family != socket.AF_UNIX:
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,7 +1,7 @@
-"""Getting bound sockets: those that a listener waits at.
+"""Binding the sockets at which a listener waits for its clients.
 
-Theory: a listener has a socket for every address of what was asked for, in both families, on one port. TCP sockets
-have SO_REUSEADDR, so that a server can be started again at once; never SO_REUSEPORT, with which a second server would
+Theory: a listener has a socket for every address of its host, in both families, on one port. TCP sockets have
+SO_REUSEADDR, so that a server can be started again at once; never SO_REUSEPORT, with which a second server would
 silently take half of the clients. The path of a unix socket is taken over only if nothing answers there, and it is
 removed at the end only if it is still ours.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pync.loop.kernel import Loop
 
 BACKLOG = 4096  # connections that may wait to be accepted; the system caps it
-EPHEMERAL_TRIES = 16  # how often a port is looked for that is free in both families
+EPHEMERAL_TRIES = 16  # attempts to find an ephemeral port that is free in both families
 NOT_HERE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)  # this machine has no such address
 
 
@@ -41,7 +41,7 @@ class Bound:
         self.inode = _inode(path) if path else None
 
     def close(self) -> None:
-        """Close all. Doing it again changes nothing."""
+        """Close all sockets. Doing it again changes nothing."""
         for sock in self.sockets:
             if sock.fileno() >= 0:
                 self.loop.forget(sock.fileno())
@@ -49,7 +49,7 @@ class Bound:
         self.remove()
 
     def keep(self, sock: socket.socket) -> None:
-        """Close all the others."""
+        """Close all sockets but this one."""
         for other in self.sockets:
             if other is not sock:
                 self.loop.forget(other.fileno())
@@ -72,7 +72,8 @@ async def bind(context: Context) -> Bound:
     if config.family == "unix":
         return _bind_unix(context)
     found = await resolve(context, config.host, config.ports[0])
-    found.sort(key=lambda item: item[0] != socket.AF_INET6)  # the wider family first: its ephemeral port decides
+    # IPv6 comes first: if the port is an ephemeral one, the other sockets take the port that this one got.
+    found.sort(key=lambda item: item[0] != socket.AF_INET6)
     for _ in range(EPHEMERAL_TRIES):
         sockets = _bind_all(config, found)
         if sockets is not None:

@@ -1,4 +1,4 @@
-"""Getting a connected socket. Of a name with several addresses each is tried: see `happy_eyeballs.py`."""
+"""Getting a socket that is connected to the config's host. Several addresses race: see `happy_eyeballs.py`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def goal(context: Context, port: int | None) -> str:
 async def dial(context: Context, port: int | None, without: Sequence[Any] = ()) -> Connection:
     """A connected socket to the config's host, on this port (None: a unix path), and the name of its peer.
 
-    The names in `without` are passed over. Raises AddressError, ConnectError, BindError.
+    The addresses in `without` are passed over. Raises AddressError, ConnectError, BindError.
     """
     try:
         sock, name = await _connect(context, port, without)

@@ -35,7 +35,7 @@ def take_turns(found: Places) -> Places:
 
 
 async def race(context: Context, found: Places, own: Any) -> Connection:
-    """The first connection to one of these addresses. Raises OSError, the failure of the last one."""
+    """The first connection to one of these addresses. Raises the last OSError; BindError and ConnectError at once."""
     waiting = take_turns(found)
     loop, ended = context.loop, Condition()
     running: dict[Task, Any] = {}
@@ -59,7 +59,7 @@ async def race(context: Context, found: Places, own: Any) -> Connection:
 
 
 async def _abandon(context: Context, running: dict[Task, Any]) -> None:
-    """End the attempts that did not win; one of them may have got its connection meanwhile."""
+    """End the attempts that did not win. One of them may have got a connection meanwhile, which is closed."""
     await context.loop.cancel_and_wait(*running)
     for task in running:
         if task.error is None:

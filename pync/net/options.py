@@ -1,6 +1,6 @@
 """Socket options that were asked for, set before a socket is bound or connected.
 
-The order is nc.openbsd's. An option that the system refuses is an error, and never left out in silence. A module of
+The order is nc.openbsd's. An option that the system refuses is an error, never left out in silence. A module of
 its own, because a run that asks for none of them does not import it.
 """
 

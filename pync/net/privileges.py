@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pwd
     from collections.abc import Callable
 
-_LAST_ID = 2**32 - 2  # the number after it means "leave this id as it is" to the kernel
+_LAST_ID = 2**32 - 2  # to the kernel the next number means: leave this id as it is
 
 
 class Identity(Frozen):
@@ -71,7 +71,7 @@ def _user(name: str) -> tuple[int, pwd.struct_passwd | None]:
     try:
         account = pwd.getpwnam(name)
         return account.pw_uid, account
-    except (KeyError, ValueError):  # ValueError: it cannot even be passed to the system
+    except (KeyError, ValueError):  # ValueError: the name cannot be passed to the system
         uid = _id("user", name)
     try:
         return uid, pwd.getpwuid(uid)

@@ -1,6 +1,6 @@
-"""Names to addresses, without ever holding up the loop.
+"""Looking up the addresses of a name, without ever holding up the loop.
 
-Theory: what is an address already is answered at once. A name is looked up in a thread of its own, because the C
+Theory: for an address no look-up is needed. A name is looked up in a thread of its own, because the C
 library's resolver cannot be interrupted: so deadlines and Ctrl-C work while a name server is silent. The thread owns
 the writing end of a pipe and closes it when it has an answer. An answer that is not needed any more is dropped.
 (`_thread` is what `threading` is made of, at none of its start-up cost.)
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from pync.context import Context
     from pync.loop.kernel import Loop
 
-AF_VSOCK = getattr(socket, "AF_VSOCK", 40)  # <linux/socket.h>, should Python have been built without
+AF_VSOCK = getattr(socket, "AF_VSOCK", 40)  # <linux/socket.h>, in case Python was built without it
 FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 
 
 async def resolve(context: Context, host: str | None, port: int, family: Family | None = None) -> list[tuple[int, Any]]:
-    """Every (family, socket address) of a host, in the resolver's order, each once; None means "any" (to bind).
+    """Every (family, socket address) of a host, each once, in the resolver's order; None is the wildcard, to bind to.
 
     `family` is the config's unless another one is given. Raises AddressError.
     """

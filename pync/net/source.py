@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 async def own_names(context: Context) -> Any:
-    """Where our own end of a connection shall be, for `bind_own`; None if the system shall choose.
+    """The addresses to which our own end of a connection shall be bound; None if the system shall choose.
 
-    It is a name for each family, or one name for unix datagrams. Raises AddressError.
+    `bind_own` takes them: an address for each family, or one for unix datagrams. Raises AddressError.
     """
     config = context.config
     if config.family == "unix":

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Service:
-    """What is done with each client, and beside them. A service opens what it needs when it is made."""
+    """What is done with each client, and beside the sessions. A service opens what it needs when it is made."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -19,13 +19,13 @@ class Service:
         self.config = context.config
 
     async def run(self) -> None:
-        """What goes on beside the sessions. The server ends with it."""
+        """Do what goes on beside the sessions. When this returns, the server ends."""
         await self.loop.wait(Condition())
 
     async def ready(self, client: Peer) -> bool:
-        """Wait until the client is the one that a listener for one client waits for; False if it is not.
+        """Wait until the client may be the only one of a listener for one client; False if it gets no session.
 
-        Most clients are at once. Raises as `session`, but a failure never ends a listener.
+        Most services accept a client at once. Raises as `session`; what would end a session does not end the listener.
         """
         return True
 

@@ -1,9 +1,9 @@
 """Forwarding: each client is relayed to a connection of its own to the target (`--to`).
 
-Theory: a session has two peers here, the client and the target, and it closes both. `bridge` is for every service that
-has the two, by whatever dialogue. A client whose target cannot be reached is reset. Datagrams have no goodbye: their
-session ends when both sides have been silent for a while, and the next datagram begins a new one. Nor does a sender
-learn whether its port is open: see `connections/next_address.py`.
+Theory: a session has two peers here, the client and the target, and it closes both. `bridge` relays between them, for
+`proxy.py`, too. A client whose target cannot be reached is reset. Datagrams have no end-of-file: their session ends
+when both sides have been silent for a while, and the next datagram begins a new one. A sender of datagrams does not
+learn at once whether the target's port is open: see `connections/next_address.py`.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from pync.context import Context
     from pync.endpoints import Peer, Sink, Source
 
-QUIET = 120.0  # seconds without a datagram either way that end a session (RFC 4787, REQ-5: at least two minutes)
+QUIET = 120.0  # seconds without a datagram that end a session (RFC 4787, REQ-5: at least two minutes)
 
 
 def outgoing(config: Config, **changes: Any) -> Config:
-    """How such a listener connects for its clients: by its own config, with these changes."""
+    """The config by which a listener connects to targets for its clients: its own, with these changes."""
     family = config.family if config.family in ("ipv4", "ipv6") else "any"
     return config.but(mode="connect", source_host=None, source_port=None, **{"family": family, **changes})
 
 
 def to_target(config: Config) -> Config:
-    """How the target of such a listener is connected to."""
+    """The config by which a forwarding listener connects to its target."""
     target = config.target
     assert target is not None
     if target.port is None:
@@ -66,7 +66,7 @@ class ForwardService(Service):
 
     @property
     def port(self) -> int | None:
-        """The target's; None if that is a path."""
+        """The target's port; None if the target is a unix path."""
         return next(iter(self.outgoing.config.ports), None)
 
     async def _exchange(self, client: Peer, target: Peer) -> None:
@@ -101,7 +101,7 @@ async def bridge(
 
 
 async def exchange(context: Context, client: Peer, source: Source, target: Peer) -> None:
-    """Relay datagrams between a client, whose own come from the source, and the target, and close the target.
+    """Relay datagrams between a client and the target, and close the target. `source` gives the client's datagrams.
 
     Raises PeerLost, TimedOut (if a limit was asked for), OutputError (a log).
     """
@@ -118,7 +118,7 @@ async def exchange(context: Context, client: Peer, source: Source, target: Peer)
 
 
 def _flows(context: Context, sending: tuple[Source, Sink], receiving: tuple[Source, Sink]) -> tuple[Flow, Flow]:
-    """To the client, which the logs call sent, and from it, which they call received."""
+    """The flows to the client and from it. The logs record the first as sent, the second as received."""
     if not context.logs:
         return Flow(context.loop, *sending), Flow(context.loop, *receiving)
     from pync.relay.log_files import RECEIVED, SENT

@@ -1,8 +1,8 @@
 """Answering an HTTP request with stdin: `pync -l --http 8080 < page.html`.
 
-Theory: a browser opens connections that it may never use. So a listener for one client does not decide at a client's
-arrival which client gets the one answer, but when a request was read; and a client that is reset before it has the
-whole answer does not use it up.
+Theory: a browser opens connections that it may never use. So a listener for one client gives its one answer
+to the first client whose request it has read. If that client's connection breaks before it has the whole answer, the
+next request gets the answer.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class HttpService(SharedStdioService):
         self.answering: Peer | None = None  # the client that gets the one answer
 
     async def ready(self, client: Peer) -> bool:
-        """Answer the client's request. Raises as a conversation does, and ProtocolError."""
+        """Answer the client's request; False if there is none to answer. Raises as `converse`, and ProtocolError."""
         stdout = self.stdout.join()
         share = None
         try:
@@ -68,7 +68,7 @@ async def read_request(client: Peer, stdout: Sink, limit: float | None) -> Head 
     """The head of the client's request, which is also written to stdout; None if the client left and sent nothing.
 
     Raises ProtocolError for what is no request, after an answer that refuses it; PeerLost; and TimedOut when nothing
-    came for `limit` seconds.
+    came for `limit` seconds. Raises OutputError for stdout.
     """
     request = Request()
     try:

@@ -1,14 +1,14 @@
-"""A hub: what one client sends goes to all the others (`--broker`), or line by line with names to it (`--chat`).
+"""A hub: what one client sends goes to all the others, as it comes (`--broker`) or as lines with names (`--chat`).
 
 Theory: each client has a task that receives from it, and an outbox (`endpoints/client_queues.py`). Before anything is
 sent to all, the hub waits for room in every outbox. So a client that is slow but takes something slows the senders
 down, and no byte is dropped, while a client that takes nothing is cut off and stops no other.
 
 A client that half-closes sends nothing more but goes on receiving until its connection is closed. A client that has
-closed its socket looks the same until something is sent to it; so in a chat it is at once sent a line that says so.
+closed its socket looks the same until something is sent to it. So a chat sends it a line, which finds that out.
 
-Our stdin is sent to all clients; nothing is written to stdout. Must never send a client its own bytes, nor mix those
-of two clients within a read (`--broker`) or a line (`--chat`).
+Our stdin is sent to all clients; nothing is written to stdout. A hub must never send a client its own bytes, nor mix
+those of two clients within a read (`--broker`) or a line (`--chat`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Member(Outbox):
         self.label = ""  # how it is announced to a newcomer, once the others know it
         self.stages = hub.stages_of_client(name)
         self.reads = 0
-        self.left: Condition | None = None  # once it sends nothing more: its connection is closed
+        self.left: Condition | None = None  # made when it half-closes; notified when its connection is closed
 
     def broken(self, error: PeerLost) -> None:
         """Its session ends; a client that was only receiving leaves in this way."""
@@ -65,7 +65,7 @@ class HubService(Service):
         self.joined = Condition()
         self.queues = Queues(context.loop)
         self.chats = context.config.hub == "chat"
-        self.names = 0  # given so far: none is given twice
+        self.names = 0  # names given so far; none is given twice
         self.stdin = Attended(context.loop, stdin, self.members, self.joined) if stdin else None
 
     async def run(self) -> None:
@@ -78,7 +78,7 @@ class HubService(Service):
         await super().run()
 
     async def session(self, client: Peer) -> int | None:
-        """Have one client among the others until it leaves. Raises PeerLost, TimedOut, OutputError."""
+        """Keep one client among the others until it leaves. Raises PeerLost, TimedOut, OutputError."""
         self.names += 1
         member = Member(self, client, f"user{self.names}")
         try:
@@ -105,7 +105,7 @@ class HubService(Service):
             tasks = (member.receiving, member.writing, watching)
             await self.loop.cancel_and_wait(*(task for task in tasks if task))
         if isinstance(member.receiving.error, PeerLost):
-            member.peer.abort()  # an end-of-file would say that nothing is missing
+            member.peer.abort()  # an end-of-file would look as if nothing was missing
 
     async def _receive(self, member: Member) -> None:
         """Send the others what one client sends; after its end, wait until its connection is closed."""
@@ -121,7 +121,8 @@ class HubService(Service):
         await self._flush(member.stages, member)
         member.left = Condition()
         if self.chats:
-            member.put(b"<announce> you are only listening now.\n")  # a client that has closed answers with a reset
+            # A client that has closed its socket answers this with a reset.
+            member.put(b"<announce> you are only listening now.\n")
         await self.loop.hangups.wait(peer.sock.fileno(), member.left)
 
     async def send(self, data: bytes, sender: Member | None = None) -> None:
@@ -143,7 +144,8 @@ class HubService(Service):
     async def _enter(self, member: Member) -> None:
         """Put the client among the others. In a chat all are informed of it, and it is informed of them."""
         if self.chats:
-            await self.queues.room()  # announcements wait for room, too: nothing else would limit a flood of them
+            # Announcements wait for room like data, because nothing else limits a flood of them.
+            await self.queues.room()
             self._announce(member)
         self.members[member] = None
         self.joined.notify()

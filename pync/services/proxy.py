@@ -1,12 +1,11 @@
 """Being a proxy: each client asks for a target, and is bridged to it.
 
-Theory: what the client and the proxy say to each other first is a dialogue (`protocols/http_proxy.py`,
-`protocols/socks_server.py`). It has a deadline, as has the connection that is then made. A tunnel is a bridge like any
-other, as fast as the kernel copies. Of a plain HTTP request the head of the answer is rewritten here, so its body
-passes through here, too.
+Theory: the client and the proxy first hold a dialogue (`protocols/http_proxy.py`, `protocols/socks_server.py`). It has
+a deadline, as has the connection that is then made. A tunnel is a bridge like any other, as fast as the kernel copies.
+The answer to a plain HTTP request passes through here, because its head is rewritten.
 
-Must not become an open relay by accident: `is_open` finds that out, and the face has a proxy listen on loopback unless
-another address was asked for.
+A proxy must not become an open relay by accident: `is_open` recognises one, and the face has a proxy listen on loopback
+unless another address was asked for.
 """
 
 from __future__ import annotations
@@ -33,9 +32,8 @@ if TYPE_CHECKING:
     from pync.events import Address
     from pync.protocols.dialogue import ConnectRequest, Dialogue, FailureKind
 
-REQUEST_LIMIT = (
-    30.0  # seconds that a client has for its request, and the proxy for the connection, if not asked otherwise
-)
+# Seconds that a client has for its request, and then the proxy for the connection, unless the user sets other limits.
+REQUEST_LIMIT = 30.0
 NO_TARGET = (AddressError, ConnectError, PeerLost, ProxyError, TimedOut, TlsError)
 TROUBLES: dict[str, FailureKind] = {
     os.strerror(errno.ECONNREFUSED): "refused",
@@ -67,7 +65,7 @@ class ProxyService(Service):
         prepare(self.outgoing)
 
     async def session(self, client: Peer) -> int | None:
-        """Serve one client. Raises ProtocolError, what `open_connection` raises, PeerLost, TimedOut."""
+        """Serve one client. Raises ProtocolError, PeerLost, TimedOut, what `open_connection` and `bridge` raise."""
         try:
             asked = await self._asked(client)
             target = await self._reach(client, asked)
@@ -115,7 +113,7 @@ class ProxyService(Service):
 
 
 async def _turn_away(client: Peer, answer: bytes = b"") -> None:
-    """Send the client a last answer. If it does not take that, the reason for the answer is still what is reported."""
+    """Send the client a last answer. A failure is ignored: the caller reports why the client was turned away."""
     try:
         await write_all(client, answer)
         await client.linger()
@@ -153,7 +151,7 @@ class Answer(Source):
 
     def __init__(self, target: Peer) -> None:
         self.target = target
-        self.begun = False  # the last head has come: some 1xx may come before it
+        self.begun = False  # the final head has come; some 1xx heads may come before it
         self.refused = False
 
     async def read(self) -> bytes | None:

@@ -1,11 +1,11 @@
-"""The server: it accepts clients, and serves one of them or any number at once, each in a session of its own.
+"""The server of a listener: it accepts clients, and serves one or many at a time, each in a session of its own.
 
 The way of a client: accepted → access rules and limit → encrypted → ready → session → closed and counted. Without
-`keep_open` the first client that is ready closes the listener, and its session is the run. So a stranger never ends a
-listener: not by being denied, not by a failed handshake, and not by saying nothing.
+`keep_open` the first client that is ready closes the listener, and its session is the run. So a client that is
+denied, fails its handshake, or does not send the request that the service waits for never ends a listener.
 
-Theory: a session that fails is reported, and ends alone. What concerns all sessions (stdout, stdin, a log) ends the
-server. Clients are accepted in batches. What is done with a client is for the service.
+Theory: a session that fails is reported, and ends alone. A failure of what all sessions share (stdout, stdin, a log)
+ends the server. Clients are accepted in batches. The service decides what is done with a client.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ class Server:
         self.service = service
         self.sessions = 0
         self.accepting: list[Task] = []
-        self.clients: dict[Task, None] = {}  # those that may become the only one
+        self.clients: dict[Task, None] = {}  # the tasks of clients that may become the only one
         self.only: Peer | None = None
-        self.changed = Condition()  # the task of one of these has ended
+        self.changed = Condition()  # notified when one of these tasks has ended
         if self.config.keep_open:
             self.loop.hangups.open()  # now, before clients use up the descriptors
 
     async def run(self) -> int | None:
-        """Serve until the service ends, or one client until its session does; the exit status of its program."""
+        """Serve many clients until the service ends, or one until its session ends; the exit status of its program."""
         if self.config.keep_open:
             self._accept_all()
             await self.service.run()
@@ -101,7 +101,8 @@ class Server:
                     self.loop.spawn(self._serve(client))
                 else:
                     self.clients[self.loop.spawn(self._serve(client), self.changed)] = None
-                    break  # the client may be ready at once, and the next one must not be accepted then
+                    # This client may be ready as soon as its task runs, and then no other must be accepted.
+                    break
 
     def _admit(self, address: Address) -> bool:
         """Whether the limit and the access rules let this client in, and count it; the decision is reported."""
@@ -118,7 +119,7 @@ class Server:
         return True
 
     async def _serve(self, client: Peer) -> None:
-        """The way of a client, from its admission to its end or, for the only one, until it is ready."""
+        """Take a client from its admission to the end of its session; without `keep_open`, until it is ready."""
         try:
             if self.config.tls:
                 from pync.connections.encryption import encrypt_to_client
@@ -160,5 +161,6 @@ class Server:
 
     def _choose(self, client: Peer) -> None:
         self.only = client
-        for task in self.accepting:  # at once: a client that is accepted now would be closed again
+        # This happens at once, because a client that is accepted from now on would only be closed again.
+        for task in self.accepting:
             task.cancel()

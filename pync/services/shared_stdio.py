@@ -1,4 +1,4 @@
-"""A conversation with each of many clients, which share stdin and stdout (`endpoints/shared_stdio.py`)."""
+"""Conversations with many clients, which share stdin and stdout. A listener for one client does not import this."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class SharedStdioService(StdioService):
     async def converse(
         self, client: Peer, source: Source | None, share: FileSource | Reader | None, stdout: Sink
     ) -> None:
-        """Send `source` to the client; it is cut off if it stops the other clients that read the same stdin."""
+        """Send `source` to the client. A client that stops the others which read the same stdin is cut off."""
         stdio = Stdio(source, stdout, terminal=self.stdio.terminal)
         conversation = converse(self.context, client, stdio)
         await (share.attend(conversation) if share else conversation)

@@ -1,7 +1,7 @@
-"""The services of a listener for one client: our stdin and stdout, or a program (which may serve many, too).
+"""Two services: the conversation of an only client with our stdin and stdout, and a program for each client.
 
-Theory: the only client has stdin and stdout themselves, so the kernel can move the bytes. Many clients share them:
-`shared_stdio.py`.
+A module of its own, beside `shared_stdio.py`: the only client has stdin and stdout themselves, so the kernel can move
+the bytes. Many clients share them.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def _slowed(context: Context, source: Source, peer: Source) -> tuple[Source, Sou
 
 
 def _stages(context: Context) -> tuple[list[Stage], list[Stage], Telnet | None]:
-    """What changes or copies the bytes that are sent and those that are received. Logs have those of the network."""
+    """The stages for what is sent and for what is received. Logs stand next to the peer, beyond all other stages."""
     sending: list[Stage] = []
     receiving: list[Stage] = []
     telnet: Telnet | None = None

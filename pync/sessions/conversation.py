@@ -1,7 +1,7 @@
 """A conversation: stdin is sent to a peer, and what the peer sends goes to stdout.
 
-Theory: a session builds two flows, runs them by the rules of ending (`relay/rules.py`), and ends the peer. What the
-config does not ask for is not imported: stages, wrappers and logs are put between the ends by `between.py`.
+Theory: a session builds two flows, runs them by the rules of ending (`relay/rules.py`), and closes the peer. Stages,
+wrappers and logs are put between the ends by `between.py`, which is imported only if the config asks for one.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ def flows(context: Context, peer: Peer, source: Source, sink: Sink) -> tuple[Flo
 
 
 async def linger(peer: Peer, idle_limit: float | None, *, patient: bool) -> None:
-    """Give the peer time to take the end of what it was sent, LINGER seconds at most, or if `patient` while it moves.
+    """Give the peer at most LINGER seconds to take the end of what it was sent; if `patient`, until it has taken all.
 
-    A session that only sends is patient: it has nothing else to wait for. Raises TimedOut after `idle_limit` seconds
-    in which the peer has taken nothing, PeerLost.
+    A session that only sends is patient: it has nothing else to wait for. Raises PeerLost; and if `patient`, TimedOut
+    after `idle_limit` seconds in which the peer has taken nothing.
     """
     step = min(LINGER, idle_limit or LINGER)
     left, idle = 0, 0.0

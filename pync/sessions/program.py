@@ -1,11 +1,11 @@
 """A program on a connection: what it prints is sent to the peer, and what the peer sends is its stdin.
 
-And `pass_descriptor`, which gives the connection to a program that runs already and waits for it at our stdout.
+`pass_descriptor` gives the connection to a program that runs already and waits for it at our stdout.
 
-Theory: a program gets the socket itself where nothing has to see the bytes, as under inetd. Otherwise it is relayed
-through pipes. The rule of ending: the session is over when the program's output has ended and the program has ended,
-or the peer's half has ended, too. A connection that breaks ends the session at once, because a program that does not
-read would not notice.
+Theory: a program gets the socket itself where nothing has to see the bytes, as under inetd. Otherwise it is relayed.
+The rule of ending: the session is over once the program's output has ended, and after it the program itself or the
+peer's sending. A connection that breaks ends the session at once, because a program that does not read would not
+notice.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 async def run_program(context: Context, peer: Peer, program: Program) -> int:
-    """Put the program on the connection; its exit status. Raises PeerLost, TimedOut, ProgramError."""
+    """Put the program on the connection; its exit status. Raises PeerLost, TimedOut, ProgramError, OutputError."""
     try:
         local = as_address(peer.sock.getsockname())
         environment = child.environment(context.transport, local, peer.address)
@@ -88,7 +88,7 @@ async def _broken(peer: Peer) -> None:
 
 
 class ProgramRelay(Relay):
-    """Between a program and a peer."""
+    """The relay between a program and a peer."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class ProgramRelay(Relay):
 def pass_descriptor(peer: Peer) -> None:
     """Send the connected socket over the unix socket that stdout is, as ssh's ProxyUseFdpass wants it.
 
-    One byte goes over it, and the descriptor with it (unix(7), SCM_RIGHTS), made blocking, as programs expect of one.
+    The descriptor is sent with one byte (unix(7), SCM_RIGHTS). It is made blocking first, as programs expect it.
     Raises OutputError.
     """
     what = "handing the connection over"
