@@ -59,12 +59,12 @@ async def _round(context: Context) -> bool:
     if context.config.proxy:
         return await _round_through_proxy(context)
     ports = in_order(context) or (None,)
-    own = None
+    addresses, own = await _addresses(context), None
     if context.config.source_host is not None or context.config.source_port is not None:
         from pync.net.source import own_names
 
         own = await own_names(context)
-    return await Sweep(context, ports, await _addresses(context), own).run()
+    return await Sweep(context, ports, addresses, own).run()
 
 
 async def _round_through_proxy(context: Context) -> bool:

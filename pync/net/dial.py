@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-
 from pync.errors import ConnectError, reason
 from pync.events import Connected, as_address
 from pync.net.attempt import attempt, attempt_failed, tune
@@ -41,23 +38,25 @@ async def dial(context: Context, port: int | None, without: Sequence[Any] = ()) 
 
 
 async def _connect(context: Context, port: int | None, without: Sequence[Any]) -> Connection:
-    config = context.config
-    own = None
-    if config.source_host is not None or config.source_port is not None or (port is None and config.datagram):
-        from pync.net.source import own_names
-
-        own = await own_names(context)
     if port is None:
-        return await attempt(context, socket.AF_UNIX, unix_name(config.host or ""), own)
-    found = [item for item in await resolve(context, config.host, port) if item[1] not in without]
-    if len(found) > 1:
+        return await attempt(context, socket.AF_UNIX, unix_name(context.config.host or ""), await _own(context))
+    found = await resolve(context, context.config.host, port)
+    own = await _own(context)
+    if len(found) != 1 or found[0][1] in without:
         from pync.net.happy_eyeballs import race
 
-        return await race(context, found, own)
-    if not found:
-        raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+        return await race(context, found, own, without)
     try:
         return await attempt(context, *found[0], own)
     except OSError as error:
         context.report(attempt_failed(context, found[0][1], reason(error)))
         raise
+
+
+async def _own(context: Context) -> Any:
+    config = context.config
+    if config.source_host is None and config.source_port is None and not (config.datagram and config.family == "unix"):
+        return None
+    from pync.net.source import own_names
+
+    return await own_names(context)

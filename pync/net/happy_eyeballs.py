@@ -16,6 +16,7 @@ from pync.net.attempt import attempt, attempt_failed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from pync.context import Context
@@ -34,9 +35,9 @@ def take_turns(found: Places) -> Places:
     return [item for pair in zip_longest(first, other) for item in pair if item]
 
 
-async def race(context: Context, found: Places, own: Any) -> Connection:
+async def race(context: Context, found: Places, own: Any, without: Sequence[Any] = ()) -> Connection:
     """The first connection to one of these addresses. Raises the last OSError; BindError and ConnectError at once."""
-    waiting = take_turns(found)
+    waiting = [(family, name) for family, name in take_turns(found) if name not in without]
     loop, ended = context.loop, Condition()
     running: dict[Task, Any] = {}
     failure: OSError = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))

@@ -22,6 +22,8 @@ class Service:
         """Do what goes on beside the sessions. When this returns, the server ends."""
         await self.loop.wait(Condition())
 
+    ready_at_once = True  # whether `ready` never waits: then a client is ready when it was admitted
+
     async def ready(self, client: Peer) -> bool:
         """Wait until the client may be the only one of a listener for one client; False if it gets no session.
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 class HttpService(SharedStdioService):
     """An HTTP answer for each client, or without `keep_open` for one."""
 
+    ready_at_once = False
+
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.answering: Peer | None = None  # the client that gets the one answer

@@ -52,11 +52,14 @@ class Server:
         self.bound = bound
         self.rules = rules
         self.service = service
+        # A listener for one client has one session, and clients that are not ready yet do not count.
+        several = self.config.keep_open or self.config.http
+        self.limit = self.config.max_conns if several else None
         self.sessions = 0
         self.accepting: list[Task] = []
-        self.clients: dict[Task, None] = {}  # the tasks of clients that may become the only one
+        self.candidates: dict[Task, None] = {}  # the tasks of clients that may become the only one
         self.only: Peer | None = None
-        self.changed = Condition()  # notified when one of these tasks has ended
+        self.changed = Condition()  # notified when one of these tasks has ended, or the only client is there
         if self.config.keep_open:
             self.loop.hangups.open()  # now, before clients use up the descriptors
 
@@ -89,26 +92,26 @@ class Server:
         return True
 
     async def _accept(self, sock: socket.socket) -> None:
-        while True:
+        while not self.only:
             await self.loop.readable(sock.fileno())
             for _ in range(ACCEPT_BATCH):
-                client = await accept(self.context, sock)
+                # Another listening socket may have brought the only client in this same turn of the loop.
+                client = None if self.only else await accept(self.context, sock)
                 if client is None:
                     break
                 if not self._admit(client.address):
                     client.close()
                 elif self.config.keep_open:
                     self.loop.spawn(self._serve(client))
+                elif self.service.ready_at_once and not self.config.tls:
+                    self._choose(client)
                 else:
-                    self.clients[self.loop.spawn(self._serve(client), self.changed)] = None
-                    # This client may be ready as soon as its task runs, and then no other must be accepted.
-                    break
+                    self.candidates[self.loop.spawn(self._serve(client), self.changed)] = None
 
     def _admit(self, address: Address) -> bool:
         """Whether the limit and the access rules let this client in, and count it; the decision is reported."""
-        limit = self.config.max_conns
-        if limit is not None and self.sessions >= limit:
-            why: str | None = f"connection limit reached ({limit})"
+        if self.limit is not None and self.sessions >= self.limit:
+            why: str | None = f"connection limit reached ({self.limit})"
         else:
             why = self.rules.denial_reason(address.host)
         if why:
@@ -153,14 +156,13 @@ class Server:
         self._accept_all()
         while self.only is None:
             await self.loop.wait(self.changed)
-            for task in [task for task in self.clients if task.done]:
-                del self.clients[task]
+            for task in [task for task in self.candidates if task.done]:
+                del self.candidates[task]
                 task.result()
-        await self.loop.cancel_and_wait(*self.accepting, *self.clients)
-        self.bound.close()
+        await self.loop.cancel_and_wait(*self.accepting, *self.candidates)
 
     def _choose(self, client: Peer) -> None:
+        """Serve this client, and close the listener at once: no other client may be accepted from now on."""
         self.only = client
-        # This happens at once, because a client that is accepted from now on would only be closed again.
-        for task in self.accepting:
-            task.cancel()
+        self.bound.close()
+        self.changed.notify()
