@@ -1,8 +1,8 @@
 """What a run of pync is asked to do, as frozen facts: a face writes them, the engine reads them.
 
 Theory: `dataclasses` and `typing` each cost about as much as starting Python does, and a netcat is started in every
-round of a shell loop. So `Frozen` is a dozen lines that do what is needed at run time, and shows itself to the type
-checker as a dataclass. Nothing here imports, opens or computes.
+round of a shell loop. So `Frozen` does in a few lines what is needed at run time, and the type checker takes it for a
+dataclass. Nothing here imports another module of pync, opens a file or computes.
 
 All times are seconds, all sizes bytes. None means "not asked for" unless a field says otherwise.
 """
@@ -40,7 +40,7 @@ class Frozen:
             unknown, missing = facts.keys() - self._fields, [name for name in self._required if name not in facts]
             raise TypeError(f"{type(self).__name__}: unknown {sorted(unknown)}, missing {missing}")
         for name, fact in facts.items():
-            # In this way Python makes no dictionary for the object: a server has thousands of addresses.
+            # Python makes no dictionary for an object that is filled so, and a server has thousands of addresses.
             object.__setattr__(self, name, fact)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -66,7 +66,7 @@ class Frozen:
 
 
 class SocketOptions(Frozen):
-    """What is set on each socket before it is bound or connected (see socket(7), ip(7), ipv6(7))."""
+    """Options that are set on each socket before it is bound or connected (socket(7), ip(7), ipv6(7))."""
 
     broadcast: bool = False
     debug: bool = False
@@ -79,10 +79,10 @@ class SocketOptions(Frozen):
 
 
 class Program(Frozen):
-    """The program put on the connection.
+    """The program that runs on a connection.
 
     `filters` is false for a program that serves (--exec, --sh-exec), which gets the socket itself where possible. It is
-    true for a program that filters (--filter), whose output must come through line by line.
+    true for a program that filters (--filter), whose output must be passed on line by line.
     """
 
     argv: tuple[str, ...]
@@ -90,17 +90,17 @@ class Program(Frozen):
 
 
 class Ending(Frozen):
-    """When a conversation ends and how its ends of file are passed on."""
+    """When a conversation ends and how its ends-of-file are passed on."""
 
     half_close: bool = True  # pass stdin's end-of-file on to the peer
-    at_once: bool = False  # -N: even if stdin ended without a single byte
-    quit_after: float | None = None  # leave that long after stdin's end, whatever the peer does
-    idle_timeout: float | None = None  # fail when nothing has moved either way for that long
-    receive_limit: int | None = None  # leave after that many reads from the peer
+    at_once: bool = False  # do so at once, even if stdin ended without a single byte (-N)
+    quit_after: float | None = None  # end this long after stdin's end, whatever the peer does
+    idle_timeout: float | None = None  # fail when nothing has moved in either direction for this long
+    receive_limit: int | None = None  # end after this number of reads from the peer
 
 
 class Access(Frozen):
-    """Which clients are served: rules as typed, and files that hold more of them."""
+    """Which clients are served: rules as the user typed them, and files with more rules."""
 
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
@@ -109,7 +109,7 @@ class Access(Frozen):
 
 
 class Logs(Frozen):
-    """Copies of the bytes that pass, of both directions."""
+    """Files for copies of the bytes that are sent and received."""
 
     raw: str | None = None  # a file's path
     hexadecimal: str | None = None  # a file's path
@@ -117,12 +117,12 @@ class Logs(Frozen):
 
 
 class Tls(Frozen):
-    """How one side of a connection is encrypted. Paths are of PEM files."""
+    """How one side of a connection is encrypted. Files are in PEM format."""
 
-    verify: bool = True  # a client: the server's certificate; a listener: demand one of its clients, and verify it
+    verify: bool = True  # a client verifies its server's certificate; a listener demands and verifies its clients'
     trust_file: str | None = None  # the certificates to trust instead of the system's authorities
     pin: bytes | None = None  # the SHA-256 digest of the only certificate to be accepted, by any signer
-    certificate: str | None = None  # our own; a listener without makes one on the spot
+    certificate: str | None = None  # our own; a listener without one makes one at its start
     key: str | None = None  # None: it is in the certificate's file
     server_name: str | None = None  # the name to ask for and to verify; None: the host
     alpn: tuple[str, ...] = ()
@@ -130,19 +130,19 @@ class Tls(Frozen):
 
 
 class Proxy(Frozen):
-    """A proxy to go through."""
+    """The proxy through which connections are made."""
 
     kind: ProxyKind
     host: str
     port: int
     tls: Tls | None = None  # to the proxy itself
     user: str | None = None
-    password: str | None = ""  # None: to be asked for
-    remote_names: bool = True  # the proxy looks names up
+    password: str | None = ""  # None: the user is asked for it
+    remote_names: bool = True  # the proxy looks names up, not pync
 
 
 class ServeProxy(Frozen):
-    """A proxy to be."""
+    """The proxy that a listener is for its clients."""
 
     kind: Literal["http", "socks5"]
     user: str | None = None  # None: clients need no user and password
@@ -150,7 +150,7 @@ class ServeProxy(Frozen):
 
 
 class Target(Frozen):
-    """Where a listener passes its clients on to."""
+    """Where a listener connects each client to."""
 
     host: str  # or a unix path
     port: int | None = None
@@ -174,13 +174,13 @@ class Config(Frozen):
     keep_open: bool = False
     max_conns: int | None = None  # None: as many as descriptors allow
     access: Access = Access()
-    user: str | None = None  # NAME or NAME:GROUP to become once bound
+    user: str | None = None  # the user to become once bound: NAME or NAME:GROUP
 
     tls: Tls | None = None
     proxy: Proxy | None = None
 
     program: Program | None = None
-    http: bool = False  # put an HTTP response in front of what is sent
+    http: bool = False  # send stdin as the answer to an HTTP request
     hub: HubKind | None = None  # relay between all clients
     target: Target | None = None  # relay each client to a connection of its own
     serve_proxy: ServeProxy | None = None
@@ -188,14 +188,14 @@ class Config(Frozen):
 
     send: bool = True  # read stdin and send it
     receive: bool = True  # what the peer sends goes to stdout; otherwise it is dropped
-    pace: float | None = None  # wait that long after each line sent
-    delay: float | None = None  # wait that long before passing each read on, either way
+    pace: float | None = None  # wait this long after each line that is sent
+    delay: float | None = None  # wait this long before each read is passed on, in both directions
     crlf: bool = False
     telnet: bool = False
     logs: Logs = Logs()
 
-    connect_timeout: float | None = None  # for each connection: name, every address, until connected
-    retry: float | None = None  # go on trying for that long
+    connect_timeout: float | None = None  # for each connection as a whole: name, addresses, proxy, TLS
+    retry: float | None = None  # go on trying to connect for this long
     ending: Ending = Ending()
     socket: SocketOptions = SocketOptions()
 

@@ -1,6 +1,6 @@
 """What all parts of one run share: the loop, the config, the report of events, the log files and the TLS contexts.
 
-A module of its own, because everything from `net` and `relay` upwards is given a Context and nothing below needs one.
+A module of its own, because all packages from `net` and `relay` upwards are given a Context, and none below needs one.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """One run, or the part of it that makes connections by another config: see `derive`."""
+    """One run of pync, or a part of it that makes connections by another config (`derive`)."""
 
     def __init__(self, loop: Loop, config: Config, report: Report, wants: Wants, logs: LogFiles | None = None) -> None:
-        """`report` is called with each event, `wants` says whether events of a kind are of use to it."""
+        """`report` is called with each event; `wants` returns whether it has a use for events of a kind."""
         self.loop = loop
         self.config = config
         self.report = report
@@ -30,14 +30,14 @@ class Context:
 
     @property
     def transport(self) -> str:
-        """The word for what carries a connection: tcp, udp, sctp, unix or vsock."""
+        """What carries the connections: "tcp", "udp", "sctp", "unix" or "vsock"."""
         config = self.config
         if config.family in ("unix", "vsock"):
             return config.family
         return "sctp" if config.sctp else "udp" if config.datagram else "tcp"
 
     def derive(self, config: Config, report: Report | None = None) -> Context:
-        """The same run with another config, and perhaps another report; its own TLS context is not made yet."""
+        """The same run with another config, and perhaps another report. It has no TLS context of its own yet."""
         derived = Context(self.loop, config, report or self.report, self.wants, self.logs)
         derived.proxy_tls_context = self.proxy_tls_context
         return derived

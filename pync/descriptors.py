@@ -1,6 +1,6 @@
-"""The descriptors of this process: the inherited ones, the limit of their number, and how much a pipe holds.
+"""The descriptors of this process: those it inherits, the limit of their number, and how much a pipe holds.
 
-Theory: 0, 1 and 2 are stdin, stdout and stderr, also where the parent process closed them. All other descriptors that
+Theory: 0, 1 and 2 are stdin, stdout and stderr, even if the parent process has closed them. All other descriptors that
 are open at the start are not meant for pync, and even less for the programs that it starts.
 """
 
@@ -15,12 +15,12 @@ def reserve() -> None:
         while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
             os.set_inheritable(fd, True)
         os.close(fd)
-    except FileNotFoundError:  # a root directory without /dev has nothing to open
+    except FileNotFoundError:  # in a root directory without /dev there is nothing to open
         pass
 
 
 def seal() -> None:
-    """Keep our inherited descriptors from our children: a program gets 0, 1 and 2."""
+    """Keep our inherited descriptors from our children, which get 0, 1 and 2 only."""
     for name in os.listdir("/dev/fd"):
         if int(name) > 2:
             try:
@@ -30,7 +30,7 @@ def seal() -> None:
 
 
 def raise_limit() -> None:
-    """Raise the limit of descriptors as far as allowed: each client, and each port that is tried, takes one."""
+    """Raise the limit of descriptors as far as allowed: each client takes one, and so does each port of a scan."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -44,7 +44,7 @@ def raise_limit() -> None:
 def grow(pipe: int, size: int) -> int:
     """Let the pipe hold `size` bytes if it is smaller, and return how many it holds then; 0 if that is not known.
 
-    All pipes of a user may hold 64 MiB together; those opened later are small, and cannot grow (pipe(7)).
+    All pipes of a user may hold 64 MiB together. Pipes that are opened then are small and cannot grow (pipe(7)).
     """
     import fcntl
 
@@ -59,7 +59,7 @@ def grow(pipe: int, size: int) -> int:
 
 
 def pipe_of_size(size: int) -> tuple[int, int] | tuple[()]:
-    """A pipe that holds `size` bytes; an empty tuple if the system has none to give."""
+    """A pipe that holds at least `size` bytes; an empty tuple if the system gives none."""
     try:
         pipe = os.pipe()
     except OSError:

@@ -1,9 +1,9 @@
-"""The engine: a config becomes a mode, the mode an outcome.
+"""The engine: it chooses the mode that a config asks for, runs it on a new loop, and returns the outcome.
 
-It makes the loop and opens what all sessions share. It must never word a message or know of an option's spelling.
+It opens what all sessions share. It must never word a message or know how an option is spelled.
 
-Theory: most runs are over before there is garbage to collect, so the command line starts with the collector off
-(`cli.py`). It is on while the loop runs, for a server may run for ever; but it skips what was imported by then.
+Theory: most runs are over before there is garbage to collect, so `cli.py` turns the garbage collector off at the start.
+It is on while the loop runs, because a server may run for ever, but it skips what was imported by then.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     Mode = Callable[[Context], Coroutine[Any, Any, Outcome]]
 
 
-LARGE = 1 << 22  # bytes, more than any buffer has
+LARGE = 1 << 22  # bytes: more than any buffer of pync has
 
 
 def run(config: Config, report: Report, wants: Wants = lambda kind: True) -> Outcome:
-    """Do what the config asks; `report` is called with what happens meanwhile. Raises PyncError.
+    """Do what the config asks for, and call `report` with each event meanwhile. Raises PyncError.
 
-    `wants` says whether events of a kind are of any use: where there are thousands, they need not be made.
+    `wants` returns whether `report` has a use for events of a kind. Where there are thousands, others are not made.
     """
     mode = _mode(config)
     context = Context(Loop(), config, report, wants, _logs(config))
@@ -44,8 +44,8 @@ def run(config: Config, report: Report, wants: Wants = lambda kind: True) -> Out
         preload(config)
     if config.program:
         seal()
-    # glibc would map and unmap every large buffer, with a page fault for each of its pages, until it has seen one
-    # freed that is larger (mallopt(3), M_MMAP_THRESHOLD). This halves the time of copying.
+    # glibc maps and unmaps every large buffer, with a page fault for each of its pages, until a larger one was freed
+    # (mallopt(3), M_MMAP_THRESHOLD). So one is made and freed here, which halves the time of copying.
     bytes(LARGE)
     if not gc.isenabled():
         gc.freeze()

@@ -1,7 +1,7 @@
-"""What can fail, as exceptions. Each says what was being done and why it failed, for one line on stderr.
+"""The exceptions of pync. Each carries what was being done and why it failed, for one line on stderr.
 
-The place that makes the system call raises them; only the command line (`cli.py`) catches them all.
-Exit statuses belong to the faces, not here. Bugs are never wrapped.
+The code that makes a system call raises them; only `cli.py` catches them all. The faces choose the exit statuses. A bug
+is never wrapped into one of them.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ class PyncError(Exception):
 
 
 class UsageError(PyncError):
-    """The command line asks for something that does not exist or does not go together."""
+    """The command line is wrong: an option that does not exist, a bad value, or options that exclude each other."""
 
 
 class AddressError(PyncError):
-    """A name has no address, or an address is not one."""
+    """A name has no address, or what should be an address is none."""
 
 
 class ConnectError(PyncError):
@@ -33,7 +33,7 @@ class BindError(PyncError):
 
 
 class PeerLost(PyncError):
-    """The connection broke: a reset, a broken pipe, a refused datagram. `unsent` bytes did not reach the peer."""
+    """The connection broke, by a reset, a broken pipe or a refused datagram. `unsent` bytes did not reach the peer."""
 
     def __init__(self, what: str, why: str, *, unsent: int = 0) -> None:
         loss = f", {unsent} byte{'s were' if unsent > 1 else ' was'} not sent" if unsent else ""
@@ -51,11 +51,11 @@ class ProtocolError(PyncError):
 
 
 class TlsError(PyncError):
-    """No encrypted connection: a certificate that is not accepted, no common protocol, a file that is no key."""
+    """TLS cannot be used: a certificate is not accepted, there is no common protocol, or a file holds no key."""
 
 
 class ProxyError(PyncError):
-    """The proxy does not make the connection."""
+    """The proxy has not made the connection."""
 
 
 class OutputError(PyncError):
@@ -71,11 +71,11 @@ class InputError(PyncError):
 
 
 class TimedOut(PyncError):
-    """A limit that was asked for has passed."""
+    """A time limit has passed."""
 
 
 class ProgramError(PyncError):
-    """The program cannot be run: `found` is false if it does not exist, true if it is not executable."""
+    """The program cannot be run. `found` is false if it does not exist, and true if something else prevents it."""
 
     def __init__(self, what: str, why: str, *, found: bool) -> None:
         super().__init__(what, why)
@@ -87,7 +87,7 @@ class PrivilegeError(PyncError):
 
 
 class Interrupted(PyncError):
-    """A signal asked us to stop."""
+    """A signal has asked pync to stop."""
 
     def __init__(self, signum: int) -> None:
         super().__init__("interrupted", f"signal {signum}")
@@ -95,5 +95,5 @@ class Interrupted(PyncError):
 
 
 def reason(error: OSError) -> str:
-    """The system's words for an error, without Python's decoration."""
+    """The system's message for an error, without what Python adds to it."""
     return error.strerror or str(error)

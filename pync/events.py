@@ -1,6 +1,6 @@
-"""What happens during a run, as frozen facts: the engine reports them, a face words them (or stays silent).
+"""What happens during a run, as frozen facts: the engine reports an event, and the face prints a message or nothing.
 
-An event is never an instruction, and nothing waits for one to be printed.
+An event is never an instruction, and no task waits until one is printed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Address(Frozen):
 def as_address(name: Any) -> Address:
     """A socket's address as the system gives it: a tuple, or a path for unix (abstract ones begin with NUL)."""
     if isinstance(name, tuple):
-        # vsock has numbers for hosts. Many clients come from one host, and its name shall be in memory once.
+        # A vsock host is a number. Many clients may have one host, whose name `intern` keeps in memory once.
         return Address(host=sys.intern(str(name[0])), port=name[1])
     text = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name or ""
     return Address(host="@" + text[1:] if text.startswith("\0") else text)
@@ -50,28 +50,28 @@ class Event(Frozen):
 
 
 class Listening(Event):
-    """A socket is bound, and takes connections or datagrams from now on."""
+    """A socket is bound, and receives connections or datagrams from now on."""
 
     address: Address
     transport: str  # "tcp", "udp", "sctp", "unix" or "vsock"
 
 
 class Accepted(Event):
-    """A client's connection, or the first datagram of a peer."""
+    """A client that has connected, or a new peer that has sent a datagram, was let in."""
 
     peer: Address
     transport: str
 
 
 class Denied(Event):
-    """A client was turned away."""
+    """A client was turned away, or a datagram of it was dropped."""
 
     peer: Address
     why: str
 
 
 class Connected(Event):
-    """A connection was made (or, while scanning, a port found open)."""
+    """A connection was made, or a scan has found an open port."""
 
     host: str  # as the user typed it
     address: Address
@@ -89,17 +89,17 @@ class ConnectFailed(Event):
 
 
 class SessionFailed(Event):
-    """One client's conversation broke; the server goes on."""
+    """The session of one client has failed; the server goes on."""
 
     peer: Address
     error: PyncError
 
 
 class TlsEstablished(Event):
-    """A TLS handshake was done."""
+    """A TLS handshake has succeeded."""
 
     peer: Address
-    protocol: str  # as OpenSSL names it: TLSv1.3
+    protocol: str  # by OpenSSL's name: TLSv1.3
     cipher: str
     alpn: str | None
     certificate: str | None  # the peer's certificate: its subject, its issuer and its fingerprint; None: it sent none

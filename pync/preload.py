@@ -1,7 +1,7 @@
-"""Modules that a server must have before it is shut in: imported now, because they cannot be imported later.
+"""Imports at the start of a server the modules that its sessions would import late, when that may be impossible.
 
-A server may drop privileges, and then its files may be out of reach; and it may use up its descriptors, and then no
-file can be opened. So what a session imports only when it needs it is imported here before, by feature.
+A server that has dropped privileges may be unable to read its own files, and one that has used up its descriptors can
+open none. A module of its own, because only such a server needs it, and because it lists the modules of every feature.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pync.config import Config
 
 SESSIONS = (
-    *("fcntl", "termios", "tty"),  # asking the kernel for queues, pipes and terminals
+    *("fcntl", "termios", "tty"),  # to ask the kernel about queues, pipes and terminals
     *("pync.loop.hangups", "pync.relay.zerocopy", "pync.relay.idle"),
     *("pync.endpoints.wrappers", "pync.sessions.between", "pync.sessions.program"),
     *("pync.stages.crlf", "pync.stages.telnet"),
@@ -21,8 +21,8 @@ SESSIONS = (
 DATAGRAMS = ("pync.endpoints.datagrams", "pync.endpoints.datagram_server", "pync.connections.next_address")
 TLS_MODULES = ("pync.tls.handshake", "encodings.idna", "hashlib")  # `ssl` needs the codec for a server's name
 HTTP = (
-    *("h11", "http", "email.utils"),  # parsing a request, and the head of an answer
-    *("mimetypes", "posixpath", "json", "codecs"),  # finding out the type of a file
+    *("h11", "http", "email.utils"),  # to parse a request, and to write the head of an answer
+    *("mimetypes", "posixpath", "json", "codecs"),  # to find out the type of a file
 )
 PROXY_CLIENT = (
     *("pync.connections.proxy_client", "pync.protocols.http_connect", "pync.protocols.socks_client"),
@@ -32,13 +32,13 @@ PROXY_SERVER = ("h11", "http", "re", "base64", "binascii", "hashlib", "hmac")
 
 
 def preload(config: Config) -> None:
-    """Import what the sessions of a server with this config may need."""
+    """Import the modules that the sessions of a server with this config may need."""
     for name in needed(config):
         __import__(name)
 
 
 def needed(config: Config) -> Iterator[str]:
-    """The names of these modules."""
+    """The names of the modules that the sessions of a server with this config may need."""
     target_tls = config.target.tls if config.target else None
     proxy_tls = config.proxy.tls if config.proxy else None
     yield from SESSIONS

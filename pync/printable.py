@@ -1,11 +1,11 @@
 """Text that a peer has chosen, made fit for a terminal.
 
-A certificate, a proxy's reply, a unix path or a line of a chat can hold anything. Control characters command a
+A certificate, a proxy's reply, a unix path or a line of a chat can hold anything. Control characters are commands to a
 terminal, and bidirectional controls change the order of what it shows (UAX #9). Such letters must never reach it. Each
 caller chooses what is shown in their place.
 
-This is a module of its own, however small: faces, TLS, protocols and stages all need it, and row 0 is the only place
-that all of them may import. It must import nothing, because every start of pync imports it.
+This is a module of its own, because faces, TLS, protocols and stages all need it, and they may all import only what is
+at the bottom (row 0 in `test_layers.py`). It must import nothing, because every start of pync imports it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def printable(text: str, substitute: Callable[[str], str], harmful: Container[str] | None = None) -> str:
     """`text` with `substitute(letter)` in place of each harmful letter.
 
-    Harmful is what `str.isprintable` refuses: control and format characters, surrogates, separators other than the
-    space, and what Unicode has not assigned. A caller that must not touch so much of a text (an emoji can hold a format
-    character) names the `harmful` letters itself; `str.isprintable` must refuse each of them.
+    By default `harmful` is what `str.isprintable` refuses: control and format characters, surrogates, separators other
+    than the space, and what Unicode has not assigned. A caller for which that is too much (an emoji can hold a format
+    character) gives its own set of `harmful` letters, each of which `str.isprintable` must refuse.
     """
     if text.isprintable():
         return text
@@ -30,10 +30,10 @@ def printable(text: str, substitute: Callable[[str], str], harmful: Container[st
 
 
 def question_mark(letter: str) -> str:
-    """A substitute that shows that there was a letter, but not which."""
+    """A substitute that shows that there was a letter, but not which one."""
     return "?"
 
 
 def backslash_escape(letter: str) -> str:
-    r"""A substitute that shows which letter it was, as Python writes it: \x1b, \u202e."""
+    r"""A substitute that shows which letter it was, in Python's notation: \x1b, \u202e."""
     return repr(letter)[1:-1]

@@ -1,14 +1,14 @@
-"""Endpoints: things with a readable half and a writable half. This module states what the two halves promise.
+"""Endpoints: things with a readable half (`Source`), a writable half (`Sink`) or both. Here is what each promises.
 
-A half may wait; that is what it is for. It must never hold bytes back, change them, or know what is at the other end
-of the flow. `raw()` is the only hook of the kernel's fast path: a half whose bytes the kernel may move answers its
-descriptor, and everything that wraps a half answers None.
+A half may wait: for data, for room, or (one that wraps another) for the end of a line or of a delay. It must never know
+what is at the other end of the flow. `raw()` is the only hook of the kernel's fast path: a half whose bytes the kernel
+may move returns its descriptor, and a half that wraps another returns None.
 
-`write` takes what it can and returns how much that was, as the system call does. So the loop that writes everything
-stands in the flow and not in every sink, and the flow knows to the byte what was moved when something breaks or stalls.
+`write` takes what it can and returns how many bytes that was, as write(2) does. So the loop that writes everything
+is in the flow and not in every sink, and the flow knows to the byte what was moved when a connection breaks or stalls.
 
 A `Peer` is what a session is connected to. The base class has the null ending, which is that of datagrams: they have
-no end-of-file, closing one sends nothing, and nothing of them is ever acknowledged. A stream overrides all of it.
+no end-of-file, closing their socket sends nothing, and they are never acknowledged. A stream overrides all of it.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 CHUNK = 256 * 1024  # bytes that one read of a stream gives at most: enough to make the system calls cheap
 SHORT = 64 * 1024  # bytes asked for where little comes: a buffer of CHUNK costs more than a short read
-LINGER = 2.0  # seconds that a peer has to take the end of what it was sent
+LINGER = 2.0  # seconds that a peer has, at the end of a session, to take what it was sent
 
 
 def next_read_size(asked: int, got: int, most: int = CHUNK) -> int:
-    """How many bytes to ask for next, after `got` of `asked` bytes came."""
+    """How many bytes the next read asks for (at most `most`), after a read of `asked` bytes got `got`."""
     if got == asked:
         return most
     return asked if got > SHORT else min(SHORT, most)
@@ -42,7 +42,7 @@ def next_read_size(asked: int, got: int, most: int = CHUNK) -> int:
 def queued(fd: int, *, unsent: bool = False) -> int:
     """Bytes that the kernel holds for a descriptor: to be read, or with `unsent` those that are not acknowledged yet.
 
-    0 where the kernel does not say (ioctl_tty(2), FIONREAD and TIOCOUTQ).
+    0 where the kernel does not know (ioctl_tty(2), FIONREAD and TIOCOUTQ).
     """
     import fcntl
     import termios
@@ -55,16 +55,16 @@ def queued(fd: int, *, unsent: bool = False) -> int:
 
 
 class Half:
-    """What the two halves have in common. By default the kernel cannot reach them."""
+    """What the two halves have in common. By default the kernel cannot move their bytes."""
 
     __slots__ = ()
 
     def raw(self) -> int | None:
-        """The descriptor that the kernel may copy from or into; None: something has to see the bytes."""
+        """The descriptor that the kernel may move bytes from or to; None if the bytes have to pass through here."""
         return None
 
     def failed(self, error: OSError) -> PyncError:
-        """What an error of that descriptor means. Asked only where `raw` has answered one."""
+        """The exception for an error of the descriptor that `raw` has returned. Called only where there is one."""
         raise NotImplementedError
 
 
@@ -72,22 +72,22 @@ class Source(Half):
     """A readable half."""
 
     __slots__ = ()
-    position: int | None = None  # where a file that many read is read next; None: where its descriptor stands
+    position: int | None = None  # where to read next in a file that clients share; None: at its descriptor's position
 
     async def read(self) -> bytes | None:
-        """The next bytes as they come (at most `CHUNK`); None at end-of-file; b"" is an empty datagram."""
+        """Wait for the next bytes, at most `CHUNK`; None at the end-of-file. b"" is an empty datagram."""
         raise NotImplementedError
 
     def read_nowait(self) -> bytes | None:
-        """One more datagram that is there already; None if there is none, or for a source of anything else."""
+        """One more datagram that is there already; None if there is none, or if the source gives no datagrams."""
         return None
 
     def unread(self) -> int:
-        """Bytes that are known to be left; 0 if nothing is known."""
+        """Bytes that are known to be left to read; 0 if that is not known."""
         return 0
 
     def advance(self, count: int) -> None:
-        """The kernel has moved `count` bytes from `position` on."""
+        """Take note that the kernel has moved `count` bytes from `position` on."""
 
 
 class Sink(Half):
@@ -96,7 +96,7 @@ class Sink(Half):
     __slots__ = ()
 
     async def write(self, data: Bytes) -> int:
-        """Write some of `data`, at least one byte (a datagram whole), and return how many; waits while refused."""
+        """Write some of `data`, at least one byte (a datagram whole), and return how many. Waits for room."""
         raise NotImplementedError
 
     async def send_eof(self) -> None:
@@ -124,18 +124,18 @@ class Peer(Source, Sink):
         raise NotImplementedError
 
     async def skip(self, count: int) -> None:
-        """Drop that many of the bytes that `peek` has shown."""
+        """Drop `count` of the bytes that `peek` has returned."""
         raise NotImplementedError
 
     def send_nowait(self, data: Bytes) -> int:
-        """Send what is taken at once, and return how much that is; the next `write` finds an error."""
+        """Send what the kernel takes at once, and return how many bytes. An error is left for the next `write`."""
         return 0
 
     def expect_much(self) -> None:
-        """Read as much as possible at a time, where that can be chosen."""
+        """Have the next read ask for as much as possible, where that can be chosen."""
 
     def as_stream(self) -> Source:
-        """The source for a flow in which boundaries between datagrams do not matter."""
+        """The source for a flow in which the boundaries between datagrams do not matter."""
         return self
 
     def sending_ends(self, source: Source) -> tuple[Source, Sink]:
@@ -147,30 +147,30 @@ class Peer(Source, Sink):
         return 0
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is closed in both directions. Raises PeerLost if it was reset."""
+        """Wait until the connection is closed in both directions (datagrams: for ever). Raises PeerLost at a reset."""
         await self.loop.wait(Condition())
 
     async def linger(self, limit: float | None = LINGER) -> bool:
-        """Half-close, and let the peer take the end of what it was sent; False if `limit` seconds were too few."""
+        """Half-close, and wait until the peer has taken what it was sent; False if `limit` seconds were too few."""
         return True
 
     def check_clean_end(self) -> None:
-        """Raise PeerLost if what was read as the peer's end-of-file was none."""
+        """Raise PeerLost if reading ended without a proper end of the peer's, such as the close_notify of TLS."""
 
     async def shutdown(self) -> None:
-        """Send the close_notify where closing alone sends no proper end. Raises as `check_clean_end`."""
+        """Send a proper end where closing sends none (TLS: close_notify). Raises PeerLost like `check_clean_end`."""
 
     def close(self) -> None:
-        """Close the connection; what the kernel still holds for the peer goes on its way."""
+        """Close the connection. The kernel still sends what it holds for the peer."""
         raise NotImplementedError
 
     def abort(self) -> None:
-        """Close the connection so that the peer sees that it broke."""
+        """Close the connection so that the peer sees it break, where it can (datagrams: as `close`)."""
         self.close()
 
 
 async def write_all(sink: Sink, data: Bytes) -> None:
-    """Write all of `data`, where there is no flow to do it."""
+    """Write all of `data`, for callers that have no flow to do it."""
     rest = memoryview(data)
     while rest:
         rest = rest[await sink.write(rest) :]

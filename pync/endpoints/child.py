@@ -1,15 +1,14 @@
-"""A child process: how it is started, how it ends, and the two ends of its stdin and stdout that pync holds.
+"""A child process: how it is started, how it ends, and pync's ends of its stdin and stdout.
 
-Theory. Closing its stdin is the half-close. What a program does not read, because it has closed its stdin or has
-ended, is dropped: that is its right. The end of its output is end-of-file on a pipe, and EIO on a pseudo-terminal.
+Theory. Closing its stdin is the half-close. A program may close its stdin or end before it has read everything, so
+what it does not read is dropped. Its output ends with end-of-file on a pipe, and with EIO on a pseudo-terminal.
 
 A program that filters must answer line by line, and C programs do so only on a terminal: so the stdout of a
 filter is a pseudo-terminal in raw mode, which changes no byte. Where coreutils' libstdbuf is found it is preloaded
 too, and makes stdio unbuffered: then even a client that sends no newline and waits gets its answer.
 
-A child gets no other descriptor, the default signal dispositions (Python ignores SIGPIPE), the peer's addresses in
-its environment, and a process group of its own, so that it can be ended with all that it started. It is always
-reaped.
+A child gets no other descriptor, the default signal dispositions (Python ignores SIGPIPE), both addresses of the
+connection in its environment, and a process group of its own, which is signalled as a whole. It is always reaped.
 """
 
 from __future__ import annotations
@@ -30,16 +29,17 @@ if TYPE_CHECKING:
     from pync.events import Address
     from pync.loop.kernel import Loop
 
-# When its client has left, a child gets end-of-file and then these signals, each with the seconds to act on it.
+# When its session is over, a child gets end-of-file and then these signals, each with the seconds to act on it.
+# Signal 0 sends nothing: it is the time to act on the end-of-file.
 ENDING = ((0, 0.1), (signal.SIGHUP, 0.2), (signal.SIGTERM, 2.0), (signal.SIGKILL, None))
 LIBSTDBUF = ("/usr/libexec/coreutils/libstdbuf.so", "/usr/lib/coreutils/libstdbuf.so")
 PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)
 TERMINAL = 4095  # bytes that reading a terminal gives at most (n_tty.c)
-TERMINAL_READS = 15  # of these that are joined before they are passed on
+TERMINAL_READS = 15  # reads of a terminal that are joined before they are passed on, at most
 
 
 class ChildEnd(Half):
-    """One end, while it is open; its descriptor is None where the program has the socket itself."""
+    """Our end of stdin or stdout. `fd` is None once it is closed, and where the program has the socket itself."""
 
     def __init__(self, loop: Loop, fd: int | None) -> None:
         self.loop = loop
@@ -50,7 +50,7 @@ class ChildEnd(Half):
         return self.fd
 
     def close(self) -> None:
-        """Give the descriptor back. Doing it again changes nothing."""
+        """Close the descriptor. Doing it again changes nothing."""
         fd, self.fd = self.fd, None
         if fd is not None:
             self.loop.forget(fd)
@@ -61,7 +61,7 @@ class ChildStdin(ChildEnd, Sink):
     """What the program reads."""
 
     async def write(self, data: Bytes) -> int:
-        """Write to the program's stdin; what it will not read is dropped."""
+        """Write to the program's stdin. Once the program has closed it, the data is dropped."""
         while self.fd is not None:
             try:
                 return os.write(self.fd, data)
@@ -100,29 +100,27 @@ class ChildStdout(ChildEnd, Source):
         return None
 
     def raw(self) -> int | None:
-        """The descriptor of a pipe: a terminal gives too little at a time, and another end."""
+        """The descriptor, if it is a pipe. A terminal gives too little at a time, and ends with an error."""
         return None if self.fd is None or os.isatty(self.fd) else self.fd
 
     def _and_more(self, fd: int, data: bytes) -> bytes:
-        """`data` and what else is there already: a terminal gives only a small piece at a time."""
+        """`data` joined with what else is there already, because a terminal gives only a small piece at a time."""
         pieces = [data]
         try:
             while len(pieces) < TERMINAL_READS and len(pieces[-1]) == TERMINAL:
                 pieces.append(os.read(fd, TERMINAL))
-        except OSError:  # nothing, or the end: the next read finds it again
+        except OSError:  # nothing is there, or the end, which the next read finds again
             pass
         return b"".join(pieces)
 
 
 class Child:
-    """A running program, and our ends of its stdin and stdout (None where it has the socket itself).
-
-    Its output is read in chunks of at most `most` bytes.
-    """
+    """A running program, and our ends of its stdin and stdout."""
 
     def __init__(
         self, loop: Loop, pid: int, into: int | None = None, out: int | None = None, most: int = CHUNK
     ) -> None:
+        """`into` and `out` are our ends, None where the program has the socket; `most`: bytes of one read at most."""
         self.loop = loop
         self.pid = pid
         self.status: int | None = None
@@ -135,7 +133,7 @@ class Child:
         self.output.close()
 
     async def ended(self) -> int:
-        """Wait for the program's end; its exit status in the shell's way, 128 + n for signal n."""
+        """Wait for the program's end, and return its exit status as the shell does: 128 + n for signal n."""
         if self.status is None:
             status = await exit_status(self.loop, self.pid)
             self.status = status if status >= 0 else 128 - status
@@ -148,7 +146,7 @@ class Child:
             if self.status is None:
                 try:
                     os.killpg(self.pid, signum)
-                except (PermissionError, ProcessLookupError):  # it became another user, as sudo does
+                except (PermissionError, ProcessLookupError):  # it is another user's now, as with sudo
                     pass
                 try:
                     await self.loop.within(grace, self.ended())
@@ -157,7 +155,7 @@ class Child:
 
 
 async def exit_status(loop: Loop, pid: int) -> int:
-    """Wait for a child's end and reap it: its exit status, or minus the signal that ended it."""
+    """Wait for a child's end and reap it. Returns its exit status, or -n if signal n ended it."""
     try:
         fd = os.pidfd_open(pid)
     except (AttributeError, OSError):  # no pidfd on this system, or no descriptor left for one
@@ -183,9 +181,9 @@ def hand_over(loop: Loop, program: Program, sock: socket.socket, environment: Ma
 
 
 def start(loop: Loop, program: Program, environment: Mapping[str, str], most: int = CHUNK) -> Child:
-    """Start the program between a pipe and a pipe, or a pseudo-terminal if it filters. Raises ProgramError.
+    """Start the program. Its stdin is a pipe; its stdout is a pipe, or a pseudo-terminal if it filters.
 
-    Its output is read in chunks of at most `most` bytes.
+    `most`: bytes that one read of its output gives at most. Raises ProgramError.
     """
     ours: list[int] = []
     theirs: list[int] = []
@@ -234,7 +232,7 @@ def _terminal() -> tuple[int, int]:
 
 
 def _unbuffered(environment: Mapping[str, str]) -> dict[str, str]:
-    """What makes stdio write at once (stdbuf(1) does the same)."""
+    """The variables that make C programs write at once; none without libstdbuf (stdbuf(1) does the same)."""
     library = next(filter(os.path.exists, LIBSTDBUF), None)
     if library is None:
         return {}
@@ -243,7 +241,7 @@ def _unbuffered(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def environment(protocol: str, local: Address, remote: Address) -> dict[str, str]:
-    """Our environment with the connection's facts, under our names and Ncat's (ncat(1), "NCAT_REMOTE_ADDR")."""
+    """Our environment with the facts of the connection, as PYNC_* and as NCAT_* (ncat(1), "NCAT_REMOTE_ADDR")."""
     facts = {
         "REMOTE_ADDR": remote.host,
         "REMOTE_PORT": "" if remote.port is None else str(remote.port),

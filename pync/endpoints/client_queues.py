@@ -2,13 +2,13 @@
 
 Theory: what is sent to all is put into the queue of each client, and the sender waits for `room` before it puts more.
 A queue that holds more than its limit is full. A client that is slow but takes something slows the senders down, and
-no byte is dropped. A client that takes nothing for STALL seconds while its queue is full is stalled: its queue is not
-waited for any longer, so that it cannot stop the others. What else that means is for the owner of the queue to decide.
+no byte is dropped. A client that takes nothing for STALL seconds while its queue is full is stalled: senders do not
+wait for its queue any longer, so it cannot stop the others. A subclass decides in `stalled` what else happens to it.
 
-An `Outbox` is a queue that also writes. A connection usually takes all of it at once, for one system call. The rest
-goes into the queue, and a task that lasts as long as the queue writes it.
+An `Outbox` is a queue that also writes. Usually the connection takes a piece at once, in one system call. What it does
+not take goes into the queue, and a task writes it until the queue is empty.
 
-Must never copy what is put, and must cost nothing while it is empty: a server has thousands of silent clients.
+`put` must never copy a piece. An empty queue must cost next to nothing: a server has thousands of silent clients.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 QUEUE_BYTES = 1 << 20  # bytes that may wait for one client
 QUEUE_PIECES = 1 << 14  # pieces that may wait for one client: each takes memory, however small it is
 STALL = 2.0  # seconds after which a client with a full queue that takes nothing is stalled
-LOOK = 0.25  # seconds between two looks whether a client takes something
+LOOK = 0.25  # seconds between two checks of what the clients have taken
 
 
 class Queues:
-    """All the queues that are filled with the same bytes."""
+    """The queues that are filled with the same bytes, one for each client."""
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self.full: dict[Queue, None] = {}
-        self.changed = Condition()  # one of the full queues is not full any more
+        self.changed = Condition()  # notified when a queue leaves `full`
 
     async def room(self) -> None:
-        """Wait until no queue is full; a queue whose client is stalled is discarded."""
+        """Wait until no queue is full. A queue whose client is stalled is discarded."""
         while self.full:
             deadline = min(queue.moved_at for queue in self.full) + STALL
             await self.loop.wait(self.changed, min(deadline, self.loop.clock() + LOOK))
@@ -53,25 +53,25 @@ class Queues:
                     queue.stalled()
 
     def discard(self, queue: Queue) -> None:
-        """Do not wait for this queue any longer."""
+        """Have `room` wait for this queue no longer."""
         if queue in self.full:
             del self.full[queue]
             self.changed.notify()
 
 
 class Queue:
-    """What waits for one client, in the pieces in which it was put."""
+    """The pieces that wait for one client."""
 
     __slots__ = ("moved_at", "peer", "pieces", "queues", "size", "unacknowledged")
 
     def __init__(self, queues: Queues, peer: Peer) -> None:
-        """`peer` is asked how much the client has acknowledged."""
+        """`peer` is the client, which is asked how much it has acknowledged."""
         self.queues = queues
         self.peer = peer
-        self.unacknowledged = 0  # bytes, at the last look
+        self.unacknowledged = 0  # bytes, at the last call of `moves`
         self.pieces: deque[Bytes] | None = None  # a deque takes half a kilobyte, so there is one only when needed
         self.size = 0
-        self.moved_at = 0.0  # when the client took something, or the queue became full
+        self.moved_at = 0.0  # when the client last took something, or the queue became full
 
     def put(self, data: Bytes) -> None:
         """Add a piece."""
@@ -81,10 +81,10 @@ class Queue:
         self.size += len(data)
         if self._overfull() and self not in self.queues.full:
             self.queues.full[self] = None
-            self.moved_at = self.queues.loop.clock()  # the time of STALL begins
+            self.moved_at = self.queues.loop.clock()  # the STALL seconds begin now
 
     def drop(self, count: int) -> None:
-        """The client has taken `count` bytes: all of the first piece, a part of it, or more than that."""
+        """Remove the `count` bytes that the client has taken: a part of the first piece, all of it, or more."""
         assert self.pieces, "nothing is there to be taken"
         self.size -= count
         while len(piece := self.pieces.popleft()) < count:
@@ -103,33 +103,33 @@ class Queue:
     def moves(self) -> bool:
         """Whether the client has acknowledged something since the last call.
 
-        The kernel takes more of a slow client's data only when there is a lot of room again.
+        Writing would not show it, because the kernel takes more for a slow client only once there is much room.
         """
         before, self.unacknowledged = self.unacknowledged, self.peer.unacknowledged()
         return self.unacknowledged < before
 
     def stall_error(self, unsent: int) -> PeerLost:
-        """Why a stalled client is cut off: `unsent` bytes do not reach it."""
+        """The error with which a stalled client is cut off; `unsent` bytes do not reach it."""
         what = f"connection to {self.peer.address}"
         return PeerLost(what, "cut off: it takes nothing, and others wait", unsent=unsent)
 
     def stalled(self) -> None:
-        """The client has taken nothing for too long. Its queue is not waited for any longer."""
+        """Called when the client has taken nothing for too long, and its queue was discarded."""
         raise NotImplementedError
 
 
 class Outbox(Queue):
-    """A queue that writes to its client."""
+    """A queue that also writes to its client."""
 
     __slots__ = ("writes", "writing")
 
     def __init__(self, queues: Queues, peer: Peer) -> None:
         super().__init__(queues, peer)
-        self.writing: Task | None = None  # while there is something in the queue
-        self.writes = 0  # how many writes took something
+        self.writing: Task | None = None  # the task that writes, or the last one that did
+        self.writes = 0  # the number of writes that sent something
 
     def put(self, data: Bytes) -> None:
-        """Send the data, or queue what is not taken at once."""
+        """Send the data, and queue what the connection does not take at once."""
         if not self.pieces:
             taken = self.peer.send_nowait(data)
             if taken:
@@ -141,7 +141,7 @@ class Outbox(Queue):
         super().put(data)
 
     async def _write(self) -> None:
-        """Write everything that waits."""
+        """Write until the queue is empty."""
         try:
             while self.pieces:
                 self.drop(await self.peer.write(self._portion()))
@@ -150,7 +150,7 @@ class Outbox(Queue):
             self.broken(error.also_unsent(self.size))
 
     def _portion(self) -> Bytes:
-        """What to write next: a large piece as it is, small ones joined."""
+        """What to write next: a large piece as it is, or small pieces joined."""
         assert self.pieces
         if len(self.pieces) == 1 or len(self.pieces[0]) >= SHORT:
             return self.pieces[0]
@@ -163,5 +163,5 @@ class Outbox(Queue):
         return b"".join(parts)
 
     def broken(self, error: PeerLost) -> None:
-        """Writing to the client failed."""
+        """Called when writing to the client has failed."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Datagram sockets with many peers: each peer address is an endpoint of its own.
+"""Datagram sockets that serve many peers: each peer address becomes an endpoint of its own.
 
 Theory: a `DatagramServer` receives for all peers and sorts what arrives by its sender, into one queue for each
 `DatagramPeer`. The queues and their number are bounded. A datagram costs the same however many peers there are.
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from pync.loop.kernel import Loop
 
 PEER_BYTES = 1 << 20  # bytes that may wait for one peer's session
-DATAGRAM_OVERHEAD = 64  # bytes that each datagram counts beside its own, so that empty ones are bounded, too
-PEERS = 16384  # sessions at a time; one more ends the session that has received nothing for longest
+DATAGRAM_OVERHEAD = 64  # bytes added for each datagram in the count, so that the number of empty ones is bounded, too
+PEERS = 16384  # sessions at a time, at most; one more ends the one whose last datagram is the oldest
 UNIX_RETRY = 0.002  # seconds between two attempts to send to a unix peer whose queue is full
 
 
 class DatagramPeer(Peer):
-    """One peer of a socket that serves many. Its queue is bounded: what does not fit is dropped, as UDP does."""
+    """One peer of a socket that serves many. Its queue is bounded, and what does not fit is dropped, as by UDP."""
 
     def __init__(self, server: DatagramServer, sock: socket.socket, name: Any) -> None:
         self.server = server
@@ -55,7 +55,7 @@ class DatagramPeer(Peer):
         return True
 
     async def read(self) -> bytes | None:
-        """One datagram of the peer's; None once the session was closed to make room."""
+        """One datagram of the peer's; None once the session is closed, perhaps to make room for another."""
         if not await self._something():
             return None
         data = self.queue.popleft()
@@ -63,7 +63,7 @@ class DatagramPeer(Peer):
         return data
 
     async def read_all(self) -> bytes | None:
-        """All datagrams that wait, joined; None as for `read`."""
+        """All datagrams that wait, joined; None once the session is closed."""
         if not await self._something():
             return None
         data = b"".join(self.queue)
@@ -72,7 +72,7 @@ class DatagramPeer(Peer):
         return data
 
     def as_stream(self) -> Source:
-        """A source that gives all datagrams which wait, joined."""
+        """A source of which each read gives all datagrams that wait, joined."""
         return Joined(self)
 
     async def _something(self) -> bool:
@@ -93,7 +93,7 @@ class DatagramPeer(Peer):
                 raise PeerLost(f"datagrams to {self.address}", reason(error)) from None
 
     def close(self) -> None:
-        """End the session: the next datagram of this peer begins a new one."""
+        """End the session. The next datagram of this peer begins a new one."""
         if not self.closed:  # closing twice must not end that new session
             self.closed = True
             self.server.sessions.pop((self.sock, self.name), None)
@@ -104,7 +104,7 @@ class DatagramServer:
     """Sorts the datagrams of one or more bound sockets into sessions, one for each peer."""
 
     def __init__(self, loop: Loop, report: Report, welcome: Callable[[DatagramPeer], bool]) -> None:
-        """`welcome` is called for each new peer; it starts a session, or returns False."""
+        """`welcome` is called for each new peer: it starts a session, or refuses the peer and returns False."""
         self.loop = loop
         self.report = report
         self.welcome = welcome
@@ -112,7 +112,7 @@ class DatagramServer:
         self._room: dict[socket.socket, Condition] = {}
 
     async def receive(self, sock: socket.socket) -> None:
-        """Receive for ever."""
+        """Receive from one of the sockets for ever, and give each datagram to its session."""
         receiver = Receiver(sock)
         while True:
             await self.loop.readable(sock.fileno())
@@ -122,7 +122,7 @@ class DatagramServer:
                 except BlockingIOError:
                     break
                 except OSError:
-                    continue  # the host of some peer has answered a datagram of ours with an error
+                    continue  # the host of one of the peers has answered a datagram of ours with an error
                 self._sort(sock, name, cut(piece, size))
 
     def _sort(self, sock: socket.socket, name: Any, arrived: list[bytes]) -> None:
@@ -141,14 +141,15 @@ class DatagramServer:
                 self.report(Denied(peer=peer.address, why="its queue is full, a datagram was dropped"))
 
     async def room(self, sock: socket.socket) -> None:
-        """Wait until the socket takes a datagram again: one task waits for all the sessions on it."""
+        """Wait until the socket takes a datagram again. One task waits for all the sessions on it."""
         if sock in self._room:
             await self.loop.wait(self._room[sock])
             return
         self._room[sock] = Condition()
         try:
             await self.loop.writable(sock.fileno())
-            if sock.family == socket.AF_UNIX:  # the peer's queue is full, and the system does not report its end
+            # Of a unix socket the peer's queue is what is full, and the system does not report when that has room.
+            if sock.family == socket.AF_UNIX:
                 await self.loop.sleep(UNIX_RETRY)
         finally:
             self._room.pop(sock).notify()

@@ -1,6 +1,6 @@
-"""A connected datagram socket as an endpoint: UDP, unix datagrams.
+"""A connected datagram socket (UDP or unix) as an endpoint.
 
-Theory: a read is one datagram, and a write is one datagram, whole or an error. An empty datagram is data, never an
+Theory: a read is one whole datagram. A write is one whole datagram, or it fails. An empty datagram is data, never an
 end. There is no end-of-file, and so no half-close. Where the kernel can do it, many datagrams travel in one system call
 (`segments.py`). A socket here has one peer; for a socket with many peers see `datagram_server.py`.
 """
@@ -39,7 +39,7 @@ PORT_REFUSED = os.strerror(errno.ECONNREFUSED)
 
 
 def receive(sock: socket.socket) -> tuple[bytes, Any]:
-    """A whole datagram and its sender's name. Raises OSError."""
+    """A whole datagram and its sender's address, as the system gives it. Raises OSError."""
     return sock.recvfrom(CHUNK if sock.family == socket.AF_UNIX else WHOLE)
 
 
@@ -49,12 +49,12 @@ def remove_own_path(sock: socket.socket) -> None:
     if name and isinstance(name, str):  # an abstract name is bytes, and ends with the socket
         try:
             os.unlink(name)
-        except OSError:  # the privilege for it may have been dropped
+        except OSError:  # pync may have dropped the privilege for it
             pass
 
 
 class DatagramSocket(ConnectedSocket, Peer):
-    """A socket connected to its one peer. What others send, or had sent before it was connected, is dropped."""
+    """A socket connected to its one peer. What other senders had sent before it was connected is dropped."""
 
     def __init__(self, loop: Loop, sock: socket.socket, name: Any, first: list[bytes] | None = None) -> None:
         """`name` is the peer's address as the system gives it; `first`: datagrams of it that were received already."""
@@ -64,11 +64,11 @@ class DatagramSocket(ConnectedSocket, Peer):
         self.answered = False  # the peer has sent something
         self.refused: PeerLost | None = None
         self.receiver = Receiver(sock)
-        self.private = False  # nothing is left that others sent before the socket was connected
+        self.private = False  # whether nothing is left that other senders sent before the socket was connected
         self.segmented = is_segmented(sock)
 
     async def read(self) -> bytes | None:
-        """One datagram of the peer's. Raises PeerLost (its port is closed), once all that came before was read."""
+        """One datagram of the peer's. Raises PeerLost if its port is closed, once all that came before was read."""
         if not self.arrived:
             for piece, size in await self._pieces():
                 self.arrived += cut(piece, size)
@@ -87,16 +87,16 @@ class DatagramSocket(ConnectedSocket, Peer):
         return b"".join([piece for piece, _ in await self._pieces()])
 
     def as_stream(self) -> Source:
-        """A source that gives all datagrams which are there, joined."""
+        """A source of which each read gives all datagrams that are there, joined."""
         return Joined(self)
 
     def sending_ends(self, source: Source) -> tuple[Source, Sink]:
-        """Both ends of a flow from the source to the peer: it takes many datagrams at a time."""
+        """Both ends of a flow from the source to the peer, which moves many datagrams at a time."""
         burst = Burst(source, self)
         return burst, burst
 
     def _stream(self) -> bytes | None:
-        """What is there, received in a row: names and sizes would cost more than the datagrams."""
+        """What is there, joined, or None. Names and sizes are left out: they would cost more than the datagrams."""
         buffer, count, end = self.receiver.buffer, 0, 0
         try:
             while count < BATCH and end <= len(buffer) - WHOLE:
@@ -110,7 +110,7 @@ class DatagramSocket(ConnectedSocket, Peer):
         return bytes(buffer[:end]) if count else None
 
     async def _pieces(self) -> list[tuple[bytes, int]]:
-        """What has come, each piece with the size of its segments."""
+        """Wait for datagrams: pieces of one or more, each with the size of its segments. Raises PeerLost."""
         while True:
             if not self.refused:
                 await self.loop.readable(self.sock.fileno())
@@ -133,7 +133,7 @@ class DatagramSocket(ConnectedSocket, Peer):
                 return pieces
 
     def _receive(self) -> tuple[bytes, int, Any] | None:
-        """What is next; None if nothing is there. The kernel reports a refusal before what still waits to be read."""
+        """The next piece, or None. The kernel reports a refusal before the datagrams that had come earlier."""
         while True:
             try:
                 received = self.receiver.receive()
@@ -148,7 +148,7 @@ class DatagramSocket(ConnectedSocket, Peer):
                 return None if shut else received
 
     async def write(self, data: Bytes) -> int:
-        """Send one datagram. Raises PeerLost: it is too long, or an earlier one was refused (the reader is first)."""
+        """Send one datagram. Raises PeerLost if it is too long, or if an earlier one was refused (see `_pass_on`)."""
         try:
             return await super().write(data)
         except PeerLost as error:
@@ -156,11 +156,11 @@ class DatagramSocket(ConnectedSocket, Peer):
             raise
 
     async def write_many(self, data: Bytes, size: int) -> int:
-        """Send datagrams of `size` bytes, the last may be shorter: all in one call, or else the first. As `write`."""
+        """Send datagrams of `size` bytes, the last may be shorter: all at once, or else the first. Raises PeerLost."""
         try:
             return send_segments(self.sock, data, size)
         except BlockingIOError:
-            pass  # the first of them waits for room
+            pass  # no room: below, the first datagram waits for it
         except OSError as error:
             if error.errno not in NO_OFFLOAD:
                 broken = self.failed(error)
@@ -174,17 +174,17 @@ class DatagramSocket(ConnectedSocket, Peer):
         if error.cause == PORT_REFUSED:
             self.refused = error
             try:
-                self.sock.shutdown(socket.SHUT_RD)  # wakes the reader
+                self.sock.shutdown(socket.SHUT_RD)  # this wakes the reader
             except OSError:
                 pass
             await self.loop.sleep(0)
 
     def close(self) -> None:
-        """Close the socket, and remove the unix path of our own end."""
+        """Close the socket, and remove the path of our own end (unix)."""
         if self.sock.fileno() >= 0:
             remove_own_path(self.sock)
         super().close()
 
     def failed(self, error: OSError) -> PeerLost:
-        """What went wrong with this peer."""
+        """The exception for an error of the socket."""
         return PeerLost(f"datagrams to {self.address}", reason(error))

@@ -1,9 +1,9 @@
-"""Many datagrams at a time: segmentation offload of UDP (Linux), and halves that take what is there at once.
+"""Many datagrams in one system call: segmentation offload of UDP (Linux), and the halves that make use of it.
 
-Theory. A system call costs more than a short datagram. So the kernel hands over datagrams of one sender that came
-together as one piece with the size of its segments, and cuts a piece that we give it into datagrams (udp(7), UDP_GRO
-and UDP_SEGMENT). All segments of a piece are of one size; the last may be shorter. A kernel that does not know this
-refuses, and datagrams come and go one by one.
+Theory. A system call costs more than a short datagram. So the kernel joins datagrams of one sender that came together
+into one piece, which it gives us with the size of its segments, and cuts a piece that we send into datagrams (udp(7),
+UDP_GRO and UDP_SEGMENT). All segments of a piece have one size; the last may be shorter. An old kernel refuses this,
+and datagrams are sent and received one by one.
 
 Only datagrams that are there already travel together: nothing ever waits for more, and every boundary stays in place.
 """
@@ -28,17 +28,18 @@ if TYPE_CHECKING:
     from pync.loop.kernel import Loop
 
     class Joinable(Protocol):
-        """A peer of which all that has arrived can be read at once."""
+        """A peer whose datagrams can be read all at once."""
 
         async def read_all(self) -> bytes | None:
             """All datagrams that are there, joined; at least one."""
 
 
 LARGEST = 65507  # bytes: 65,535 less the headers of IPv4 and UDP
-WHOLE = 1 << 16  # bytes: a receive of this size never cuts a UDP datagram, nor a piece of several; one of
-# CHUNK no unix datagram either (net.core.wmem_default is less)
+# A receive of this many bytes never cuts a UDP datagram, nor a piece of several. A receive of CHUNK bytes never cuts a
+# unix datagram either, because net.core.wmem_default is less.
+WHOLE = 1 << 16
 BATCH = 64  # receives for each wake-up, and datagrams in a piece that is sent
-SEGMENT, GRO = 103, 104  # options and control messages at IPPROTO_UDP: the size of the segments, an int when received
+SEGMENT, GRO = 103, 104  # UDP_SEGMENT, UDP_GRO: options, and control messages with a segment size (received: an int)
 NO_OFFLOAD = (errno.EINVAL, errno.EIO, errno.EMSGSIZE, errno.EOPNOTSUPP, errno.ENOPROTOOPT)
 
 
@@ -54,12 +55,12 @@ def cut(piece: bytes, size: int) -> list[bytes]:
 
 
 class Receiver:
-    """Receives from a datagram socket: a whole datagram, or where the kernel joins them a piece of several."""
+    """Receives from a datagram socket: one whole datagram, or a piece of several where the kernel joins them."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.buffer = memoryview(bytearray(CHUNK))
-        self.control = 0  # bytes of control messages to expect
+        self.control = 0  # bytes of control messages that a receive asks for
         if _is_udp(sock):
             try:
                 sock.setsockopt(socket.IPPROTO_UDP, GRO, 1)
@@ -68,19 +69,19 @@ class Receiver:
                 pass
 
     def receive(self) -> tuple[bytes, int, Any]:
-        """A piece, the size of its segments, and its sender's name. Raises OSError."""
+        """A piece, the size of its segments, and its sender's address as the system gives it. Raises OSError."""
         length, control, _, name = self.sock.recvmsg_into([self.buffer], self.control)
         size = int.from_bytes(control[0][2], sys.byteorder) if control else length
         return bytes(self.buffer[:length]), size, name
 
 
 def shows_boundaries(fd: int) -> bool:
-    """Whether the reader at the other end may see where one write ended and the next began."""
+    """Whether the process at the other end of `fd` may see where one write ends and the next begins."""
     return stat.S_ISSOCK(os.fstat(fd).st_mode)
 
 
 class Joined(Source):
-    """What a peer sends, as a stream: for a sink that keeps no boundaries, with nothing in between that needs them."""
+    """A peer's datagrams as a stream, for a flow in which neither the sink nor a stage needs the boundaries."""
 
     def __init__(self, peer: Joinable) -> None:
         self.peer = peer
@@ -91,14 +92,14 @@ class Joined(Source):
 
 
 class DatagramStdin(Stdin):
-    """Stdin, of which each read is a datagram."""
+    """Stdin, where each read becomes a datagram."""
 
     def __init__(self, loop: Loop, fd: int = 0) -> None:
         super().__init__(loop, fd, LARGEST)
         self.own_pipe = self.fd != fd and stat.S_ISFIFO(os.fstat(fd).st_mode)
 
     def read_nowait(self) -> bytes | None:
-        """What a pipe holds for the next read (in packet mode, one write each, pipe(2)); None: that has to wait."""
+        """What one more read of a pipe gives at once (in packet mode one write, pipe(2)); None if it would wait."""
         try:
             return os.read(self.fd, self.size) or None if self.own_pipe else None
         except BlockingIOError:
@@ -106,18 +107,18 @@ class DatagramStdin(Stdin):
 
 
 class Burst(Source, Sink):
-    """From a source to one peer, as many datagrams as are there at each turn of the flow: it is both ends of that flow.
+    """Both ends of a flow from a source to one peer, which moves as many datagrams as are there at each turn.
 
-    Nothing may stand in between that changes their sizes.
+    There must be no stage in between, because it could change their sizes.
     """
 
     def __init__(self, source: Source, peer: DatagramSocket) -> None:
         self.source = source
         self.peer = peer
-        self.sizes: list[int] = []  # of the datagrams that were read and are not sent yet
+        self.sizes: list[int] = []  # the sizes of the datagrams that were read and are not sent yet
 
     async def read(self) -> bytes | None:
-        """The datagrams that are there, joined; None at the end. Raises what the source raises."""
+        """The datagrams that are there, joined; None at the end-of-file. Raises what the source raises."""
         data = await self.source.read()
         if data is None:
             return None
@@ -141,7 +142,7 @@ class Burst(Source, Sink):
         return sent
 
     def _run(self) -> int:
-        """How many of the datagrams make a piece: all are of one size, only the last may be shorter."""
+        """How many datagrams go into the next piece: all are of one size, only the last may be shorter."""
         size = self.sizes[0]
         most = min(len(self.sizes), LARGEST // size)
         count = 1
@@ -153,12 +154,12 @@ class Burst(Source, Sink):
         """Nothing: datagrams have no end-of-file."""
 
     def unread(self) -> int:
-        """Bytes known to be left in the source."""
+        """Bytes that are known to be left in the source."""
         return self.source.unread()
 
 
 def is_segmented(sock: socket.socket) -> bool:
-    """Whether the kernel cuts what is sent to this socket's peer: where it does not, it would send it in one."""
+    """Whether the kernel cuts pieces that are sent. One that cannot would send a piece as a single datagram."""
     if _is_udp(sock):
         try:
             return sock.getsockopt(socket.IPPROTO_UDP, SEGMENT) == 0

@@ -1,11 +1,11 @@
-"""stdin and stdout, shared by many clients.
+"""stdin and stdout for a server whose clients share them: each client gets a source and a sink of its own.
 
 Theory. A regular file is read by each client for itself, from where it stood at the start. Any other stdin is read
 once, while a client is there to receive it, and each chunk goes to all clients that are connected then, through a
 queue for each (`client_queues.py`): a slow client slows the reading down, and a client that takes nothing is cut off.
 
 On stdout the lines of different clients are not mixed: while there are several, the unfinished last line of a read is
-held until its end comes, the client leaves, or it is longer than a line can be expected to be.
+held until its end comes, it is longer than HELD_LINE, or its client or all other clients have left.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pync.loop.kernel import Loop
     from pync.loop.tasks import Work
 
-HELD_LINE = 1 << 16  # bytes of an unfinished line that are held back
+HELD_LINE = 1 << 16  # bytes of an unfinished line that are held back, at most
 
 
 class SharedStdin:
@@ -52,12 +52,12 @@ class SharedStdin:
         return reader
 
     def leave(self, reader: Reader) -> None:
-        """The client of this reader has left."""
+        """Drop the reader of a client that has left."""
         self.readers.pop(reader, None)
         self.queues.discard(reader)
 
     async def run(self) -> None:
-        """Read stdin for all, until its end (a regular file needs no such help). Raises InputError."""
+        """Read stdin for all clients until its end; nothing to do for a regular file. Raises InputError."""
         while self.start is None:
             data = await self.stdin.read()
             if data is None:
@@ -77,11 +77,11 @@ class FileSource(Source):
         self.loop = loop
         self.fd = fd
         self.position: int | None = position
-        self.arrived = Condition()  # is never notified
+        self.arrived = Condition()  # never notified, because a file never waits for data
 
     async def read(self) -> bytes | None:
         """The next bytes; None at the file's end. Raises InputError."""
-        await self.loop.sleep(0)  # a file is always ready: the other clients have their turn
+        await self.loop.sleep(0)  # a file is always ready, so this gives the other clients their turn
         position = self.position or 0
         try:
             data = os.pread(self.fd, CHUNK, position)
@@ -95,7 +95,7 @@ class FileSource(Source):
         return self.fd
 
     def failed(self, error: OSError) -> InputError:
-        """What an error of the file means."""
+        """The exception for an error of the file."""
         return InputError("reading stdin", reason(error))
 
     def unread(self) -> int:
@@ -103,19 +103,19 @@ class FileSource(Source):
         return max(0, os.fstat(self.fd).st_size - (self.position or 0))
 
     def advance(self, count: int) -> None:
-        """The kernel has moved `count` bytes from `position` on."""
+        """Take note that the kernel has moved `count` bytes from `position` on."""
         self.position = (self.position or 0) + count
 
     def is_silent(self) -> bool:
-        """False: a file always has something to give, if only its end."""
+        """False, because a file always has something to give, if only its end."""
         return False
 
     async def attend(self, session: Work[Any]) -> None:
-        """Run the client's session: a client that reads a file for itself stops no other."""
+        """Run the client's session. It is never cut off: a client with a file of its own stops no other."""
         await session
 
     def leave(self) -> None:
-        """The client has left."""
+        """Nothing to do when the client has left."""
 
 
 class Reader(Queue, Source):
@@ -130,7 +130,7 @@ class Reader(Queue, Source):
         self._stalled: Condition | None = None  # made on demand: a silent client has no use for it
 
     async def attend(self, session: Work[Any]) -> None:
-        """Run the client's session, and cut it off when the client is stalled. Raises PeerLost then."""
+        """Run the client's session. Raises PeerLost when the client is stalled, which cuts it off."""
         await self.shared.loop.first(session, self._cut_off())
 
     async def _cut_off(self) -> None:
@@ -140,18 +140,18 @@ class Reader(Queue, Source):
         raise self.stall_error(self.size)
 
     def stalled(self) -> None:
-        """The client receives nothing more."""
+        """Give the client nothing more, and end its session."""
         self.shared.readers.pop(self, None)
         if self._stalled:
             self._stalled.notify()
 
     def put(self, data: Bytes) -> None:
-        """Queue what was read."""
+        """Queue a chunk for the client, and wake its flow."""
         super().put(data)
         self.arrived.notify()
 
     def is_silent(self) -> bool:
-        """Whether nothing is there for this client now, not even an end."""
+        """Whether there is nothing for this client now, not even the end-of-file."""
         return not (self.shared.ended or self.pieces)
 
     async def read(self) -> bytes | None:
@@ -169,7 +169,7 @@ class Reader(Queue, Source):
         return self.size
 
     def leave(self) -> None:
-        """The client has left."""
+        """Drop this reader, because its client has left."""
         self.shared.leave(self)
 
 
@@ -186,13 +186,13 @@ class SharedStdout:
         self.free = Condition()
 
     def join(self) -> Share:
-        """A sink for a new client; its `send_eof` leaves stdout open."""
+        """A sink for a new client. Its `send_eof` leaves stdout open."""
         share = Share(self)
         self.shares[share] = None
         return share
 
     async def leave(self, share: Share) -> None:
-        """The client has left: write its unfinished line, and what another client held back because of it."""
+        """A client has left: write its unfinished line, and that of the last client that remains, if only one does."""
         if share in self.shares:
             del self.shares[share]
             await share.flush()
@@ -221,7 +221,7 @@ class Share(Sink):
         self.unfinished = b""
 
     async def write(self, data: Bytes) -> int:
-        """Write whole lines; the rest is held while other clients are there."""
+        """Write whole lines, and hold back the rest while other clients are there. Raises OutputError."""
         text = self.unfinished + data
         end = len(text)
         if self.shared.lines and len(self.shared.shares) > 1:
@@ -238,5 +238,5 @@ class Share(Sink):
         await self.shared.write(held)
 
     async def send_eof(self) -> None:
-        """This client will write no more."""
+        """End this client's part: what it holds back is written, and stdout stays open."""
         await self.shared.leave(self)

@@ -1,4 +1,4 @@
-"""Our stdin and stdout as halves, and `Stdio`, which is both of them as one side of a conversation.
+"""Our stdin and stdout as endpoints, and `Stdio`, which is both of them as one side of a conversation.
 
 Theory: O_NONBLOCK belongs to the open file description, which pync shares with the shell and with every other process
 that inherited it. So it is never set on a descriptor that was given to pync:
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from pync.loop.kernel import Loop
 
 STDIN, STDOUT = 0, 1
-PIPE_SIZE = 1 << 20  # bytes that a pipe shall hold: with the usual 64 KiB the loop turns four times as often
+PIPE_SIZE = 1 << 20  # bytes that a pipe is to hold: with the usual 64 KiB the loop turns four times as often
 
 
 def is_null(fd: int) -> bool:
-    """Whether the descriptor is /dev/null (a closed one is, after `reserve`)."""
+    """Whether the descriptor is /dev/null, as one that was closed at the start is (`descriptors.reserve`)."""
     device = os.fstat(fd)
     return stat.S_ISCHR(device.st_mode) and os.path.exists(os.devnull) and device.st_rdev == os.stat(os.devnull).st_rdev
 
@@ -49,7 +49,7 @@ class Stdio:
     """Our side of a conversation: where its bytes come from (None: it sends nothing), and where they go."""
 
     def __init__(self, source: Source | None, sink: Sink, *, terminal: bool = False) -> None:
-        """`terminal`: the source is one, so it has ended when the peer has."""
+        """`terminal`: the source is a terminal, which is not read any more once the peer has ended."""
         self.source = source
         self.sink = sink
         self.terminal = terminal
@@ -83,7 +83,7 @@ class Stdin(Source):
         self.fd = _private(fd, os.O_RDONLY)
 
     async def read(self) -> bytes | None:
-        """What is there; None at end-of-file. Raises InputError."""
+        """Wait for data; None at the end-of-file. Raises InputError."""
         while True:
             await self.loop.readable(self.fd)
             try:
@@ -96,15 +96,15 @@ class Stdin(Source):
             return data or None
 
     def raw(self) -> int | None:
-        """The descriptor; not of a terminal, which gains nothing, nor of a shared socket, which would block."""
+        """The descriptor; None for a terminal, where nothing is gained, and for a shared socket, which would block."""
         return None if self.sock or os.isatty(self.fd) else self.fd
 
     def failed(self, error: OSError) -> InputError:
-        """What an error of stdin means."""
+        """The exception for an error of stdin."""
         return InputError("reading stdin", reason(error))
 
     def unread(self) -> int:
-        """Bytes that a regular file or a pipe still holds; 0 for all else, which cannot tell."""
+        """Bytes that a regular file or a pipe still holds; 0 for anything else, where that is not known."""
         if not is_regular(self.fd):
             return queued(self.fd) if stat.S_ISFIFO(os.fstat(self.fd).st_mode) else 0
         return max(0, os.fstat(self.fd).st_size - os.lseek(self.fd, 0, os.SEEK_CUR))
@@ -118,13 +118,13 @@ class Stdout(Sink):
         self.given = fd
         self.sock = _as_socket(fd)
         self.fd = _private(fd, os.O_WRONLY)
-        # A pipe that could not be opened again blocks when it is given more than it promises by polling writable.
+        # A pipe that could not be opened again is a blocking one: once it polls writable, it takes PIPE_BUF bytes.
         shared_pipe = self.fd == fd and (stat.S_ISFIFO(os.fstat(fd).st_mode) or os.isatty(fd))
         self.limit = select.PIPE_BUF if shared_pipe else None
         self.closed = False
 
     async def write(self, data: Bytes) -> int:
-        """Write what it takes. Raises OutputClosed if its reader has closed it, OutputError if it is full or fails."""
+        """Write what stdout takes. Raises OutputClosed if its reader has closed it, OutputError for other failures."""
         if self.limit:
             await self.loop.writable(self.fd)
         while True:
@@ -138,7 +138,7 @@ class Stdout(Sink):
                 raise self.failed(error) from None
 
     async def send_eof(self) -> None:
-        """Close stdout, so that its reader sees the end; /dev/null keeps its place. Raises OutputError."""
+        """Close stdout, so that its reader sees the end, and put /dev/null in its place. Raises OutputError."""
         if self.closed:
             return
         self.closed = True
@@ -155,25 +155,25 @@ class Stdout(Sink):
             reserve()
 
     def raw(self) -> int | None:
-        """The descriptor; not of a terminal, nor of a socket or a pipe that pync only shares."""
+        """The descriptor; None for a terminal, and for a socket or pipe that pync only shares."""
         return None if self.sock or self.limit or os.isatty(self.fd) else self.fd
 
     def failed(self, error: OSError) -> OutputError:
-        """What an error of stdout means: its reader has closed it, or it takes no more."""
+        """The exception for an error of stdout: its reader has closed it, or it takes no more."""
         closed = isinstance(error, (BrokenPipeError, ConnectionResetError))
         return (OutputClosed if closed else OutputError)("writing stdout", reason(error))
 
 
 class Null(Source, Sink):
-    """As /dev/null, it has ended and drops what it is given: the other end of a conversation in one direction."""
+    """Like /dev/null, it has ended and drops what is written. It stands in where data goes in one direction only."""
 
     async def read(self) -> bytes | None:
         """The end-of-file."""
         return None
 
     async def write(self, data: Bytes) -> int:
-        """Take all of it."""
+        """Drop all of `data`."""
         return len(data)
 
     async def send_eof(self) -> None:
-        """Nothing to end."""
+        """Nothing to do."""

@@ -1,8 +1,8 @@
-"""A connected stream socket as an endpoint: TCP, unix, SCTP, vsock.
+"""A connected stream socket (TCP, unix, SCTP or vsock) as an endpoint.
 
-Theory: the socket is non-blocking. Reading waits first; writing is tried first and waits when refused. A reset is
-`PeerLost`, never an end-of-file. Closing a TCP socket while input is unread sends a reset, which can destroy the bytes
-that were sent last (RFC 2525 §2.17): `linger` ends a conversation that the peer has not ended.
+Theory: the socket is non-blocking. Reading waits first; writing is tried first and waits when refused. A reset raises
+`PeerLost` and is never an end-of-file. Closing a TCP socket while input is unread sends a reset, which can destroy the
+bytes that were sent last (RFC 2525 §2.17). So a conversation that the peer has not ended is ended by `linger`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pync.loop.kernel import Loop
 
 RESET = (1).to_bytes(4, sys.byteorder) + bytes(4)  # struct linger for SO_LINGER: on, for 0 seconds (socket(7))
-SHORTEST_LOOK, LONGEST_LOOK = 0.01, 1.0  # seconds between two looks at what the peer has acknowledged
+SHORTEST_LOOK, LONGEST_LOOK = 0.01, 1.0  # seconds between two checks of what the peer has acknowledged
 
 
 class Stream(Peer):
@@ -34,7 +34,7 @@ class Stream(Peer):
 
 
 class ConnectedSocket(Half):
-    """What connected sockets of every kind have in common. It owns the socket and closes it."""
+    """What connected sockets of every kind have in common: each owns its socket and closes it."""
 
     __slots__ = ("address", "loop", "sock")
 
@@ -46,7 +46,7 @@ class ConnectedSocket(Half):
         self.address = address
 
     async def write(self, data: Bytes) -> int:
-        """Send what the kernel takes (a datagram whole); waits while it takes nothing. Raises PeerLost."""
+        """Send what the kernel takes (a datagram whole), and wait while it takes nothing. Raises PeerLost."""
         while True:
             try:
                 return self.sock.send(data)
@@ -56,13 +56,13 @@ class ConnectedSocket(Half):
                 raise self.failed(error) from None
 
     def close(self) -> None:
-        """Close the socket; what the kernel still holds for the peer goes on its way."""
+        """Close the socket. The kernel still sends what it holds for the peer."""
         if self.sock.fileno() >= 0:
             self.loop.forget(self.sock.fileno())
             self.sock.close()
 
     def failed(self, error: OSError) -> PeerLost:
-        """How the connection broke."""
+        """The exception for an error of the socket."""
         raise NotImplementedError
 
 
@@ -77,7 +77,7 @@ class StreamSocket(ConnectedSocket, Stream):
         self.size = SHORT
 
     async def read(self) -> bytes | None:
-        """What has arrived; None at the peer's end-of-file. Raises PeerLost."""
+        """Wait for what arrives; None at the peer's end-of-file. Raises PeerLost."""
         while True:
             await self.loop.readable(self.sock.fileno())
             try:
@@ -90,7 +90,7 @@ class StreamSocket(ConnectedSocket, Stream):
             return data or None
 
     async def peek(self) -> bytes | None:
-        """What has arrived, left unread; None at the peer's end-of-file. Raises PeerLost."""
+        """Wait for what arrives, and leave it unread; None at the peer's end-of-file. Raises PeerLost."""
         while True:
             await self.loop.readable(self.sock.fileno())
             try:
@@ -101,19 +101,19 @@ class StreamSocket(ConnectedSocket, Stream):
                 raise self.failed(error) from None
 
     async def skip(self, count: int) -> None:
-        """Drop that many of the bytes that `peek` has shown."""
+        """Drop `count` of the bytes that `peek` has returned."""
         while count:
             count -= len(self.sock.recv(count))
 
     def send_nowait(self, data: Bytes) -> int:
-        """Send what the kernel takes at once."""
+        """Send what the kernel takes at once, and return how many bytes."""
         try:
             return self.sock.send(data)
         except OSError:
             return 0
 
     def expect_much(self) -> None:
-        """Ask the kernel for a whole chunk."""
+        """Have the next read ask the kernel for a whole chunk."""
         self.size = CHUNK
 
     async def send_eof(self) -> None:
@@ -122,7 +122,7 @@ class StreamSocket(ConnectedSocket, Stream):
             self.half_closed = True
             try:
                 self.sock.shutdown(socket.SHUT_WR)
-            except OSError:  # the connection is broken, and reading finds out how
+            except OSError:  # the connection is broken, and the next read reports how
                 pass
 
     def raw(self) -> int | None:
@@ -130,22 +130,22 @@ class StreamSocket(ConnectedSocket, Stream):
         return self.sock.fileno()
 
     def failed(self, error: OSError) -> PeerLost:
-        """How the connection broke, with the bytes that the kernel had accepted and the peer never acknowledged."""
+        """The exception for an error of the socket, with the bytes that the peer has not acknowledged."""
         if error.errno == errno.EPIPE and self.sock.family != socket.AF_UNIX and not self.half_closed:
-            # Only a reset stops TCP from sending. sendfile(2) does not report a reset that strikes in its middle.
+            # Only a reset stops TCP from sending. After a reset in the middle of sendfile(2) the error is EPIPE alone.
             error = OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         return PeerLost(f"connection to {self.address}", reason(error), unsent=self.unacknowledged())
 
     def unacknowledged(self) -> int:
-        """Bytes that the kernel accepted and the peer has not acknowledged (SIOCOUTQ, tcp(7)), a reset included."""
-        if self.sock.family == socket.AF_UNIX:  # there the number counts something else
+        """Bytes that the kernel took and the peer has not acknowledged (SIOCOUTQ, tcp(7)), also after a reset."""
+        if self.sock.family == socket.AF_UNIX:  # there the kernel counts memory, not bytes of the stream
             return 0
         return max(0, queued(self.sock.fileno(), unsent=True) - self.half_closed)  # a FIN counts as one byte
 
     async def wait_closed(self) -> None:
         """Wait until the connection is closed in both directions, while no task reads it. Raises PeerLost at a reset.
 
-        An end-of-file that was read already would make the socket readable for ever, so its hang-up is waited for.
+        After an end-of-file the socket stays readable for ever, so only its hang-up can be waited for.
         """
         await self.loop.hangups.wait(self.sock.fileno(), Condition())
         if code := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
@@ -158,7 +158,7 @@ class StreamSocket(ConnectedSocket, Stream):
         self.close()
 
     async def linger(self, limit: float | None = LINGER) -> bool:
-        """Half-close; read and drop what still comes until the peer's end, or until it has taken all that was sent.
+        """Half-close, and drop what still comes, until the peer's end or until it has taken all that was sent.
 
         False if `limit` seconds were too few. Raises PeerLost.
         """

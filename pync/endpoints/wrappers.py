@@ -1,6 +1,6 @@
-"""Sources that wrap another source: bytes in front of it, a recording, a wait for clients, pacing, a delay.
+"""Sources that wrap another source: to put bytes before it, replay it, wait for clients, pace lines, or delay data.
 
-A wrapper that waits (pacing, a delay) slows down its own direction only.
+A wrapper that waits (for a client, a pause or a delay) slows down its own direction only.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ if TYPE_CHECKING:
     from pync.loop.kernel import Loop
     from pync.loop.tasks import Condition
 
-MEMORY = 1 << 16  # bytes of a source's beginning that are recorded
-CHUNK_OVERHEAD = 64  # bytes that each recorded chunk counts beside its own, so that empty ones are bounded, too
+MEMORY = 1 << 16  # bytes of a source's beginning that are recorded, at most
+CHUNK_OVERHEAD = (
+    64  # bytes added for each recorded chunk in the count, so that the number of empty ones is bounded, too
+)
 
 
 class Chain(Source):
-    """The chunks, one after the other, and then the rest of another source (None: nothing more)."""
+    """Some chunks, one after the other, and then what another source gives (None: nothing more)."""
 
     def __init__(self, chunks: list[bytes], rest: Source | None) -> None:
         self.chunks = chunks[::-1]
         self.rest = rest
 
     async def read(self) -> bytes | None:
-        """The next chunk; then what the other source gives."""
+        """The next chunk, or what the other source gives; None at the end-of-file."""
         if self.chunks:
             return self.chunks.pop()
         return await self.rest.read() if self.rest else None
@@ -61,7 +63,7 @@ class Replayable(Source):
         return data
 
     def replay(self) -> Replayable | None:
-        """All of it from the start; None if there was too much to record."""
+        """A source that gives everything again from the start; None if there was too much to record."""
         return Replayable(Chain(self.recorded, self.source)) if self.room >= 0 else None
 
     def unread(self) -> int:
@@ -80,7 +82,7 @@ class Attended(Source):
         self.joined = joined
 
     async def read(self) -> bytes | None:
-        """What the source gives, once there is a client for it: all may have left while it was read."""
+        """What the source gives, once there is a client for it (all may have left during the read)."""
         await self._attended()
         data = await self.source.read()
         if data is not None:
@@ -93,13 +95,13 @@ class Attended(Source):
 
 
 class Paced(Source):
-    """One line at a time, with a pause of `seconds` between one and the next."""
+    """Gives one line at a time, with a pause of `seconds` between one line and the next (`-i`)."""
 
     def __init__(self, loop: Loop, source: Source, seconds: float) -> None:
         self.loop = loop
         self.source = source
         self.seconds = seconds
-        self.lines: list[bytes] = []  # read already; the next one is the last
+        self.lines: list[bytes] = []  # lines that were read already, in reverse order
         self.begun = False
 
     async def read(self) -> bytes | None:
@@ -117,21 +119,21 @@ class Paced(Source):
         return line
 
     def unread(self) -> int:
-        """Bytes known to be left: the lines that wait for their turn, and what the source knows of."""
+        """Bytes known to be left: the lines that wait for their turn, and those of the source."""
         return sum(map(len, self.lines)) + self.source.unread()
 
 
 class Delayed(Source):
-    """Everything, `seconds` after it was read."""
+    """Gives each chunk `seconds` after it was read."""
 
     def __init__(self, loop: Loop, source: Source, seconds: float) -> None:
         self.loop = loop
         self.source = source
         self.seconds = seconds
-        self.held: bytes | None = None  # read already, and waiting for its moment
+        self.held: bytes | None = None  # a chunk that was read and waits for its moment
 
     async def read(self) -> bytes | None:
-        """What the source gives, later; its end comes at once. The next read has what a cancelled one held."""
+        """What the source gives, later. Its end comes at once. After a cancelled read the next one gives its chunk."""
         if self.held is None:
             self.held = await self.source.read()
         if self.held is not None:
@@ -140,5 +142,5 @@ class Delayed(Source):
         return data
 
     def unread(self) -> int:
-        """Bytes known to be left: what is held back, and what the source knows of."""
+        """Bytes known to be left: the chunk that is held back, and those of the source."""
         return len(self.held or b"") + self.source.unread()

@@ -1,10 +1,10 @@
 """Watches for the end of connections that no task reads any more: one epoll for all of them.
 
-Theory: once the peer's end-of-file was read, a socket is "readable" for ever, and only its hang-up is news. An epoll
-that asks for nothing reports nothing but hang-ups and errors (epoll_ctl(2)), and is itself a descriptor to wait for.
-Where the system has none to give, a wait ends only by its condition: the next write to the connection finds the end.
+Theory: once the peer's end-of-file was read, a socket stays readable for ever, and only its hang-up is a new event. An
+epoll that asks for no event reports hang-ups and errors alone (epoll_ctl(2)), and is itself a descriptor to wait for.
+Where the system gives no epoll, a wait ends only by its condition, and the next write to the connection finds its end.
 
-A module of its own, because only a connection that ends in steps needs it: the kernel imports it then.
+A module of its own, because few conversations need it: the kernel imports it when `Loop.hangups` is first used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Hangups:
-    """The connections that are watched, and the condition to be notified for each."""
+    """The connections that are watched, by descriptor, with the condition that a hang-up notifies."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -37,7 +37,7 @@ class Hangups:
             self._unwatch(fd)
 
     def open(self) -> None:
-        """Get the epoll, if there is none yet and the system has one to give."""
+        """Open the epoll, unless it is open or the system gives none."""
         if self.epoll is not None:
             return
         try:

@@ -1,4 +1,4 @@
-"""A small kernel over `selectors`: it runs tasks, and a task can do two things to it, wait and notify.
+"""The event loop: a small kernel over `selectors` that runs tasks. A task can wait, and it can notify other tasks.
 
 Connecting, a handshake and a relay are sequences, so they are written as sequences (`async def`), not as flags in a
 callback. The kernel must never know what it waits for: it has no sockets, no protocols and no policy.
@@ -7,10 +7,10 @@ The rules
 1. A task runs until it waits. Only `_park` and `_descriptor` yield, so they are the two entries to the kernel.
 2. A task waits for a descriptor, a `Condition`, a moment, or whichever comes first. The wait returns True, or False if
    the moment came first. Cancelling raises an exception at the same place, so `finally` cleans up everywhere.
-   A task can leave a function that the kernel repeats at each event: that saves two switches an event.
+   A waiting task can name a function that the kernel calls at each event. That saves two switches an event.
 3. One task at a time waits for a (descriptor, event). A second one is an error, and it is raised.
-4. Interest in a descriptor outlives the wait. It ends when an event arrives for which no task waits, so a steady flow
-   pays no epoll_ctl for each chunk. The code that closes a descriptor therefore calls `forget` first.
+4. Interest in a descriptor outlives the wait, so a steady flow pays no epoll_ctl(2) for each chunk. It ends when an
+   event arrives for which no task waits. Code that closes a descriptor therefore calls `forget` first.
 5. A condition has no memory: it wakes the tasks that wait now. Check the state, wait, and check again.
 6. A task with a waiting owner hands its failure to that owner. The failure of any other task fails the whole run.
 """
@@ -62,19 +62,19 @@ class Loop:
     def readable(
         self, fd: int, until: Until = None, repeat: Repeat = None, condition: Condition | None = None
     ) -> Work[bool]:
-        """Wait until `fd` has data, an end or an error, or until `condition` is notified; False if `until` came first.
+        """Wait until `fd` has data, an end or an error, or `condition` is notified; False if `until` came first.
 
-        `repeat` is called at each event; the wait ends when it returns False. An exception of it is raised here.
+        `repeat` is called at each event, and the wait ends when it returns False. What it raises is raised here.
         """
         return self._descriptor(self._reading, fd, EVENT_READ, until, repeat, condition)
 
     def writable(self, fd: int, until: Until = None, repeat: Repeat = None) -> Work[bool]:
-        """Wait until `fd` takes data or has an error; the rest is as for `readable`."""
+        """Wait until `fd` takes data or has an error; False if `until` came first. `repeat` is as for `readable`."""
         return self._descriptor(self._writing, fd, EVENT_WRITE, until, repeat, None)
 
     @property
     def hangups(self) -> Hangups:
-        """The watch over connections that no task reads. A server makes it at its start, for it takes a descriptor."""
+        """The watch over connections that no task reads. A server opens it at its start: it takes a descriptor."""
         if self._hangups is None:
             from pync.loop.hangups import Hangups
 
@@ -91,7 +91,7 @@ class Loop:
             condition.discard(task)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait for that many seconds."""
+        """Wait for `seconds`."""
         await self._park(self._running(), self.clock() + seconds)
 
     @coroutine
@@ -120,7 +120,7 @@ class Loop:
 
     @coroutine
     def _park(self, task: Task, until: float | None) -> Generator[None, bool, bool]:
-        """Suspend the task until something wakes it, or until that moment."""
+        """Suspend the task until something wakes it, or until the moment `until`."""
         if until is None:
             return (yield)
         alarm = [task]
@@ -137,7 +137,7 @@ class Loop:
         return task
 
     async def first(self, *works: Work[Any]) -> Any:
-        """The result or the failure of the work that ends first; the others are cancelled and waited for."""
+        """Run the works, and return or raise what the first to end does. The others are cancelled and waited for."""
         ended = Condition()
         tasks = [self.spawn(work, ended) for work in works]
         try:
@@ -148,7 +148,7 @@ class Loop:
         return done[0].result()
 
     async def within(self, seconds: float | None, work: Work[T]) -> T:
-        """The result of `work`. Raises TimeoutError after that many seconds; None waits as long as it takes."""
+        """The result of `work`. Raises TimeoutError after `seconds`; None sets no limit."""
         if seconds is None:
             return await work
         result: T = await self.first(work, self._alarm(seconds))
@@ -167,12 +167,12 @@ class Loop:
                 await self.wait(task.ended)
 
     def forget(self, fd: int) -> None:
-        """Drop all interest in a descriptor. Call it before closing one: the system gives the number away again."""
+        """Drop all interest in a descriptor. Call it before closing one, because the system reuses the number."""
         if self._interest.pop(fd, 0):
             self._selector.unregister(fd)
 
     def _watch(self, fd: int, event: int) -> bool:
-        """Have the selector report `event`; False for what is always ready: regular files, /dev/null."""
+        """Have the selector report `event`; False for a descriptor that is always ready: a regular file, /dev/null."""
         interest = self._interest.get(fd, 0)
         try:
             if interest:
@@ -193,9 +193,9 @@ class Loop:
             self.forget(fd)
 
     def run(self, main: Work[T]) -> T:
-        """Run `main` and all that it spawns. Returns its result or raises its failure; Interrupted after a signal.
+        """Run `main` and the tasks that it spawns. Returns its result, or raises its failure or Interrupted.
 
-        At the end no task is left: the tasks that still run are cancelled, and clean up.
+        The tasks that still run at the end are cancelled, and clean up before this returns.
         """
         task = self.spawn(main)
         with Delivery(self, task, self.child_ended):
@@ -243,7 +243,7 @@ class Loop:
             self._ring()
 
     def _ring(self) -> None:
-        """Wake the tasks whose moment has come. The alarm of a wait that is over is empty."""
+        """Wake the tasks whose moment has come. A wait that is over has left an empty alarm, which wakes no task."""
         while self._timers and (not self._timers[0][2] or self._timers[0][0] <= self.clock()):
             for task in heappop(self._timers)[2]:
                 task.wake(False)

@@ -1,8 +1,8 @@
 """Signals of the operating system, as bytes on a descriptor that a task reads.
 
-`set_wakeup_fd` writes the number of each signal into a pipe. A task reads it between two steps of the others, so no
-signal ever strikes in the middle of a step. A signal that is ignored when pync starts (by nohup, or in a background
-job of a script) stays ignored.
+`set_wakeup_fd` writes the number of each signal into a pipe. A task reads it while no other task runs, so a signal
+never interrupts a step of a task. A signal that is ignored when pync starts (by nohup, or in a background job of a
+script) stays ignored. A module of its own, to keep signal numbers out of the kernel.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Delivery:
-    """A context: within it a stopping signal cancels `main` with Interrupted, and SIGCHLD notifies `child_ended`.
+    """A context manager: within it a stopping signal cancels `main` with Interrupted, SIGCHLD notifies `child_ended`.
 
-    At its end every signal has the disposition that it had before.
+    Afterwards every signal has the disposition that it had before.
     """
 
     def __init__(self, loop: Loop, main: Task, child_ended: Condition) -> None:

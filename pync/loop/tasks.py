@@ -1,7 +1,7 @@
-"""A task, and the condition that wakes it: the nouns of `kernel.py`, which alone makes tasks and steps them.
+"""Tasks, and the conditions that wake them. Only the kernel (`kernel.py`) makes tasks and steps them.
 
-Theory: a task is parked, or it is in the queue of the tasks that are ready to go on. `wake` moves it there once,
-whatever calls it and however often. Cancelling is waking with an exception. Nothing here waits or knows a descriptor.
+Theory: a task is parked, or it is in the queue of the tasks that are ready to go on. The first `wake` moves it there,
+and further calls do nothing. Cancelling is waking with an exception. Nothing here waits or knows a descriptor.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Cancelled(BaseException):
-    """Raised in a task whose result is not needed any more. It is no `Exception`: `except Exception` must pass it."""
+    """Raised in a task whose result is not needed any more. It is no `Exception`: `except Exception` lets it pass."""
 
 
 class Condition:
@@ -26,25 +26,25 @@ class Condition:
     __slots__ = ("waiting",)
 
     def __init__(self) -> None:
-        # A client of a server has many conditions, and no task waits for most of them: so there is no list at first.
+        # A server has many conditions for each client, and no task waits for most of them: no list yet.
         self.waiting: list[Task] | None = None
 
     def notify(self) -> None:
-        """Wake the tasks that wait now. A task that waits later learns nothing of it."""
+        """Wake the tasks that wait now. A task that begins to wait later is not woken by this call."""
         if self.waiting:
             waiting, self.waiting = self.waiting, None
             for task in waiting:
                 task.wake(True)
 
     def add(self, task: Task) -> None:
-        """Wake this task, too."""
+        """Have the next `notify` wake this task, too."""
         if self.waiting is None:
             self.waiting = [task]
         else:
             self.waiting.append(task)
 
     def discard(self, task: Task) -> None:
-        """Do not wake this task any more."""
+        """Have the next `notify` leave this task alone."""
         if self.waiting and task in self.waiting:
             self.waiting.remove(task)
 
@@ -69,7 +69,7 @@ class Task:
 
     @property
     def ended(self) -> Condition:
-        """Is notified when the task is done. It is made on demand: no task waits for most tasks of a server."""
+        """Notified when the task is done. It is made on demand, because no task waits for most tasks of a server."""
         if self._ended is None:
             self._ended = Condition()
         return self._ended
@@ -81,12 +81,12 @@ class Task:
             self._ready.append((self, value))
 
     def due(self) -> bool:
-        """The event has come for which the task waits: repeat its function, or wake it. True if it goes on waiting."""
+        """Handle the event for which the task waits: call its `repeat`, or wake it. True if it goes on waiting."""
         if self.repeat and self._parked:
             try:
                 if self.repeat():
                     return True
-            except BaseException as error:  # raised in the task: the function is the task's
+            except BaseException as error:  # the task is to raise it, because the function is its own
                 self.cancel(error)
         self.wake(True)
         return False
@@ -98,7 +98,7 @@ class Task:
             self.wake(False)
 
     def result(self) -> Any:
-        """What the task returned. Raises what the task raised."""
+        """What the task returned, once it is done. Raises what the task raised."""
         if self.error is not None:
             raise self.error
         return self.value

@@ -1,1 +1,1 @@
-"""Moving bytes between two ends, and ending right: flows, the kernel's fast path, log files and the rules of ending."""
+"""Relaying bytes between two ends, and ending properly: flows, the kernel's fast path, log files and the rules."""

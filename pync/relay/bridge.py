@@ -1,14 +1,14 @@
-"""The rules between two peers: when a client's connection that is passed on to a target is over, and how it ends.
+"""The relay between a client and a target, and its rules: when it is over, and how both connections end.
 
-`Bridge` is between two streams, `Exchange` between two peers that send datagrams. Nothing here moves a byte.
+`Bridge` is between two streams, `Exchange` between two peers that send datagrams. `flow.py` moves the bytes.
 
 The rules
-1. The end-of-file of each side is passed on once, after everything that the side sent, and the other direction goes on.
-2. Both ended → done. If a side has ended and its connection is closed, then no one is left to receive the other side.
-3. What breaks on one side breaks on the other, so that a part of something is never taken for the whole: a connection
+1. The end-of-file of each side is passed on once, after everything that the side sent. The other direction goes on.
+2. Both sides ended → done. One side ended and its connection is closed → done: it can receive nothing more.
+3. What breaks on one side breaks on the other, so that a part of the data is never taken for the whole: a connection
    that broke, had no proper end or was idle for too long is passed on as a reset. But what a peer had sent before is
    delivered first, as far as the other one takes it.
-4. Datagrams have no end: it is over when one of the two sessions is closed or fails.
+4. Datagrams have no end. Their exchange is over when one of the two sessions is closed or fails.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Bridge(Relay):
-    """Between a client and its target. The caller closes both."""
+    """The relay between a client and its target, both streams. The caller closes both."""
 
     def __init__(self, context: Context, client: Peer, target: Peer, sending: Flow, receiving: Flow) -> None:
         """`sending` flows from the target to the client, `receiving` from the client to the target."""
@@ -37,7 +37,7 @@ class Bridge(Relay):
         self.complete = False
 
     async def run(self) -> None:
-        """Relay until it is over. A session that did not come to its end is then broken on both sides."""
+        """Relay until the rules say that it is over. If it did not end properly, both connections are reset."""
         try:
             await super().run()
         except PeerLost:
@@ -49,7 +49,7 @@ class Bridge(Relay):
                 self.target.abort()
 
     async def conduct(self) -> None:
-        """Rules 1 and 2."""
+        """Relay both directions by rules 1 and 2."""
         receiving = self.loop.spawn(self._pass(self.receiving, self.sending, self.client), self.ended)
         sending = self.loop.spawn(self._pass(self.sending, self.receiving, self.target), self.ended)
         try:
@@ -65,17 +65,17 @@ class Bridge(Relay):
             await self._delivered()
 
     async def _pass(self, flow: Flow, back: Flow, source: Peer) -> None:
-        """One direction. What a peer still sends that takes nothing any more is received before the error is raised."""
+        """Copy one direction. If its sink breaks, what that peer had sent is received before the error is raised."""
         try:
             await flow.copy()
             source.check_clean_end()
         except PeerLost:
-            # Where bytes are left unwritten, the sink is what broke; otherwise it is the source.
+            # If bytes are left unwritten, the sink broke; otherwise the source did.
             first, self.broken = self.broken is None, flow if flow.unsent() else back
             if first and self.broken is flow:
                 await self.silence(back)
             raise
-        # The kernel reports a reset once. If the writer has got it, then reading finds something like an end.
+        # The kernel reports a reset once. After a write has raised it, reading returns what looks like an end-of-file.
         if self.broken is not back:
             await flow.send_eof()
 
@@ -84,7 +84,7 @@ class Bridge(Relay):
         return self.broken.unsent() if self.broken else 0
 
     async def _delivered(self) -> None:
-        """Wait until the other peer has everything that it was sent, but no longer than one waits at an end."""
+        """Wait until the peer whose connection did not break has all that it was sent, LINGER seconds at most."""
         other = self.target if self.broken is self.sending else self.client
         until, pause = self.loop.clock() + LINGER, SHORTEST_LOOK
         while other.unacknowledged() and self.loop.clock() < until:
@@ -93,8 +93,8 @@ class Bridge(Relay):
 
 
 class Exchange(Relay):
-    """Between two peers that send each other datagrams."""
+    """The relay between two peers that send each other datagrams."""
 
     async def conduct(self) -> None:
-        """Rule 4."""
+        """Relay both directions by rule 4."""
         await self.loop.first(self.receiving.copy(), self.sending.copy())

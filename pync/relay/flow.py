@@ -1,9 +1,9 @@
-"""A flow: one direction of a conversation. Source → stages → sink, one chunk in flight.
+"""A flow: one direction of a conversation. It moves bytes from a source through stages to a sink, a chunk at a time.
 
-So memory is bounded, backpressure needs no watermarks, datagram boundaries survive, and one stalled direction never
-stops the other. The flow counts what it moves and knows whether it is reading or writing. The idle limit, the silence
-that ends a conversation and the number of unsent bytes all come from that alone. It must never know what its ends are,
-nor decide when a conversation is over: `rules.py` does.
+With one chunk in flight memory is bounded, backpressure needs no watermarks, datagram boundaries survive, and one
+stalled direction never stops the other. A flow counts what it moves, and it knows whether it is reading or writing. The
+idle limit, the silence that ends a conversation and the number of unsent bytes all come from that alone. It must never
+know what its ends are, nor decide when a conversation is over: `rules.py` does.
 
 Where no stage has to see the bytes and both ends have a descriptor for it, the kernel moves them (`zerocopy.py`).
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Flow:
-    """One direction. `moved` counts bytes written, `reads` the reads."""
+    """One direction. `moved` is the number of bytes written, `reads` the number of reads that gave data."""
 
     __slots__ = (
         *("loop", "source", "sink", "stages", "read_limit", "reads", "moved", "ended", "waiting_since", "progress"),
@@ -47,10 +47,10 @@ class Flow:
         self.moved = 0
         self.ended = False  # the source has ended, and all of it is written
         self.waiting_since: float | None = None  # when the present wait for the source began
-        self.progress = Condition()  # something was read or written, or the source ended
+        self.progress = Condition()  # notified when something was read or written, or the source ended
         self._eof_sent = False
         self._mover: Mover | None = None
-        self._rest: memoryview | None = None  # what is being written and is not taken yet
+        self._rest: memoryview | None = None  # what is being written and the sink has not taken yet
 
     async def run(self) -> None:
         """Copy until the source ends, then pass the end-of-file on."""
@@ -65,10 +65,10 @@ class Flow:
         self.progress.notify()
 
     async def _by_kernel(self) -> bool:
-        """Have the kernel move all of it; False if the rest has to be copied."""
+        """Have the kernel move everything; False if the rest has to be copied."""
         if self.stages or self.read_limit or self.source.raw() is None or self.sink.raw() is None:
             return False
-        # A conversation that the kernel cannot move, as one at a terminal, does not import the fast path.
+        # A flow that the kernel cannot move, such as one from a terminal, does not import the fast path.
         from pync.relay.zerocopy import Unsuitable, mover_between
 
         self._mover = mover = mover_between(self.loop, self.source, self.sink)
@@ -89,7 +89,7 @@ class Flow:
         return True
 
     def _step(self) -> bool:
-        """Move what is there; False if the mover has to wait for room, or the source has ended."""
+        """Move what is there. False if the sink has to be waited for, or the source has ended."""
         mover = self._mover
         assert mover is not None
         try:
@@ -119,21 +119,21 @@ class Flow:
             fed = data
             for stage in self.stages:
                 fed = stage.feed(fed)
-            # An empty datagram is passed on. Data that a stage has swallowed is not.
+            # An empty datagram is passed on. Nothing is sent for data of which the stages have left nothing.
             if fed or not data:
                 await self.send(fed)
         await self._flush()
 
     async def send(self, data: bytes) -> None:
-        """Write all of `data`. Callers that add bytes of their own take turns with the flow, and nothing is mixed.
+        """Write all of `data`. A caller that adds bytes of its own waits for its turn, so that nothing is mixed.
 
-        After the end-of-file nothing can be sent, and `data` is dropped.
+        After the end-of-file `data` is dropped.
         """
         await self._turn()
         if self._eof_sent:
             return
         self._rest = memoryview(data)
-        while self._rest is not None:  # runs at least once, because an empty datagram is written, too
+        while self._rest is not None:  # at least once, because an empty datagram is written, too
             written = await self.sink.write(self._rest)
             self.moved += written
             self._rest = self._rest[written:] or None
@@ -146,7 +146,7 @@ class Flow:
         await self.sink.send_eof()
 
     def unsent(self) -> int:
-        """Bytes that are known to be left: read and not written, or in the regular file that is the source."""
+        """Bytes that are known to be left: read and not written, or still in the source."""
         return len(self._rest or b"") + (self._mover.left if self._mover else 0) + self.source.unread()
 
     async def _turn(self) -> None:

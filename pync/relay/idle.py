@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     from pync.loop.kernel import Loop
 
-STEPS = 8  # looks within the limit: it strikes after 1 to 1 + 1/8 of its time
+STEPS = 8  # checks within the limit, which therefore ends a session 1 to 1 + 1/8 of its time after the last byte
 
 
 async def watch(loop: Loop, what: str, limit: float, progress: Callable[[], int]) -> None:
-    """Raise TimedOut about `what` once the number that `progress` gives has not changed for `limit` seconds."""
+    """Raise TimedOut about `what` once the number that `progress` returns has not changed for `limit` seconds."""
     seen, since = progress(), loop.clock()
     while loop.clock() - since < limit:
         await loop.sleep(limit / STEPS)

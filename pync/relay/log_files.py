@@ -6,7 +6,7 @@ user has asked for it. A line of the dump is
     > 00000000 66 72 6f 6d 20 63 6c 69 65 6e 74 0a             # from client.
 
 that is: a mark for the direction (`>` sent, `<` received), the offset of the line's first byte in that direction,
-sixteen cells of hexadecimal, and from column 59 the same bytes in ASCII. Each read or write begins a new line.
+sixteen cells of hexadecimal, and from column 59 `# ` and the bytes in ASCII. Each read or write begins a new line.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ASCII = bytes(byte if 32 <= byte <= 126 else ord(".") for byte in range(256))
 
 
 class LogFile:
-    """A file that copies are written to. Raises OutputError when it cannot be opened or written."""
+    """A file to which copies are written. Raises OutputError when it cannot be opened or written."""
 
     def __init__(self, path: str, *, append: bool) -> None:
         self.path = path
@@ -58,18 +58,18 @@ class Copy:
         self.writers = writers
 
     def feed(self, data: bytes) -> bytes:
-        """Log it and return it."""
+        """Log the data and return it."""
         for write in self.writers:
             write(data)
         return data
 
     def flush(self) -> bytes:
-        """Nothing is held back."""
+        """Nothing, because nothing is held back."""
         return b""
 
 
 class HexDump:
-    """The log lines of one direction."""
+    """Makes the lines of the dump for one direction."""
 
     def __init__(self, mark: str) -> None:
         self._mark = mark
@@ -82,23 +82,23 @@ class HexDump:
         return "".join(lines).encode()
 
     def flush(self) -> bytes:
-        """Nothing: every line is complete."""
+        """Nothing, because every line is complete."""
         return b""
 
     def _line(self, part: bytes, offset: int) -> str:
-        # From 4 GiB on the offset is wider than its column: better than one that starts at 0 again.
+        # From 4 GiB on the offset is wider than its column, which is better than to start at 0 again.
         return f"{self._mark} {offset:08x} {part.hex(' '):<{3 * _WIDTH}}# {part.translate(_ASCII).decode()}\n"
 
 
 class LogFiles:
-    """The logs of a run. Each flow takes a copy of its own, so that each has offsets of its own."""
+    """The logs of a run. Each flow has a `Copy` stage of its own, so each has offsets of its own."""
 
     def __init__(self, logs: Logs) -> None:
         self.raw = LogFile(logs.raw, append=logs.append) if logs.raw else None
         self.hexadecimal = LogFile(logs.hexadecimal, append=logs.append) if logs.hexadecimal else None
 
     def copy(self, mark: str) -> tuple[Copy, ...]:
-        """The stage for one flow, if anything is logged: `SENT` or `RECEIVED` marks the lines of the hex dump."""
+        """The stage for one flow, if anything is logged. `mark` is SENT or RECEIVED, for the lines of the hex dump."""
         writers: list[Callable[[bytes], None]] = []
         if self.raw:
             writers.append(self.raw.write)

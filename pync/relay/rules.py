@@ -1,22 +1,21 @@
 """The rules of ending: when a conversation of two flows is over, and how its ends-of-file are passed on.
 
-`Conversation` is between us (stdin and stdout) and a peer. `Relay` is what it has in common with `bridge.py`, for two
-peers, and with `sessions/program.py`, for a program and a peer. Nothing here knows what a socket is, and nothing here
-moves a byte: `flow.py` does that.
+`Conversation` is between a peer and our stdin and stdout. It shares `Relay` with `bridge.py` (between two peers) and
+`sessions/program.py` (between a program and a peer). Nothing here knows a socket, and `flow.py` moves the bytes.
 
 The rules
 1. stdin's end → flush, half-close, go on receiving. If stdin ended without a single byte (cron, systemd, an empty
-   pipe), the half-close waits until the peer has been silent for half a second, unless it was asked for `at_once`:
-   many netcats stop sending at a half-close. It waits likewise if it has to pass through a proxy: many proxies end
-   the whole connection at a half-close, with or without an answer.
+   pipe), the half-close waits until the peer has been silent for half a second, unless the user asked for `at_once`:
+   many netcats stop sending when they receive a half-close. It waits likewise if it has to pass through a proxy: many
+   proxies end the whole connection at a half-close, with or without an answer. `quit_after` makes it come at once.
 2. The peer's end → everything received is flushed, stdout is closed. Then, if stdin may still give something: a peer
-   that had sent data gets what stdin gives until stdin has been silent for half a second; a peer that never sent a
-   byte only listens, and gets all of stdin until its end or until the connection is closed.
+   that had sent data gets what stdin gives until stdin has been silent for half a second. A peer that never sent a
+   byte only receives, and gets all of stdin until its end or until the connection is closed.
 3. Both ended → done. A stdin that is a terminal, or is not read at all, has ended once the peer has.
 4. Datagrams have no end. A client whose stdin has ended leaves when it was answered and then received nothing for half
    a second; a listener stays. `quit_after` and `idle_timeout` end both.
-5. An error on one side ends the conversation: it is raised, and the caller closes everything. But what a peer sent
-   before its connection broke is received first.
+5. An error on one side ends the conversation: it is raised, and the caller closes everything. But what the peer had
+   sent before its connection broke is received first.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ SILENCE = 0.5  # seconds without a byte after which a side is taken to have noth
 
 
 class Relay:
-    """Two flows, until the rules say that it is over. `sending` goes to the peer, `receiving` comes from it."""
+    """Two flows that run until the rules end them. `sending` goes to the peer, `receiving` comes from it."""
 
     def __init__(self, context: Context, sending: Flow, receiving: Flow, telnet: Telnet | None = None) -> None:
         self.loop = context.loop
@@ -49,7 +48,7 @@ class Relay:
         self.ended = Condition()  # one of the relay's tasks has ended
 
     async def run(self) -> None:
-        """Relay until it is over. Raises what broke it: PeerLost, TimedOut, OutputError, InputError."""
+        """Relay until the rules end it. Raises what broke it: PeerLost, TimedOut, OutputError, InputError."""
         works = [self.conduct()]
         if self.idle_limit:
             from pync.relay.idle import watch
@@ -67,11 +66,11 @@ class Relay:
         return self.sending.unsent()
 
     async def conduct(self) -> None:
-        """Run both flows by the rules."""
+        """Run both flows by the rules, until they say that the relay is over."""
         raise NotImplementedError
 
     async def one_of(self, *tasks: Task, until: float | None = None) -> None:
-        """Wait until one of the tasks has ended, or until that moment. Raises a task's failure."""
+        """Wait until one of the tasks has ended, or until the moment `until`. Raises the failure of a task."""
         while not any(task.done for task in tasks):
             if not await self.loop.wait(self.ended, until):
                 return
@@ -80,7 +79,7 @@ class Relay:
                 task.result()
 
     async def work_or_task(self, work: Work[None], task: Task, until: float | None = None) -> None:
-        """Wait until the work or the task has ended, or until that moment. Raises what one of them raised."""
+        """Wait until the work or the task has ended, or until the moment `until`. Raises what one of them raised."""
         other = self.loop.spawn(work, self.ended)
         try:
             await self.one_of(task, other, until=until)
@@ -91,7 +90,8 @@ class Relay:
         """Wait until the flow has ended, or has had nothing to read for half a second from now on."""
         start = self.loop.clock()
         while not flow.ended:
-            until = None  # a flow that is writing, or whose source holds bytes back (pacing), is not silent
+            # A flow that is writing, or whose source holds bytes back (pacing), is not silent.
+            until = None
             if flow.waiting_since is not None and not flow.unsent():
                 until = max(flow.waiting_since, start) + SILENCE
                 if self.loop.clock() >= until:
@@ -109,7 +109,7 @@ class Relay:
 
 
 class Conversation(Relay):
-    """Between stdin and stdout and a peer."""
+    """The relay between a peer and our stdin and stdout."""
 
     def __init__(
         self,
@@ -126,11 +126,11 @@ class Conversation(Relay):
         self.stdio = stdio
         self.receives = config.receive
         self.is_client = config.mode == "connect"
-        # A proxy may take a half-close for the end of everything. It does not see one that is made under TLS.
+        # A proxy may take a half-close for the end of both directions. It does not see a half-close inside TLS.
         self.half_close_ends_all = config.proxy is not None and not config.tls
 
     async def conduct(self) -> None:
-        """Rules 1 to 4."""
+        """Relay both directions by rules 1 to 4."""
         if self.stdio.source is None:
             return await self.receiving.run()
         receiving = self.loop.spawn(self.receiving.run(), self.ended)
@@ -148,7 +148,7 @@ class Conversation(Relay):
         try:
             await self.sending.copy()
         except PeerLost:
-            # A server may answer early and close: what it sent is received before the error is raised.
+            # A server may answer early and close. What it sent is received before the error is raised.
             if self.receives and self.peer.has_eof:
                 await self.silence(self.receiving)
             raise
@@ -160,7 +160,7 @@ class Conversation(Relay):
         await self.sending.send_eof()
 
     async def _stdin_ended(self, receiving: Task) -> None:
-        """Rules 1 and 4: go on receiving, within the limits that were asked for."""
+        """Go on receiving by rules 1 and 4, until `quit_after` seconds have passed."""
         if not self.receives:
             return
         quit_after = self.ending.quit_after
@@ -171,7 +171,7 @@ class Conversation(Relay):
             await self.work_or_task(self._answered(), receiving, until)
 
     async def _peer_ended(self, sending: Task) -> None:
-        """Rules 2 and 3: how much longer stdin is read."""
+        """Go on reading stdin as long as rules 2 and 3 allow."""
         limited = self.receiving.reads == self.receiving.read_limit
         if sending.done or self.stdio.terminal or limited or not self.peer.has_eof:
             return

@@ -1,17 +1,17 @@
-"""Moving bytes inside the kernel: sendfile and splice, where both ends of a flow have a descriptor for it.
+"""The kernel's fast path: sendfile(2) and splice(2) for a flow of which both ends have a descriptor.
 
-Theory. `mover_between` looks at the two descriptors and returns a mover, or None. A mover's `step` is one or two system
-calls: it moves what it can and returns how many bytes, and no byte ever comes up to Python. The flow drives a mover as
-it drives the copying loop: with the same waiting, order and ends.
-- A regular file goes out by sendfile, in slices that leave the others their turn.
+Theory. `mover_between` looks at the two descriptors and returns a mover, or None. A mover's `step` makes a few system
+calls: it moves what it can and returns how many bytes. Only a `Tunnel` that carries little copies bytes to Python. The
+flow drives a mover as it drives the copying loop: with the same waiting, order and ends.
+- A regular file is sent by sendfile(2), in slices, so that other tasks have their turn.
 - A pipe and a socket are spliced directly. The size of the pipe decides the speed, so it is grown, never shrunk.
-- A socket reaches a file or a device through a pipe of our own.
-- From a socket to a socket little is copied, and much goes through a pipe of our own.
+- From a socket to a file or a device, bytes pass through a pipe of our own.
+- From a socket to a socket, few bytes are copied, and many pass through a pipe of our own.
 The kernel refuses some ends (a file opened to append, /dev/full, files of /proc) with EINVAL, and it does so before
-the first byte: `step` then raises `Unsuitable`, and the copying loop takes over where this one stands.
+the first byte: `step` then raises `Unsuitable`, and the copying loop takes over from there.
 
-splice(2) fails with EAGAIN and does not say which side it means. The source was just seen readable, so the flow waits
-for room in the target, and then for the source again, in case another process has emptied it.
+splice(2) fails with EAGAIN and does not report which side is not ready. The source was just seen readable, so the flow
+waits for room in the sink, and then for the source again, in case another process has emptied it.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ if TYPE_CHECKING:
     from pync.loop.kernel import Loop
     from pync.loop.tasks import Work
 
-SLICE = 1 << 20  # bytes moved by one call, and the size of the pipes that this takes
+SLICE = 1 << 20  # bytes that one call moves at most, and the size of the pipes
 KERNEL_REFUSES = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
-UNREADABLE = (errno.EBADF, errno.EIO)  # what a file or device says that cannot be read
+UNREADABLE = (errno.EBADF, errno.EIO)  # errors of a file or device that cannot be read
 
 
 class Unsuitable(Exception):
-    """The kernel does not move bytes between these two, and the call that showed it has moved none."""
+    """The kernel does not move bytes between these two ends, and the call that failed has moved none."""
 
 
 def mover_between(loop: Loop, source: Source, sink: Sink) -> Mover | None:
-    """A mover from source to sink, or None where the kernel can do nothing for them."""
+    """A mover from source to sink, or None where the kernel cannot move the bytes."""
     from_fd, to_fd = source.raw(), sink.raw()
     if from_fd is None or to_fd is None or not hasattr(os, "splice"):
         return None
     mover = _mover(stat.S_IFMT(os.fstat(from_fd).st_mode), stat.S_IFMT(os.fstat(to_fd).st_mode))
     try:
         return mover(loop, source, sink, from_fd, to_fd) if mover else None
-    except OSError:  # no descriptor left for a pipe: copying needs none
+    except OSError:  # no descriptor is left for a pipe, and copying needs none
         return None
 
 
@@ -76,10 +76,10 @@ class Mover:
         self.to_fd = to_fd
         self.into_socket = stat.S_ISSOCK(os.fstat(to_fd).st_mode)
         self.begun = False
-        self.left = 0  # bytes taken from the source that have not reached the sink
+        self.left = 0  # bytes that were taken from the source and have not reached the sink
 
     def ready(self, repeat: Callable[[], bool]) -> Work[bool]:
-        """Call `repeat` each time the source has data, an end or an error."""
+        """Call `repeat` each time the source has data, an end or an error, until it returns False."""
         return self.loop.readable(self.from_fd, repeat=repeat)
 
     def room(self) -> Work[bool]:
@@ -87,9 +87,9 @@ class Mover:
         return self.loop.writable(self.to_fd)
 
     def step(self) -> int:
-        """Move some bytes and return how many, 0 at end-of-file.
+        """Move some bytes and return how many, 0 at the end-of-file.
 
-        Raises BlockingIOError when one side is not ready, Unsuitable, or what broke the socket or the sink.
+        Raises BlockingIOError when an end is not ready, Unsuitable, or the failure of an end.
         """
         try:
             count = self.move()
@@ -99,14 +99,14 @@ class Mover:
         return count
 
     def move(self) -> int:
-        """The system call. Raises OSError."""
+        """Make the system call, and return how many bytes it moved. Raises OSError."""
         raise NotImplementedError
 
     def broken(self, error: OSError, end: Source | Sink) -> Exception:
-        """What to raise for an error: the error itself if an end is not ready, Unsuitable, or what `end` makes of it.
+        """The exception for an error: the error itself if an end is not ready, Unsuitable, or the failure of `end`.
 
-        Unsuitable leaves the rest to the copying loop, and only while no byte is left here: what the kernel refuses, a
-        source that cannot be read, and a pipe without a reader, which does not matter at the source's end.
+        Unsuitable leaves the rest to the copying loop, so no byte may be left here. It is for ends that the kernel
+        refuses, a source that cannot be read, and a pipe without a reader: at the source's end that is no failure.
         """
         if isinstance(error, BlockingIOError):
             return error
@@ -117,18 +117,18 @@ class Mover:
         return end.failed(error)
 
     def close(self) -> None:
-        """Give back what the mover itself holds."""
+        """Close what the mover itself has opened."""
 
 
 class SendFile(Mover):
-    """From a regular file to a socket: from the descriptor's position, or from the source's own."""
+    """From a regular file to a socket. The file is read at its descriptor's position, or at the source's own."""
 
     def ready(self, repeat: Callable[[], bool]) -> Work[bool]:
         """A file is always ready. Waiting for the socket instead gives the other tasks their turn."""
         return self.loop.writable(self.to_fd, repeat=repeat)
 
     def move(self) -> int:
-        """sendfile(2)."""
+        """Call sendfile(2)."""
         count = os.sendfile(self.to_fd, self.from_fd, self.source.position, SLICE)
         self.source.advance(count)
         return count
@@ -142,7 +142,7 @@ class Splice(Mover):
         grow(from_fd if self.into_socket else to_fd, SLICE)
 
     def move(self) -> int:
-        """splice(2)."""
+        """Call splice(2)."""
         return os.splice(self.from_fd, self.to_fd, SLICE, None, None, os.SPLICE_F_NONBLOCK)
 
 
@@ -155,11 +155,11 @@ class Pipeline(Mover):
         grow(self.into, SLICE)
 
     def room(self) -> Work[bool]:
-        """Files and devices always have room: it is the source that was not ready."""
+        """Wait for the source instead: it was not ready, because files and devices always have room."""
         return self.loop.readable(self.from_fd)
 
     def step(self) -> int:
-        """As for every mover; but first an empty pipe is spliced, to find out whether the target allows it."""
+        """Move bytes as every mover does. At first an empty pipe is spliced, to find out whether the sink allows it."""
         if not self.begun:
             try:
                 os.splice(self.out, self.to_fd, SLICE, None, None, os.SPLICE_F_NONBLOCK)
@@ -169,7 +169,7 @@ class Pipeline(Mover):
         return super().step()
 
     def move(self) -> int:
-        """Fill our pipe from the socket, and empty it into the target."""
+        """Fill our pipe from the socket, and empty it into the sink."""
         count = left = os.splice(self.from_fd, self.into, SLICE, None, None, os.SPLICE_F_NONBLOCK)
         while left:
             try:
@@ -179,17 +179,17 @@ class Pipeline(Mover):
         return count
 
     def close(self) -> None:
-        """Close the pipe."""
+        """Close our pipe."""
         os.close(self.out)
         os.close(self.into)
 
 
 class Tunnel(Mover):
-    """From a socket to a socket. Nothing new is read while something is left here.
+    """From a socket to a socket. Nothing new is read while some bytes are left here.
 
-    Little is copied through Python, which takes two system calls as well: so a connection on which little is sent holds
-    no pipe. Once a read was full there is a pipe for splice(2), until a read brings little again. Where the system has
-    no pipe to give, copying goes on.
+    Few bytes are copied by read(2) and write(2), which is two system calls, as splice(2) would take: so a connection
+    on which little is sent holds no pipe. After a full read there is a pipe for splice(2), until a read brings little
+    again. Where the system gives no pipe, copying goes on.
     """
 
     def __init__(self, loop: Loop, source: Source, sink: Sink, from_fd: int, to_fd: int) -> None:
@@ -199,13 +199,13 @@ class Tunnel(Mover):
         self.much = False
 
     def ready(self, repeat: Callable[[], bool]) -> Work[bool]:
-        """While something is left, the sink is what has to be ready."""
+        """Call `repeat` each time the source is ready, or the sink while some bytes are left."""
         if self.left:
             return self.loop.writable(self.to_fd, repeat=lambda: not repeat() and self.left > 0)
         return super().ready(repeat)
 
     def step(self) -> int:
-        """As for every mover; only what has reached the sink counts."""
+        """Move bytes as every mover does. Only those that have reached the sink count."""
         if not self.left:
             self._take()
         count = self._give() if self.left else 0
@@ -240,7 +240,7 @@ class Tunnel(Mover):
         return count
 
     def close(self) -> None:
-        """Close the pipe, if there is one."""
+        """Close our pipe, if there is one."""
         pipe, self.pipe = self.pipe, ()
         for end in pipe:
             os.close(end)
