@@ -176,7 +176,7 @@ def test_a_filter_of_a_server_answers_a_client_that_has_cut_the_connection(autho
 # -- Handshakes ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [["-k"], []], ids=["with -k", "without -k"])
+@pytest.mark.parametrize("options", [["-k"], [], ["--max-conns", "1"]], ids=["with -k", "without -k", "one session"])
 def test_silent_clients_do_not_hold_up_the_others(options: list[str], authority: Authority) -> None:
     with (
         listen(*options, *ours(authority.server), "127.0.0.1", "0") as process,

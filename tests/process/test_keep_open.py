@@ -519,6 +519,21 @@ def listening(server: Running) -> set[tuple[str, int]]:
     return found
 
 
+def test_a_listener_for_one_client_accepts_one_of_two_that_wait_at_its_two_sockets() -> None:
+    with listen("0", stdin=DEVNULL) as server:
+        server.signal(signal.SIGSTOP)
+        with connect(server.port, "127.0.0.1") as one, connect(server.port, "::1") as other:
+            server.signal(signal.SIGCONT)
+            host = server.expect(r"^Connection received on (\S+) ")[1]
+            chosen, late = (one, other) if host == "127.0.0.1" else (other, one)
+            chosen.sendall(b"hello")
+            assert server.read(5) == b"hello"
+            with pytest.raises(ConnectionResetError):
+                late.recv(1)
+        assert server.finish().status == 0
+        assert server.stderr.count("Connection received") == 1
+
+
 @pytest.mark.parametrize("keep_open", [(), ("-k",)], ids=["once", "keep-open"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_a_listener_serves_both_families_on_one_port(host: str, keep_open: tuple[str, ...]) -> None:

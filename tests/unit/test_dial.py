@@ -47,7 +47,7 @@ from pync.events import Connected, ConnectFailed
 from pync.loop.kernel import Loop
 from pync.net.attempt import new_socket
 from pync.net.dial import dial
-from pync.net.happy_eyeballs import take_turns
+from pync.net.happy_eyeballs import race, take_turns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +75,27 @@ async def test_every_address_is_tried(loop: Loop, clock: Clock, names: Names) ->
     order = ["127.0.0.2", "::1", "127.0.0.3"]
     assert reported(events) == [*((ConnectFailed, host) for host in order), (Connected, "127.0.0.1")]
     assert clock.now == 1000, "none waited for another"
+
+
+async def test_an_address_that_is_passed_over_still_takes_its_familys_turn(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    async def attempt(_: object, family: int, name: str, own: object) -> tuple[str, str]:
+        tried.append(name)
+        raise OSError(errno.ECONNREFUSED, "refused")
+
+    monkeypatch.setattr(pync.net.happy_eyeballs, "attempt", attempt)
+    found: list[tuple[int, Any]] = [(SIX, "first"), (SIX, "second"), (FOUR, "third")]
+    with pytest.raises(OSError, match="refused"):
+        await race(a_context(loop, peer("h", 1)), found, None, ["first"])
+    assert tried == ["third", "second"]
+
+
+async def test_of_a_host_and_a_source_without_addresses_the_host_is_reported(real_loop: Loop) -> None:
+    error = await failure(real_loop, peer("host", 80, source_host="source", numeric=True))
+    assert error.what == "host host"
 
 
 @pytest.mark.usefixtures("no_leak")
