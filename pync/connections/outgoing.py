@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pync.connections import connected
 from pync.errors import ConnectError, ProxyError, TimedOut
-from pync.net.dial import dial, goal
+from pync.net.dial import connect_goal, dial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ async def open_connection(context: Context, port: int | None, without: Sequence[
     try:
         return await context.loop.within(context.config.connect_timeout, _open(context, port, without))
     except TimeoutError:
-        raise TimedOut(goal(context, port), "timed out") from None
+        raise TimedOut(connect_goal(context, port), "timed out") from None
 
 
 async def _open(context: Context, port: int | None, without: Sequence[Any]) -> Peer:

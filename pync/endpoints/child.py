@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 # When its session is over, a child gets end-of-file and then these signals, each with the seconds to act on it.
 # Signal 0 sends nothing: it is the time to act on the end-of-file.
-ENDING = ((0, 0.1), (signal.SIGHUP, 0.2), (signal.SIGTERM, 2.0), (signal.SIGKILL, None))
+TERMINATION_STEPS = ((0, 0.1), (signal.SIGHUP, 0.2), (signal.SIGTERM, 2.0), (signal.SIGKILL, None))
 LIBSTDBUF = ("/usr/libexec/coreutils/libstdbuf.so", "/usr/lib/coreutils/libstdbuf.so")
 PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)
 TERMINAL = 4095  # bytes that reading a terminal gives at most (n_tty.c)
@@ -142,7 +142,7 @@ class Child:
     async def terminate(self) -> None:
         """End the program by end-of-file, then by signals of rising force to its group, and reap it."""
         self.close()
-        for signum, grace in ENDING:
+        for signum, grace in TERMINATION_STEPS:
             if self.status is None:
                 try:
                     os.killpg(self.pid, signum)

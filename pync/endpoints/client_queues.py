@@ -147,7 +147,7 @@ class Outbox(Queue):
                 self.drop(await self.peer.write(self._portion()))
                 self.writes += 1
         except PeerLost as error:
-            self.broken(error.also_unsent(self.size))
+            self.write_failed(error.also_unsent(self.size))
 
     def _portion(self) -> Bytes:
         """What to write next: a large piece as it is, or small pieces joined."""
@@ -162,6 +162,6 @@ class Outbox(Queue):
                 break
         return b"".join(parts)
 
-    def broken(self, error: PeerLost) -> None:
+    def write_failed(self, error: PeerLost) -> None:
         """Called when writing to the client has failed."""
         raise NotImplementedError

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pync.context import Context
 
-LIMIT = 5.0  # seconds for each port without --connect-timeout; the system's own limit is minutes
+PROBE_LIMIT = 5.0  # seconds for each port without --connect-timeout; the system's own limit is minutes
 UDP_SILENCE = 2.0  # seconds without a refusal after which a UDP port is taken for open
 PROBE = b"\0"  # not an empty datagram, which several netcats take for the end
 UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY)
@@ -46,7 +46,7 @@ class Probe:
         self.family = family
         self.name = name
         self.own = own
-        self.limit = context.config.connect_timeout or LIMIT
+        self.limit = context.config.connect_timeout or PROBE_LIMIT
 
     @staticmethod
     def refusals(probes: Sequence[Any], ports: Sequence[int | None]) -> tuple[int, int]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pync.events import Event
     from pync.loop.tasks import Task
 
-    Address = tuple[int, Any]  # its family, and its name as the system gives it
+    Place = tuple[int, Any]  # its family, and its name as the system gives it
     Answers = list[OSError | None]  # for each address that was tried: why it is not open, or None
 
 WINDOW = 512  # most attempts at a time; fewer if there are fewer descriptors
@@ -86,7 +86,7 @@ async def _round_through_proxy(context: Context) -> bool:
     return opened
 
 
-async def _addresses(context: Context) -> list[Address]:
+async def _addresses(context: Context) -> list[Place]:
     """Every address of the host, looked up once for all ports."""
     if context.config.family == "unix":
         return [(socket.AF_UNIX, unix_name(context.config.host or ""))]
@@ -96,7 +96,7 @@ async def _addresses(context: Context) -> list[Address]:
 class Sweep:
     """One round over the ports: the workers, and their results that are not reported yet."""
 
-    def __init__(self, context: Context, ports: tuple[int | None, ...], addresses: list[Address], own: Any) -> None:
+    def __init__(self, context: Context, ports: tuple[int | None, ...], addresses: list[Place], own: Any) -> None:
         """`own` is what `source.own_names` gives, or None."""
         self._context = context
         self._ports = ports

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pync.net.attempt import Connection
 
 
-def goal(context: Context, port: int | None) -> str:
+def connect_goal(context: Context, port: int | None) -> str:
     """What is attempted, for a message."""
     return f"connect to {context.config.host}" + (f" port {port} ({context.transport})" if port is not None else "")
 
@@ -30,7 +30,7 @@ async def dial(context: Context, port: int | None, without: Sequence[Any] = ()) 
     try:
         sock, name = await _connect(context, port, without)
     except OSError as error:
-        raise ConnectError(f"{goal(context, port)} failed", reason(error)) from None
+        raise ConnectError(f"{connect_goal(context, port)} failed", reason(error)) from None
     tune(sock)
     connected = Connected(host=context.config.host or "", address=as_address(name), transport=context.transport)
     context.report(connected)

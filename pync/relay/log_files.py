@@ -47,7 +47,7 @@ class LogFile:
             raise OutputError(f"writing {self.path}", reason(error)) from None
 
 
-class Copy:
+class LogStage:
     """A stage that writes each chunk to the logs and passes it on unchanged.
 
     It stands in the flow where the bytes are those of the network: after the stages that change what is sent, before
@@ -91,13 +91,13 @@ class HexDump:
 
 
 class LogFiles:
-    """The logs of a run. Each flow has a `Copy` stage of its own, so each has offsets of its own."""
+    """The logs of a run. Each flow has a `LogStage` stage of its own, so each has offsets of its own."""
 
     def __init__(self, logs: Logs) -> None:
         self.raw = LogFile(logs.raw, append=logs.append) if logs.raw else None
         self.hexadecimal = LogFile(logs.hexadecimal, append=logs.append) if logs.hexadecimal else None
 
-    def copy(self, mark: str) -> tuple[Copy, ...]:
+    def copy(self, mark: str) -> tuple[LogStage, ...]:
         """The stage for one flow, if anything is logged. `mark` is SENT or RECEIVED, for the lines of the hex dump."""
         writers: list[Callable[[bytes], None]] = []
         if self.raw:
@@ -105,4 +105,4 @@ class LogFiles:
         if self.hexadecimal:
             dump, file = HexDump(mark), self.hexadecimal
             writers.append(lambda data: file.write(dump.feed(data)))
-        return (Copy(writers),) if writers else ()
+        return (LogStage(writers),) if writers else ()

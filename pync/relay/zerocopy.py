@@ -94,7 +94,7 @@ class Mover:
         try:
             count = self.move()
         except OSError as error:
-            raise self.broken(error, self.sink if self.into_socket else self.source) from None
+            raise self.failure_for(error, self.sink if self.into_socket else self.source) from None
         self.begun = True
         return count
 
@@ -102,7 +102,7 @@ class Mover:
         """Make the system call, and return how many bytes it moved. Raises OSError."""
         raise NotImplementedError
 
-    def broken(self, error: OSError, end: Source | Sink) -> Exception:
+    def failure_for(self, error: OSError, end: Source | Sink) -> Exception:
         """The exception for an error: the error itself if an end is not ready, Unsuitable, or the failure of `end`.
 
         Unsuitable leaves the rest to the copying loop, so no byte may be left here. It is for ends that the kernel
@@ -164,7 +164,7 @@ class Pipeline(Mover):
             try:
                 os.splice(self.out, self.to_fd, SLICE, None, None, os.SPLICE_F_NONBLOCK)
             except OSError as error:
-                if isinstance(refusal := self.broken(error, self.sink), Unsuitable):
+                if isinstance(refusal := self.failure_for(error, self.sink), Unsuitable):
                     raise refusal from None
         return super().step()
 
@@ -224,7 +224,7 @@ class Tunnel(Mover):
                 self.copied = os.read(self.from_fd, SHORT)
                 self.left = len(self.copied)
         except OSError as error:
-            raise self.broken(error, self.source) from None
+            raise self.failure_for(error, self.source) from None
         self.much = self.left >= SHORT
 
     def _give(self) -> int:
@@ -235,7 +235,7 @@ class Tunnel(Mover):
                 count = os.write(self.to_fd, self.copied)
                 self.copied = self.copied[count:]
         except OSError as error:
-            raise self.broken(error, self.sink) from None
+            raise self.failure_for(error, self.sink) from None
         self.left -= count
         return count
 

@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 QUIET = 120.0  # seconds without a datagram that end a session (RFC 4787, REQ-5: at least two minutes)
 
 
-def outgoing(config: Config, **changes: Any) -> Config:
+def outgoing_config(config: Config, **changes: Any) -> Config:
     """The config by which a listener connects to targets for its clients: its own, with these changes."""
     family = config.family if config.family in ("ipv4", "ipv6") else "any"
     return config.but(mode="connect", source_host=None, source_port=None, **{"family": family, **changes})
 
 
-def to_target(config: Config) -> Config:
+def target_config(config: Config) -> Config:
     """The config by which a forwarding listener connects to its target."""
     target = config.target
     assert target is not None
     if target.port is None:
-        return outgoing(config, family="unix", host=target.host, ports=(), tls=target.tls)
-    return outgoing(config, host=target.host, ports=(target.port,), tls=target.tls)
+        return outgoing_config(config, family="unix", host=target.host, ports=(), tls=target.tls)
+    return outgoing_config(config, host=target.host, ports=(target.port,), tls=target.tls)
 
 
 class ForwardService(Service):
@@ -45,13 +45,13 @@ class ForwardService(Service):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.outgoing = context.derive(to_target(context.config))
-        prepare(self.outgoing)
+        self.outgoing_context = context.derive(target_config(context.config))
+        prepare(self.outgoing_context)
 
     async def session(self, client: Peer) -> int | None:
         """Relay one client. Raises what `open_connection`, `bridge` and `exchange` raise."""
         try:
-            opening = open_connection(self.outgoing, self.port)
+            opening = open_connection(self.outgoing_context, self.port)
             target: Peer | None = await self.loop.first(opening, client.wait_closed())
         except BaseException:
             client.abort()
@@ -67,14 +67,14 @@ class ForwardService(Service):
     @property
     def port(self) -> int | None:
         """The target's port; None if the target is a unix path."""
-        return next(iter(self.outgoing.config.ports), None)
+        return next(iter(self.outgoing_context.config.ports), None)
 
     async def _exchange(self, client: Peer, target: Peer) -> None:
         from pync.connections.next_address import with_next_address
 
         try:
             await with_next_address(
-                self.outgoing,
+                self.outgoing_context,
                 self.port,
                 target,
                 client,

@@ -44,7 +44,7 @@ class Member(Outbox):
         self.reads = 0
         self.left: Condition | None = None  # made when it half-closes; notified when its connection is closed
 
-    def broken(self, error: PeerLost) -> None:
+    def write_failed(self, error: PeerLost) -> None:
         """Its session ends; a client that was only receiving leaves in this way."""
         if self.left:
             self.left.notify()

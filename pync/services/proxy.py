@@ -21,7 +21,7 @@ from pync.errors import AddressError, ConnectError, PeerLost, ProtocolError, Pro
 from pync.protocols import http_proxy, socks_server
 from pync.protocols.dialogue import Refused
 from pync.services import Service
-from pync.services.forward import bridge, outgoing
+from pync.services.forward import bridge, outgoing_config
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 # Seconds that a client has for its request, and then the proxy for the connection, unless the user sets other limits.
 REQUEST_LIMIT = 30.0
-NO_TARGET = (AddressError, ConnectError, PeerLost, ProxyError, TimedOut, TlsError)
-TROUBLES: dict[str, FailureKind] = {
+TARGET_FAILURES = (AddressError, ConnectError, PeerLost, ProxyError, TimedOut, TlsError)
+FAILURE_KINDS: dict[str, FailureKind] = {
     os.strerror(errno.ECONNREFUSED): "refused",
     os.strerror(errno.ENETUNREACH): "no network",
     os.strerror(errno.EHOSTUNREACH): "no host",
@@ -61,8 +61,8 @@ class ProxyService(Service):
         self.protocol = http_proxy if served.kind == "http" else socks_server
         self.secret = os.urandom(32)
         limit = context.config.connect_timeout or REQUEST_LIMIT
-        self.outgoing = context.derive(outgoing(context.config, tls=None, connect_timeout=limit))
-        prepare(self.outgoing)
+        self.outgoing_context = context.derive(outgoing_config(context.config, tls=None, connect_timeout=limit))
+        prepare(self.outgoing_context)
 
     async def session(self, client: Peer) -> int | None:
         """Serve one client. Raises ProtocolError, PeerLost, TimedOut, what `open_connection` and `bridge` raise."""
@@ -102,12 +102,12 @@ class ProxyService(Service):
 
     async def _reach(self, client: Peer, asked: ConnectRequest) -> Peer | None:
         """The connection that is asked for; None if the client has left before it is made."""
-        config = self.outgoing.config.but(host=asked.host, ports=(asked.port,))
-        opening = open_connection(self.outgoing.derive(config), asked.port)
+        config = self.outgoing_context.config.but(host=asked.host, ports=(asked.port,))
+        opening = open_connection(self.outgoing_context.derive(config), asked.port)
         try:
             target: Peer | None = await self.loop.first(opening, client.wait_closed())
-        except NO_TARGET as error:
-            await _turn_away(client, self.protocol.failure_reply(_trouble(error), error.why))
+        except TARGET_FAILURES as error:
+            await _turn_away(client, self.protocol.failure_reply(_failure_kind(error), error.why))
             raise
         return target
 
@@ -121,13 +121,13 @@ async def _turn_away(client: Peer, answer: bytes = b"") -> None:
         pass
 
 
-def _trouble(error: PyncError) -> FailureKind:
+def _failure_kind(error: PyncError) -> FailureKind:
     match error:
         case TimedOut():
             return "timed out"
         case AddressError():
             return "no host"
-    return TROUBLES.get(error.why, "failed")
+    return FAILURE_KINDS.get(error.why, "failed")
 
 
 class RequestBody(Source):

@@ -18,7 +18,7 @@ from pairs import nothing_from, stuck_port
 from servers import listening
 
 from pync.config import Config, Target, Tls
-from pync.services.forward import to_target
+from pync.services.forward import target_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -380,14 +380,14 @@ def test_an_address_that_has_answered_is_the_right_one() -> None:
 def test_the_target_is_reached_by_its_own_options_and_not_by_those_of_its_listener() -> None:
     mine, its = Tls(certificate="server.pem"), Tls(verify=False)
     config = Config(mode="listen", family="unix", host="/run/here", tls=mine, target=Target(host="h", port=8, tls=its))
-    onward = to_target(config)
+    onward = target_config(config)
     assert onward.mode == "connect"
     assert onward.family == "any"
     assert (onward.host, onward.ports) == ("h", (8,))
     assert onward.tls == its
     config = Config(mode="listen", family="ipv6", host="::", ports=(80,), target=Target(host="/run/there"))
-    onward = to_target(config)
+    onward = target_config(config)
     assert onward.family == "unix"
     assert (onward.host, onward.ports) == ("/run/there", ())
     assert onward.tls is None
-    assert to_target(config.but(target=Target(host="h", port=8))).family == "ipv6"
+    assert target_config(config.but(target=Target(host="h", port=8))).family == "ipv6"

@@ -20,7 +20,7 @@ from pync.errors import PyncError, TimedOut
 from pync.events import Connected, ConnectFailed
 from pync.loop.kernel import Loop
 from pync.net.bind import bind
-from pync.net.dial import dial, goal
+from pync.net.dial import connect_goal, dial
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -108,7 +108,7 @@ async def dialled(loop: Loop, config: Config) -> Dialled:
     try:
         sock, _ = await loop.within(config.connect_timeout, dial(context, port))
     except TimeoutError:
-        raise TimedOut(goal(context, port), "timed out") from None
+        raise TimedOut(connect_goal(context, port), "timed out") from None
     loop.forget(sock.fileno())
     return Dialled(whole(sock), events)
 

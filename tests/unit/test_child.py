@@ -489,8 +489,8 @@ async def dismissed(
     loop: Loop, monkeypatch: pytest.MonkeyPatch, script: str, obeys: int = 0, way: str = FILTERS
 ) -> int | None:
     """The status of a program that is terminated once it is ready; `obeys` is the signal that it is given time for."""
-    patient = tuple((signum, 30.0 if signum == obeys else grace) for signum, grace in child.ENDING)
-    monkeypatch.setattr(child, "ENDING", patient)
+    patient = tuple((signum, 30.0 if signum == obeys else grace) for signum, grace in child.TERMINATION_STEPS)
+    monkeypatch.setattr(child, "TERMINATION_STEPS", patient)
     async with started(loop, "sh", "-c", script, way=way) as process:
         assert (await process.output.read() or b"").startswith(b"ready\n")
     return process.status

@@ -11,7 +11,7 @@ from harness import PAYLOAD
 
 from pync.config import Logs
 from pync.errors import OutputError
-from pync.relay.log_files import RECEIVED, SENT, Copy, LogFile, LogFiles
+from pync.relay.log_files import RECEIVED, SENT, LogFile, LogFiles, LogStage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,6 +106,6 @@ def test_a_log_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_log_that_cannot_be_written_is_an_error(opened: Opened) -> None:
-    copy = Copy([opened.file("/dev/full").write])
+    copy = LogStage([opened.file("/dev/full").write])
     with pytest.raises(OutputError, match="^writing /dev/full: No space left on device$"):
         copy.feed(b"x")
