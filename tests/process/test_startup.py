@@ -250,6 +250,7 @@ GREETING = b"\5\1\0"  # of SOCKS 5, which offers to do without authentication
         (["--broker"], b"hello\n", ""),
         (["--chat"], b"hello\n", ""),
         (["--to", "{target}"], b"hello\n", ""),
+        (["--to", "localhost:{number}"], b"hello\n", ""),
         (["--proxy-server", "http"], b"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\nhello\n", ""),
         (["--proxy-server", "http"], b"GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n\r\n", ""),
         (["--proxy-server", "http"], GET, "me:secret"),
@@ -258,14 +259,22 @@ GREETING = b"\5\1\0"  # of SOCKS 5, which offers to do without authentication
     ],
     ids=[
         *("conversations", "conversations with options", "programs", "filters", "pages", "broker", "chat"),
-        *("forwarding", "HTTP tunnels", "HTTP requests", "HTTP authentication", "SOCKS", "SOCKS authentication"),
+        *(
+            "forwarding",
+            "forwarding to a name",
+            "HTTP tunnels",
+            "HTTP requests",
+            "HTTP authentication",
+            "SOCKS",
+            "SOCKS authentication",
+        ),
     ],
 )
 def test_a_server_imports_nothing_once_it_listens(options: list[str], question: bytes, login: str) -> None:
     with serve(echo) as (host, port):
         target = f"{host}:{port}"
         asked = question.replace(b"{target}", target.encode()).replace(b"{port}", port.to_bytes(2, "big"))
-        chosen = [option.replace("{target}", target) for option in options]
+        chosen = [option.replace("{target}", target).replace("{number}", str(port)) for option in options]
         chosen += ["--proxy-auth", login] if login else []
         with announced(Running([*START, "-v", "-l", "-k", *chosen, "127.0.0.1", "0"], env=UNMEASURED)) as process:
             process.close_stdin()
