@@ -215,7 +215,7 @@ def test_a_hub_imports_what_a_hub_needs(kind: str) -> None:
 def test_forwarding_imports_what_forwarding_needs() -> None:
     with serve(echo) as (host, port):
         imported = server("-k", "--to", f"{host}:{port}", answer=b"hello\n")
-    assert imported.features == SERVER | EXTRA | {"forwarding"}
+    assert imported.features == SERVER | EXTRA | {"forwarding", "several addresses"}
     assert imported.others & RARE == {"tty"}
 
 
