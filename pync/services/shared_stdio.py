@@ -35,7 +35,9 @@ class SharedStdioService(StdioService):
         share = self.stdin.join(client) if self.stdin else None
         stdout = self.stdout.join()
         try:
-            await self._first_byte(client, share)
+            if self._is_silent(client, share):
+                # Until there is something to relay, a client needs no more than this wait: a server has thousands.
+                await self.loop.readable(client.sock.fileno(), condition=share.arrived if share else None)
             await self.converse(client, share, share, stdout)
         finally:
             client.close()
@@ -44,11 +46,10 @@ class SharedStdioService(StdioService):
             await stdout.send_eof()
         return None
 
-    async def _first_byte(self, client: Peer, share: FileSource | Reader | None) -> None:
-        """Wait until there is something to relay: until then a client needs no flows, and a server has thousands."""
-        if client.raw() is None or self.config.ending.idle_timeout or (share and not share.is_silent()):
-            return
-        await self.loop.readable(client.sock.fileno(), condition=share.arrived if share else None)
+    def _is_silent(self, client: Peer, share: FileSource | Reader | None) -> bool:
+        """Whether nothing is there yet for a new client, whose silence needs no watching."""
+        watched = client.raw() is None or self.config.ending.idle_timeout
+        return not watched and (share is None or share.is_silent())
 
     async def converse(
         self, client: Peer, source: Source | None, share: FileSource | Reader | None, stdout: Sink
