@@ -54,10 +54,7 @@ class HttpService(SharedStdioService):
             await self.converse(client, await response(head, share), share, stdout)
             return True
         finally:
-            client.close()
-            if share:
-                share.leave()
-            await stdout.send_eof()
+            await self.leave(client, share, stdout)
             if self.answering is client:
                 self.answering = None
 

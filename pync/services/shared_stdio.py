@@ -40,11 +40,15 @@ class SharedStdioService(StdioService):
                 await self.loop.readable(client.sock.fileno(), condition=share.arrived if share else None)
             await self.converse(client, share, share, stdout)
         finally:
-            client.close()
-            if share:
-                share.leave()
-            await stdout.send_eof()
+            await self.leave(client, share, stdout)
         return None
+
+    async def leave(self, client: Peer, share: FileSource | Reader | None, stdout: Sink) -> None:
+        """Close the client, and give back its shares of stdin and stdout. Raises OutputError."""
+        client.close()
+        if share:
+            share.leave()
+        await stdout.send_eof()
 
     def _is_silent(self, client: Peer, share: FileSource | Reader | None) -> bool:
         """Whether nothing is there yet for a new client, whose silence needs no watching."""
