@@ -47,9 +47,8 @@ async def converse(context: Context, peer: Peer, stdio: Stdio) -> None:
         sending, receiving, telnet = flows(context, peer, stdio.source or Null(), sink)
         await Conversation(context, peer, stdio, sending, receiving, telnet).run()
         patient = not config.receive and config.ending.quit_after is None
-        if sending.moved and not receiving.ended:
-            await linger(peer, config.ending.idle_timeout, patient=patient)
-        await peer.shutdown()
+        lingers = sending.moved > 0 and not receiving.ended
+        await end(peer, lingers=lingers, idle_limit=config.ending.idle_timeout, patient=patient)
     finally:
         peer.close()
 
@@ -65,16 +64,18 @@ def flows(context: Context, peer: Peer, source: Source, sink: Sink) -> tuple[Flo
     return Flow(context.loop, source, peer), Flow(context.loop, peer, sink, read_limit=limit), None
 
 
-async def linger(peer: Peer, idle_limit: float | None, *, patient: bool) -> None:
-    """Give the peer at most LINGER seconds to take the end of what it was sent; if `patient`, until it has taken all.
+async def end(peer: Peer, *, lingers: bool, idle_limit: float | None = None, patient: bool = False) -> None:
+    """End a session in the only right order: linger, then close_notify; the session closes the peer after that.
 
-    A session that only sends is patient: it has nothing else to wait for. Raises PeerLost; and if `patient`, TimedOut
-    after `idle_limit` seconds in which the peer has taken nothing.
+    The peer has at most LINGER seconds to take the end of what it was sent; if `patient`, until it has taken all: a
+    session that only sends has nothing else to wait for. Raises PeerLost; and if `patient`, TimedOut after `idle_limit`
+    seconds in which the peer has taken nothing.
     """
     step = min(LINGER, idle_limit or LINGER)
     left, idle = 0, 0.0
-    while not await peer.linger(step) and patient and (unsent := peer.unacknowledged()):
+    while lingers and not await peer.linger(step) and patient and (unsent := peer.unacknowledged()):
         idle = idle + step if unsent == left else 0.0
         left = unsent
         if idle_limit is not None and idle >= idle_limit:
             raise TimedOut("idle connection", f"nothing was taken for {idle_limit:g} s")
+    await peer.shutdown()

@@ -19,7 +19,7 @@ from pync.errors import OutputError, reason
 from pync.events import as_address
 from pync.loop.tasks import Condition
 from pync.relay.rules import Relay
-from pync.sessions.conversation import flows, linger
+from pync.sessions.conversation import end, flows
 from pync.system import socket
 
 TYPE_CHECKING = False
@@ -58,7 +58,7 @@ async def _hand_over(context: Context, peer: Peer, program: Program, environment
     finally:
         await process.terminate()
     peer.sock.setblocking(False)
-    await linger(peer, None, patient=False)
+    await end(peer, lingers=True)
     return status
 
 
@@ -75,9 +75,7 @@ async def _relay(context: Context, peer: Peer, program: Program, environment: di
         status = await process.ended()
     finally:
         await process.terminate()
-    if not receiving.ended:
-        await linger(peer, None, patient=False)
-    await peer.shutdown()
+    await end(peer, lingers=not receiving.ended)
     return status
 
 
