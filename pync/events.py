@@ -95,6 +95,18 @@ class SessionFailed(Event):
     error: PyncError
 
 
+class EndedAtHalfClose(Event):
+    """The peer has answered our half-close with nothing but the end of the connection, and at once."""
+
+    peer: Address
+
+
+class EndedImproperly(Event):
+    """The peer has ended a TLS connection without a close_notify, but nothing that it sent can be missing."""
+
+    peer: Address
+
+
 class TlsEstablished(Event):
     """A TLS handshake has succeeded."""
 

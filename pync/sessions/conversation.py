@@ -7,8 +7,9 @@ wrappers and logs are put between the ends by `between.py`, which is imported on
 from __future__ import annotations
 
 from pync.endpoints import LINGER
-from pync.endpoints.stdio import STDIN, Null, Stdin, Stdio, Stdout, is_null, is_terminal
-from pync.errors import TimedOut
+from pync.endpoints.stdio import STDIN, Null, Stdin, Stdio, Stdout, is_loop, is_null, is_terminal
+from pync.errors import TimedOut, Truncated
+from pync.events import EndedImproperly
 from pync.relay.flow import Flow
 from pync.relay.rules import Conversation
 
@@ -33,7 +34,8 @@ def open_stdio(context: Context, sink: Sink | None = None) -> Stdio:
             source = DatagramStdin(context.loop)
         else:
             source = Stdin(context.loop)
-    return Stdio(source, sink or Stdout(context.loop), terminal=is_terminal(STDIN))
+    loops = len(config.ports) < 2 and is_loop()  # several conversations share a stdout that none of them closes
+    return Stdio(source, sink or Stdout(context.loop), terminal=is_terminal(STDIN), loops=loops)
 
 
 async def converse(context: Context, peer: Peer, stdio: Stdio) -> None:
@@ -45,10 +47,16 @@ async def converse(context: Context, peer: Peer, stdio: Stdio) -> None:
     try:
         sink = stdio.sink if config.receive else Null()
         sending, receiving, telnet = flows(context, peer, stdio.source or Null(), sink)
-        await Conversation(context, peer, stdio, sending, receiving, telnet).run()
+        conversation = Conversation(context, peer, stdio, sending, receiving, telnet)
+        await conversation.run()
         patient = not config.receive and config.ending.quit_after is None
-        lingers = sending.moved > 0 and not receiving.ended
+        # A peer that has ended may have closed both directions, and then it does not take what was sent afterwards.
+        lingers = sending.moved > 0 and (not receiving.ended or peer.unacknowledged() > 0)
         await end(peer, lingers=lingers, idle_limit=config.ending.idle_timeout, patient=patient)
+    except Truncated:
+        if not conversation.is_whole():
+            raise
+        context.report(EndedImproperly(peer=peer.address))
     finally:
         peer.close()
 

@@ -13,6 +13,8 @@ from pync.events import (
     Connected,
     ConnectFailed,
     Denied,
+    EndedAtHalfClose,
+    EndedImproperly,
     Listening,
     OpenProxy,
     OutOfDescriptors,
@@ -74,6 +76,10 @@ class Messages:
                 return f"pync: connection from {_spaced(event.peer)} denied: {event.why}"
             case SessionFailed():
                 return f"pync: {event.error}"
+            case EndedAtHalfClose():
+                return f"pync: {event.peer} ended the connection at our half-close; --no-shutdown sends none"
+            case EndedImproperly():
+                return f"pync: {event.peer} ended without a TLS close_notify, but nothing of it can be missing"
             case TlsEstablished():
                 return f"pync: {event.protocol} with {event.peer}: {_tls_details(event)}"
             case CertificateMade():
