@@ -11,7 +11,7 @@ import errno
 import os
 import resource
 
-from pync.errors import ConnectError, TimedOut, reason
+from pync.errors import ConnectError, reason
 from pync.events import Connected, ConnectFailed, Outcome, as_address
 from pync.loop.tasks import Condition
 from pync.modes import in_order
@@ -77,9 +77,8 @@ async def _round_through_proxy(context: Context) -> bool:
         try:
             peer = await open_connection(context, port)
         except UNREACHED as error:
-            late = isinstance(error, TimedOut)
-            why = error.why if late else str(error)  # with the name of the proxy, which may be what cannot be reached
-            context.report(attempt_failed(context, (context.config.host or "", port), why, timed_out=late))
+            why = str(error)  # with the name of the proxy, which may be what cannot be reached, or does not answer
+            context.report(attempt_failed(context, (context.config.host or "", port), why))
         else:
             peer.close()
             opened = True
