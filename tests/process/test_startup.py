@@ -186,7 +186,7 @@ def test_a_program_imports_what_a_program_needs() -> None:
     ids=["crlf", "telnet", "pace", "delay", "log"],
 )
 def test_what_is_asked_for_is_imported_and_nothing_beside_it(options: list[str], more: set[str]) -> None:
-    imported = client(*options, stdin=b"hello\r\n")
+    imported = client(*options, stdin=b"hello\r\n" if "-C" in options else b"hello\n")
     assert imported.features == CONVERSATION | more
     assert imported.others & RARE == set()
 
