@@ -68,6 +68,10 @@ class Probe:
                 await self._knock(sock, min(limit, UDP_SILENCE) / 2)
         finally:
             self.loop.forget(sock.fileno())
+            if self.config.datagram:
+                from pync.endpoints.datagrams import remove_own_path
+
+                remove_own_path(sock)
             sock.close()
 
     async def _knock(self, sock: socket.socket, wait: float) -> None:

@@ -544,6 +544,14 @@ def test_a_clients_own_path_is_removed_when_there_was_no_server(path: str) -> No
     assert not os.path.lexists(own)
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_clients_own_path_is_removed_after_a_scan(there: bool, path: str) -> None:
+    own = f"{path}.own"
+    with bound(path if there else f"{path}.other"):
+        assert run([*PYNC, "-zuU", "-s", own, path]).status == (0 if there else 1)
+    assert not os.path.lexists(own)
+
+
 def test_a_clients_own_path_is_not_taken_from_a_file(path: str) -> None:
     own = f"{path}.own"
     Path(own).write_text("precious")
