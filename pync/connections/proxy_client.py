@@ -78,10 +78,10 @@ async def open_through(context: Context, proxy: Proxy, port: int) -> Peer:
 
 
 async def _in_time(context: Context, until: float | None, step: Work[Result], late: TimedOut) -> Result:
-    """The result of a step. Raises `late` at the moment `until`, or if the step itself raises TimeoutError."""
+    """The result of a step. Raises `late` at the moment `until`, or when a limit within the step has passed."""
     try:
         return await context.loop.within(None if until is None else max(0.0, until - context.loop.clock()), step)
-    except TimeoutError:
+    except (TimeoutError, TimedOut):  # a handshake names the other end of the socket, which is the proxy in any case
         raise late from None
 
 

@@ -39,7 +39,8 @@ def reason_for(what: str, why: str, config: Config) -> str:
         return f"{why}; a broadcast address needs -b" if config.family not in ("unix", "vsock") else why
     if why == INVALID and (address := _without_zone(what)):
         return f"{why}; name its interface, as in {address}%eth0"
-    if why in (IN_USE, REFUSED) and (kind := _kind_of_file(what)):
+    paths = config.family == "unix" or (config.target and config.target.port is None)
+    if why in (IN_USE, REFUSED) and paths and (kind := _kind_of_file(what)):
         return f"it is a {kind} and no socket"
     return why
 
