@@ -170,10 +170,10 @@ async def _hold(context: Context, peer: Peer, dialogue: Dialogue[Result]) -> Res
 
 
 async def _open_proxy(context: Context, proxy: Proxy) -> Peer:
-    """A connection to the proxy itself, under TLS if that is wanted. Raises as `connect_through`, and PeerLost."""
+    """A connection to the proxy, perhaps under TLS. Raises ProxyError, BindError, TlsError, TimedOut, PeerLost."""
 
     def report(event: Event) -> None:
-        if not isinstance(event, Connected):  # `connect_through` reports this event for the target
+        if not isinstance(event, Connected):  # `_connect_to_one` reports this event for the target
             context.report(event)
 
     to_proxy = context.derive(context.config.but(host=proxy.host), report)
