@@ -122,6 +122,8 @@ def listen_port(text: str, protocol: str = "tcp") -> int:
 
 def ports(text: str, protocol: str = "tcp") -> tuple[int, ...]:
     """Ports to connect to: one as `port` reads it, or the numbers LO-HI or HI-LO, which count upwards either way."""
+    if "," in text:
+        raise ValueError(f"invalid: {text}; blanks divide ports, as in {text.replace(',', ' ')}")
     ends = text.split("-")
     if len(ends) != 2 or not all(map(is_decimal, ends)):  # the hyphen of http-alt, or of -5
         return (port(text, protocol),)

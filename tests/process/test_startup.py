@@ -57,10 +57,12 @@ FEATURES = {
     "TLS": ("tls", "connections.encryption"),
     "other users": ("net.privileges",),
     "options of TLS, proxies and relaying": ("faces.native.tls_and_proxy",),
+    "an only operand": ("faces.native.one_operand",),
+    "words for failures": ("faces.native.advice",),
     "help": ("faces.click_help",),
 }
 CONVERSATION = {"moving bytes"}
-LISTENER = CONVERSATION | {"listening"}
+LISTENER = CONVERSATION | {"listening", "words for failures"}
 # A server has all that a session may need before its files are out of reach, or its descriptors are used up.
 SERVER = LISTENER | {"serving many", "programs", "wrappers", "stages", "idle limit", "between the ends"}
 EXTRA = {"options of TLS, proxies and relaying"}
@@ -186,7 +188,7 @@ def test_a_program_imports_what_a_program_needs() -> None:
     ids=["crlf", "telnet", "pace", "delay", "log"],
 )
 def test_what_is_asked_for_is_imported_and_nothing_beside_it(options: list[str], more: set[str]) -> None:
-    imported = client(*options, stdin=b"hello\r\n")
+    imported = client(*options, stdin=b"hello\r\n" if "-C" in options else b"hello\n")
     assert imported.features == CONVERSATION | more
     assert imported.others & RARE == set()
 

@@ -43,6 +43,8 @@ class Messages:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._reported_why = ""
+        if config.mode == "listen":  # a server may have no descriptor, or no right, to import it when a session fails
+            import pync.faces.native.advice  # noqa: F401
 
     def wants(self, kind: type[Event]) -> bool:
         """Whether events of this kind are reported at this verbosity."""
@@ -60,6 +62,12 @@ class Messages:
         """Whether the error that ended the run is a failure to connect that was reported as an event."""
         return isinstance(error, ConnectError) and error.why == self._reported_why
 
+    def clearer(self, error: PyncError) -> str:
+        """The line for an error, without the name of the program."""
+        from pync.faces.native.advice import clearer
+
+        return clearer(error, self._config)
+
     def _line(self, event: Event) -> str:
         match event:
             case Listening():
@@ -70,12 +78,11 @@ class Messages:
             case Connected():
                 return f"Connection to {self._peer(event)} succeeded!"
             case ConnectFailed():
-                failed = "timed out" if event.timed_out else f"failed: {event.why}"
-                return f"pync: connect to {self._peer(event)} {failed}"
+                return f"pync: {self._failed(event)}"
             case Denied():
                 return f"pync: connection from {_spaced(event.peer)} denied: {event.why}"
             case SessionFailed():
-                return f"pync: {event.error}"
+                return f"pync: {self.clearer(event.error)}"
             case EndedAtHalfClose():
                 return f"pync: {event.peer} ended the connection at our half-close; --no-shutdown sends none"
             case EndedImproperly():
@@ -89,8 +96,16 @@ class Messages:
             case OutOfDescriptors():
                 return f"pync: accepting clients pauses: {event.why}"
             case Retrying():
-                return f"pync: {event.error}; the next attempt is in {event.pause:g} s"
+                return f"pync: {self.clearer(event.error)}; the next attempt is in {event.pause:g} s"
         raise TypeError(f"no message for {event!r}")
+
+    def _failed(self, event: ConnectFailed) -> str:
+        if event.timed_out:
+            return f"connect to {self._peer(event)} timed out"
+        from pync.faces.native.advice import reason_for
+
+        what = f"connect to {self._peer(event)} failed"
+        return f"{what}: {reason_for(what, event.why, self._config)}"
 
     def _peer(self, event: Connected | ConnectFailed) -> str:
         host, port = event.address.host, event.address.port
