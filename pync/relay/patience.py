@@ -19,7 +19,7 @@ A module of its own, because it is needed only at stdin's end, by clients.
 from __future__ import annotations
 
 from pync.events import EndedAtHalfClose
-from pync.relay.rules import QUESTION, SILENCE
+from pync.relay import QUESTION, SILENCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

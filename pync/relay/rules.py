@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from pync.errors import PeerLost
 from pync.loop.tasks import Condition
+from pync.relay import QUESTION, SILENCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from pync.protocols.http_completeness import HttpAnswer
     from pync.relay.flow import Flow
     from pync.stages.telnet import Telnet
-
-SILENCE = 0.5  # seconds without a byte after which a side is taken to have nothing more to send
-QUESTION = 64 * 1024  # bytes sent in all, at most, by a client whose half-close is patient: more is a transfer
 
 
 class Relay:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from pync.config import Ending, Proxy
 from pync.events import EndedAtHalfClose
+from pync.relay import QUESTION
 from pync.relay.patience import is_request
-from pync.relay.rules import QUESTION
 
 if TYPE_CHECKING:
     from conversations import Script
