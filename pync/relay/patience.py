@@ -1,7 +1,7 @@
 """The patience of a half-close: how long a client waits for the peer's silence before it sends its end-of-file.
 
 Theory. A server that needs the end of its input (sort, a receiver of a file) answers only after a half-close. But many
-others take a half-close for a client that has gone, and drop the answer: whatever is built on asyncio's default
+others take a half-close for a client that has left, and drop the answer: whatever is built on asyncio's default
 `eof_received`, on Netty, Twisted or node, and nginx, Caddy and docker as proxies. Only time tells one kind from the
 other: a server that can answer without the end does so soon, and one that has finished is silent.
 

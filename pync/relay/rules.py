@@ -6,7 +6,7 @@
 The rules
 1. stdin's end → flush, half-close, go on receiving. `at_once` and sessions that only send half-close without waiting.
    Otherwise a client is patient after a short question, because many servers take a half-close for a client that has
-   gone: the half-close waits until the peer has been silent for as long as `patience.py` says. Every session is
+   left: the half-close waits until the peer has been silent for as long as `patience.py` says. Every session is
    patient if stdin has ended without a single byte (cron, systemd), and if the half-close has to pass through a proxy:
    many proxies end the whole connection then. `quit_after` seconds after stdin's end the conversation is over.
 2. The peer's end → everything received is flushed, stdout is closed. Then, if stdin may still give something: a peer

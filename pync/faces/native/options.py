@@ -103,7 +103,7 @@ TABLE = (
     ),
     Section(
         "Ending",
-        flag("N", "shutdown", "at_once", "half-close at stdin's end even if it was empty"),
+        flag("N", "shutdown", "at_once", "half-close at stdin's end without waiting"),
         flag("", "no-shutdown", "no_shutdown", "never half-close"),
         value(
             "q",
