@@ -45,18 +45,18 @@ async def run_program(context: Context, peer: Peer, program: Program) -> int:
     try:
         local = as_address(peer.sock.getsockname())
         environment = child.environment(context.transport, local, peer.address)
-        if peer.raw() is not None and _may_hand_over(context.config):
+        if peer.raw() is not None and _may_hand_over(context.config, program):
             return await _hand_over(context, peer, program, environment)
         return await _relay(context, peer, program, environment)
     finally:
         peer.close()
 
 
-def _may_hand_over(config: Config) -> bool:
+def _may_hand_over(config: Config, program: Program) -> bool:
     """Whether nothing has to see what the program and the peer send each other."""
     watched = config.crlf or config.telnet or config.pace or config.delay or config.logs.raw or config.logs.hexadecimal
     limited = config.ending.idle_timeout or config.ending.receive_limit or not config.ending.half_close
-    return not (watched or limited or (config.program and config.program.filters))
+    return not (watched or limited or program.filters or program.pipes)
 
 
 async def _hand_over(context: Context, peer: Peer, program: Program, environment: dict[str, str]) -> int:

@@ -25,7 +25,10 @@ SENT = b"half of the upload\n" * 100
 TLS = ("--ssl", "--sh-exec")
 # The ways in which a program gets what the client sends: the socket itself, a pipe that the kernel fills, pipes that
 # pync fills, and a pipe whose answers have a terminal.
-WAYS = [("--sh-exec",), ("--idle-timeout", "60", "--sh-exec"), ("-C", "--sh-exec"), ("-t", "--sh-exec"), ("--filter",)]
+WAYS = [
+    *(("--sh-exec",), ("--pipes", "--sh-exec"), ("--idle-timeout", "60", "--sh-exec")),
+    *(("-C", "--sh-exec"), ("-t", "--sh-exec"), ("--filter",)),
+]
 every_way = pytest.mark.parametrize("way", [*WAYS, TLS], ids=" ".join)
 every_plain_way = pytest.mark.parametrize("way", WAYS, ids=" ".join)
 once_and_keep_open = pytest.mark.parametrize("keep_open", [(), ("-k",)], ids=["once", "keep-open"])

@@ -53,6 +53,8 @@ def message_of(line: str) -> str:
         ("-l -e a --http 80", "--http with -e: the program has the connection for itself"),
         ("-c a --recv-only h 80", "--recv-only with -c: the program has the connection for itself"),
         ("--filter a --send-only h 80", "--send-only with --filter: the filter has both directions for itself"),
+        ("--pipes h 80", "--pipes without -e: it is for the program of -e or -c"),
+        ("--pipes --filter a h 80", "--pipes without -e: it is for the program of -e or -c"),
         ("--send-only --recv-only h 80", "--recv-only with --send-only: nothing would be left to do"),
         ("--send-only -d h 80", "-d with --send-only: nothing would be left to do"),
         ("-N --no-shutdown h 80", "--no-shutdown with -N: one half-closes, the other never does"),

@@ -32,6 +32,7 @@ RULES: tuple[Rule, ...] = (
     conflict(("filter", "http", *ONE_WAY), "sh_exec", "the program has the connection for itself"),
     conflict(("http", *ONE_WAY), "filter", "the filter has both directions for itself"),
     conflict(("recv_only", "no_stdin"), "send_only", "nothing would be left to do"),
+    needs("pipes", PROGRAMS[:2], "it is for the program of -e or -c"),
     conflict("no_shutdown", "at_once", "one half-closes, the other never does"),
     conflict("datagram", "http", "HTTP needs a stream"),
 )
