@@ -26,7 +26,8 @@ LISTENER_ONLY = ("max_conns", "allow", "allow_files", "deny", "deny_files", "use
 RULES: tuple[Rule, ...] = (
     needs("keep_open", "listen", "only a listener has clients; TCP keep-alive is --tcp-keepalive"),
     needs(LISTENER_ONLY, "listen", "only a listener has clients"),
-    conflict(("scan", "retry", "shuffle", "connect_timeout"), "listen", "a listener connects to nobody"),
+    conflict(("scan", "shuffle", "connect_timeout"), "listen", "a listener connects to nobody"),
+    conflict("retry", "listen", "a listener connects to nobody", unless=("to",)),
     conflict(PROGRAMS, "scan", "a scan transfers nothing"),
     conflict(("sh_exec", "filter", "http", *ONE_WAY), "exec", "the program has the connection for itself"),
     conflict(("filter", "http", *ONE_WAY), "sh_exec", "the program has the connection for itself"),
