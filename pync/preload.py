@@ -24,7 +24,7 @@ HTTP = (
     *("h11", "http", "email.utils"),  # to parse a request, and to write the head of an answer
     *("mimetypes", "posixpath", "json", "codecs"),  # to find out the type of a file
 )
-OUTGOING = ("pync.net.happy_eyeballs",)  # to connect to a name for a client
+OUTGOING = ("pync.net.happy_eyeballs", "pync.loop.threads")  # to connect to a name for a client
 RETRY = ("pync.connections.retry",)
 PROXY_CLIENT = (
     *("pync.connections.proxy_client", "pync.protocols.http_connect", "pync.protocols.socks_client"),

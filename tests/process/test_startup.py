@@ -36,6 +36,7 @@ FEATURES = {
     "moving bytes": ("endpoints", "relay", "sessions"),
     "idle limit": ("relay.idle",),
     "socket options": ("net.options",),
+    "looking up a name": ("loop.threads",),
     "several addresses": ("net.happy_eyeballs",),
     "source address": ("net.source",),
     "trying again": ("connections.retry",),
@@ -215,7 +216,7 @@ def test_a_hub_imports_what_a_hub_needs(kind: str) -> None:
 def test_forwarding_imports_what_forwarding_needs() -> None:
     with serve(echo) as (host, port):
         imported = server("-k", "--to", f"{host}:{port}", answer=b"hello\n")
-    assert imported.features == SERVER | EXTRA | {"forwarding", "several addresses"}
+    assert imported.features == SERVER | EXTRA | {"forwarding", "several addresses", "looking up a name"}
     assert imported.others & RARE == {"tty"}
 
 

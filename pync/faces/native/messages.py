@@ -17,6 +17,8 @@ from pync.events import (
     OpenProxy,
     OutOfDescriptors,
     Retrying,
+    RulesKept,
+    RulesRead,
     SessionFailed,
     TlsEstablished,
 )
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 # How many -v it takes for an event to be reported, if not one.
 VERBOSITY: dict[type[Event], int] = {
-    **dict.fromkeys((CertificateMade, OpenProxy, OutOfDescriptors, SessionFailed), 0),
+    **dict.fromkeys((CertificateMade, OpenProxy, OutOfDescriptors, RulesKept, SessionFailed), 0),
     Retrying: 2,
 }
 
@@ -58,6 +60,7 @@ class Messages:
         """Whether the error that ended the run is a failure to connect that was reported as an event."""
         return isinstance(error, ConnectError) and error.why == self._reported_why
 
+    # whole: it is a table, with one message for each kind of event
     def _line(self, event: Event) -> str:
         match event:
             case Listening():
@@ -80,6 +83,10 @@ class Messages:
                 return f"pync: no --ssl-cert: one was made, for this run, {event.fingerprint}"
             case OpenProxy():
                 return f"pync: warning: everybody can use the proxy on {event.address}; see --proxy-auth and --allow"
+            case RulesRead():
+                return "pync: the access lists were read again"
+            case RulesKept():
+                return f"pync: the access lists stay as they were: {event.error}"
             case OutOfDescriptors():
                 return f"pync: accepting clients pauses: {event.why}"
             case Retrying():
