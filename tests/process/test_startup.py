@@ -57,6 +57,7 @@ FEATURES = {
     "HTTP": ("protocols.http_answer", "services.http_answer"),
     "TLS": ("tls", "connections.encryption"),
     "other users": ("net.privileges",),
+    "process 1": ("process_one",),
     "options of TLS, proxies and relaying": ("faces.native.tls_and_proxy",),
     "help": ("faces.click_help",),
 }
