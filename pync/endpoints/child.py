@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from pync.events import Address
     from pync.loop.kernel import Loop
 
-# When its session is over, a child gets these signals, each with the seconds to act on it. Signal 0 sends nothing: it
-# is the time to act on what the child has received.
-TERMINATION_STEPS = ((0, 0.1), (signal.SIGHUP, 0.2), (signal.SIGTERM, 2.0), (signal.SIGKILL, None))
+TAKING = 0.1  # seconds that a child has to act on what it has received, before it is hung up on
+# When its session is over, a child gets these signals, each with the seconds to act on it.
+TERMINATION_STEPS = ((signal.SIGHUP, 0.2), (signal.SIGTERM, 2.0), (signal.SIGKILL, None))
 LIBSTDBUF = ("/usr/libexec/coreutils/libstdbuf.so", "/usr/lib/coreutils/libstdbuf.so")
 BACK_TO_DEFAULT = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP)
 TERMINAL = 4095  # bytes that reading a terminal gives at most (n_tty.c)
@@ -140,25 +140,36 @@ class Child:
             self.status = status if status >= 0 else 128 - status
         return self.status
 
+    async def hang_up(self) -> None:
+        """Send SIGHUP, after the time to act on what the program has received."""
+        await self._ended_within(TAKING)
+        self._signal(signal.SIGHUP)
+
     async def terminate(self) -> None:
         """End the program by signals of rising force to its group, and reap it.
 
         A stdin that is still open was not received to its end. So the end-of-file comes after SIGHUP, because a program
         that reads the end-of-file alone takes a part for the whole.
         """
+        await self._ended_within(TAKING)
         for signum, grace in TERMINATION_STEPS:
-            if self.status is None:
-                try:
-                    os.killpg(self.pid, signum)
-                except (PermissionError, ProcessLookupError):  # it is another user's now, as with sudo
-                    pass
-                if signum:
-                    self.close()
-                try:
-                    await self.loop.within(grace, self.ended())
-                except TimeoutError:
-                    pass
-        self.close()
+            self._signal(signum)
+            self.close()
+            await self._ended_within(grace)
+
+    def _signal(self, signum: int) -> None:
+        if self.status is None:
+            try:
+                os.killpg(self.pid, signum)
+            except (PermissionError, ProcessLookupError):  # it is another user's now, as with sudo
+                pass
+
+    async def _ended_within(self, seconds: float | None) -> None:
+        if self.status is None:
+            try:
+                await self.loop.within(seconds, self.ended())
+            except TimeoutError:
+                pass
 
 
 async def exit_status(loop: Loop, pid: int) -> int:

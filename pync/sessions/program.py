@@ -9,7 +9,8 @@ notice.
 
 What broke off must not look complete to the program. A program that has the socket reads the error of a reset itself,
 so nothing here may ask for that error (SO_ERROR), because the kernel reports it once. A program that is relayed gets
-the end-of-file only if the peer has sent a proper one. Otherwise it gets SIGHUP first (`Child.terminate`).
+SIGHUP before the end-of-file, unless the peer has sent a proper one. After an end of TLS without a close_notify the
+peer may still receive: what the program answers all the same is sent, and the truncation is reported at the end.
 """
 
 from __future__ import annotations
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from pync.loop.tasks import Work
     from pync.relay.flow import Flow
     from pync.stages.telnet import Telnet
-
-TAKING = 0.1  # seconds that a program may take for a piece of what was received before the connection broke
 
 
 async def run_program(context: Context, peer: Peer, program: Program) -> int:
@@ -132,7 +131,7 @@ class ProgramRelay(Relay):
             await self._noting_a_break(self.peer.wait_closed())
         except PeerLost:
             while not self.receiving.ended:
-                if not await self.loop.wait(self.receiving.progress, self.loop.clock() + TAKING):
+                if not await self.loop.wait(self.receiving.progress, self.loop.clock() + child.TAKING):
                     break
             raise
         await self.loop.wait(Condition())  # a connection that has merely ended is the program's to notice
@@ -150,9 +149,13 @@ class ProgramRelay(Relay):
     async def _feed(self) -> None:
         await self.receiving.copy()
         # The kernel reports a reset once. After another task has found it, reading returns what looks like an end.
-        if not self.broken:
+        if self.broken:
+            return
+        try:
             self.peer.check_clean_end()
-            await self.receiving.send_eof()
+        except PeerLost:  # `end` raises it again when the session is over
+            await self.process.hang_up()
+        await self.receiving.send_eof()
 
     async def _serve(self) -> None:
         feeding = self.loop.spawn(self._feed(), self.ended)

@@ -500,7 +500,7 @@ async def dismissed(
 async def test_a_program_that_got_its_end_of_file_is_given_time_to_end_by_itself(
     real_loop: Bench, way: str, sent: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(child, "TERMINATION_STEPS", ((0, 30.0), *child.TERMINATION_STEPS[1:]))
+    monkeypatch.setattr(child, "TAKING", 30.0)
     async with started(real_loop, "sh", "-c", "echo ready; cat >/dev/null; exit 7", way=way) as process:
         await process.input.send_eof()
     assert process.status == 7

@@ -13,11 +13,12 @@ from expectations import expect
 
 from pync.config import Ending
 from pync.endpoints import Peer
+from pync.endpoints.child import TAKING
 from pync.endpoints.stdio import Stdio
 from pync.errors import InputError, OutputClosed, OutputError, PeerLost, TimedOut
 from pync.loop.tasks import Condition
 from pync.relay.rules import Conversation, Relay
-from pync.sessions.program import TAKING, ProgramRelay
+from pync.sessions.program import ProgramRelay
 
 if TYPE_CHECKING:
     from typing import Any
