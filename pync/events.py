@@ -129,6 +129,16 @@ class OpenProxy(Event):
     address: Address
 
 
+class RulesRead(Event):
+    """The files of access rules were read again; the new rules hold from now on."""
+
+
+class RulesKept(Event):
+    """The files of access rules could not be read again; the old rules stay."""
+
+    error: PyncError
+
+
 class OutOfDescriptors(Event):
     """No descriptor is left for the next client: accepting pauses for a moment."""
 

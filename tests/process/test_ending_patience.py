@@ -299,7 +299,7 @@ def test_a_file_that_was_fetched_whole_was_served_well(authority: Authority, cli
     (tmp_path / "file").write_bytes(PAYLOAD(100_000))
     with (tmp_path / "file").open("rb") as file, listen(*ours(authority.server), "0", stdin=file) as server:
         if client == "ncat":
-            # Ncat does not always notice a close_notify that comes with the last bytes. It is ended once it has them all.
+            # Ncat may overlook a close_notify that comes with the last bytes. It is ended once it has them all.
             with Running([require("ncat"), "--ssl", "127.0.0.1", str(server.port)]) as fetching:
                 assert fetching.read(100_000) == PAYLOAD(100_000)
         else:

@@ -36,6 +36,7 @@ FEATURES = {
     "moving bytes": ("endpoints", "relay", "sessions"),
     "idle limit": ("relay.idle",),
     "socket options": ("net.options",),
+    "looking up a name": ("loop.threads",),
     "several addresses": ("net.happy_eyeballs",),
     "source address": ("net.source",),
     "trying again": ("connections.retry",),
@@ -56,6 +57,7 @@ FEATURES = {
     "HTTP": ("protocols.http_answer", "services.http_answer"),
     "TLS": ("tls", "connections.encryption"),
     "other users": ("net.privileges",),
+    "process 1": ("process_one",),
     "options of TLS, proxies and relaying": ("faces.native.tls_and_proxy",),
     "an only operand": ("faces.native.one_operand",),
     "words for failures": ("faces.native.advice",),
@@ -217,7 +219,7 @@ def test_a_hub_imports_what_a_hub_needs(kind: str) -> None:
 def test_forwarding_imports_what_forwarding_needs() -> None:
     with serve(echo) as (host, port):
         imported = server("-k", "--to", f"{host}:{port}", answer=b"hello\n")
-    assert imported.features == SERVER | EXTRA | {"forwarding", "several addresses"}
+    assert imported.features == SERVER | EXTRA | {"forwarding", "several addresses", "looking up a name"}
     assert imported.others & RARE == {"tty"}
 
 

@@ -21,7 +21,7 @@ ROWS: list[set[str]] = [
     {"modes"},
     {"engine", "preload"},
     {"faces"},
-    {"cli", "__main__"},
+    {"cli", "__main__", "process_one"},
 ]
 
 # What may be imported within a row: (who, what), each a module or a whole package.
@@ -42,6 +42,7 @@ SIDEWAYS = [
     ("modes.scan", "modes.port_probes"),
     ("engine", "preload"),
     ("faces", "faces"),
+    ("cli", "process_one"),
     ("__main__", "cli"),
 ]
 MOST_SIDEWAYS = 24

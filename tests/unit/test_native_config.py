@@ -76,6 +76,7 @@ def config_of(argv: Sequence[str]) -> Config:
         ("-l --http 8080", LISTEN.but(http=True)),
         ("-lU --http p", Config(mode="listen", family="unix", host="p", http=True)),
         ("-c cat -l 8080", LISTEN.but(program=Program(argv=("/bin/sh", "-c", "cat")))),
+        ("--pipes -e cat h 1", CONNECT.but(program=Program(argv=("cat",), pipes=True))),
         ("-e cat -d h 1", CONNECT.but(program=Program(argv=("cat",)), send=False)),
         ("--filter cat h 1", CONNECT.but(program=Program(argv=("/bin/sh", "-c", "cat"), filters=True))),
         ("-d h 1", CONNECT.but(send=False)),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pync.config import Config, SocketOptions
-from pync.errors import BindError, ConnectError, PeerLost, PyncError
+from pync.errors import BindError, ConnectError, InputError, PeerLost, PyncError
 from pync.events import (
     Accepted,
     Address,
@@ -20,6 +20,8 @@ from pync.events import (
     OpenProxy,
     OutOfDescriptors,
     Retrying,
+    RulesKept,
+    RulesRead,
     SessionFailed,
     TlsEstablished,
 )
@@ -70,6 +72,12 @@ SECURED = TlsEstablished(
             "pync: to h: reset, 2 bytes were not sent",
         ),
         (OutOfDescriptors(why="Too many open files"), 0, "pync: accepting clients pauses: Too many open files"),
+        (RulesRead(), 1, "pync: the access lists were read again"),
+        (
+            RulesKept(error=InputError("hosts", "Permission denied")),
+            0,
+            "pync: the access lists stay as they were: hosts: Permission denied",
+        ),
         (Retrying(error=EXHAUSTED, pause=0.5), 2, f"pync: {EXHAUSTED}; the next attempt is in 0.5 s"),
         (SECURED, 1, "pync: TLSv1.3 with 192.0.2.1:443: AES, no ALPN, no certificate"),
         (

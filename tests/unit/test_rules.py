@@ -13,6 +13,7 @@ from expectations import expect
 
 from pync.config import Ending
 from pync.endpoints import Peer
+from pync.endpoints.child import TAKING
 from pync.endpoints.stdio import Stdio
 from pync.errors import InputError, OutputClosed, OutputError, PeerLost, TimedOut
 from pync.loop.tasks import Condition
@@ -552,7 +553,15 @@ def test_a_reset_by_the_peer_ends_a_programs_session() -> None:
 def test_a_reset_is_noticed_while_the_program_does_not_read() -> None:
     outcome = serve(FOREVER, [b"unread"], FOREVER, connection=[2.0, RESET], local_takes=[1000.0])
     assert isinstance(outcome.error, PeerLost)
-    assert outcome.seconds == 2
+    assert outcome.seconds == pytest.approx(2 + TAKING)
+
+
+def test_what_came_before_a_reset_reaches_a_program_and_no_end_of_file_follows() -> None:
+    """The kernel reports a reset once: to the task that watches here, and reading finds a mere end."""
+    upload: Script = [b"a", 2.0, b"b", TAKING / 2, b"c", TAKING / 2, END]
+    outcome = serve(FOREVER, upload, FOREVER, connection=[2.0, RESET])
+    assert isinstance(outcome.error, PeerLost)
+    expect(outcome, received=b"abc", closed=[])
 
 
 def test_a_programs_datagrams_are_relayed_by_the_same_rule() -> None:

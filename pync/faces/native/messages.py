@@ -19,6 +19,8 @@ from pync.events import (
     OpenProxy,
     OutOfDescriptors,
     Retrying,
+    RulesKept,
+    RulesRead,
     SessionFailed,
     TlsEstablished,
 )
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 # How many -v it takes for an event to be reported, if not one.
 VERBOSITY: dict[type[Event], int] = {
-    **dict.fromkeys((CertificateMade, OpenProxy, OutOfDescriptors, SessionFailed), 0),
+    **dict.fromkeys((CertificateMade, OpenProxy, OutOfDescriptors, RulesKept, SessionFailed), 0),
     Retrying: 2,
 }
 
@@ -68,6 +70,7 @@ class Messages:
 
         return clearer(error, self._config)
 
+    # whole: it is a table, with one message for each kind of event
     def _line(self, event: Event) -> str:
         match event:
             case Listening():
@@ -93,6 +96,10 @@ class Messages:
                 return f"pync: no --ssl-cert: one was made, for this run, {event.fingerprint}"
             case OpenProxy():
                 return f"pync: warning: everybody can use the proxy on {event.address}; see --proxy-auth and --allow"
+            case RulesRead():
+                return "pync: the access lists were read again"
+            case RulesKept():
+                return f"pync: the access lists stay as they were: {event.error}"
             case OutOfDescriptors():
                 return f"pync: accepting clients pauses: {event.why}"
             case Retrying():

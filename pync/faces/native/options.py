@@ -56,6 +56,7 @@ TABLE = (
         value("e", "exec", "CMD", "exec", types.command, "hand the connection to a program (no shell)"),
         value("c", "sh-exec", "CMD", "sh_exec", types.shell, "hand the connection to a command of /bin/sh"),
         value("", "filter", "CMD", "filter", types.shell, "let a filter answer as it reads, via /bin/sh"),
+        flag("", "pipes", "pipes", "give -e and -c pipes instead of the socket"),
     ),
     Section(
         "Encryption",
