@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 class Relay:
     """Two flows that run until the rules end them. `sending` goes to the peer, `receiving` comes from it."""
 
+    answer: HttpAnswer | None = None  # what comes from the peer, if that is watched
+
     def __init__(self, context: Context, sending: Flow, receiving: Flow, telnet: Telnet | None = None) -> None:
         self.loop = context.loop
         self.ending = context.config.ending
@@ -51,6 +53,7 @@ class Relay:
         self.receiving = receiving
         self.telnet = telnet
         self.idle_limit = self.ending.idle_timeout
+        self.report = context.report
         self.ended = Condition()  # one of the relay's tasks has ended
 
     async def run(self) -> None:
@@ -143,14 +146,6 @@ class Conversation(Relay):
         # A proxy may take a half-close for the end of both directions. It does not see a half-close inside TLS.
         self.half_close_ends_all = config.proxy is not None and not config.tls
         self.patient = self.receives and peer.has_eof and self.ending.half_close and not self.ending.at_once
-        self.report = context.report
-        self.answer: HttpAnswer | None = None  # if it is watched
-
-    def is_whole(self) -> bool:
-        """Whether nothing that the peer sent can be missing, although it has sent no proper end."""
-        if not self.receiving.reads:  # it has all that was sent, and had nothing to answer
-            return self.sending.ended and not self.peer.unacknowledged()
-        return self.answer is not None and self.answer.complete
 
     def works(self) -> list[Work[None]]:
         """As for every relay, and the limit of `quit_after`."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from pync.endpoints import LINGER
 from pync.endpoints.stdio import STDIN, Null, Stdin, Stdio, Stdout, is_loop, is_null, is_terminal
 from pync.errors import TimedOut, Truncated
-from pync.events import EndedImproperly
 from pync.relay.flow import Flow
 from pync.relay.rules import Conversation
 
@@ -47,16 +46,18 @@ async def converse(context: Context, peer: Peer, stdio: Stdio) -> None:
     try:
         sink = stdio.sink if config.receive else Null()
         sending, receiving, telnet = flows(context, peer, stdio.source or Null(), sink)
-        conversation = Conversation(context, peer, stdio, sending, receiving, telnet)
-        await conversation.run()
+        relay = Conversation(context, peer, stdio, sending, receiving, telnet)
+        await relay.run()
         patient = not config.receive and config.ending.quit_after is None
         # A peer that has ended may have closed both directions, and then it does not take what was sent afterwards.
         lingers = sending.moved > 0 and (not receiving.ended or peer.unacknowledged() > 0)
-        await end(peer, lingers=lingers, idle_limit=config.ending.idle_timeout, patient=patient)
-    except Truncated:
-        if not conversation.is_whole():
-            raise
-        context.report(EndedImproperly(peer=peer.address))
+        try:
+            await end(peer, lingers=lingers, idle_limit=config.ending.idle_timeout, patient=patient)
+        except Truncated:
+            from pync.relay.truncation import nothing_is_missing
+
+            if not nothing_is_missing(relay, peer):
+                raise
     finally:
         peer.close()
 

@@ -21,10 +21,11 @@ import sys
 
 from pync.endpoints import CHUNK, child
 from pync.endpoints.stdio import STDOUT
-from pync.errors import OutputError, PeerLost, reason
+from pync.errors import OutputError, PeerLost, ProgramError, Truncated, reason
 from pync.events import as_address
 from pync.loop.tasks import Condition
 from pync.relay.rules import Relay
+from pync.relay.truncation import nothing_is_missing
 from pync.sessions.conversation import end, flows
 from pync.system import socket
 
@@ -47,6 +48,11 @@ async def run_program(context: Context, peer: Peer, program: Program) -> int:
         if peer.raw() is not None and _may_hand_over(context.config, program):
             return await _hand_over(context, peer, program, environment)
         return await _relay(context, peer, program, environment)
+    except BaseException as error:
+        # What breaks off the program breaks the connection, so that the client does not take a part for the whole.
+        if not isinstance(error, (PeerLost, ProgramError)):
+            peer.abort()
+        raise
     finally:
         peer.close()
 
@@ -96,11 +102,16 @@ async def _relay(context: Context, peer: Peer, program: Program, environment: di
     process = child.start(context.loop, program, environment, most)
     try:
         sending, receiving, telnet = flows(context, peer, process.output, process.input)
-        await ProgramRelay(context, peer, process, sending, receiving, telnet).run()
+        relay = ProgramRelay(context, peer, process, sending, receiving, telnet)
+        await relay.run()
         status = await process.ended()
     finally:
         await process.terminate()
-    await end(peer, lingers=not receiving.ended)
+    try:
+        await end(peer, lingers=not receiving.ended)
+    except Truncated:
+        if not nothing_is_missing(relay, peer):
+            raise
     return status
 
 
@@ -154,7 +165,8 @@ class ProgramRelay(Relay):
         try:
             self.peer.check_clean_end()
         except PeerLost:  # `end` raises it again when the session is over
-            await self.process.hang_up()
+            if self.receiving.reads or not self.sending.ended:
+                await self.process.hang_up()
         await self.receiving.send_eof()
 
     async def _serve(self) -> None:

@@ -307,3 +307,26 @@ def test_a_file_that_was_fetched_whole_was_served_well(authority: Authority, cli
                 assert drain(conn) == PAYLOAD(100_000)
         assert server.wait() == 0
         assert len(complaints(server)) == 2, "TLS, and the end without a close_notify"
+
+
+# -- The same for programs --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [("-c",), ("--pipes", "-c"), ("--filter",)])
+@pytest.mark.parametrize("many", [(), ("-k",)])
+def test_a_program_that_is_stopped_leaves_no_whole_file(options: tuple[str, ...], many: tuple[str, ...]) -> None:
+    with (
+        listen(*many, *options, "echo half; exec sleep 60", "127.0.0.1", "0") as sender,
+        pync("-d", "127.0.0.1", str(sender.port)) as receiver,
+    ):
+        assert receiver.read(5) == b"half\n"
+        sender.signal(signal.SIGTERM)
+        assert sender.wait() == 128 + signal.SIGTERM
+        assert receiver.wait() == 1
+
+
+def test_a_program_whose_output_was_fetched_whole_served_well(authority: Authority) -> None:
+    with listen(*ours(authority.server), "-c", "echo whole", "0") as server:
+        with client_side(authority).wrap_socket(connect(server.port), server_hostname="localhost") as conn:
+            assert drain(conn) == b"whole\n"
+        assert server.wait() == 0
