@@ -16,6 +16,7 @@ The rules
    a second; a listener stays. `quit_after` and `idle_timeout` end both.
 5. An error on one side ends the conversation: it is raised, and the caller closes everything. But what the peer had
    sent before its connection broke is received first.
+6. No process reads stdout any more, and stdin is not read or all of it is sent → that is the end (`unread.py`).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ wrappers and logs are put between the ends by `between.py`, which is imported on
 from __future__ import annotations
 
 from pync.endpoints import LINGER
-from pync.endpoints.stdio import STDIN, Null, Stdin, Stdio, Stdout, is_null, is_terminal
+from pync.endpoints.stdio import Null, Stdin, Stdio, Stdout, has_reader, is_null, is_terminal
 from pync.errors import TimedOut
 from pync.relay.flow import Flow
 from pync.relay.rules import Conversation
@@ -25,15 +25,17 @@ def open_stdio(context: Context, sink: Sink | None = None) -> Stdio:
     A listener whose stdin is /dev/null has nothing to send, not even an end-of-file.
     """
     config = context.config
-    source: Stdin | None = None
-    if config.send and not (config.mode == "listen" and is_null(STDIN)):
+    source: Source | None = None
+    if config.send and not (config.mode == "listen" and is_null()):
         if config.datagram:
             from pync.endpoints.segments import DatagramStdin
 
             source = DatagramStdin(context.loop)
         else:
             source = Stdin(context.loop)
-    return Stdio(source, sink or Stdout(context.loop), terminal=is_terminal(STDIN))
+    terminal = is_terminal()
+    watched = config.receive and has_reader()
+    return Stdio(source, sink or Stdout(context.loop), terminal=terminal, watched=watched)
 
 
 async def converse(context: Context, peer: Peer, stdio: Stdio) -> None:
@@ -45,7 +47,12 @@ async def converse(context: Context, peer: Peer, stdio: Stdio) -> None:
     try:
         sink = stdio.sink if config.receive else Null()
         sending, receiving, telnet = flows(context, peer, stdio.source or Null(), sink)
-        await Conversation(context, peer, stdio, sending, receiving, telnet).run()
+        relay = Conversation(context, peer, stdio, sending, receiving, telnet).run()
+        if stdio.watched:
+            from pync.relay.unread import while_read
+
+            relay = while_read(relay, peer, stdio, sending)
+        await relay
         patient = not config.receive and config.ending.quit_after is None
         lingers = sending.moved > 0 and not receiving.ended
         await end(peer, lingers=lingers, idle_limit=config.ending.idle_timeout, patient=patient)

@@ -368,13 +368,14 @@ def test_a_full_stdout_is_reported_and_fails(connected: Role) -> None:
 
 
 @either_way
-def test_a_stdout_without_reader_does_not_matter_if_nothing_is_to_be_written(connected: Role) -> None:
+def test_a_stdout_without_reader_does_not_matter_until_stdin_has_ended(connected: Role) -> None:
     reading, writing = os.pipe()
     with os.fdopen(writing, "wb") as stdout, connected(stdout=stdout) as (process, peer):
         stdout.close()
         os.close(reading)
         process.send(b"data")
+        assert take(peer, 4) == b"data"
+        process.send(b"more")
         process.close_stdin()
-        assert drain(peer) == b"data"
-        peer.close()
-        assert process.wait() == 0
+        assert drain(peer) == b"more"
+        assert process.wait() == 141
