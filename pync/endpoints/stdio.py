@@ -36,8 +36,11 @@ def is_null(fd: int = STDIN) -> bool:
 
 
 def is_terminal(fd: int = STDIN) -> bool:
-    """Whether the descriptor is a terminal."""
-    return os.isatty(fd)
+    """Whether the descriptor is our controlling terminal, where a person types. A serial line is none."""
+    try:
+        return os.tcgetpgrp(fd) >= 0
+    except OSError:
+        return False
 
 
 def is_readable(fd: int = STDIN) -> bool:
@@ -161,7 +164,9 @@ class Stdout(Sink):
         self.loop.forget(self.fd)
         self.loop.forget(self.given)
         if self.sock is not None:
-            self.sock.close()
+            from pync.endpoints.socket_end import end
+
+            end(self.sock)
         if self.fd != self.given:
             os.close(self.fd)
         try:

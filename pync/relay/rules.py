@@ -11,7 +11,7 @@ The rules
 2. The peer's end → everything received is flushed, stdout is closed. Then, if stdin may still give something: a peer
    that had sent data gets what stdin gives until stdin has been silent for half a second. A peer that never sent a
    byte only receives, and gets all of stdin until its end or until the connection is closed.
-3. Both ended → done. A stdin that is a terminal, or is not read at all, has ended once the peer has.
+3. Both ended → done. A stdin that is our terminal, or is not read at all, has ended once the peer has.
 4. Datagrams have no end. A client whose stdin has ended leaves when it was answered and then received nothing for half
    a second; a listener stays. `quit_after` and `idle_timeout` end both.
 5. An error on one side ends the conversation: it is raised, and the caller closes everything. But what the peer had

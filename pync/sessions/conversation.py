@@ -7,7 +7,7 @@ wrappers and logs are put between the ends by `between.py`, which is imported on
 from __future__ import annotations
 
 from pync.endpoints import LINGER
-from pync.endpoints.stdio import Null, Stdin, Stdio, Stdout, has_reader, is_null, is_terminal
+from pync.endpoints.stdio import Null, Stdin, Stdio, Stdout, has_reader, is_null, is_readable, is_terminal
 from pync.errors import TimedOut
 from pync.relay.flow import Flow
 from pync.relay.rules import Conversation
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 def open_stdio(context: Context, sink: Sink | None = None) -> Stdio:
     """Our stdin, if it shall be sent, and our stdout or another sink.
 
-    A listener whose stdin is /dev/null has nothing to send, not even an end-of-file.
+    A stdin that cannot be read, or a listener's that is /dev/null, has nothing to send, not even an end-of-file.
     """
     config = context.config
     source: Source | None = None
-    if config.send and not (config.mode == "listen" and is_null()):
+    if config.send and is_readable() and not (config.mode == "listen" and is_null()):
         if config.datagram:
             from pync.endpoints.segments import DatagramStdin
 
@@ -34,6 +34,10 @@ def open_stdio(context: Context, sink: Sink | None = None) -> Stdio:
         else:
             source = Stdin(context.loop)
     terminal = is_terminal()
+    if source and terminal:
+        from pync.endpoints.terminal import Terminal
+
+        source = Terminal(context.loop, source)
     watched = config.receive and has_reader()
     return Stdio(source, sink or Stdout(context.loop), terminal=terminal, watched=watched)
 

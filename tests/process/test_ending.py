@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pty
 import re
 import signal
 import socket
@@ -247,15 +246,6 @@ def test_a_peer_that_only_received_and_resets_is_a_failure(connected: Role) -> N
         reset(peer)
         assert process.wait() == 1
         assert len(complaints(process)) == 1
-
-
-@either_way
-def test_a_terminal_as_stdin_ends_with_the_peer(connected: Role) -> None:
-    master, slave = pty.openpty()
-    with os.fdopen(master, "wb"), os.fdopen(slave, "rb") as terminal, connected(stdin=terminal) as (process, peer):
-        peer.sendall(b"bye")
-        peer.close()
-        assert process.finish().status_and_out == (0, b"bye")
 
 
 @either_way
