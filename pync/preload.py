@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 SESSIONS = (
     *("fcntl", "termios", "tty"),  # to ask the kernel about queues, pipes and terminals
     *("pync.loop.hangups", "pync.relay.zerocopy", "pync.relay.idle", "pync.relay.patience"),
-    "pync.relay.truncation",
-    *("pync.endpoints.wrappers", "pync.sessions.between", "pync.sessions.program"),
+    *("pync.relay.truncation", "pync.relay.unread"),
+    *("pync.endpoints.socket_end", "pync.endpoints.wrappers", "pync.sessions.between", "pync.sessions.program"),
     *("pync.stages.crlf", "pync.stages.telnet"),
 )
 DATAGRAMS = ("pync.endpoints.datagrams", "pync.endpoints.datagram_server", "pync.connections.next_address")

@@ -268,3 +268,13 @@ def environment(protocol: str, local: Address, remote: Address) -> dict[str, str
         "PROTO": protocol.upper(),
     }
     return {**os.environ, **{f"{prefix}_{name}": value for prefix in ("PYNC", "NCAT") for name, value in facts.items()}}
+
+
+def seal() -> None:
+    """Keep our inherited descriptors from our children, which get 0, 1 and 2 only."""
+    for name in os.listdir("/dev/fd"):
+        if int(name) > 2:
+            try:
+                os.set_inheritable(int(name), False)
+            except OSError:  # the descriptor of the listing itself
+                pass

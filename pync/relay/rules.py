@@ -13,13 +13,14 @@ The rules
    that had sent data gets what stdin gives until stdin has been silent for half a second. A peer that never sent a
    byte only receives, and gets all of stdin until its end or until the connection is closed; and so does every peer
    if stdin and stdout are the ends of a loop through a named fifo, because what answers there may think for long.
-3. Both ended → done. A stdin that is a terminal, or is not read at all, has ended once the peer has.
+3. Both ended → done. A stdin that is our terminal, or is not read at all, has ended once the peer has.
 4. Datagrams have no end. A client whose stdin has ended leaves when it was answered and then received nothing for half
    a second; a listener stays. `quit_after` and `idle_timeout` end both.
 5. An error on one side ends the conversation: it is raised, and the caller closes everything. But what the peer had
    sent before its connection broke is received first. What breaks on our side breaks on the peer's: if an error, a
    limit or a signal ends a conversation in which stdin has not ended, the peer gets a reset, so that it does not take
    a part for the whole. A person at a terminal has finished, and the peer gets an end.
+6. No process reads stdout any more, and stdin is not read or all of it is sent → that is the end (`unread.py`).
 """
 
 from __future__ import annotations

@@ -49,6 +49,7 @@ FEATURES = {
     "programs": ("endpoints.child", "sessions.program"),
     "datagrams": ("connections.next_address", "endpoints.datagrams", "endpoints.datagram_server", "endpoints.segments"),
     "wrappers": ("endpoints.wrappers",),
+    "terminals": ("endpoints.terminal",),
     "stages": ("stages.crlf", "stages.telnet"),
     "logs": ("relay.log_files",),
     "hub": ("services.hub", "stages.chat_lines"),

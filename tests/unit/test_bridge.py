@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pync.config import Ending
-from pync.descriptors import raise_limit
+from pync.descriptor_limit import raise_limit
 from pync.endpoints import LINGER
 from pync.endpoints.streams import Stream, StreamSocket
 from pync.errors import PeerLost, PyncError, TimedOut

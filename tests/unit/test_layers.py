@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 ROWS: list[set[str]] = [
-    {"config", "events", "errors", "system", "descriptors", "printable"},
+    {"config", "events", "errors", "system", "descriptors", "descriptor_limit", "printable"},
     {"context", "loop", "protocols", "stages"},
     {"endpoints"},
     {"relay", "net", "tls"},
