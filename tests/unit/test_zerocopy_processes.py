@@ -121,4 +121,4 @@ def test_an_interrupted_upload_leaves_the_file_behind_what_was_sent_and_is_broke
             while data := peer.recv(1 << 16):
                 sent += data
         assert len(sent) <= os.lseek(stdin.fileno(), 0, os.SEEK_CUR) < 50_000_000
-        same([sent[: len(BYTES)]], [BYTES[: len(sent)]])
+        same([bytes(sent[: len(BYTES)])], [BYTES[: len(sent)]])
