@@ -21,6 +21,7 @@ from pync.events import (
     TlsEstablished,
 )
 from pync.faces import print_line
+from pync.listener_events import StdinNotKept, StdinOver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 # How many -v it takes for an event to be reported, if not one.
 VERBOSITY: dict[type[Event], int] = {
-    **dict.fromkeys((CertificateMade, OpenProxy, OutOfDescriptors, SessionFailed), 0),
+    **dict.fromkeys((CertificateMade, OpenProxy, OutOfDescriptors, SessionFailed, StdinNotKept), 0),
     Retrying: 2,
 }
 
@@ -59,6 +60,7 @@ class Messages:
         return isinstance(error, ConnectError) and error.why == self._reported_why
 
     def _line(self, event: Event) -> str:
+        # whole: a table of the messages
         match event:
             case Listening():
                 return f"{'Bound' if self._config.datagram else 'Listening'} on {_spaced(event.address)}"
@@ -82,6 +84,10 @@ class Messages:
                 return f"pync: warning: everybody can use the proxy on {event.address}; see --proxy-auth and --allow"
             case OutOfDescriptors():
                 return f"pync: accepting clients pauses: {event.why}"
+            case StdinOver():
+                return f"pync: stdin had ended before {event.peer} came, which is sent nothing"
+            case StdinNotKept():
+                return f"pync: stdin is not kept for later clients any more: {event.why}"
             case Retrying():
                 return f"pync: {event.error}; the next attempt is in {event.pause:g} s"
         raise TypeError(f"no message for {event!r}")
