@@ -50,27 +50,29 @@ class FileSource(Source):
     async def read(self) -> bytes | None:
         """The next bytes; None at the file's end, or at `stop`. Raises InputError."""
         await self.loop.sleep(0)  # a file is always ready, so this gives the other clients their turn
+        return self._read(CHUNK) or None
+
+    def _read(self, most: int) -> bytes:
         position = self.position or 0
-        most = CHUNK if self.stop is None else min(CHUNK, max(0, self.stop - position))
+        if self.stop is not None:
+            most = min(most, max(0, self.stop - position))
         try:
             data = os.pread(self.fd, most, position)
         except OSError as error:
             raise self.failed(error) from None
         self.position = position + len(data)
-        return data or None
+        return data
 
     async def begin(self) -> tuple[bytes, bool]:
         """Read the first CHUNK bytes, or all if there are fewer; whether they are all. Raises InputError.
 
         Only reading to the end shows how much there is of a small file: in /proc and /sys the size is a fiction.
         """
+        await self.loop.sleep(0)
         first = b""
-        while len(first) < CHUNK:
-            data = await self.read()
-            if data is None:
-                return first, True
+        while data := self._read(CHUNK - len(first)):
             first += data
-        return first, False
+        return first, len(first) < CHUNK
 
     def length(self) -> int | None:
         """Bytes from the start to the end, as the system has them now."""

@@ -127,7 +127,9 @@ class Exchange:
 
         Raises ProtocolError, PeerLost, TimedOut, InputError, OutputError.
         """
-        works = [self._both(self._receive(), self._answer(share))]
+        answering = self._answer(share)
+        # Most requests have no body, and need no second task.
+        works = [answering if self.request.complete else self._both(self._receive(), answering)]
         if limit := self.config.ending.idle_timeout:
             from pync.relay.idle import watch
 
@@ -239,7 +241,7 @@ class Exchange:
         if self.config.crlf or self.config.telnet:  # these change the length
             return Page(content_type=kind)
         length = len(first) if whole else share.length() if share else 0
-        if not whole and length is not None and length <= len(first):
+        if not whole and length is not None and length < len(first):
             length = None  # the size of a file of /proc is 0
         if not facts:
             return Page(content_type=kind, length=length)

@@ -11,6 +11,8 @@ from harness import PAYLOAD, Running, connect, digest, require, run
 from http_clients import GET, ask, curl, curl_line, http, parsed
 from pairs import complaints
 
+from pync.endpoints import CHUNK
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -128,6 +130,14 @@ def test_what_is_changed_on_its_way_has_no_length_and_no_parts(tmp_path: Path) -
 
 
 # -- Sizes that lie ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [CHUNK - 1, CHUNK, CHUNK + 1])
+def test_a_file_has_its_length_whether_it_is_read_before_or_not(tmp_path: Path, size: int) -> None:
+    (tmp_path / "file").write_bytes(data := PAYLOAD(size))
+    with (tmp_path / "file").open("rb") as file, http(file) as server:
+        answer = parsed(curl(server, "-i"))
+    assert (answer.headers["content-length"], digest(answer.body)) == (str(size), digest(data))
 
 
 @pytest.mark.parametrize("path", ["/sys/kernel/mm/transparent_hugepage/enabled", "/proc/version", "/proc/kallsyms"])

@@ -299,21 +299,23 @@ def test_a_signal_ends_the_server(page: IO[bytes]) -> None:
 def browse(url: str, profile: Path) -> str:
     """The page as a browser shows it."""
     options = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
-        --disable-component-update --disable-sync --no-proxy-server --dump-dom"""
+        --disable-component-update --disable-sync --no-proxy-server --ignore-certificate-errors --dump-dom"""
     argv = [require("chromium"), *options.split(), f"--user-data-dir={profile}", url]
     result = run(argv, DEVNULL, timeout=50, stderr=subprocess.DEVNULL)
     assert result.status == 0
     return result.out.decode()
 
 
-@pytest.mark.parametrize("options", [(), ("-k",)])
+@pytest.mark.parametrize("options", [(), ("-k",), ("--ssl",), ("-k", "--ssl")])
 def test_a_browser_shows_the_page(page: IO[bytes], options: tuple[str, ...], tmp_path: Path) -> None:
     with http(page, *options) as server:
-        shown = browse(f"http://127.0.0.1:{server.port}/", tmp_path / "profile")
+        scheme = "https" if "--ssl" in options else "http"
+        shown = browse(f"{scheme}://127.0.0.1:{server.port}/", tmp_path / "profile")
         assert '<p id="text">written by a script</p>' in shown
         assert "<title>A page</title>" in shown
         assert server.read_until(b"\r\n\r\n").startswith(b"GET / HTTP/1.1\r\n")
-        if not options:
+        assert "connection to" not in server.stderr
+        if "-k" not in options:
             assert server.wait() == 0
 
 
