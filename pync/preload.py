@@ -22,7 +22,7 @@ SESSIONS = (
 DATAGRAMS = ("pync.endpoints.datagrams", "pync.endpoints.datagram_server", "pync.connections.next_address")
 TLS_MODULES = ("pync.tls.handshake", "encodings.idna", "hashlib")  # `ssl` needs the codec for a server's name
 HTTP = (
-    *("h11", "http", "email.utils"),  # to parse a request, and to write the head of an answer
+    *("h11", "http", "email.utils", "tempfile"),  # to parse a request, and to write the head of an answer
     *("mimetypes", "posixpath", "json", "codecs"),  # to find out the type of a file
 )
 OUTGOING = ("pync.net.happy_eyeballs", "pync.loop.threads")  # to connect to a name for a client

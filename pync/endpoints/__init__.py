@@ -34,9 +34,7 @@ LINGER = 2.0  # seconds that a peer has, at the end of a session, to take what i
 
 def next_read_size(asked: int, got: int, most: int = CHUNK) -> int:
     """How many bytes the next read asks for (at most `most`), after a read of `asked` bytes got `got`."""
-    if got == asked:
-        return most
-    return asked if got > SHORT else min(SHORT, most)
+    return most if got == asked else asked if got > SHORT else min(SHORT, most)
 
 
 def queued(fd: int, request: str | int = "FIONREAD") -> int:
@@ -73,6 +71,7 @@ class Source(Half):
 
     __slots__ = ()
     position: int | None = None  # where to read next in a file that clients share; None: at its descriptor's position
+    stop: int | None = None  # the position where such a source ends, if that is not the end of the file
 
     async def read(self) -> bytes | None:
         """Wait for the next bytes, at most `CHUNK`; None at the end-of-file. b"" is an empty datagram."""

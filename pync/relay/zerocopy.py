@@ -166,7 +166,10 @@ class SendFile(Mover):
 
     def move(self) -> int:
         """Call sendfile(2)."""
-        count = os.sendfile(self.to_fd, self.from_fd, self.source.position, SLICE)
+        most, stop = SLICE, self.source.stop
+        if stop is not None:
+            most = min(most, max(0, stop - (self.source.position or 0)))
+        count = os.sendfile(self.to_fd, self.from_fd, self.source.position, most)
         self.source.advance(count)
         return count
 

@@ -22,6 +22,9 @@ class Service:
         """Do what goes on beside the sessions. When this returns, the server ends."""
         await self.loop.wait(Condition())
 
+    used_up = (
+        False  # whether a client of a listener for one has failed in such a way that its failure is that of the run
+    )
     ready_at_once = True  # whether `ready` never waits: then a client is ready when it was admitted
 
     async def ready(self, client: Peer) -> bool:

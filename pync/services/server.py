@@ -135,6 +135,8 @@ class Server:
             elif not self.only:
                 self._choose(client)
         except SESSION_FAILURES as error:
+            if self.service.used_up:
+                raise
             self.context.report(SessionFailed(peer=client.address, error=error))
         finally:
             if client is not self.only:

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 ROWS: list[set[str]] = [
-    {"config", "events", "errors", "system", "descriptors", "descriptor_limit", "printable"},
+    {
+        *("config", "events", "listener_events", "errors", "system"),
+        *("descriptors", "descriptor_limit", "printable"),
+    },
     {"context", "loop", "protocols", "stages"},
     {"endpoints"},
     {"relay", "net", "tls"},
@@ -27,6 +30,7 @@ ROWS: list[set[str]] = [
 # What may be imported within a row: (who, what), each a module or a whole package.
 SIDEWAYS = [
     ("events", "config"),
+    ("listener_events", "events"),
     ("loop", "loop"),
     ("protocols", "protocols"),
     ("endpoints", "endpoints"),
@@ -36,6 +40,8 @@ SIDEWAYS = [
     ("connections", "connections"),
     ("sessions.conversation", "sessions.between"),
     ("sessions.program", "sessions.conversation"),
+    ("sessions.http_exchange", "sessions"),
+    ("sessions.http_end", "sessions.conversation"),
     ("services.shared_stdio", "services.stdio"),
     ("services.http_answer", "services.shared_stdio"),
     ("services.proxy", "services.forward"),

@@ -26,6 +26,7 @@ from pync.events import (
     TlsEstablished,
 )
 from pync.faces.native.messages import Messages
+from pync.listener_events import StdinNotKept, StdinOver
 
 if TYPE_CHECKING:
     Stderr = pytest.CaptureFixture[str]
@@ -58,6 +59,8 @@ SECURED = TlsEstablished(
             1,
             "Connection to 127.0.0.1 69 port [udp/tftp] succeeded!",
         ),
+        (StdinOver(peer=WEB), 1, "pync: stdin had ended before 127.0.0.1:80 came, which is sent nothing"),
+        (StdinNotKept(why="why"), 0, "pync: stdin is not kept for later clients any more: why"),
         (REFUSED, 1, "pync: connect to h (127.0.0.1) port 80 (tcp) failed: Connection refused"),
         (
             REFUSED.but(host="127.0.0.1"),

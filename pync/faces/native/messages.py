@@ -25,6 +25,7 @@ from pync.events import (
     TlsEstablished,
 )
 from pync.faces import print_line
+from pync.listener_events import StdinNotKept, StdinOver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 # How many -v it takes for an event to be reported, if not one.
 VERBOSITY: dict[type[Event], int] = {
-    **dict.fromkeys((CertificateMade, OpenProxy, OutOfDescriptors, RulesKept, SessionFailed), 0),
+    **dict.fromkeys((CertificateMade, OpenProxy, OutOfDescriptors, RulesKept, SessionFailed, StdinNotKept), 0),
     Retrying: 2,
 }
 
@@ -102,6 +103,10 @@ class Messages:
                 return f"pync: the access lists stay as they were: {event.error}"
             case OutOfDescriptors():
                 return f"pync: accepting clients pauses: {event.why}"
+            case StdinOver():
+                return f"pync: stdin had ended before {event.peer} came, which is sent nothing"
+            case StdinNotKept():
+                return f"pync: stdin is not kept for later clients any more: {event.why}"
             case Retrying():
                 return f"pync: {self.clearer(event.error)}; the next attempt is in {event.pause:g} s"
         raise TypeError(f"no message for {event!r}")
