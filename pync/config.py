@@ -96,6 +96,7 @@ class Ending(Frozen):
     at_once: bool = False  # do so at once, even if stdin ended without a single byte (-N)
     quit_after: float | None = None  # end this long after stdin's end, whatever the peer does
     idle_timeout: float | None = None  # fail when nothing has moved in either direction for this long
+    answer_wait: float | None = None  # datagrams: end this long after stdin's end if no answer has come; no failure
     receive_limit: int | None = None  # end after this number of reads from the peer
 
 

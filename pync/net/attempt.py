@@ -6,7 +6,6 @@ import errno
 import os
 
 from pync.config import SocketOptions
-from pync.errors import ConnectError, reason
 from pync.events import ConnectFailed, as_address
 from pync.system import socket
 
@@ -85,12 +84,9 @@ def new_socket(family: int, config: Config) -> socket.socket:
     try:
         sock = socket.socket(family, kind, IPPROTO_SCTP if config.sctp else 0)
     except OSError as error:
-        if error.errno == errno.EAFNOSUPPORT and family in (socket.AF_INET, socket.AF_INET6):
-            raise
-        if config.sctp or error.errno == errno.EAFNOSUPPORT:
-            kind_of_socket = "SCTP" if config.sctp else "this family"
-            raise ConnectError(f"open a socket for {kind_of_socket}", "this system has none") from None
-        raise ConnectError("open a socket", reason(error)) from None
+        from pync.net.options import no_socket
+
+        raise no_socket(error, family, config) from None
     sock.setblocking(False)
     if config.socket != DEFAULT_OPTIONS:
         from pync.net.options import set_options

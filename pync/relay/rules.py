@@ -13,7 +13,7 @@ The rules
    byte only receives, and gets all of stdin until its end or until the connection is closed.
 3. Both ended → done. A stdin that is a terminal, or is not read at all, has ended once the peer has.
 4. Datagrams have no end. A client whose stdin has ended leaves when it was answered and then received nothing for half
-   a second; a listener stays. `quit_after` and `idle_timeout` end both.
+   a second, or after `answer_wait` without an answer; a listener stays. `quit_after` and `idle_timeout` end both.
 5. An error on one side ends the conversation: it is raised, and the caller closes everything. But what the peer had
    sent before its connection broke is received first.
 """
@@ -45,6 +45,7 @@ class Relay:
         self.receiving = receiving
         self.telnet = telnet
         self.idle_limit = self.ending.idle_timeout
+        self.idle_suspended = False  # whether silence is no failure now
         self.ended = Condition()  # one of the relay's tasks has ended
 
     async def run(self) -> None:
@@ -73,7 +74,7 @@ class Relay:
         """Wait until one of the tasks has ended, or until the moment `until`. Raises the failure of a task."""
         while not any(task.done for task in tasks):
             if not await self.loop.wait(self.ended, until):
-                return
+                break
         for task in tasks:
             if task.done:
                 task.result()
@@ -98,7 +99,9 @@ class Relay:
                     return
             await self.loop.wait(flow.progress, until)
 
-    def _progress(self) -> int:
+    def _progress(self) -> float:
+        if self.idle_suspended:
+            return self.loop.clock()
         return self.sending.moved + self.sending.reads + self.receiving.moved + self.receiving.reads
 
     async def _answer(self, telnet: Telnet) -> None:
@@ -122,6 +125,7 @@ class Conversation(Relay):
     ) -> None:
         super().__init__(context, sending, receiving, telnet)
         config = context.config
+        self.context = context
         self.peer = peer
         self.stdio = stdio
         self.receives = config.receive
@@ -168,7 +172,9 @@ class Conversation(Relay):
         if self.peer.has_eof or not self.is_client:
             await self.one_of(receiving, until=until)
         else:
-            await self.work_or_task(self._answered(), receiving, until)
+            from pync.relay.answers import answered
+
+            await self.work_or_task(answered(self.context, self), receiving, until)
 
     async def _peer_ended(self, sending: Task) -> None:
         """Go on reading stdin as long as rules 2 and 3 allow."""
@@ -177,8 +183,3 @@ class Conversation(Relay):
             return
         waiting = self.silence(self.sending) if self.receiving.reads else self.peer.wait_closed()
         await self.work_or_task(waiting, sending)
-
-    async def _answered(self) -> None:
-        while not self.receiving.reads:
-            await self.loop.wait(self.receiving.progress)
-        await self.silence(self.receiving)

@@ -479,10 +479,45 @@ def test_a_client_can_wait_for_an_answer_for_a_given_time() -> None:
         assert time.monotonic() - begun >= 0.3
 
 
-def test_a_client_that_is_never_answered_times_out() -> None:
+def test_a_client_that_is_never_answered_leaves_after_its_wait() -> None:
     with udp() as server:
-        result = run([*PYNC, "-u", "-w", "0.4", "127.0.0.1", port_of(server)], b"question")
-        assert result == failure("idle connection: nothing came or went for 0.4 s", status=124)
+        begun = time.monotonic()
+        result = run([*PYNC, "-v", "-u", "-w", "0.4", "127.0.0.1", port_of(server)], b"question")
+        assert time.monotonic() - begun >= 0.4
+        assert result.status_and_out == (0, b"")
+        assert result.err.splitlines()[1:] == [f"pync: no answer from 127.0.0.1:{port_of(server)} within 0.4 s"]
+        assert run([*PYNC, "-u", "-w", "0.1", "127.0.0.1", port_of(server)], b"question") == success()
+
+
+def test_a_client_that_is_answered_does_not_wait_any_longer() -> None:
+    with udp() as server, pync("-v", "-u", "-w", "30", "127.0.0.1", port_of(server)) as client:
+        client.send(b"question")
+        client.close_stdin()
+        _, name = server.recvfrom(100)
+        server.sendto(b"answer", name)
+        assert client.finish().status_and_out == (0, b"answer")
+        assert "no answer" not in client.stderr
+
+
+def test_a_metric_is_sent_and_its_sender_leaves_at_once() -> None:
+    with udp() as server, listen("-u", "127.0.0.1", "0", stdin=DEVNULL) as other:
+        for port in (port_of(server), str(other.port)):
+            begun = time.monotonic()
+            assert run([*PYNC, "-u", "-w0", "127.0.0.1", port], b"foo:1|c\n") == success()
+            assert time.monotonic() - begun < 5, "it waits for nothing"
+        assert server.recv(100) == b"foo:1|c\n"
+        assert other.read(8) == b"foo:1|c\n"
+
+
+def test_a_limit_for_silence_is_a_failure_while_stdin_is_open_and_for_a_limit_that_is_no_wait() -> None:
+    message = "idle connection: nothing came or went for 0.4 s"
+    with udp() as server:
+        with pync("-u", "-w", "0.4", "127.0.0.1", port_of(server)) as client:
+            client.send(b"question")
+            assert client.wait() == 124
+            assert client.stderr == f"pync: {message}\n"
+        result = run([*PYNC, "-u", "--idle-timeout", "0.4", "127.0.0.1", port_of(server)], b"question")
+        assert result == failure(message, status=124)
 
 
 @pytest.mark.parametrize("options", [("-w", "0.4"), ("-w", "0.4", "-k"), ("-w", "0.4", "-k", "--exec", "cat")])
@@ -537,7 +572,7 @@ def test_a_client_without_stdin_receives_a_datagram() -> None:
 # -- Refused ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [(), ("--send-only",), ("-w", "5"), ("-q", "5")])
+@pytest.mark.parametrize("options", [(), ("--send-only",), ("-w", "5"), ("-q", "5"), ("-w", "0"), ("-q", "0")])
 def test_a_refused_datagram_is_one_line_and_a_failure(options: tuple[str, ...]) -> None:
     with free_port(UDP) as port:
         result = run([*PYNC, "-u", *options, "127.0.0.1", str(port)], b"hello")

@@ -16,6 +16,7 @@ from pync.endpoints import Peer
 from pync.endpoints.stdio import Stdio
 from pync.endpoints.wrappers import Delayed, Paced
 from pync.errors import PeerLost
+from pync.events import Address
 from pync.relay.flow import Flow
 from pync.relay.rules import Conversation, Relay
 from pync.sessions.program import ProgramRelay
@@ -76,6 +77,7 @@ class Connection(Peer):
 
     def __init__(self, loop: Loop, end: Script | None) -> None:
         self.loop = loop
+        self.address = Address(host="x")
         self.has_eof = end is not None
         self.end = None if end is None else MemorySource(loop, *end)
 

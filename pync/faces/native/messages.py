@@ -19,6 +19,7 @@ from pync.events import (
     Retrying,
     SessionFailed,
     TlsEstablished,
+    Unanswered,
 )
 from pync.faces import print_line
 
@@ -70,6 +71,8 @@ class Messages:
             case ConnectFailed():
                 failed = "timed out" if event.timed_out else f"failed: {event.why}"
                 return f"pync: connect to {self._peer(event)} {failed}"
+            case Unanswered():
+                return f"pync: no answer from {event.peer} within {event.seconds:g} s"
             case Denied():
                 return f"pync: connection from {_spaced(event.peer)} denied: {event.why}"
             case SessionFailed():
