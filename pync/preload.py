@@ -18,7 +18,10 @@ SESSIONS = (
     *("pync.endpoints.wrappers", "pync.sessions.between", "pync.sessions.program"),
     *("pync.stages.crlf", "pync.stages.telnet"),
 )
-DATAGRAMS = ("pync.endpoints.datagrams", "pync.endpoints.datagram_server", "pync.connections.next_address")
+DATAGRAMS = (
+    *("pync.endpoints.datagrams", "pync.endpoints.datagram_server", "pync.services.datagram_clients"),
+    *("pync.connections.first_sender", "pync.connections.next_address", "pync.endpoints.segments"),
+)
 TLS_MODULES = ("pync.tls.handshake", "encodings.idna", "hashlib")  # `ssl` needs the codec for a server's name
 HTTP = (
     *("h11", "http", "email.utils"),  # to parse a request, and to write the head of an answer

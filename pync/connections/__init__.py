@@ -1,4 +1,4 @@
-"""Getting a connected peer: by connecting (`outgoing`, `proxy_client`, `next_address`), or accepting (`incoming`)."""
+"""Getting a connected peer: by connecting (`outgoing`, `proxy_client`), or accepting (`incoming`, `first_sender`)."""
 
 from __future__ import annotations
 

@@ -38,11 +38,6 @@ if TYPE_CHECKING:
 PORT_REFUSED = os.strerror(errno.ECONNREFUSED)
 
 
-def receive(sock: socket.socket) -> tuple[bytes, Any]:
-    """A whole datagram and its sender's address, as the system gives it. Raises OSError."""
-    return sock.recvfrom(CHUNK if sock.family == socket.AF_UNIX else WHOLE)
-
-
 def remove_own_path(sock: socket.socket) -> None:
     """Remove the path to which a unix datagram socket is bound: no answer can reach it any more."""
     name = sock.getsockname() if sock.family == socket.AF_UNIX else None

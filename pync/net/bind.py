@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 BACKLOG = 4096  # connections that may wait to be accepted; the system caps it
 EPHEMERAL_TRIES = 16  # attempts to find an ephemeral port that is free in both families
+ALL_ADDRESSES = ("0.0.0.0", "::")
 NOT_HERE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)  # this machine has no such address
 
 
@@ -112,6 +113,10 @@ def _bind_one(config: Config, family: int, name: Any) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if family != socket.AF_UNIX and not config.datagram:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if config.datagram and name[0] in ALL_ADDRESSES:
+            from pync.endpoints.asked_address import ask_for_addresses
+
+            ask_for_addresses(sock)
         sock.bind(name)
         if not config.datagram:
             sock.listen(BACKLOG)

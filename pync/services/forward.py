@@ -43,6 +43,8 @@ def target_config(config: Config) -> Config:
 class ForwardService(Service):
     """A connection to the target for each client."""
 
+    descriptors = 1
+
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.outgoing_context = context.derive(target_config(context.config))

@@ -46,7 +46,11 @@ FEATURES = {
     "shared stdio": ("endpoints.shared_stdio", "services.shared_stdio"),
     "queues for clients": ("endpoints.client_queues",),
     "programs": ("endpoints.child", "sessions.program"),
-    "datagrams": ("connections.next_address", "endpoints.datagrams", "endpoints.datagram_server", "endpoints.segments"),
+    "datagrams": (
+        *("connections.next_address", "connections.first_sender", "relay.answers"),
+        *("endpoints.datagrams", "endpoints.datagram_server", "endpoints.segments", "endpoints.mailbox"),
+        *("endpoints.asked_address", "services.crowd", "services.datagram_clients"),
+    ),
     "wrappers": ("endpoints.wrappers",),
     "stages": ("stages.crlf", "stages.telnet"),
     "logs": ("relay.log_files",),

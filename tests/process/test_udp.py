@@ -429,16 +429,6 @@ def test_a_peer_that_has_left_does_not_harm_the_others() -> None:
             assert peer.recv(100) == b"hello"
 
 
-def test_the_limit_counts_peers() -> None:
-    with listen("-uk", "--max-conns", "1", "127.0.0.1", "0") as server, to(server.port) as peer, udp() as other:
-        peer.send(b"one ")
-        assert server.read(4) == b"one "
-        other.sendto(b"REFUSED ", ("127.0.0.1", server.port))
-        server.expect(rf"^pync: connection from 127\.0\.0\.1 {port_of(other)} denied: connection limit reached \(1\)$")
-        peer.send(b"two")
-        assert server.read(3) == b"two"
-
-
 # -- Ending ----------------------------------------------------------------------------------------------------------
 
 

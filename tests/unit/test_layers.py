@@ -36,6 +36,7 @@ SIDEWAYS = [
     ("connections", "connections"),
     ("sessions.conversation", "sessions.between"),
     ("sessions.program", "sessions.conversation"),
+    ("services.server", "services.datagram_clients"),
     ("services.shared_stdio", "services.stdio"),
     ("services.http_answer", "services.shared_stdio"),
     ("services.proxy", "services.forward"),
