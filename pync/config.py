@@ -192,6 +192,8 @@ class Config(Frozen):
     pace: float | None = None  # wait this long after each line that is sent
     delay: float | None = None  # wait this long before each read is passed on, in both directions
     crlf: bool = False
+    lines: bool = False  # each line is a datagram, and each datagram a line
+    datagram_size: int | None = None  # bytes of one datagram that is sent, at most; None: as many as UDP allows
     telnet: bool = False
     logs: Logs = Logs()
 

@@ -96,8 +96,8 @@ class Joined(Source):
 class DatagramStdin(Stdin):
     """Stdin, where each read becomes a datagram."""
 
-    def __init__(self, loop: Loop, fd: int = 0) -> None:
-        super().__init__(loop, fd, LARGEST)
+    def __init__(self, loop: Loop, size: int = LARGEST, fd: int = 0) -> None:
+        super().__init__(loop, fd, size)
         self.own_pipe = self.fd != fd and stat.S_ISFIFO(os.fstat(fd).st_mode)
 
     def read_nowait(self) -> bytes | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 
-from pync.config import SocketOptions
 from pync.events import ConnectFailed, as_address
 from pync.system import socket
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     Connection = tuple[socket.socket, Any]  # a connected socket, and its peer's name as the system gives it
 
 BACKLOG_DELAY = 0.01  # seconds until a unix listener whose backlog is full is tried again
-DEFAULT_OPTIONS = SocketOptions()
 KEEPALIVE_IDLE = 60  # seconds without traffic after which a vanished peer is looked for
 IPPROTO_SCTP = 132  # RFC 9260; Python may have been built without
 
@@ -88,7 +86,7 @@ def new_socket(family: int, config: Config) -> socket.socket:
 
         raise no_socket(error, family, config) from None
     sock.setblocking(False)
-    if config.socket != DEFAULT_OPTIONS:
+    if vars(config.socket):  # at least one option was asked for
         from pync.net.options import set_options
 
         set_options(sock, config.socket)

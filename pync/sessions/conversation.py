@@ -28,9 +28,9 @@ def open_stdio(context: Context, sink: Sink | None = None) -> Stdio:
     source: Stdin | None = None
     if config.send and not (config.mode == "listen" and is_null(STDIN)):
         if config.datagram:
-            from pync.endpoints.segments import DatagramStdin
+            from pync.endpoints.lines import open_datagram_stdin
 
-            source = DatagramStdin(context.loop)
+            source = open_datagram_stdin(context.loop, config)
         else:
             source = Stdin(context.loop)
     return Stdio(source, sink or Stdout(context.loop), terminal=is_terminal(STDIN))

@@ -49,7 +49,7 @@ FEATURES = {
     "datagrams": (
         *("connections.next_address", "connections.first_sender", "relay.answers"),
         *("endpoints.datagrams", "endpoints.datagram_server", "endpoints.segments", "endpoints.mailbox"),
-        *("endpoints.asked_address", "services.crowd", "services.datagram_clients"),
+        *("endpoints.asked_address", "endpoints.lines", "services.crowd", "services.datagram_clients"),
     ),
     "wrappers": ("endpoints.wrappers",),
     "stages": ("stages.crlf", "stages.telnet"),

@@ -16,6 +16,7 @@ def _no_routing_tables(text: str) -> None:
 
 
 POSITIVE = types.integer(1, 2147483647)
+DATAGRAM_SIZE = types.integer(1, 65507)
 BUFFER_SIZE = types.integer(1, 1073741824)
 PROXY_TYPE = types.choice("http connect", "https", "socks4 4 socks4a", "socks5 5 socks5h")
 SERVED_PROXY_TYPE = types.choice("http", "socks5 5")
@@ -95,6 +96,8 @@ TABLE = (
         flag("", "send-only", "send_only", "only send: throw away what is received"),
         flag("C", "crlf", "crlf", "send line ends as CR LF"),
         flag("t", "telnet", "telnet", "answer telnet negotiation, and take it out"),
+        flag("", "lines", "lines", "with -u: send and show lines, a datagram each"),
+        value("", "datagram-size", "N", "datagram_size", DATAGRAM_SIZE, "with -u: at most so many bytes in one"),
         value("i", "pace", "TIME", "pace", types.seconds, "wait so long after each line sent"),
         value("", "delay", "TIME", "delay", types.seconds, "wait so long before passing each read on"),
         value("o", "output", "FILE", "raw", types.path, "copy both directions to FILE"),
