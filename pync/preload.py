@@ -21,6 +21,7 @@ SESSIONS = (
 DATAGRAMS = (
     *("pync.endpoints.datagrams", "pync.endpoints.datagram_server", "pync.services.datagram_clients"),
     *("pync.connections.first_sender", "pync.connections.next_address", "pync.endpoints.lines"),
+    *("pync.connections.datagram_peer", "pync.net.groups", "pync.endpoints.groups"),
 )
 TLS_MODULES = ("pync.tls.handshake", "encodings.idna", "hashlib")  # `ssl` needs the codec for a server's name
 HTTP = (

@@ -118,7 +118,7 @@ class DatagramSocket(ConnectedSocket, Peer):
                         raise self.refused
                     break
                 piece, size, name = received
-                if name == self.name or not name:
+                if self.is_from_peer(name):
                     pieces.append((piece, size))
                     room -= len(piece)
                 if room < WHOLE:
@@ -141,6 +141,10 @@ class DatagramSocket(ConnectedSocket, Peer):
                 # Once `_pass_on` has shut the socket, an empty result without a name is no datagram.
                 shut = self.refused and not received[2]
                 return None if shut else received
+
+    def is_from_peer(self, name: Any) -> bool:
+        """Whether a datagram from this address is the peer's. A unix peer may have no address."""
+        return name == self.name or not name
 
     async def write(self, data: Bytes) -> int:
         """Send one datagram. Raises PeerLost if it is too long, or if an earlier one was refused (see `_pass_on`)."""

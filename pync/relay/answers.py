@@ -9,11 +9,14 @@ A module of its own, because a conversation over a stream does not import it.
 
 from __future__ import annotations
 
+from pync.endpoints.groups import GroupSocket
 from pync.events import Unanswered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.context import Context
+    from pync.loop.kernel import Loop
+    from pync.relay.flow import Flow
     from pync.relay.rules import Conversation
 
 
@@ -29,4 +32,16 @@ async def answered(context: Context, conversation: Conversation) -> None:
             if wait:
                 context.report(Unanswered(peer=conversation.peer.address, seconds=wait))
             return
-    await conversation.silence(receiving)
+    if wait and isinstance(conversation.peer, GroupSocket):
+        await _last_answer(loop, receiving, wait)
+    else:
+        await conversation.silence(receiving)
+
+
+async def _last_answer(loop: Loop, receiving: Flow, wait: float) -> None:
+    """Wait until no member of a group has answered for `wait` seconds, because each answers in its own time."""
+    answers = -1
+    while receiving.reads != answers:
+        answers, until = receiving.reads, loop.clock() + wait
+        while receiving.reads == answers and await loop.wait(receiving.progress, until):
+            pass

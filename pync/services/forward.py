@@ -28,7 +28,8 @@ QUIET = 120.0  # seconds without a datagram that end a session (RFC 4787, REQ-5:
 def outgoing_config(config: Config, **changes: Any) -> Config:
     """The config by which a listener connects to targets for its clients: its own, with these changes."""
     family = config.family if config.family in ("ipv4", "ipv6") else "any"
-    return config.but(mode="connect", source_host=None, source_port=None, **{"family": family, **changes})
+    facts = {"family": family, "socket": config.socket.but(interface=None), **changes}
+    return config.but(mode="connect", source_host=None, source_port=None, **facts)
 
 
 def target_config(config: Config) -> Config:

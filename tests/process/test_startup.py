@@ -47,7 +47,8 @@ FEATURES = {
     "queues for clients": ("endpoints.client_queues",),
     "programs": ("endpoints.child", "sessions.program"),
     "datagrams": (
-        *("connections.next_address", "connections.first_sender", "relay.answers"),
+        *("connections.next_address", "connections.first_sender", "connections.datagram_peer"),
+        *("relay.answers", "net.groups", "endpoints.groups"),
         *("endpoints.datagrams", "endpoints.datagram_server", "endpoints.segments", "endpoints.mailbox"),
         *("endpoints.asked_address", "endpoints.lines", "services.crowd", "services.datagram_clients"),
     ),

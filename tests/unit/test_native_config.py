@@ -95,6 +95,7 @@ def config_of(argv: Sequence[str]) -> Config:
         ("-w 0 h 1", CONNECT),
         ("-w 5 --idle-timeout 0 h 1", CONNECT.but(connect_timeout=5)),
         ("-u --lines --datagram-size 9 h 1", CONNECT.but(datagram=True, lines=True, datagram_size=9)),
+        ("-u --interface lo h 1", CONNECT.but(datagram=True, socket=SocketOptions(interface="lo"))),
         ("-u -w 0 h 1", CONNECT.but(datagram=True, ending=Ending(answer_wait=0))),
         ("-uw 5 h 1", CONNECT.but(datagram=True, connect_timeout=5, ending=Ending(idle_timeout=5, answer_wait=5))),
         ("-u --idle-timeout 5 h 1", CONNECT.but(datagram=True, ending=Ending(idle_timeout=5))),

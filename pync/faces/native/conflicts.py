@@ -35,7 +35,8 @@ RULES: tuple[Rule, ...] = (
     conflict("no_shutdown", "at_once", "one half-closes, the other never does"),
     conflict("datagram", "http", "HTTP needs a stream"),
     needs(("lines", "datagram_size"), "datagram", "a stream has no datagrams"),
-    conflict(("lines", "datagram_size"), "scan", "a scan transfers nothing"),
+    needs("interface", "datagram", "only datagrams go to a group of hosts"),
+    conflict(("lines", "datagram_size", "interface"), "scan", "a scan transfers nothing"),
 )
 
 TLS = ("tls", *Tls.__annotations__, "no_verify")  # each of them asks for TLS

@@ -140,6 +140,7 @@ TABLE = (
         value("T", "tos", "TOS", "tos", types.tos, "type of service: a keyword or 0 to 255"),
         value("M", "ttl", "N", "ttl", types.integer(1, 255), "time to live of what is sent"),
         value("m", "min-ttl", "N", "min_ttl", types.integer(0, 255), "least time to live of what is received"),
+        value("", "interface", "NAME", "interface", str, "with -u: for a multicast group or a broadcast"),
         value("V", "", "N", "routing_table", _no_routing_tables, "refused: OpenBSD alone has routing tables"),
     ),
     Section(
