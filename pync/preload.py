@@ -28,7 +28,7 @@ HTTP = (
     *("h11", "http", "email.utils"),  # to parse a request, and to write the head of an answer
     *("mimetypes", "posixpath", "json", "codecs"),  # to find out the type of a file
 )
-OUTGOING = ("pync.net.happy_eyeballs",)  # to connect to a name for a client
+OUTGOING = ("pync.net.happy_eyeballs", "pync.net.no_socket")  # to connect to a name for a client, or to report why not
 PROXY_CLIENT = (
     *("pync.connections.proxy_client", "pync.protocols.http_connect", "pync.protocols.socks_client"),
     *("h11", "pync.protocols.http_auth", "re", "base64", "hashlib"),

@@ -1,7 +1,7 @@
 """A group of peers, reached at one address, as an endpoint: a multicast group, or all hosts of a network (broadcast).
 
 Theory: what is sent goes to the address of the group, and each member answers from an address of its own. So the socket
-is not connected, and receives from everybody. Nothing refuses a datagram to a group.
+is not connected, and receives from all. Nothing refuses a datagram to a group.
 """
 
 from __future__ import annotations

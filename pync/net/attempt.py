@@ -82,7 +82,7 @@ def new_socket(family: int, config: Config) -> socket.socket:
     try:
         sock = socket.socket(family, kind, IPPROTO_SCTP if config.sctp else 0)
     except OSError as error:
-        from pync.net.options import no_socket
+        from pync.net.no_socket import no_socket
 
         raise no_socket(error, family, config) from None
     sock.setblocking(False)

@@ -1,4 +1,4 @@
-"""Socket options that were asked for, set before a socket is bound or connected; and why there is no socket.
+"""Socket options that were asked for, set before a socket is bound or connected.
 
 The order is nc.openbsd's. An option that the system refuses is an error, never left out in silence. A module of
 its own, because a run that asks for none of them does not import it.
@@ -6,7 +6,6 @@ its own, because a run that asks for none of them does not import it.
 
 from __future__ import annotations
 
-import errno
 import sys
 
 from pync.errors import ConnectError, reason
@@ -14,20 +13,10 @@ from pync.system import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pync.config import Config, SocketOptions
+    from pync.config import SocketOptions
 
 IPV6_UNICAST_HOPS, IPV6_TCLASS, IPV6_MINHOPCOUNT = 16, 67, 73  # <linux/in6.h>; Python lacks the last one
 IP_MINTTL, IP_UNICAST_IF = 21, 50  # <linux/in.h>
-
-
-def no_socket(error: OSError, family: int, config: Config) -> OSError | ConnectError:
-    """What to raise if the system gives no socket: the error itself, if the next address may have another family."""
-    if error.errno == errno.EAFNOSUPPORT and family in (socket.AF_INET, socket.AF_INET6):
-        return error
-    if config.sctp or error.errno == errno.EAFNOSUPPORT:
-        kind_of_socket = "SCTP" if config.sctp else "this family"
-        return ConnectError(f"open a socket for {kind_of_socket}", "this system has none")
-    return ConnectError("open a socket", reason(error))
 
 
 def set_options(sock: socket.socket, options: SocketOptions) -> None:

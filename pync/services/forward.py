@@ -13,6 +13,7 @@ from pync.errors import TimedOut
 from pync.relay.bridge import Bridge, Exchange
 from pync.relay.flow import Flow
 from pync.services import Service
+from pync.system import packed_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ QUIET = 120.0  # seconds without a datagram that end a session (RFC 4787, REQ-5:
 def outgoing_config(config: Config, **changes: Any) -> Config:
     """The config by which a listener connects to targets for its clients: its own, with these changes."""
     family = config.family if config.family in ("ipv4", "ipv6") else "any"
-    facts = {"family": family, "socket": config.socket.but(interface=None), **changes}
-    return config.but(mode="connect", source_host=None, source_port=None, **facts)
+    if config.socket.interface:  # it is that of the clients' group
+        changes["socket"] = config.socket.but(interface=None)
+    return config.but(mode="connect", source_host=None, source_port=None, **{"family": family, **changes})
 
 
 def target_config(config: Config) -> Config:
@@ -44,12 +46,13 @@ def target_config(config: Config) -> Config:
 class ForwardService(Service):
     """A connection to the target for each client."""
 
-    descriptors = 1
-
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.outgoing_context = context.derive(target_config(context.config))
         prepare(self.outgoing_context)
+        host = self.outgoing_context.config.host or ""
+        # The target's socket, and for a moment the pipe of a look-up, unless the target is an address or a path.
+        self.descriptors = 1 if self.port is None or packed_address(host) else 3
 
     async def session(self, client: Peer) -> int | None:
         """Relay one client. Raises what `open_connection`, `bridge` and `exchange` raise."""

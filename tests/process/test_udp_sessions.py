@@ -60,11 +60,12 @@ def test_every_peer_is_answered_when_the_descriptors_are_used_up(options: tuple[
         assert "Too many open files" not in server.stderr
 
 
-def test_a_relay_answers_every_peer_when_the_descriptors_are_used_up() -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_relay_answers_every_peer_when_the_descriptors_are_used_up(host: str) -> None:
     few = ["sh", "-c", 'ulimit -n 48; exec "$@"', "sh"]
     with (
-        listen("-uk", "--filter", "cat", "127.0.0.1", "0") as target,
-        announced(Running([*few, *SERVER, "-uk", "--to", f"127.0.0.1:{target.port}", "0"]), "Bound") as relay,
+        listen("-uk", "--filter", "cat", "0") as target,
+        announced(Running([*few, *SERVER, "-uk", "--to", f"{host}:{target.port}", "0"]), "Bound") as relay,
     ):
         for sock in forged(60):
             assert ask(sock, ("127.0.0.1", relay.port), b"hello\n")[0] == b"hello\n"
