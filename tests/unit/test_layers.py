@@ -42,6 +42,7 @@ SIDEWAYS = [
     ("sessions.program", "sessions.conversation"),
     ("sessions.http_exchange", "sessions"),
     ("sessions.http_end", "sessions.conversation"),
+    ("services.server", "services.datagram_clients"),
     ("services.shared_stdio", "services.stdio"),
     ("services.http_answer", "services.shared_stdio"),
     ("services.proxy", "services.forward"),
