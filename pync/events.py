@@ -49,27 +49,6 @@ class Event(Frozen):
     """The base of all events."""
 
 
-class Listening(Event):
-    """A socket is bound, and receives connections or datagrams from now on."""
-
-    address: Address
-    transport: str  # "tcp", "udp", "sctp", "unix" or "vsock"
-
-
-class Accepted(Event):
-    """A client that has connected, or a new peer that has sent a datagram, was let in."""
-
-    peer: Address
-    transport: str
-
-
-class Denied(Event):
-    """A client was turned away, or a datagram of it was dropped."""
-
-    peer: Address
-    why: str
-
-
 class Connected(Event):
     """A connection was made, or a scan has found an open port."""
 
@@ -95,13 +74,6 @@ class ConnectFailed(Event):
     timed_out: bool = False
 
 
-class SessionFailed(Event):
-    """The session of one client has failed; the server goes on."""
-
-    peer: Address
-    error: PyncError
-
-
 class EndedAtHalfClose(Event):
     """The peer has answered our half-close with nothing but the end of the connection, and at once."""
 
@@ -122,34 +94,6 @@ class TlsEstablished(Event):
     cipher: str
     alpn: str | None
     certificate: str | None  # the peer's certificate: its subject, its issuer and its fingerprint; None: it sent none
-
-
-class CertificateMade(Event):
-    """A listener has made its own certificate."""
-
-    fingerprint: str  # SHA-256, as --ssl-pin takes it
-
-
-class OpenProxy(Event):
-    """Any host can use this proxy."""
-
-    address: Address
-
-
-class RulesRead(Event):
-    """The files of access rules were read again; the new rules hold from now on."""
-
-
-class RulesKept(Event):
-    """The files of access rules could not be read again; the old rules stay."""
-
-    error: PyncError
-
-
-class OutOfDescriptors(Event):
-    """No descriptor is left for the next client: accepting pauses for a moment."""
-
-    why: str
 
 
 class Retrying(Event):

@@ -1,4 +1,4 @@
-"""Events of a listener's stdin, beside those in `events.py`.
+"""The events of listeners, beside those in `events.py`.
 
 A module of its own, because a client has no such events, and what every client imports is kept small.
 """
@@ -9,7 +9,64 @@ from pync.events import Event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pync.errors import PyncError
     from pync.events import Address
+
+
+class Listening(Event):
+    """A socket is bound, and receives connections or datagrams from now on."""
+
+    address: Address
+    transport: str  # "tcp", "udp", "sctp", "unix" or "vsock"
+
+
+class Accepted(Event):
+    """A client that has connected, or a new peer that has sent a datagram, was let in."""
+
+    peer: Address
+    transport: str
+
+
+class Denied(Event):
+    """A client was turned away, or a datagram of it was dropped."""
+
+    peer: Address
+    why: str
+
+
+class SessionFailed(Event):
+    """The session of one client has failed; the server goes on."""
+
+    peer: Address
+    error: PyncError
+
+
+class CertificateMade(Event):
+    """A listener has made its own certificate."""
+
+    fingerprint: str  # SHA-256, as --ssl-pin takes it
+
+
+class OpenProxy(Event):
+    """Any host can use this proxy."""
+
+    address: Address
+
+
+class RulesRead(Event):
+    """The files of access rules were read again; the new rules hold from now on."""
+
+
+class RulesKept(Event):
+    """The files of access rules could not be read again; the old rules stay."""
+
+    error: PyncError
+
+
+class OutOfDescriptors(Event):
+    """No descriptor is left for the next client: accepting pauses for a moment."""
+
+    why: str
 
 
 class StdinOver(Event):

@@ -17,6 +17,7 @@ SESSIONS = (
     *("pync.loop.hangups", "pync.relay.zerocopy", "pync.relay.idle", "pync.relay.patience"),
     *("pync.relay.truncation", "pync.relay.unread"),
     *("pync.endpoints.socket_end", "pync.endpoints.wrappers", "pync.sessions.between", "pync.sessions.program"),
+    *("pync.endpoints.null", "pync.sessions.delivery"),
     *("pync.stages.crlf", "pync.stages.telnet"),
 )
 DATAGRAMS = (

@@ -5,7 +5,7 @@ A module of its own, because a connection without TLS does not import it.
 
 from __future__ import annotations
 
-from pync.events import CertificateMade
+from pync.listener_events import CertificateMade
 from pync.tls.context import client_context, server_context
 from pync.tls.handshake import HANDSHAKE_LIMIT, secure
 

@@ -11,7 +11,8 @@ import errno
 from pync import system
 from pync.endpoints.streams import StreamSocket
 from pync.errors import reason
-from pync.events import OutOfDescriptors, as_address
+from pync.events import as_address
+from pync.listener_events import OutOfDescriptors
 from pync.net.attempt import tune
 
 TYPE_CHECKING = False

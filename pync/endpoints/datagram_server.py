@@ -18,7 +18,8 @@ from pync.endpoints.asked_address import AskedReceiver, send_from
 from pync.endpoints.mailbox import Mailbox, cost
 from pync.endpoints.segments import BATCH, Joined, cut
 from pync.errors import PeerLost, reason
-from pync.events import Address, Denied, as_address
+from pync.events import Address, as_address
+from pync.listener_events import Denied
 from pync.loop.tasks import Condition
 from pync.system import socket
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 
 from pync.errors import AddressError, reason
-from pync.events import Listening, OpenProxy, Outcome, as_address
+from pync.events import Outcome, as_address
+from pync.listener_events import Listening, OpenProxy
 from pync.net.access import load_rules
 from pync.net.bind import bind
 from pync.services.server import Server

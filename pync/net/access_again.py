@@ -14,7 +14,7 @@ import errno
 import os
 
 from pync.errors import InputError, Interrupted, PyncError
-from pync.events import RulesKept, RulesRead
+from pync.listener_events import RulesKept, RulesRead
 from pync.loop.tasks import Condition
 from pync.loop.threads import in_thread
 from pync.system import signal

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from pync.relay.flow import Flow
     from pync.stages.telnet import Telnet
 
+    Flows = tuple[Flow, Flow, Telnet | None]  # the sending and the receiving flow, and what answers negotiation
+
 
 class Relay:
     """Two flows that run until the rules end them. `sending` goes to the peer, `receiving` comes from it."""
@@ -85,28 +87,24 @@ class Relay:
         """Run both flows by the rules, until they say that the relay is over."""
         raise NotImplementedError
 
-    async def one_of(self, *tasks: Task, until: float | None = None) -> None:
-        """Wait until one of the tasks has ended, or until the moment `until`. Raises the failure of a task."""
+    async def one_of(self, *tasks: Task) -> None:
+        """Wait until one of the tasks has ended. Raises the failure of a task."""
         while not any(task.done for task in tasks):
-            if not await self.loop.wait(self.ended, until):
-                break
+            await self.loop.wait(self.ended)
         for task in tasks:
             if task.done:
                 task.result()
 
-    async def work_or_task(self, work: Work[None], task: Task, until: float | None = None) -> None:
-        """Wait until the work or the task has ended, or until the moment `until`. Raises what one of them raised."""
+    async def work_or_task(self, work: Work[None], task: Task) -> None:
+        """Wait until the work or the task has ended. Raises what one of them raised."""
         other = self.loop.spawn(work, self.ended)
         try:
-            await self.one_of(task, other, until=until)
+            await self.one_of(task, other)
         finally:
             await self.loop.cancel_and_wait(other)
 
     async def silence(self, flow: Flow, enough: Callable[[], float | None] = lambda: SILENCE) -> None:
-        """Wait until the flow has ended, or has had nothing to read for `enough` seconds from now on (None: for ever).
-
-        `enough` is called again after each event of the flow.
-        """
+        """Wait until the flow has ended, or is silent for `enough()` seconds (None: it is asked again later)."""
         start = self.loop.clock()
         while not flow.ended:
             until, seconds = None, enough()
@@ -132,16 +130,8 @@ class Relay:
 class Conversation(Relay):
     """The relay between a peer and our stdin and stdout."""
 
-    def __init__(
-        self,
-        context: Context,
-        peer: Peer,
-        stdio: Stdio,
-        sending: Flow,
-        receiving: Flow,
-        telnet: Telnet | None = None,
-    ) -> None:
-        super().__init__(context, sending, receiving, telnet)
+    def __init__(self, context: Context, peer: Peer, stdio: Stdio, flows: Flows) -> None:
+        super().__init__(context, *flows)
         config = context.config
         self.peer = peer
         self.stdio = stdio
@@ -161,7 +151,9 @@ class Conversation(Relay):
     async def _quit(self, seconds: float) -> None:
         while not self.sending.ended:
             await self.loop.wait(self.sending.progress)
-        await self.loop.sleep(seconds)
+        # The two turns after it are for what the system knows already, such as a refused datagram.
+        for pause in (seconds, 0, 0):
+            await self.loop.sleep(pause)
 
     async def run(self) -> None:
         """Relay as every relay does. If that fails before stdin has ended, the peer sees its connection break."""

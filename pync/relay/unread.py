@@ -16,7 +16,7 @@ import select
 import stat
 
 from pync.endpoints import queued
-from pync.endpoints.stdio import STDOUT, is_readable
+from pync.endpoints.stdio import STDIN, STDOUT, is_readable
 from pync.errors import OutputClosed
 from pync.loop.tasks import Condition
 
@@ -70,6 +70,16 @@ async def reader_left(loop: Loop, enough: Condition | None = None) -> None:
         await loop.wait(enough or Condition())
     else:
         await loop.readable(STDOUT, condition=enough)
+
+
+def is_loop() -> bool:
+    """Whether what we write may come back: stdin and stdout are pipes, and one is a named FIFO (fifo(7))."""
+    if not all(stat.S_ISFIFO(os.fstat(fd).st_mode) for fd in (STDIN, STDOUT)):
+        return False
+    try:
+        return any(not os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:") for fd in (STDIN, STDOUT))
+    except OSError:
+        return False
 
 
 def has_ended(fd: int) -> bool:

@@ -8,9 +8,10 @@ them, and a peer costs no more than its address. Only what counts for one peer a
 from __future__ import annotations
 
 from pync.endpoints.datagram_server import Crowd
-from pync.endpoints.stdio import STDIN, Null, is_regular
+from pync.endpoints.null import Null
+from pync.endpoints.stdio import STDIN, is_regular
 from pync.endpoints.wrappers import Attended
-from pync.events import SessionFailed
+from pync.listener_events import SessionFailed
 from pync.services import Service
 from pync.sessions.conversation import flows, open_stdio
 
@@ -37,8 +38,7 @@ class CrowdService(Service):
         stdio = open_stdio(context)
         self.crowd = crowd = Crowd(context.loop, self._report)
         source = Attended(context.loop, stdio.source, crowd.peers, crowd.joined) if stdio.source else Null()
-        sink = stdio.sink if context.config.receive else Null()
-        self.sending, self.receiving, _ = flows(context, crowd, source, sink)
+        self.sending, self.receiving, _ = flows(context, crowd, source, stdio.sink)
 
     async def run(self) -> None:
         """Relay until stdout or stdin fails. Raises OutputError, InputError."""

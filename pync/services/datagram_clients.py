@@ -11,7 +11,7 @@ import os
 
 from pync.endpoints.datagram_server import PEERS, DatagramServer
 from pync.errors import TimedOut
-from pync.events import SessionFailed
+from pync.listener_events import SessionFailed
 from pync.loop.tasks import Condition
 
 TYPE_CHECKING = False

@@ -18,7 +18,7 @@ from pync.connections.outgoing import open_connection, prepare
 from pync.connections.proxy_client import hold
 from pync.endpoints import Source, write_all
 from pync.errors import AddressError, ConnectError, PeerLost, ProtocolError, ProxyError, TimedOut, TlsError
-from pync.events import Denied
+from pync.listener_events import Denied
 from pync.protocols import http_proxy, socks_server
 from pync.protocols.dialogue import Refused, Unidentified
 from pync.services import Service

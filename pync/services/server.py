@@ -21,7 +21,7 @@ from pync.errors import (
     TimedOut,
     TlsError,
 )
-from pync.events import Accepted, Denied, SessionFailed
+from pync.listener_events import Accepted, Denied, SessionFailed
 from pync.loop.tasks import Condition
 
 TYPE_CHECKING = False

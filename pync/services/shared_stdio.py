@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pync.endpoints import LINGER
 from pync.endpoints.shared_stdio import SharedStdin, SharedStdout
-from pync.endpoints.stdio import Null, Stdio
+from pync.endpoints.stdio import Stdio
 from pync.endpoints.streams import SHORTEST_LOOK
 from pync.listener_events import StdinOver
 from pync.loop.tasks import Condition
@@ -26,8 +26,7 @@ class SharedStdioService(StdioService):
         super().__init__(context)
         source = self.stdio.source
         self.stdin = self.share(source) if source else None
-        sink = self.stdio.sink if context.config.receive else Null()
-        self.stdout = SharedStdout(context.loop, sink, lines=not context.config.datagram)
+        self.stdout = SharedStdout(context.loop, self.stdio.sink, lines=not context.config.datagram)
 
     def share(self, source: Source) -> SharedStdin:
         """Our stdin, shared."""

@@ -12,11 +12,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.context import Context
     from pync.endpoints import Peer, Sink, Source
+    from pync.relay.rules import Flows
     from pync.stages import Stage
     from pync.stages.telnet import Telnet
 
 
-def flows_with_extras(context: Context, peer: Peer, source: Source, sink: Sink) -> tuple[Flow, Flow, Telnet | None]:
+def flows_with_extras(context: Context, peer: Peer, source: Source, sink: Sink) -> Flows:
     """The flows from the source to the peer and from the peer to the sink, and the telnet stage if there is one."""
     config, loop, limit = context.config, context.loop, context.config.ending.receive_limit
     sending, receiving, telnet = _stages(context)

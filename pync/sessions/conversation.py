@@ -6,41 +6,51 @@ wrappers and logs are put between the ends by `between.py`, which is imported on
 
 from __future__ import annotations
 
-from pync.endpoints import LINGER
-from pync.endpoints.stdio import Null, Stdin, Stdio, Stdout, has_reader, is_loop, is_null, is_readable, is_terminal
-from pync.errors import TimedOut, Truncated
+from pync.endpoints import Source
+from pync.endpoints.stdio import Stdin, Stdio, Stdout, has_reader, is_null, is_readable, is_terminal
+from pync.errors import Truncated
 from pync.relay.flow import Flow
 from pync.relay.rules import Conversation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.context import Context
-    from pync.endpoints import Peer, Sink, Source
-    from pync.stages.telnet import Telnet
+    from pync.endpoints import Peer, Sink
+    from pync.relay.rules import Flows, Relay
 
 
 def open_stdio(context: Context, sink: Sink | None = None) -> Stdio:
-    """Our stdin, if it shall be sent, and our stdout or another sink.
-
-    A stdin that cannot be read, or a listener's that is /dev/null, has nothing to send, not even an end-of-file.
-    """
+    """Our stdin, if it shall be sent, and our stdout or another sink."""
     config = context.config
-    source: Source | None = None
-    if config.send and is_readable() and not (config.mode == "listen" and is_null()):
-        if config.datagram:
-            from pync.endpoints.lines import open_datagram_stdin
-
-            source = open_datagram_stdin(context.loop, config)
-        else:
-            source = Stdin(context.loop)
-    terminal = is_terminal()
+    source, terminal = _open_stdin(context), is_terminal()
     if source and terminal:
         from pync.endpoints.terminal import Terminal
 
         source = Terminal(context.loop, source)
-    watched = config.receive and has_reader()
-    loops = len(config.ports) < 2 and is_loop()  # several conversations share a stdout that none of them closes
-    return Stdio(source, sink or Stdout(context.loop), terminal=terminal, watched=watched, loops=loops)
+    if not config.receive:
+        from pync.endpoints.null import Null
+
+        return Stdio(source, Null(), terminal=terminal)
+    stdio = Stdio(source, sink or Stdout(context.loop), terminal=terminal)
+    if has_reader():
+        from pync.relay.unread import is_loop
+
+        stdio.watched = True
+        # Several conversations share a stdout that none of them closes.
+        stdio.loops = len(config.ports) < 2 and is_loop()
+    return stdio
+
+
+def _open_stdin(context: Context) -> Source | None:
+    """A stdin that cannot be read, or a listener's that is /dev/null, sends nothing, not even an end-of-file."""
+    config = context.config
+    if not (config.send and is_readable()) or (config.mode == "listen" and is_null()):
+        return None
+    if not config.datagram:
+        return Stdin(context.loop)
+    from pync.endpoints.lines import open_datagram_stdin
+
+    return open_datagram_stdin(context.loop, config)
 
 
 async def converse(context: Context, peer: Peer, stdio: Stdio) -> None:
@@ -50,30 +60,27 @@ async def converse(context: Context, peer: Peer, stdio: Stdio) -> None:
     """
     config = context.config
     try:
-        sink = stdio.sink if config.receive else Null()
-        sending, receiving, telnet = flows(context, peer, stdio.source or Null(), sink)
-        relay = Conversation(context, peer, stdio, sending, receiving, telnet)
+        # A conversation never reads the source that stands in for none.
+        relay = Conversation(context, peer, stdio, flows(context, peer, stdio.source or Source(), stdio.sink))
+        sending = relay.sending
         running = relay.run()
         if stdio.watched:
             from pync.relay.unread import while_read
 
             running = while_read(running, peer, stdio, sending)
         await running
-        patient = not config.receive and config.ending.quit_after is None
         # A peer that has ended may have closed both directions, and then it does not take what was sent afterwards.
-        lingers = sending.moved > 0 and (not receiving.ended or peer.unacknowledged() > 0)
-        try:
-            await end(peer, lingers=lingers, idle_limit=config.ending.idle_timeout, patient=patient)
-        except Truncated:
-            from pync.relay.truncation import nothing_is_missing
+        lingers = sending.moved > 0 and (not relay.receiving.ended or peer.unacknowledged() > 0)
+        if lingers and not config.receive and config.ending.quit_after is None:
+            from pync.sessions.delivery import deliver
 
-            if not nothing_is_missing(relay, peer):
-                raise
+            await deliver(peer, config.ending.idle_timeout)
+        await end(peer, lingers=lingers, relay=relay)
     finally:
         peer.close()
 
 
-def flows(context: Context, peer: Peer, source: Source, sink: Sink) -> tuple[Flow, Flow, Telnet | None]:
+def flows(context: Context, peer: Peer, source: Source, sink: Sink) -> Flows:
     """The flows from the source to the peer and from the peer to the sink, with what the config puts in between."""
     config = context.config
     if config.datagram or config.crlf or config.telnet or config.pace or config.delay or context.logs:
@@ -84,18 +91,18 @@ def flows(context: Context, peer: Peer, source: Source, sink: Sink) -> tuple[Flo
     return Flow(context.loop, source, peer), Flow(context.loop, peer, sink, read_limit=limit), None
 
 
-async def end(peer: Peer, *, lingers: bool, idle_limit: float | None = None, patient: bool = False) -> None:
+async def end(peer: Peer, *, lingers: bool, relay: Relay | None = None) -> None:
     """End a session in the only right order: linger, then close_notify; the session closes the peer after that.
 
-    The peer has at most LINGER seconds to take the end of what it was sent; if `patient`, until it has taken all: a
-    session that only sends has nothing else to wait for. Raises PeerLost; and if `patient`, TimedOut after `idle_limit`
-    seconds in which the peer has taken nothing.
+    The peer has at most LINGER seconds to take the end of what it was sent. Raises PeerLost, also if the peer has sent
+    no proper end, unless the `relay` shows that nothing can be missing.
     """
-    step = min(LINGER, idle_limit or LINGER)
-    left, idle = 0, 0.0
-    while lingers and not await peer.linger(step) and patient and (unsent := peer.unacknowledged()):
-        idle = idle + step if unsent == left else 0.0
-        left = unsent
-        if idle_limit is not None and idle >= idle_limit:
-            raise TimedOut("idle connection", f"nothing was taken for {idle_limit:g} s")
-    await peer.shutdown()
+    if lingers:
+        await peer.linger()
+    try:
+        await peer.shutdown()
+    except Truncated:
+        from pync.relay.truncation import nothing_is_missing
+
+        if relay is None or not nothing_is_missing(relay, peer):
+            raise

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 
 from pync.errors import PeerLost
 from pync.sessions.conversation import end
+from pync.sessions.delivery import deliver
 from pync.system import socket
 
 TYPE_CHECKING = False
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pync.endpoints import Peer
 
 TCP_CLOSE = 7  # a state of TCP, in the numbers of the kernel (include/net/tcp_states.h)
-SIOCOUTQNSD = 0x894B  # (include/uapi/linux/sockios.h)
 LOOK = 0.05  # seconds between two checks of what the client has acknowledged
 
 
@@ -31,7 +30,9 @@ async def end_answered(context: Context, client: Peer) -> None:
     """End the connection once the client has acknowledged the answer. Raises PeerLost, TimedOut."""
     ending = context.config.ending
     try:
-        await end(client, lingers=True, idle_limit=ending.idle_timeout, patient=ending.quit_after is None)
+        if ending.quit_after is None:
+            await deliver(client, ending.idle_timeout)
+        await end(client, lingers=True)
     except PeerLost:
         check_nothing_is_lost(client, encrypted=context.config.tls is not None)
         return
@@ -50,7 +51,7 @@ def check_nothing_is_lost(client: Peer, *, encrypted: bool) -> None:
     as received here, and only what has not left is lost. (A unix socket is reset if not all was read. If it is
     `encrypted`, that may be our close_notify.)
     """
-    unsent = _not_sent(client.sock)
+    unsent = client.unsent()
     if unsent or (client.sock.family == socket.AF_UNIX and not encrypted):
         raise PeerLost(f"connection to {client.address}", os.strerror(errno.ECONNRESET), unsent=unsent)
 
@@ -61,13 +62,3 @@ def _is_closed(sock: socket.socket) -> bool:
         return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE
     except OSError:  # another transport
         return True
-
-
-def _not_sent(sock: socket.socket) -> int:
-    """Bytes that the kernel has taken and never sent (tcp(7), SIOCOUTQNSD); 0 where it does not know."""
-    from fcntl import ioctl
-
-    try:
-        return int.from_bytes(ioctl(sock.fileno(), SIOCOUTQNSD, bytes(4)), sys.byteorder)
-    except OSError:
-        return 0

@@ -19,7 +19,8 @@ import time
 
 from pync.endpoints import Source, write_all
 from pync.endpoints.file_source import FileSource
-from pync.endpoints.stdio import STDIN, Null, is_regular
+from pync.endpoints.null import Null
+from pync.endpoints.stdio import STDIN, is_regular
 from pync.endpoints.wrappers import Chain
 from pync.errors import PeerLost, ProtocolError, TimedOut
 from pync.loop.tasks import Condition

@@ -21,11 +21,10 @@ import sys
 
 from pync.endpoints import CHUNK, child
 from pync.endpoints.stdio import STDOUT
-from pync.errors import OutputError, PeerLost, ProgramError, Truncated, reason
+from pync.errors import OutputError, PeerLost, ProgramError, reason
 from pync.events import as_address
 from pync.loop.tasks import Condition
 from pync.relay.rules import Relay
-from pync.relay.truncation import nothing_is_missing
 from pync.sessions.conversation import end, flows
 from pync.system import socket
 
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from pync.endpoints import Peer
     from pync.endpoints.child import Child
     from pync.loop.tasks import Work
-    from pync.relay.flow import Flow
+    from pync.relay.rules import Flows
     from pync.stages.telnet import Telnet
 
 
@@ -101,33 +100,20 @@ async def _relay(context: Context, peer: Peer, program: Program, environment: di
         most = LARGEST
     process = child.start(context.loop, program, environment, most)
     try:
-        sending, receiving, telnet = flows(context, peer, process.output, process.input)
-        relay = ProgramRelay(context, peer, process, sending, receiving, telnet)
+        relay = ProgramRelay(context, peer, process, flows(context, peer, process.output, process.input))
         await relay.run()
         status = await process.ended()
     finally:
         await process.terminate()
-    try:
-        await end(peer, lingers=not receiving.ended)
-    except Truncated:
-        if not nothing_is_missing(relay, peer):
-            raise
+    await end(peer, lingers=not relay.receiving.ended, relay=relay)
     return status
 
 
 class ProgramRelay(Relay):
     """The relay between a program and a peer."""
 
-    def __init__(
-        self,
-        context: Context,
-        peer: Peer,
-        process: Child,
-        sending: Flow,
-        receiving: Flow,
-        telnet: Telnet | None = None,
-    ) -> None:
-        super().__init__(context, sending, receiving, telnet)
+    def __init__(self, context: Context, peer: Peer, process: Child, flows: Flows) -> None:
+        super().__init__(context, *flows)
         self.peer = peer
         self.process = process
         self.broken = False  # a task has found that the connection is broken

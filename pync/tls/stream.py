@@ -238,6 +238,10 @@ class TlsStream(Stream):
         """Bytes below, encrypted, that the peer has not acknowledged. A peer that has left needs no close_notify."""
         return max(0, self.below.unacknowledged() - self.notice)
 
+    def unsent(self) -> int:
+        """Bytes below, encrypted, that were not sent, without our close_notify."""
+        return max(0, self.below.unsent() - self.notice)
+
     async def wait_closed(self) -> None:
         """Wait until the connection is closed in both directions. Raises PeerLost if it was reset."""
         await self.below.wait_closed()

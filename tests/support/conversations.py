@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pync.endpoints import Source
     from pync.events import Event, Report
     from pync.loop.kernel import Loop
+    from pync.relay.rules import Flows
 
     Script = Sequence[Given]
     Takes = Sequence[Taken]
@@ -67,6 +68,11 @@ class Ends:
         self.sending = Flow(loop, near, self.peer_sink, [TelnetEscape()] if telnet else [])
         stages = [self.telnet] if self.telnet else []
         self.receiving = Flow(loop, far, self.local_sink, stages, ending.receive_limit)
+
+    @property
+    def flows(self) -> Flows:
+        """Both flows, and what answers negotiation."""
+        return self.sending, self.receiving, self.telnet
 
     def histories(self) -> list[int]:
         """How much has happened at each end."""
@@ -167,9 +173,10 @@ def converse(
         ends = Ends(loop, stdin, peer, ending, **how)  # type: ignore[arg-type]
         mode = "connect" if client else "listen"
         context = a_context(loop, report=report, mode=mode, receive=listens, ending=ending, proxy=proxy)
-        stdio = Stdio(ends.local_source if speaks else None, ends.local_sink, terminal=terminal, loops=loops)
+        stdio = Stdio(ends.local_source if speaks else None, ends.local_sink, terminal=terminal)
+        stdio.loops = loops
         connected = Connection(loop, connection)
-        return ends, connected, Conversation(context, connected, stdio, ends.sending, ends.receiving, ends.telnet)
+        return ends, connected, Conversation(context, connected, stdio, ends.flows)
 
     return relayed(make)
 
@@ -188,7 +195,7 @@ def serve(
         ends = Ends(loop, output, peer, ending, **how)  # type: ignore[arg-type]
         process: Any = SimpleNamespace(ended=MemorySource(loop, *program).read)
         context, connected = a_context(loop, report=report, ending=ending), Connection(loop, connection)
-        return ends, connected, ProgramRelay(context, connected, process, ends.sending, ends.receiving, ends.telnet)
+        return ends, connected, ProgramRelay(context, connected, process, ends.flows)
 
     return relayed(make)
 

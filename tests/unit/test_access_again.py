@@ -13,7 +13,7 @@ from doubles import a_context
 from pync.config import Access
 from pync.context import Context
 from pync.errors import InputError, Interrupted
-from pync.events import RulesKept, RulesRead
+from pync.listener_events import RulesKept, RulesRead
 from pync.loop.kernel import Loop
 from pync.loop.tasks import Condition
 from pync.net import access_again

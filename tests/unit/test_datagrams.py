@@ -19,7 +19,7 @@ from pync.endpoints.datagram_server import Crowd, DatagramPeer, DatagramServer
 from pync.endpoints.datagrams import DatagramSocket, remove_own_path
 from pync.endpoints.mailbox import DATAGRAM_OVERHEAD, Mailbox
 from pync.errors import PeerLost
-from pync.events import Denied
+from pync.listener_events import Denied
 from pync.loop.tasks import Condition
 from pync.relay.flow import Flow
 

@@ -32,8 +32,9 @@ from pync.endpoints.datagram_server import DatagramPeer, DatagramServer
 from pync.endpoints.datagrams import DatagramSocket
 from pync.endpoints.file_source import FileSource
 from pync.endpoints.kept_stdin import KeptStdin
+from pync.endpoints.null import Null
 from pync.endpoints.shared_stdio import SharedStdin, SharedStdout
-from pync.endpoints.stdio import Null, Stdin, Stdout
+from pync.endpoints.stdio import Stdin, Stdout
 from pync.endpoints.streams import StreamSocket
 from pync.endpoints.wrappers import Chain, Delayed, Paced
 from pync.errors import OutputClosed, OutputError, PeerLost, PyncError

@@ -78,7 +78,7 @@ def test_a_client_of_a_group_leaves_when_no_member_has_answered_for_its_wait(
             sink.append(MemorySink(loop))
             source = MemorySource(loop, b"ask", END)
             sending, receiving = Flow(loop, source, MemorySink(loop)), Flow(loop, MemorySource(loop, *script), sink[0])
-            await Conversation(context, peer, Stdio(source, sink[0]), sending, receiving).run()
+            await Conversation(context, peer, Stdio(source, sink[0]), (sending, receiving, None)).run()
 
     play(main, clock)
     assert (sink[0].data, clock.now - 1000) == (received, seconds)

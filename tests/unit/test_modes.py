@@ -23,7 +23,8 @@ from pync import system
 from pync.config import Access, Config, Ending, Program
 from pync.endpoints.wrappers import MEMORY
 from pync.errors import AddressError, BindError, ConnectError, PeerLost, PyncError, TimedOut
-from pync.events import Address, Connected, ConnectFailed, Listening, OutOfDescriptors, Retrying
+from pync.events import Address, Connected, ConnectFailed, Retrying
+from pync.listener_events import Listening, OutOfDescriptors
 from pync.net.attempt import new_socket
 
 if TYPE_CHECKING:

@@ -8,26 +8,21 @@ import pytest
 
 from pync.config import Config, SocketOptions
 from pync.errors import BindError, ConnectError, InputError, PeerLost, PyncError
-from pync.events import (
+from pync.events import Address, Connected, ConnectFailed, Event, Retrying, TlsEstablished, Unanswered
+from pync.faces.native.messages import Messages
+from pync.listener_events import (
     Accepted,
-    Address,
     CertificateMade,
-    Connected,
-    ConnectFailed,
     Denied,
-    Event,
     Listening,
     OpenProxy,
     OutOfDescriptors,
-    Retrying,
     RulesKept,
     RulesRead,
     SessionFailed,
-    TlsEstablished,
-    Unanswered,
+    StdinNotKept,
+    StdinOver,
 )
-from pync.faces.native.messages import Messages
-from pync.listener_events import StdinNotKept, StdinOver
 
 if TYPE_CHECKING:
     Stderr = pytest.CaptureFixture[str]

@@ -459,7 +459,7 @@ async def test_when_a_conversation_is_over_nothing_of_it_goes_on(loop: Loop, std
     ends, life = Ends(loop, stdin, peer, Ending(idle_timeout=100.0)), Endless(loop)
     stdio = Stdio(ends.local_source, ends.local_sink)
     context = a_context(loop, ending=Ending(idle_timeout=100.0))
-    relay = Conversation(context, life, stdio, ends.sending, ends.receiving)
+    relay = Conversation(context, life, stdio, ends.flows)
     await check_nothing_goes_on(loop, relay, ends, life)
 
 
@@ -468,7 +468,7 @@ async def test_when_a_conversation_is_over_nothing_of_it_goes_on(loop: Loop, std
 async def test_when_a_programs_session_is_over_nothing_of_it_goes_on(loop: Loop, output: Script, peer: Script) -> None:
     ends, life = Ends(loop, output, peer, Ending()), Endless(loop)
     process: Any = SimpleNamespace(ended=life.wait_closed)
-    relay = ProgramRelay(a_context(loop), Connection(loop, None), process, ends.sending, ends.receiving)
+    relay = ProgramRelay(a_context(loop), Connection(loop, None), process, ends.flows)
     await check_nothing_goes_on(loop, relay, ends, life)
 
 

@@ -197,7 +197,7 @@ def play_scene(scene: Scene) -> Outcome:
             context = a_context(loop, ending=Ending(at_once=True))
             stdio = Stdio(stdin, stdout, terminal=scene.stdin == "terminal")
             sending, receiving = Flow(loop, stdin, endpoint), Flow(loop, endpoint, stdout)
-            relay = Conversation(context, endpoint, stdio, sending, receiving)
+            relay = Conversation(context, endpoint, stdio, (sending, receiving, None))
             givers = [loop.spawn(work, Condition()) for work in (play.feed(), play.answer())]
             takers = [loop.spawn(work, Condition()) for work in (play.receive(), play.show())]
             try:

@@ -8,36 +8,27 @@ from __future__ import annotations
 
 from pync.errors import ConnectError
 from pync.events import (
-    Accepted,
-    CertificateMade,
     Connected,
     ConnectFailed,
-    Denied,
     EndedAtHalfClose,
     EndedImproperly,
-    Listening,
-    OpenProxy,
-    OutOfDescriptors,
     Retrying,
-    RulesKept,
-    RulesRead,
-    SessionFailed,
     TlsEstablished,
     Unanswered,
 )
 from pync.faces import print_line
-from pync.listener_events import StdinNotKept, StdinOver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.config import Config
     from pync.errors import PyncError
-    from pync.events import Address, Event
+    from pync.events import Event
 
-# How many -v it takes for an event to be reported, if not one.
-VERBOSITY: dict[type[Event], int] = {
-    **dict.fromkeys((CertificateMade, OpenProxy, OutOfDescriptors, RulesKept, SessionFailed, StdinNotKept), 0),
-    Retrying: 2,
+# How many -v it takes for an event to be reported, if not one. By names, because most of them are a listener's.
+VERBOSITY = {
+    **dict.fromkeys(("CertificateMade", "OpenProxy", "OutOfDescriptors", "RulesKept", "SessionFailed"), 0),
+    "StdinNotKept": 0,
+    "Retrying": 2,
 }
 
 
@@ -47,12 +38,13 @@ class Messages:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._reported_why = ""
-        if config.mode == "listen":  # a server may have no descriptor, or no right, to import it when a session fails
-            import pync.faces.native.advice  # noqa: F401
+        if config.mode == "listen":  # a server may have no descriptor, or no right, to import them when a session fails
+            import pync.faces.native.advice
+            import pync.faces.native.listener_messages  # noqa: F401
 
     def wants(self, kind: type[Event]) -> bool:
         """Whether events of this kind are reported at this verbosity."""
-        return self._config.verbosity >= VERBOSITY.get(kind, 1)
+        return self._config.verbosity >= VERBOSITY.get(kind.__name__, 1)
 
     def report(self, event: Event) -> None:
         """Report an event, if its kind is reported at this verbosity."""
@@ -72,47 +64,25 @@ class Messages:
 
         return clearer(error, self._config)
 
-    # whole: it is a table, with one message for each kind of event
     def _line(self, event: Event) -> str:
         match event:
-            case Listening():
-                return f"{'Bound' if self._config.datagram else 'Listening'} on {_spaced(event.address)}"
-            case Accepted():
-                # The client of a unix socket has no name as a rule, so it is known by the path of the listener.
-                return f"Connection received on {_spaced(event.peer) or self._config.host}"
             case Connected():
                 return f"Connection to {self._peer(event)} succeeded!"
             case ConnectFailed():
                 return f"pync: {self._failed(event)}"
             case Unanswered():
                 return f"pync: no answer from {event.peer} within {event.seconds:g} s"
-            case Denied():
-                return f"pync: connection from {_spaced(event.peer)} denied: {event.why}"
-            case SessionFailed():
-                return f"pync: {self.clearer(event.error)}"
             case EndedAtHalfClose():
                 return f"pync: {event.peer} ended the connection at our half-close; --no-shutdown sends none"
             case EndedImproperly():
                 return f"pync: {event.peer} ended without a TLS close_notify, but nothing of it can be missing"
             case TlsEstablished():
                 return f"pync: {event.protocol} with {event.peer}: {_tls_details(event)}"
-            case CertificateMade():
-                return f"pync: no --ssl-cert: one was made, for this run, {event.fingerprint}"
-            case OpenProxy():
-                return f"pync: warning: everybody can use the proxy on {event.address}; see --proxy-auth and --allow"
-            case RulesRead():
-                return "pync: the access lists were read again"
-            case RulesKept():
-                return f"pync: the access lists stay as they were: {event.error}"
-            case OutOfDescriptors():
-                return f"pync: accepting clients pauses: {event.why}"
-            case StdinOver():
-                return f"pync: stdin had ended before {event.peer} came, which is sent nothing"
-            case StdinNotKept():
-                return f"pync: stdin is not kept for later clients any more: {event.why}"
             case Retrying():
                 return f"pync: {self.clearer(event.error)}; the next attempt is in {event.pause:g} s"
-        raise TypeError(f"no message for {event!r}")
+        from pync.faces.native.listener_messages import line
+
+        return line(event, self._config)
 
     def _failed(self, event: ConnectFailed) -> str:
         if event.timed_out:
@@ -145,8 +115,3 @@ class Messages:
 def _tls_details(event: TlsEstablished) -> str:
     protocol = f"ALPN {event.alpn}" if event.alpn else "no ALPN"
     return f"{event.cipher}, {protocol}, {event.certificate or 'no certificate'}"
-
-
-def _spaced(address: Address) -> str:
-    """Host and port with a blank between, as nc.openbsd has them."""
-    return address.host if address.port is None else f"{address.host} {address.port}"

@@ -1,0 +1,60 @@
+"""The messages about a listener's events. `messages.py` decides which of them are printed, and has all others.
+
+A module of its own, because a client has no such events, and what every client imports is kept small.
+"""
+
+from __future__ import annotations
+
+from pync.faces.native.advice import clearer
+from pync.listener_events import (
+    Accepted,
+    CertificateMade,
+    Denied,
+    Listening,
+    OpenProxy,
+    OutOfDescriptors,
+    RulesKept,
+    RulesRead,
+    SessionFailed,
+    StdinNotKept,
+    StdinOver,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pync.config import Config
+    from pync.events import Address, Event
+
+
+def line(event: Event, config: Config) -> str:
+    """The line for a listener's event."""
+    match event:
+        case Listening():
+            return f"{'Bound' if config.datagram else 'Listening'} on {_spaced(event.address)}"
+        case Accepted():
+            # The client of a unix socket has no name as a rule, so it is known by the path of the listener.
+            return f"Connection received on {_spaced(event.peer) or config.host}"
+        case Denied():
+            return f"pync: connection from {_spaced(event.peer)} denied: {event.why}"
+        case SessionFailed():
+            return f"pync: {clearer(event.error, config)}"
+        case CertificateMade():
+            return f"pync: no --ssl-cert: one was made, for this run, {event.fingerprint}"
+        case OpenProxy():
+            return f"pync: warning: everybody can use the proxy on {event.address}; see --proxy-auth and --allow"
+        case RulesRead():
+            return "pync: the access lists were read again"
+        case RulesKept():
+            return f"pync: the access lists stay as they were: {event.error}"
+        case OutOfDescriptors():
+            return f"pync: accepting clients pauses: {event.why}"
+        case StdinOver():
+            return f"pync: stdin had ended before {event.peer} came, which is sent nothing"
+        case StdinNotKept():
+            return f"pync: stdin is not kept for later clients any more: {event.why}"
+    raise TypeError(f"no message for {event!r}")
+
+
+def _spaced(address: Address) -> str:
+    """Host and port with a blank between, as nc.openbsd has them."""
+    return address.host if address.port is None else f"{address.host} {address.port}"
