@@ -11,7 +11,6 @@ from __future__ import annotations
 import gc
 
 from pync.context import Context
-from pync.descriptors import raise_limit, seal
 from pync.loop.kernel import Loop
 
 TYPE_CHECKING = False
@@ -37,12 +36,16 @@ def run(config: Config, report: Report, wants: Wants = lambda kind: True) -> Out
     mode = _mode(config)
     context = Context(Loop(), config, report, wants, _logs(config))
     if config.keep_open or config.http or (config.mode == "scan" and len(config.ports) > 1):
+        from pync.descriptor_limit import raise_limit
+
         raise_limit()
     if config.keep_open or config.http or config.user:
         from pync.preload import preload
 
         preload(config)
     if config.program:
+        from pync.endpoints.child import seal
+
         seal()
     # glibc maps and unmaps every large buffer, with a page fault for each of its pages, until a larger one was freed
     # (mallopt(3), M_MMAP_THRESHOLD). So one is made and freed here, which halves the time of copying.

@@ -95,6 +95,18 @@ class SessionFailed(Event):
     error: PyncError
 
 
+class EndedAtHalfClose(Event):
+    """The peer has answered our half-close with nothing but the end of the connection, and at once."""
+
+    peer: Address
+
+
+class EndedImproperly(Event):
+    """The peer has ended a TLS connection without a close_notify, but nothing that it sent can be missing."""
+
+    peer: Address
+
+
 class TlsEstablished(Event):
     """A TLS handshake has succeeded."""
 
@@ -115,6 +127,16 @@ class OpenProxy(Event):
     """Any host can use this proxy."""
 
     address: Address
+
+
+class RulesRead(Event):
+    """The files of access rules were read again; the new rules hold from now on."""
+
+
+class RulesKept(Event):
+    """The files of access rules could not be read again; the old rules stay."""
+
+    error: PyncError
 
 
 class OutOfDescriptors(Event):

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 SESSIONS = (
     *("fcntl", "termios", "tty"),  # to ask the kernel about queues, pipes and terminals
-    *("pync.loop.hangups", "pync.relay.zerocopy", "pync.relay.idle"),
-    *("pync.endpoints.wrappers", "pync.sessions.between", "pync.sessions.program"),
+    *("pync.loop.hangups", "pync.relay.zerocopy", "pync.relay.idle", "pync.relay.patience"),
+    *("pync.relay.truncation", "pync.relay.unread"),
+    *("pync.endpoints.socket_end", "pync.endpoints.wrappers", "pync.sessions.between", "pync.sessions.program"),
     *("pync.stages.crlf", "pync.stages.telnet"),
 )
 DATAGRAMS = ("pync.endpoints.datagrams", "pync.endpoints.datagram_server", "pync.connections.next_address")
@@ -24,7 +25,8 @@ HTTP = (
     *("h11", "http", "email.utils", "tempfile"),  # to parse a request, and to write the head of an answer
     *("mimetypes", "posixpath", "json", "codecs"),  # to find out the type of a file
 )
-OUTGOING = ("pync.net.happy_eyeballs",)  # to connect to a name for a client
+OUTGOING = ("pync.net.happy_eyeballs", "pync.loop.threads")  # to connect to a name for a client
+RETRY = ("pync.connections.retry",)
 PROXY_CLIENT = (
     *("pync.connections.proxy_client", "pync.protocols.http_connect", "pync.protocols.socks_client"),
     *("h11", "pync.protocols.http_auth", "re", "base64", "hashlib"),
@@ -47,6 +49,7 @@ def needed(config: Config) -> Iterator[str]:
     yield from TLS_MODULES * bool(config.tls or target_tls or proxy_tls)
     yield from HTTP * config.http
     yield from OUTGOING * bool(config.target or config.serve_proxy)
+    yield from RETRY * bool(config.retry)
     yield from PROXY_CLIENT * bool(config.proxy)
     yield from PROXY_SERVER * bool(config.serve_proxy)
     if config.hub == "chat":

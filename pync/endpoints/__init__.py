@@ -37,16 +37,16 @@ def next_read_size(asked: int, got: int, most: int = CHUNK) -> int:
     return most if got == asked else asked if got > SHORT else min(SHORT, most)
 
 
-def queued(fd: int, *, unsent: bool = False) -> int:
-    """Bytes that the kernel holds for a descriptor: to be read, or with `unsent` those that are not acknowledged yet.
+def queued(fd: int, request: str | int = "FIONREAD") -> int:
+    """Bytes that the kernel holds for a descriptor, by default those to be read; 0 where the kernel does not know.
 
-    0 where the kernel does not know (ioctl_tty(2), FIONREAD and TIOCOUTQ).
+    `request` is a number or a name of ioctl_tty(2).
     """
     import fcntl
     import termios
 
     try:
-        count = fcntl.ioctl(fd, termios.TIOCOUTQ if unsent else termios.FIONREAD, bytes(4))
+        count = fcntl.ioctl(fd, request if isinstance(request, int) else getattr(termios, request), bytes(4))
     except OSError:
         return 0
     return int.from_bytes(count, sys.byteorder)
@@ -130,6 +130,9 @@ class Peer(Source, Sink):
         """Send what the kernel takes at once, and return how many bytes. An error is left for the next `write`."""
         return 0
 
+    def carries_tls(self) -> None:
+        """Take note that TLS lies over this: its bytes are not those that are to be sent, and are not counted."""
+
     def expect_much(self) -> None:
         """Have the next read ask for as much as possible, where that can be chosen."""
 
@@ -143,6 +146,10 @@ class Peer(Source, Sink):
 
     def unacknowledged(self) -> int:
         """Bytes that were accepted for sending and that the peer has not acknowledged."""
+        return 0
+
+    def unsent(self) -> int:
+        """Bytes of these that were not even sent: the peer cannot have received them."""
         return 0
 
     async def wait_closed(self) -> None:

@@ -29,15 +29,30 @@ STDIN, STDOUT = 0, 1
 PIPE_SIZE = 1 << 20  # bytes that a pipe is to hold: with the usual 64 KiB the loop turns four times as often
 
 
-def is_null(fd: int) -> bool:
+def is_null(fd: int = STDIN) -> bool:
     """Whether the descriptor is /dev/null, as one that was closed at the start is (`descriptors.reserve`)."""
     device = os.fstat(fd)
     return stat.S_ISCHR(device.st_mode) and os.path.exists(os.devnull) and device.st_rdev == os.stat(os.devnull).st_rdev
 
 
-def is_terminal(fd: int) -> bool:
-    """Whether the descriptor is a terminal."""
-    return os.isatty(fd)
+def is_terminal(fd: int = STDIN) -> bool:
+    """Whether the descriptor is our controlling terminal, where a person types. A serial line is none."""
+    try:
+        return os.tcgetpgrp(fd) >= 0
+    except OSError:
+        return False
+
+
+def is_readable(fd: int = STDIN) -> bool:
+    """Whether the descriptor is open for reading. The one that nohup(1) puts in a terminal's place is not."""
+    from fcntl import F_GETFL, fcntl
+
+    return fcntl(fd, F_GETFL) & os.O_ACCMODE != os.O_WRONLY
+
+
+def has_reader(fd: int = STDOUT) -> bool:
+    """Whether the descriptor is a pipe or a socket, which shows when no process reads it any more."""
+    return stat.S_IFMT(os.fstat(fd).st_mode) in (stat.S_IFIFO, stat.S_IFSOCK)
 
 
 def is_regular(fd: int) -> bool:
@@ -45,14 +60,38 @@ def is_regular(fd: int) -> bool:
     return stat.S_ISREG(os.fstat(fd).st_mode)
 
 
+def is_loop() -> bool:
+    """Whether what we write may come back: stdin and stdout are pipes, and one is a named FIFO (fifo(7))."""
+    if not all(stat.S_ISFIFO(os.fstat(fd).st_mode) for fd in (STDIN, STDOUT)):
+        return False
+    try:
+        return any(not os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:") for fd in (STDIN, STDOUT))
+    except OSError:
+        return False
+
+
 class Stdio:
     """Our side of a conversation: where its bytes come from (None: it sends nothing), and where they go."""
 
-    def __init__(self, source: Source | None, sink: Sink, *, terminal: bool = False) -> None:
-        """`terminal`: the source is a terminal, which is not read any more once the peer has ended."""
+    def __init__(
+        self,
+        source: Source | None,
+        sink: Sink,
+        *,
+        terminal: bool = False,
+        watched: bool = False,
+        loops: bool = False,
+    ) -> None:
+        """`terminal`: the source is a terminal, which is not read any more once the peer has ended.
+
+        `watched`: it is noticed, also while nothing is written, when no process reads stdout any more. `loops`: what
+        goes to the sink comes back by the source, after any time.
+        """
         self.source = source
         self.sink = sink
         self.terminal = terminal
+        self.watched = watched
+        self.loops = loops
 
 
 def _private(fd: int, flags: int) -> int:
@@ -143,8 +182,11 @@ class Stdout(Sink):
             return
         self.closed = True
         self.loop.forget(self.fd)
+        self.loop.forget(self.given)
         if self.sock is not None:
-            self.sock.close()
+            from pync.endpoints.socket_end import end
+
+            end(self.sock)
         if self.fd != self.given:
             os.close(self.fd)
         try:

@@ -20,7 +20,7 @@ than it has to be: there are odd servers, and it is the client that has to under
 from __future__ import annotations
 
 from pync.config import Frozen
-from pync.protocols.dialogue import ConnectRequest, Refused, receive_more
+from pync.protocols.dialogue import ConnectRequest, Refused, Unidentified, receive_more
 from pync.protocols.hosts import split_authority
 from pync.protocols.http_answer import error_page
 from pync.protocols.http_auth import check_credentials, is_fresh, make_challenges, make_nonce
@@ -79,7 +79,9 @@ def serve(login: Login | None, secret: bytes, now: float) -> Dialogue[ConnectReq
             challenges = make_challenges(make_nonce(secret, now), stale=verdict == "stale")
             fields = [("Proxy-Authenticate", challenge) for challenge in challenges]
             yield error_page(407, "say who you are", fields=fields)
-            raise Refused("it has not shown who it is")
+            if request.credentials is None or verdict == "stale":
+                raise Unidentified("it has to show who it is")
+            raise Refused("a wrong user or password")
     return request.asked, rest
 
 

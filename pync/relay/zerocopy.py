@@ -20,7 +20,7 @@ import errno
 import os
 import stat
 
-from pync.descriptors import grow, pipe_of_size
+from pync.descriptors import grow
 from pync.endpoints import SHORT
 
 TYPE_CHECKING = False
@@ -247,3 +247,16 @@ class Tunnel(Mover):
         pipe, self.pipe = self.pipe, ()
         for end in pipe:
             os.close(end)
+
+
+def pipe_of_size(size: int) -> tuple[int, int] | tuple[()]:
+    """A pipe that holds at least `size` bytes; an empty tuple if the system gives none."""
+    try:
+        pipe = os.pipe()
+    except OSError:
+        return ()
+    if grow(pipe[1], size) >= size:
+        return pipe
+    for end in pipe:
+        os.close(end)
+    return ()

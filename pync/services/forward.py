@@ -1,9 +1,12 @@
 """Forwarding: each client is relayed to a connection of its own to the target (`--to`).
 
 Theory: a session has two peers here, the client and the target, and it closes both. `bridge` relays between them, for
-`proxy.py`, too. A client whose target cannot be reached is reset. Datagrams have no end-of-file: their session ends
-when both sides have been silent for a while, and the next datagram begins a new one. A sender of datagrams does not
-learn at once whether the target's port is open: see `connections/next_address.py`.
+`proxy.py`, too. A client whose target cannot be reached is reset; with `retry`, when that time has passed. The attempts
+end when the client has closed or broken its connection, but not when it has half-closed it, and waits for an answer.
+
+Datagrams have no end-of-file: their session ends when both sides have been silent for a while, and the next datagram
+begins a new one. A sender of datagrams does not learn at once whether the target's port is open: see
+`connections/next_address.py`.
 """
 
 from __future__ import annotations
@@ -51,8 +54,7 @@ class ForwardService(Service):
     async def session(self, client: Peer) -> int | None:
         """Relay one client. Raises what `open_connection`, `bridge` and `exchange` raise."""
         try:
-            opening = open_connection(self.outgoing_context, self.port)
-            target: Peer | None = await self.loop.first(opening, client.wait_closed())
+            target: Peer | None = await self.loop.first(self._reach(), client.wait_closed())
         except BaseException:
             client.abort()
             raise
@@ -63,6 +65,13 @@ class ForwardService(Service):
         else:
             await self._exchange(client, target)
         return None
+
+    async def _reach(self) -> Peer:
+        if self.config.retry is None:
+            return await open_connection(self.outgoing_context, self.port)
+        from pync.connections.retry import with_retry
+
+        return await with_retry(self.outgoing_context, lambda: open_connection(self.outgoing_context, self.port))
 
     @property
     def port(self) -> int | None:

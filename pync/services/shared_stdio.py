@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pync.endpoints import LINGER
 from pync.endpoints.shared_stdio import SharedStdin, SharedStdout
 from pync.endpoints.stdio import Null, Stdio
+from pync.endpoints.streams import SHORTEST_LOOK
 from pync.listener_events import StdinOver
+from pync.loop.tasks import Condition
 from pync.services.stdio import StdioService
 from pync.sessions.conversation import converse
 
@@ -31,10 +34,32 @@ class SharedStdioService(StdioService):
         return SharedStdin(self.loop, source)
 
     async def run(self) -> None:
-        """Read stdin for all clients. Raises InputError."""
+        """Read stdin for all clients, and end with stdout's reader if nothing is left to do then.
+
+        Raises InputError; OutputClosed when no process reads stdout, and no client is still to receive something.
+        """
         if self.stdin:
             await self.stdin.run()
-        await super().run()
+        if self.stdio.watched and not self.config.http and (self.stdin is None or self.stdin.start is None):
+            from pync.relay.unread import output_closed, reader_left
+
+            await reader_left(self.loop)
+            await self._delivered()
+            raise output_closed()
+        await self.loop.wait(Condition())
+
+    async def _delivered(self) -> None:
+        """Wait until the clients have acknowledged all of stdin, or nothing more of it for LINGER seconds."""
+        left, until = self._undelivered(), self.loop.clock() + LINGER
+        while left and self.loop.clock() < until:
+            await self.loop.sleep(SHORTEST_LOOK)
+            before, left = left, self._undelivered()
+            if left < before:
+                until = self.loop.clock() + LINGER
+
+    def _undelivered(self) -> int:
+        readers = self.stdin.readers if self.stdin else ()
+        return sum(reader.size + reader.peer.unacknowledged() for reader in readers)
 
     async def session(self, client: Peer) -> int | None:
         """Converse with one client. Raises PeerLost, TimedOut, InputError, OutputError."""

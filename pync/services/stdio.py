@@ -6,6 +6,8 @@ the bytes. Many clients share them.
 
 from __future__ import annotations
 
+from pync.endpoints.stdio import STDIN
+from pync.loop.tasks import Condition
 from pync.services import Service
 from pync.sessions.conversation import converse, open_stdio
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from pync.context import Context
     from pync.endpoints import Peer
 
+LOOK = 0.5  # seconds between two looks at a stdin that nothing reads yet
+
 
 class StdioService(Service):
     """A conversation with the only client. stdin and stdout are opened before privileges are dropped."""
@@ -22,9 +26,28 @@ class StdioService(Service):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.stdio = open_stdio(context)
+        self.came = Condition()  # notified when the client is there, whose conversation then watches stdout
+        self.waits = True
+
+    async def run(self) -> None:
+        """While there is no client: end when no process reads stdout and stdin has nothing to give.
+
+        Raises OutputClosed then.
+        """
+        if self.stdio.watched:
+            from pync.relay.unread import has_ended, output_closed, reader_left
+
+            await reader_left(self.loop, self.came)
+            while self.waits and self.stdio.source and not has_ended(STDIN):
+                await self.loop.sleep(LOOK)
+            if self.waits:
+                raise output_closed()
+        await super().run()
 
     async def session(self, client: Peer) -> int | None:
         """Converse with the client. Raises PeerLost, TimedOut, InputError, OutputError."""
+        self.waits = False
+        self.came.notify()
         await converse(self.context, client, self.stdio)
         return None
 

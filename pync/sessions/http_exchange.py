@@ -17,9 +17,10 @@ from __future__ import annotations
 import os
 import time
 
-from pync.endpoints import Source, write_all
+from pync.endpoints import Source, queued, write_all
 from pync.endpoints.file_source import FileSource
 from pync.endpoints.stdio import STDIN, Null, is_regular
+from pync.endpoints.streams import SIOCOUTQNSD
 from pync.endpoints.wrappers import Chain
 from pync.errors import PeerLost, ProtocolError, TimedOut
 from pync.loop.tasks import Condition
@@ -27,8 +28,7 @@ from pync.protocols.http_answer import content_type, error_page
 from pync.protocols.http_ranges import Page, answer_to
 from pync.protocols.http_request import BadRequest, Request
 from pync.relay.flow import Flow
-from pync.sessions.conversation import flows
-from pync.sessions.http_end import end_answered
+from pync.sessions.conversation import end, flows
 from pync.stages import feed_all
 from pync.system import socket
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     Share = FileSource | Reader
 
+FIN = 1  # bytes for which our half-close counts
 PROBE = 20  # seconds without traffic after which the client of a page without an end is probed
 PIECE = 32 * 1024  # bytes of a body that are parsed at a time: in chunks of one byte they take long
 
@@ -142,7 +143,7 @@ class Exchange:
             if self.sending and not self.has_length:
                 self.client.abort()  # an end-of-file would look as if nothing was missing
             raise
-        await end_answered(self.context, self.client)
+        await self._end()
 
     def _progress(self) -> int:
         flows = [self.receiving, self.sending] if self.sending else [self.receiving]
@@ -247,6 +248,28 @@ class Exchange:
             return Page(content_type=kind, length=length)
         etag = f'"{facts.st_mtime_ns:x}-{length or 0:x}"'
         return Page(content_type=kind, length=length, etag=etag, modified=facts.st_mtime)
+
+    # -- The end
+
+    async def _end(self) -> None:
+        """End the connection once the client has acknowledged the answer. Raises PeerLost, TimedOut."""
+        ending = self.config.ending
+        try:
+            await end(self.client, lingers=True, idle_limit=ending.idle_timeout, patient=ending.quit_after is None)
+        except PeerLost as error:
+            if error.unsent or self._is_incomplete():
+                raise
+
+    def _is_incomplete(self) -> bool:
+        """Whether a client that broke the connection has not got the whole answer.
+
+        A reset acknowledges what the client has received, but the kernel takes no account of that. So what was sent
+        counts as received here. A unix socket is reset if not all was read: under TLS that may be our close_notify.
+        """
+        sock = self.client.sock
+        if sock.family == socket.AF_UNIX:
+            return self.config.tls is None
+        return queued(sock.fileno(), SIOCOUTQNSD) > FIN
 
 
 def _name() -> str | None:

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pync.config import Ending
-from pync.descriptors import raise_limit
+from pync.descriptor_limit import raise_limit
 from pync.endpoints import LINGER
 from pync.endpoints.streams import Stream, StreamSocket
 from pync.errors import PeerLost, PyncError, TimedOut
@@ -253,6 +253,13 @@ def test_a_side_that_has_ended_and_closes_cleanly_ends_the_bridge_without_an_err
     expect(outcome.far, ends=[])
     expect(outcome.near, ends=[0], aborted=pytest.approx(4.5, abs=0.2))
     expect(outcome, error=None)
+
+
+def test_a_side_that_only_ends_after_the_other_was_closed_has_ended_well() -> None:
+    outcome = bridged(far=side(b"sent", END, closes=[4.0, END]), near=side(4.25, END))
+    expect(outcome.far, aborted=None)
+    expect(outcome.near, aborted=None)
+    expect(outcome, seconds=4.25, error=None)
 
 
 def test_the_error_counts_what_the_broken_side_did_not_get() -> None:

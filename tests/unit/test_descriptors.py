@@ -42,7 +42,7 @@ def test_closed_descriptors_are_reserved_and_the_others_left(closed: tuple[bool,
 SEALED = """
 import os
 from pync.config import Program
-from pync.descriptors import seal
+from pync.endpoints.child import seal
 from pync.endpoints import child
 from pync.loop.kernel import Loop
 

@@ -15,7 +15,7 @@ from harness import PAYLOAD, PIPE, Running
 
 from pync.endpoints import CHUNK, SHORT, stdio
 from pync.endpoints.file_source import FileSource
-from pync.endpoints.stdio import Stdin, Stdout, is_null, is_regular, is_terminal
+from pync.endpoints.stdio import Stdin, Stdout, has_reader, is_null, is_readable, is_regular, is_terminal
 from pync.errors import InputError, OutputClosed, OutputError
 from pync.loop.tasks import Condition
 
@@ -73,9 +73,18 @@ def test_each_kind_of_descriptor_is_known(file: int, pty: tuple[int, int]) -> No
     with pipe() as (reading, _), open(os.devnull) as null, open("/dev/zero") as zero, near, far:
         assert kinds(null.fileno()) == ["null"]
         assert kinds(file) == ["regular"]
-        assert kinds(pty[1]) == ["terminal"]
-        for fd in (reading, near.fileno(), zero.fileno()):
+        # A terminal that does not control this process is none: see tests/process/test_terminals.py for one that does.
+        for fd in (reading, near.fileno(), zero.fileno(), pty[1]):
             assert kinds(fd) == []
+
+
+def test_it_is_known_which_descriptor_can_be_read_and_which_one_has_a_reader(file: int, write_only: int) -> None:
+    near, far = unix_pair()
+    with pipe() as (reading, writing), near, far:
+        expect_of = {reading: (True, True), writing: (False, True), near.fileno(): (True, True)}
+        for fd, (readable, read) in {**expect_of, file: (True, False), write_only: (False, False)}.items():
+            assert is_readable(fd) is readable
+            assert has_reader(fd) is read
 
 
 # Writes something, closes stdout, and prints on stderr what is in its place.

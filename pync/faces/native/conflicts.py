@@ -26,12 +26,14 @@ LISTENER_ONLY = ("max_conns", "allow", "allow_files", "deny", "deny_files", "use
 RULES: tuple[Rule, ...] = (
     needs("keep_open", "listen", "only a listener has clients; TCP keep-alive is --tcp-keepalive"),
     needs(LISTENER_ONLY, "listen", "only a listener has clients"),
-    conflict(("scan", "retry", "shuffle", "connect_timeout"), "listen", "a listener connects to nobody"),
+    conflict(("scan", "shuffle", "connect_timeout"), "listen", "a listener connects to nobody"),
+    conflict("retry", "listen", "a listener connects to nobody", unless=("to",)),
     conflict(PROGRAMS, "scan", "a scan transfers nothing"),
     conflict(("sh_exec", "filter", "http", *ONE_WAY), "exec", "the program has the connection for itself"),
     conflict(("filter", "http", *ONE_WAY), "sh_exec", "the program has the connection for itself"),
     conflict(("http", *ONE_WAY), "filter", "the filter has both directions for itself"),
     conflict(("recv_only", "no_stdin"), "send_only", "nothing would be left to do"),
+    needs("pipes", PROGRAMS[:2], "it is for the program of -e or -c"),
     conflict("no_shutdown", "at_once", "one half-closes, the other never does"),
     conflict("datagram", "http", "HTTP needs a stream"),
 )

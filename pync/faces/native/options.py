@@ -24,7 +24,7 @@ LOCAL_OR_REMOTE = types.choice("local", "remote")
 FORMS = ("[OPTION]... HOST PORT...", "-l [OPTION]... [HOST] PORT", "[-l] -U [OPTION]... PATH")
 ABOUT = """Connect, or with -l wait for a client: stdin is sent, what is received goes to stdout. The end of stdin is
 passed on as a half-close; what the peer still sends is received until it ends, too. A PORT is a number, a service's
-name or a range LO-HI. A TIME is in seconds, or has a unit: ms, s, m or h."""
+name or a range LO-HI; HOST:PORT is one operand for both. A TIME is in seconds, or has a unit: ms, s, m or h."""
 
 TABLE = (
     Section(
@@ -56,6 +56,7 @@ TABLE = (
         value("e", "exec", "CMD", "exec", types.command, "hand the connection to a program (no shell)"),
         value("c", "sh-exec", "CMD", "sh_exec", types.shell, "hand the connection to a command of /bin/sh"),
         value("", "filter", "CMD", "filter", types.shell, "let a filter answer as it reads, via /bin/sh"),
+        flag("", "pipes", "pipes", "give -e and -c pipes instead of the socket"),
     ),
     Section(
         "Encryption",
@@ -103,7 +104,7 @@ TABLE = (
     ),
     Section(
         "Ending",
-        flag("N", "shutdown", "at_once", "half-close at stdin's end even if it was empty"),
+        flag("N", "shutdown", "at_once", "half-close at stdin's end without waiting"),
         flag("", "no-shutdown", "no_shutdown", "never half-close"),
         value(
             "q",
@@ -158,10 +159,34 @@ TLS_AND_PROXY = {
     ),
 }
 
-# Remarks for spellings that other netcats have and pync has not.
+# Remarks for spellings that other netcats (and curl) have and pync has not.
 HINTS = {
     "-g": "routers no longer follow source routes",
     "-G": "routers no longer follow source routes",
+    "-H": "--ssl-pin names the only certificate to accept",
+    "-K": "the key is --ssl-key",
+    "-L": "-lk serves many clients, and --to forwards them",
+    "-R": "the authorities to trust are --ssl-trustfile",
     "-S": "there are no TCP MD5 signatures; --ssl protects a connection",
     "-Z": "there is no DCCP",
+    "--cacert": "the authorities to trust are --ssl-trustfile",
+    "--close": "the end of stdin is always passed on; -q ends the conversation",
+    "--dont-resolve": "numeric addresses only is -n",
+    "--host": "HOST is an operand",
+    "--insecure": "--ssl-no-verify accepts any certificate",
+    "--interval": "the pause after each line is -i",
+    "--key": "the key is --ssl-key",
+    "--local-port": "our own port is -p",
+    "--lua-exec": "-e 'lua FILE' runs a script",
+    "--port": "PORT is an operand, and our own port is -p",
+    "--progress": "pv in the pipe shows how a transfer gets on",
+    "--quiet": "only errors are reported without -v",
+    "--reconnect": "--retry goes on trying to connect; a loop of the shell connects again",
+    "--silent": "only errors are reported without -v",
+    "--sni": "the name to request is --ssl-servername",
+    "--talk": "it is --chat",
+    "--timeout": "the limit for connecting and for silence is -w",
+    "--tls": "it is --ssl",
+    "--tunnel": "with -l, --to forwards each client",
+    "--zero": "a scan is -z",
 }

@@ -1,0 +1,88 @@
+"""Watches whether a process still reads our stdout, so that pync ends with its reader while nothing is written to it.
+
+Theory: the writing end of a pipe is never readable, so epoll(7) reports nothing of it but the error that it shows once
+no process has the reading end (poll(2), POLLERR). This costs one registration, and no descriptor. A socket can become
+readable, so it is looked at once a LOOK. Its other side has left when it is shut down in both directions.
+
+stdout is watched at its own number, where /dev/null is put when it is closed (`Stdout.send_eof`): a watch that is still
+waiting then never ends. A module of its own, because only a pipe and a socket have a reader.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+
+from pync.endpoints import queued
+from pync.endpoints.stdio import STDOUT, is_readable
+from pync.errors import OutputClosed
+from pync.loop.tasks import Condition
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pync.endpoints import Peer
+    from pync.endpoints.stdio import Stdio
+    from pync.loop.kernel import Loop
+    from pync.loop.tasks import Work
+    from pync.relay.flow import Flow
+
+LOOK = 0.5  # seconds between two looks at a socket
+
+
+async def while_read(relay: Work[None], peer: Peer, stdio: Stdio, sending: Flow) -> None:
+    """Run a relay, at the longest until no process reads stdout and all of stdin is sent.
+
+    Raises what the relay raises; OutputClosed, and before it PeerLost if all of stdin was sent and did not arrive.
+    """
+    try:
+        await peer.loop.first(relay, _unread(peer.loop, stdio, sending))
+    except OutputClosed:
+        if sending.ended:
+            if peer.unacknowledged():
+                await peer.linger()
+            await peer.shutdown()
+        raise
+
+
+async def _unread(loop: Loop, stdio: Stdio, sending: Flow) -> None:
+    await reader_left(loop)
+    while stdio.source and not sending.ended:
+        await loop.wait(sending.progress)
+    raise output_closed()
+
+
+def output_closed() -> OutputClosed:
+    """The error of a write to a stdout that no process reads."""
+    return OutputClosed("writing stdout", os.strerror(errno.EPIPE))
+
+
+async def reader_left(loop: Loop, enough: Condition | None = None) -> None:
+    """Wait until no process reads our stdout, or until `enough` is notified.
+
+    For ever if stdout is closed before, or if this process has the reading end, too.
+    """
+    if stat.S_ISSOCK(os.fstat(STDOUT).st_mode):
+        while not _hangs_up(STDOUT):
+            await loop.sleep(LOOK)
+    elif is_readable(STDOUT):
+        await loop.wait(enough or Condition())
+    else:
+        await loop.readable(STDOUT, condition=enough)
+
+
+def has_ended(fd: int) -> bool:
+    """Whether a stdin that nothing reads yet has nothing to give, and never will."""
+    kind = stat.S_IFMT(os.fstat(fd).st_mode)
+    if kind in (stat.S_IFIFO, stat.S_IFSOCK):
+        poll = select.poll()
+        poll.register(fd, select.POLLRDHUP)
+        return bool(poll.poll(0)) and not queued(fd)
+    return kind == stat.S_IFREG and os.fstat(fd).st_size <= os.lseek(fd, 0, os.SEEK_CUR)
+
+
+def _hangs_up(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, 0)
+    return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))
