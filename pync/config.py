@@ -76,6 +76,7 @@ class SocketOptions(Frozen):
     tos: int | None = None
     ttl: int | None = None
     min_ttl: int | None = None
+    interface: str | None = None  # for what is sent to a multicast group or to all, and for joining a group
 
 
 class Program(Frozen):
@@ -97,6 +98,7 @@ class Ending(Frozen):
     at_once: bool = False  # do so at once, even if stdin ended without a single byte (-N)
     quit_after: float | None = None  # end this long after stdin's end, whatever the peer does
     idle_timeout: float | None = None  # fail when nothing has moved in either direction for this long
+    answer_wait: float | None = None  # datagrams: end this long after stdin's end if no answer has come; no failure
     receive_limit: int | None = None  # end after this number of reads from the peer
 
 
@@ -192,6 +194,8 @@ class Config(Frozen):
     pace: float | None = None  # wait this long after each line that is sent
     delay: float | None = None  # wait this long before each read is passed on, in both directions
     crlf: bool = False
+    lines: bool = False  # each line is a datagram, and each datagram a line
+    datagram_size: int | None = None  # bytes of one datagram that is sent, at most; None: as many as UDP allows
     telnet: bool = False
     logs: Logs = Logs()
 

@@ -78,6 +78,13 @@ class Connected(Event):
     transport: str
 
 
+class Unanswered(Event):
+    """A client has waited for an answer to its datagrams for the `seconds` asked for, and leaves."""
+
+    peer: Address
+    seconds: float
+
+
 class ConnectFailed(Event):
     """One address could not be connected to; others may follow."""
 

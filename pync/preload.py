@@ -19,13 +19,20 @@ SESSIONS = (
     *("pync.endpoints.socket_end", "pync.endpoints.wrappers", "pync.sessions.between", "pync.sessions.program"),
     *("pync.stages.crlf", "pync.stages.telnet"),
 )
-DATAGRAMS = ("pync.endpoints.datagrams", "pync.endpoints.datagram_server", "pync.connections.next_address")
+DATAGRAMS = (
+    *("pync.endpoints.datagrams", "pync.endpoints.datagram_server", "pync.services.datagram_clients"),
+    *("pync.connections.first_sender", "pync.connections.next_address", "pync.endpoints.lines"),
+    *("pync.connections.datagram_peer", "pync.net.groups", "pync.endpoints.groups"),
+)
 TLS_MODULES = ("pync.tls.handshake", "encodings.idna", "hashlib")  # `ssl` needs the codec for a server's name
 HTTP = (
     *("h11", "http", "email.utils", "tempfile"),  # to parse a request, and to write the head of an answer
     *("mimetypes", "posixpath", "json", "codecs"),  # to find out the type of a file
 )
-OUTGOING = ("pync.net.happy_eyeballs", "pync.loop.threads")  # to connect to a name for a client
+OUTGOING = (
+    *("pync.net.happy_eyeballs", "pync.loop.threads"),  # to connect to a name for a client
+    "pync.net.no_socket",  # to report why not
+)
 RETRY = ("pync.connections.retry",)
 PROXY_CLIENT = (
     *("pync.connections.proxy_client", "pync.protocols.http_connect", "pync.protocols.socks_client"),

@@ -103,12 +103,21 @@ def _service(context: Context) -> Service:
 
         return ProxyService(context)
     if config.keep_open:
-        from pync.services.shared_stdio import SharedStdioService
-
-        return SharedStdioService(context)
+        return _shared_stdio(context)
     from pync.services.stdio import StdioService
 
     return StdioService(context)
+
+
+def _shared_stdio(context: Context) -> Service:
+    if context.config.datagram:
+        from pync.services.crowd import CrowdService, needs_no_sessions
+
+        if needs_no_sessions(context.config):
+            return CrowdService(context)
+    from pync.services.shared_stdio import SharedStdioService
+
+    return SharedStdioService(context)
 
 
 def _become(identity: Identity, bound: Bound) -> None:

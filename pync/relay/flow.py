@@ -27,7 +27,7 @@ class Flow:
 
     __slots__ = (
         *("loop", "source", "sink", "stages", "read_limit", "reads", "moved", "began", "ended", "waiting_since"),
-        *("progress", "_eof_sent", "_mover", "_read_all", "_rest"),
+        *("mover", "progress", "_eof_sent", "_read_all", "_rest"),
     )
 
     def __init__(
@@ -51,7 +51,7 @@ class Flow:
         self.progress = Condition()  # notified when something was read or written, or the source ended
         self._read_all = False  # the source has ended
         self._eof_sent = False
-        self._mover: Mover | None = None
+        self.mover: Mover | None = None  # what moves the bytes, if the kernel does
         self._rest: memoryview | None = None  # what is being written and the sink has not taken yet
 
     async def run(self) -> None:
@@ -73,40 +73,9 @@ class Flow:
         if self.stages or self.read_limit or self.source.raw() is None or self.sink.raw() is None:
             return False
         # A flow that the kernel cannot move, such as one from a terminal, does not import the fast path.
-        from pync.relay.zerocopy import Unsuitable, mover_between
+        from pync.relay.zerocopy import move
 
-        self._mover = mover = mover_between(self.loop, self.source, self.sink)
-        if mover is None:
-            return False
-        try:
-            while not self.ended:
-                self.waiting_since = self.loop.clock()
-                await mover.ready(self._step)
-                self.waiting_since = None
-                if not self.ended:
-                    await mover.room()
-        except Unsuitable:
-            return False
-        finally:
-            self.waiting_since = None
-            mover.close()
-        return True
-
-    def _step(self) -> bool:
-        """Move what is there. False if the sink has to be waited for, or the source has ended."""
-        mover = self._mover
-        assert mover is not None
-        try:
-            count = mover.step()
-        except BlockingIOError:
-            return False
-        if not count:
-            self.ended = True
-            return False
-        self.moved += count
-        self.waiting_since = self._count_read()
-        self.progress.notify()
-        return not mover.left
+        return await move(self)
 
     async def copy_chunk(self) -> bytes | None:
         """Copy what one read gives, and return it; None if the source has ended. `copy` does the rest."""
@@ -119,7 +88,7 @@ class Flow:
         if data is None:
             self._read_all = True
             return None
-        self._count_read()
+        self.count_read()
         fed = data
         for stage in self.stages:
             fed = stage.feed(fed)
@@ -128,7 +97,8 @@ class Flow:
             await self.send(fed)
         return data
 
-    def _count_read(self) -> float:
+    def count_read(self) -> float:
+        """Take note of a read that gave data, and return the moment."""
         now = self.loop.clock()
         if not self.reads:
             self.began = now
@@ -158,7 +128,7 @@ class Flow:
 
     def unsent(self) -> int:
         """Bytes that are known to be left: read and not written, or still in the source."""
-        return len(self._rest or b"") + (self._mover.left if self._mover else 0) + self.source.unread()
+        return len(self._rest or b"") + (self.mover.left if self.mover else 0) + self.source.unread()
 
     async def _turn(self) -> None:
         while self._rest is not None:

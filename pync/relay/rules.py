@@ -15,7 +15,7 @@ The rules
    if stdin and stdout are the ends of a loop through a named fifo, because what answers there may think for long.
 3. Both ended → done. A stdin that is our terminal, or is not read at all, has ended once the peer has.
 4. Datagrams have no end. A client whose stdin has ended leaves when it was answered and then received nothing for half
-   a second; a listener stays. `quit_after` and `idle_timeout` end both.
+   a second, or after `answer_wait` without an answer; a listener stays. `quit_after` and `idle_timeout` end both.
 5. An error on one side ends the conversation: it is raised, and the caller closes everything. But what the peer had
    sent before its connection broke is received first. What breaks on our side breaks on the peer's: if an error, a
    limit or a signal ends a conversation in which stdin has not ended, the peer gets a reset, so that it does not take
@@ -55,6 +55,7 @@ class Relay:
         self.telnet = telnet
         self.idle_limit = self.ending.idle_timeout
         self.report = context.report
+        self.idle_suspended = False  # whether silence is no failure now
         self.ended = Condition()  # one of the relay's tasks has ended
 
     async def run(self) -> None:
@@ -88,7 +89,7 @@ class Relay:
         """Wait until one of the tasks has ended, or until the moment `until`. Raises the failure of a task."""
         while not any(task.done for task in tasks):
             if not await self.loop.wait(self.ended, until):
-                return
+                break
         for task in tasks:
             if task.done:
                 task.result()
@@ -116,7 +117,9 @@ class Relay:
                     return
             await self.loop.wait(flow.progress, until)
 
-    def _progress(self) -> int:
+    def _progress(self) -> float:
+        if self.idle_suspended:
+            return self.loop.clock()
         return self.sending.moved + self.sending.reads + self.receiving.moved + self.receiving.reads
 
     async def _answer(self, telnet: Telnet) -> None:
@@ -212,7 +215,9 @@ class Conversation(Relay):
         if self.peer.has_eof or not self.is_client:
             await self.one_of(receiving)
         else:
-            await self.work_or_task(self._answered(), receiving)
+            from pync.relay.answers import answered
+
+            await self.work_or_task(answered(self), receiving)
 
     async def _peer_ended(self, sending: Task) -> None:
         """Go on reading stdin as long as rules 2 and 3 allow."""
@@ -221,8 +226,3 @@ class Conversation(Relay):
             return
         soon = self.receiving.reads and not self.stdio.loops
         await self.work_or_task(self.silence(self.sending) if soon else self.peer.wait_closed(), sending)
-
-    async def _answered(self) -> None:
-        while not self.receiving.reads:
-            await self.loop.wait(self.receiving.progress)
-        await self.silence(self.receiving)

@@ -16,6 +16,7 @@ from pync.errors import TimedOut
 from pync.relay.bridge import Bridge, Exchange
 from pync.relay.flow import Flow
 from pync.services import Service
+from pync.system import packed_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ QUIET = 120.0  # seconds without a datagram that end a session (RFC 4787, REQ-5:
 def outgoing_config(config: Config, **changes: Any) -> Config:
     """The config by which a listener connects to targets for its clients: its own, with these changes."""
     family = config.family if config.family in ("ipv4", "ipv6") else "any"
+    if config.socket.interface:  # it is that of the clients' group
+        changes["socket"] = config.socket.but(interface=None)
     return config.but(mode="connect", source_host=None, source_port=None, **{"family": family, **changes})
 
 
@@ -50,6 +53,9 @@ class ForwardService(Service):
         super().__init__(context)
         self.outgoing_context = context.derive(target_config(context.config))
         prepare(self.outgoing_context)
+        host = self.outgoing_context.config.host or ""
+        # The target's socket, and for a moment the pipe of a look-up, unless the target is an address or a path.
+        self.descriptors = 1 if self.port is None or packed_address(host) else 3
 
     async def session(self, client: Peer) -> int | None:
         """Relay one client. Raises what `open_connection`, `bridge` and `exchange` raise."""

@@ -28,9 +28,9 @@ def open_stdio(context: Context, sink: Sink | None = None) -> Stdio:
     source: Source | None = None
     if config.send and is_readable() and not (config.mode == "listen" and is_null()):
         if config.datagram:
-            from pync.endpoints.segments import DatagramStdin
+            from pync.endpoints.lines import open_datagram_stdin
 
-            source = DatagramStdin(context.loop)
+            source = open_datagram_stdin(context.loop, config)
         else:
             source = Stdin(context.loop)
     terminal = is_terminal()

@@ -47,7 +47,12 @@ FEATURES = {
     "shared stdio": ("endpoints.file_source", "endpoints.shared_stdio", "services.shared_stdio"),
     "queues for clients": ("endpoints.client_queues",),
     "programs": ("endpoints.child", "sessions.program"),
-    "datagrams": ("connections.next_address", "endpoints.datagrams", "endpoints.datagram_server", "endpoints.segments"),
+    "datagrams": (
+        *("connections.next_address", "connections.first_sender", "connections.datagram_peer"),
+        *("relay.answers", "net.groups", "endpoints.groups"),
+        *("endpoints.datagrams", "endpoints.datagram_server", "endpoints.segments", "endpoints.mailbox"),
+        *("endpoints.asked_address", "endpoints.lines", "services.crowd", "services.datagram_clients"),
+    ),
     "wrappers": ("endpoints.wrappers",),
     "terminals": ("endpoints.terminal",),
     "stages": ("stages.crlf", "stages.telnet"),

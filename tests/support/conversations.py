@@ -79,7 +79,7 @@ class Connection(Peer):
 
     def __init__(self, loop: Loop, end: Script | None) -> None:
         self.loop = loop
-        self.address = Address(host="peer", port=1)
+        self.address = Address(host="x")
         self.has_eof = end is not None
         self.aborted = False
         self.end = None if end is None else MemorySource(loop, *end)

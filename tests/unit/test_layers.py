@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 ROWS: list[set[str]] = [
-    {"config", "events", "errors", "system", "descriptors", "descriptor_limit", "printable", "listener_events"},
+    {
+        *("config", "events", "listener_events", "errors", "system"),
+        *("descriptors", "descriptor_limit", "printable"),
+    },
     {"context", "loop", "protocols", "stages"},
     {"endpoints"},
     {"relay", "net", "tls"},
@@ -38,6 +41,7 @@ SIDEWAYS = [
     ("sessions.conversation", "sessions.between"),
     ("sessions.program", "sessions.conversation"),
     ("sessions.http_exchange", "sessions.conversation"),
+    ("services.server", "services.datagram_clients"),
     ("services.shared_stdio", "services.stdio"),
     ("services.http_answer", "services.shared_stdio"),
     ("services.proxy", "services.forward"),

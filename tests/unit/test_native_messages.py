@@ -24,6 +24,7 @@ from pync.events import (
     RulesRead,
     SessionFailed,
     TlsEstablished,
+    Unanswered,
 )
 from pync.faces.native.messages import Messages
 from pync.listener_events import StdinNotKept, StdinOver
@@ -68,6 +69,7 @@ SECURED = TlsEstablished(
             "pync: connect to 127.0.0.1 port 80 (tcp) failed: Connection refused",
         ),
         (TIMED_OUT, 1, "pync: connect to h (127.0.0.1) port 80 (tcp) timed out"),
+        (Unanswered(peer=WEB, seconds=0.5), 1, "pync: no answer from 127.0.0.1:80 within 0.5 s"),
         (Denied(peer=WEB, why="not allowed"), 1, "pync: connection from 127.0.0.1 80 denied: not allowed"),
         (
             SessionFailed(peer=WEB, error=PeerLost("to h", "reset", unsent=2)),

@@ -31,6 +31,7 @@ def config(values: Values, operands: list[str]) -> Config:
     ending = _fields(Ending, values) | {
         "half_close": "no_shutdown" not in values,
         "idle_timeout": values.get("idle_timeout", wait) or None,
+        "answer_wait": wait if "datagram" in values and "listen" not in values else None,
     }
     times = {name: values.get(name) or None for name in ("pace", "delay", "retry")}  # zero is none at all
     facts = {

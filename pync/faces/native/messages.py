@@ -23,6 +23,7 @@ from pync.events import (
     RulesRead,
     SessionFailed,
     TlsEstablished,
+    Unanswered,
 )
 from pync.faces import print_line
 from pync.listener_events import StdinNotKept, StdinOver
@@ -83,6 +84,8 @@ class Messages:
                 return f"Connection to {self._peer(event)} succeeded!"
             case ConnectFailed():
                 return f"pync: {self._failed(event)}"
+            case Unanswered():
+                return f"pync: no answer from {event.peer} within {event.seconds:g} s"
             case Denied():
                 return f"pync: connection from {_spaced(event.peer)} denied: {event.why}"
             case SessionFailed():

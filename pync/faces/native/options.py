@@ -16,6 +16,7 @@ def _no_routing_tables(text: str) -> None:
 
 
 POSITIVE = types.integer(1, 2147483647)
+DATAGRAM_SIZE = types.integer(1, 65507)
 BUFFER_SIZE = types.integer(1, 1073741824)
 PROXY_TYPE = types.choice("http connect", "https", "socks4 4 socks4a", "socks5 5 socks5h")
 SERVED_PROXY_TYPE = types.choice("http", "socks5 5")
@@ -96,6 +97,8 @@ TABLE = (
         flag("", "send-only", "send_only", "only send: throw away what is received"),
         flag("C", "crlf", "crlf", "send line ends as CR LF"),
         flag("t", "telnet", "telnet", "answer telnet negotiation, and take it out"),
+        flag("", "lines", "lines", "with -u: send and show lines, a datagram each"),
+        value("", "datagram-size", "N", "datagram_size", DATAGRAM_SIZE, "with -u: at most so many bytes in one"),
         value("i", "pace", "TIME", "pace", types.seconds, "wait so long after each line sent"),
         value("", "delay", "TIME", "delay", types.seconds, "wait so long before passing each read on"),
         value("o", "output", "FILE", "raw", types.path, "copy both directions to FILE"),
@@ -138,6 +141,7 @@ TABLE = (
         value("T", "tos", "TOS", "tos", types.tos, "type of service: a keyword or 0 to 255"),
         value("M", "ttl", "N", "ttl", types.integer(1, 255), "time to live of what is sent"),
         value("m", "min-ttl", "N", "min_ttl", types.integer(0, 255), "least time to live of what is received"),
+        value("", "interface", "NAME", "interface", str, "with -u: for a multicast group or a broadcast"),
         value("V", "", "N", "routing_table", _no_routing_tables, "refused: OpenBSD alone has routing tables"),
     ),
     Section(
