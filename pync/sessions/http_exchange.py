@@ -28,8 +28,8 @@ from pync.protocols.http_answer import content_type, error_page
 from pync.protocols.http_ranges import Page, answer_to
 from pync.protocols.http_request import BadRequest, Request
 from pync.relay.flow import Flow
-from pync.sessions.conversation import flows
-from pync.sessions.http_end import end_answered
+from pync.sessions.conversation import end, flows
+from pync.sessions.delivery import deliver
 from pync.stages import feed_all
 from pync.system import socket
 
@@ -143,7 +143,7 @@ class Exchange:
             if self.sending and not self.has_length:
                 self.client.abort()  # an end-of-file would look as if nothing was missing
             raise
-        await end_answered(self.context, self.client)
+        await self._end()
 
     def _progress(self) -> int:
         flows = [self.receiving, self.sending] if self.sending else [self.receiving]
@@ -248,6 +248,30 @@ class Exchange:
             return Page(content_type=kind, length=length)
         etag = f'"{facts.st_mtime_ns:x}-{length or 0:x}"'
         return Page(content_type=kind, length=length, etag=etag, modified=facts.st_mtime)
+
+    # -- The end
+
+    async def _end(self) -> None:
+        """End the connection once the client has acknowledged the answer. Raises PeerLost, TimedOut."""
+        ending = self.config.ending
+        try:
+            if ending.quit_after is None:
+                await deliver(self.client, ending.idle_timeout)
+            await end(self.client, lingers=True)
+        except PeerLost as error:
+            if error.unsent or self._is_incomplete():
+                raise
+
+    def _is_incomplete(self) -> bool:
+        """Whether a client that broke the connection has not got the whole answer.
+
+        A reset acknowledges what the client has received, but the kernel takes no account of that. So what was sent
+        counts as received here. A unix socket is reset if not all was read: under TLS that may be our close_notify.
+        """
+        sock = self.client.sock
+        if sock.family == socket.AF_UNIX:
+            return self.config.tls is None
+        return self.client.unsent() > 0
 
 
 def _name() -> str | None:

@@ -62,7 +62,7 @@ FEATURES = {
     "proxies": ("protocols", "connections.proxy_client", "services.proxy"),
     "HTTP": (
         *("protocols.http_answer", "protocols.http_ranges", "protocols.http_request"),
-        *("endpoints.kept_stdin", "sessions.http_end", "sessions.http_exchange", "services.http_answer"),
+        *("endpoints.kept_stdin", "sessions.http_exchange", "services.http_answer"),
     ),
     "TLS": ("tls", "connections.encryption"),
     "other users": ("net.privileges",),

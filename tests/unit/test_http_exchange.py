@@ -12,14 +12,13 @@ import pytest
 from conformance import Bench, join, tcp_pair, turns, unix_pair
 from doubles import END, MemorySink, MemorySource, a_context
 
+from pync.config import Tls
 from pync.endpoints import shared_stdio
 from pync.endpoints.kept_stdin import KeptStdin
 from pync.endpoints.streams import StreamSocket
 from pync.errors import PeerLost, ProtocolError
 from pync.events import Address
 from pync.loop.tasks import Condition
-from pync.sessions import http_end
-from pync.sessions.http_end import check_nothing_is_lost
 from pync.sessions.http_exchange import Exchange
 
 if TYPE_CHECKING:
@@ -128,28 +127,46 @@ async def test_a_body_that_breaks_off_is_refused_and_raised(real_loop: Bench) ->
         await real_loop.cancel_and_wait(rig.reading)
 
 
-@pytest.mark.parametrize(("unsent", "is_lost"), [(0, False), (5, True)])
-async def test_a_reset_loses_what_has_not_left(
-    real_loop: Bench, monkeypatch: pytest.MonkeyPatch, unsent: int, is_lost: bool
+class Broken(StreamSocket):
+    """A client that breaks the connection when the answer was sent."""
+
+    __slots__ = ("held", "unsent_bytes")
+    held: int
+    unsent_bytes: int
+
+    def unsent(self) -> int:
+        return self.held
+
+    async def linger(self, limit: float | None = None) -> bool:
+        raise PeerLost("connection to far", os.strerror(errno.ECONNRESET), unsent=self.unsent_bytes)
+
+
+@pytest.mark.parametrize(
+    ("pair", "unsent", "held", "encrypted", "is_lost"),
+    [
+        (tcp_pair, 0, 0, False, False),
+        (tcp_pair, 5, 0, False, True),
+        (tcp_pair, 0, 5, True, True),
+        (tcp_pair, 0, 0, True, False),
+        (unix_pair, 0, 0, False, True),
+        (unix_pair, 0, 0, True, False),
+    ],
+    ids=["sent", "not sent", "not sent under TLS", "sent under TLS", "not read", "close_notify not read"],
+)
+async def test_a_client_that_breaks_off_after_the_answer_has_it_if_it_was_sent(
+    real_loop: Bench, pair: Any, unsent: int, held: int, encrypted: bool, is_lost: bool
 ) -> None:
-    monkeypatch.setattr(http_end, "_not_sent", lambda sock: unsent)
-    with exchange(real_loop, END) as rig:
+    with exchange(real_loop, b"page", END, pair=pair) as rig:
+        client = Broken(real_loop, rig.client.sock, rig.client.address)
+        client.unsent_bytes, client.held = unsent, held
+        family = "unix" if pair is unix_pair else "any"
+        context = a_context(real_loop, mode="listen", http=True, family=family, tls=Tls() if encrypted else None)
+        rig.exchange = Exchange(context, client, rig.stdout)
+        rig.far.sendall(GET)
+        running = real_loop.spawn(rig.run(), Condition())
         if is_lost:
-            with pytest.raises(PeerLost, match="5 bytes were not sent"):
-                check_nothing_is_lost(rig.client, encrypted=False)
+            with pytest.raises(PeerLost):
+                await join(real_loop, running)
         else:
-            check_nothing_is_lost(rig.client, encrypted=False)
-        await real_loop.cancel_and_wait(rig.reading)
-
-
-@pytest.mark.parametrize("encrypted", [True, False])
-async def test_a_unix_client_that_has_not_read_all_is_an_error_unless_that_may_be_our_close_notify(
-    real_loop: Bench, encrypted: bool
-) -> None:
-    with exchange(real_loop, END, pair=unix_pair) as rig:
-        if encrypted:
-            check_nothing_is_lost(rig.client, encrypted=True)
-        else:
-            with pytest.raises(PeerLost, match=os.strerror(errno.ECONNRESET)):
-                check_nothing_is_lost(rig.client, encrypted=False)
+            await join(real_loop, running)
         await real_loop.cancel_and_wait(rig.reading)

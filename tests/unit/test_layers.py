@@ -42,7 +42,6 @@ SIDEWAYS = [
     ("sessions.conversation", "sessions.delivery"),
     ("sessions.program", "sessions.conversation"),
     ("sessions.http_exchange", "sessions"),
-    ("sessions.http_end", "sessions"),
     ("services.server", "services.datagram_clients"),
     ("services.shared_stdio", "services.stdio"),
     ("services.http_answer", "services.shared_stdio"),
