@@ -28,6 +28,10 @@ def main(argv: list[str] | None = None) -> int:
     """
     if argv is None:
         gc.disable()  # collecting would cost a tenth of the start; the engine turns it on again (`engine.py`)
+        if os.getpid() == 1:
+            from pync.process_one import become_a_child
+
+            become_a_child()
     try:
         status = _run(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:  # the loop has not taken over the signals yet

@@ -76,17 +76,19 @@ class SocketOptions(Frozen):
     tos: int | None = None
     ttl: int | None = None
     min_ttl: int | None = None
+    interface: str | None = None  # for what is sent to a multicast group or to all, and for joining a group
 
 
 class Program(Frozen):
     """The program that runs on a connection.
 
-    `filters` is false for a program that serves (--exec, --sh-exec), which gets the socket itself where possible. It is
-    true for a program that filters (--filter), whose output must be passed on line by line.
+    `filters` is false for a program that serves (--exec, --sh-exec), which gets the socket itself where possible, or
+    always `pipes`. It is true for a program that filters (--filter), whose output must be passed on line by line.
     """
 
     argv: tuple[str, ...]
     filters: bool = False
+    pipes: bool = False
 
 
 class Ending(Frozen):
@@ -96,6 +98,7 @@ class Ending(Frozen):
     at_once: bool = False  # do so at once, even if stdin ended without a single byte (-N)
     quit_after: float | None = None  # end this long after stdin's end, whatever the peer does
     idle_timeout: float | None = None  # fail when nothing has moved in either direction for this long
+    answer_wait: float | None = None  # datagrams: end this long after stdin's end if no answer has come; no failure
     receive_limit: int | None = None  # end after this number of reads from the peer
 
 
@@ -191,6 +194,8 @@ class Config(Frozen):
     pace: float | None = None  # wait this long after each line that is sent
     delay: float | None = None  # wait this long before each read is passed on, in both directions
     crlf: bool = False
+    lines: bool = False  # each line is a datagram, and each datagram a line
+    datagram_size: int | None = None  # bytes of one datagram that is sent, at most; None: as many as UDP allows
     telnet: bool = False
     logs: Logs = Logs()
 

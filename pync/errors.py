@@ -43,7 +43,11 @@ class PeerLost(PyncError):
 
     def also_unsent(self, count: int) -> PeerLost:
         """The same error, with `count` more bytes that were not sent."""
-        return PeerLost(self.what, self.cause, unsent=self.unsent + count)
+        return type(self)(self.what, self.cause, unsent=self.unsent + count)
+
+
+class Truncated(PeerLost):
+    """The connection ended without a proper end of the peer's, so that the end of what it sent may be missing."""
 
 
 class ProtocolError(PyncError):

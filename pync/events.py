@@ -78,6 +78,13 @@ class Connected(Event):
     transport: str
 
 
+class Unanswered(Event):
+    """A client has waited for an answer to its datagrams for the `seconds` asked for, and leaves."""
+
+    peer: Address
+    seconds: float
+
+
 class ConnectFailed(Event):
     """One address could not be connected to; others may follow."""
 
@@ -93,6 +100,18 @@ class SessionFailed(Event):
 
     peer: Address
     error: PyncError
+
+
+class EndedAtHalfClose(Event):
+    """The peer has answered our half-close with nothing but the end of the connection, and at once."""
+
+    peer: Address
+
+
+class EndedImproperly(Event):
+    """The peer has ended a TLS connection without a close_notify, but nothing that it sent can be missing."""
+
+    peer: Address
 
 
 class TlsEstablished(Event):
@@ -115,6 +134,16 @@ class OpenProxy(Event):
     """Any host can use this proxy."""
 
     address: Address
+
+
+class RulesRead(Event):
+    """The files of access rules were read again; the new rules hold from now on."""
+
+
+class RulesKept(Event):
+    """The files of access rules could not be read again; the old rules stay."""
+
+    error: PyncError
 
 
 class OutOfDescriptors(Event):

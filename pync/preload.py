@@ -14,17 +14,26 @@ if TYPE_CHECKING:
 
 SESSIONS = (
     *("fcntl", "termios", "tty"),  # to ask the kernel about queues, pipes and terminals
-    *("pync.loop.hangups", "pync.relay.zerocopy", "pync.relay.idle", "pync.relay.unread"),
+    *("pync.loop.hangups", "pync.relay.zerocopy", "pync.relay.idle", "pync.relay.patience"),
+    *("pync.relay.truncation", "pync.relay.unread"),
     *("pync.endpoints.socket_end", "pync.endpoints.wrappers", "pync.sessions.between", "pync.sessions.program"),
     *("pync.stages.crlf", "pync.stages.telnet"),
 )
-DATAGRAMS = ("pync.endpoints.datagrams", "pync.endpoints.datagram_server", "pync.connections.next_address")
+DATAGRAMS = (
+    *("pync.endpoints.datagrams", "pync.endpoints.datagram_server", "pync.services.datagram_clients"),
+    *("pync.connections.first_sender", "pync.connections.next_address", "pync.endpoints.lines"),
+    *("pync.connections.datagram_peer", "pync.net.groups", "pync.endpoints.groups"),
+)
 TLS_MODULES = ("pync.tls.handshake", "encodings.idna", "hashlib")  # `ssl` needs the codec for a server's name
 HTTP = (
-    *("h11", "http", "email.utils"),  # to parse a request, and to write the head of an answer
+    *("h11", "http", "email.utils", "tempfile"),  # to parse a request, and to write the head of an answer
     *("mimetypes", "posixpath", "json", "codecs"),  # to find out the type of a file
 )
-OUTGOING = ("pync.net.happy_eyeballs",)  # to connect to a name for a client
+OUTGOING = (
+    *("pync.net.happy_eyeballs", "pync.loop.threads"),  # to connect to a name for a client
+    "pync.net.no_socket",  # to report why not
+)
+RETRY = ("pync.connections.retry",)
 PROXY_CLIENT = (
     *("pync.connections.proxy_client", "pync.protocols.http_connect", "pync.protocols.socks_client"),
     *("h11", "pync.protocols.http_auth", "re", "base64", "hashlib"),
@@ -47,6 +56,7 @@ def needed(config: Config) -> Iterator[str]:
     yield from TLS_MODULES * bool(config.tls or target_tls or proxy_tls)
     yield from HTTP * config.http
     yield from OUTGOING * bool(config.target or config.serve_proxy)
+    yield from RETRY * bool(config.retry)
     yield from PROXY_CLIENT * bool(config.proxy)
     yield from PROXY_SERVER * bool(config.serve_proxy)
     if config.hub == "chat":

@@ -1,4 +1,4 @@
-"""Getting a connected peer: by connecting (`outgoing`, `proxy_client`, `next_address`), or accepting (`incoming`)."""
+"""Getting a connected peer: by connecting (`outgoing`, `proxy_client`), or accepting (`incoming`, `first_sender`)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def connected(context: Context, sock: socket.socket, name: Any) -> Peer:
     """The peer at the other end of a connected socket; `name` is its address as the system gives it."""
     if not context.config.datagram:
         return StreamSocket(context.loop, sock, as_address(name))
-    from pync.endpoints.datagrams import DatagramSocket
+    from pync.connections.datagram_peer import datagram_peer
 
-    return DatagramSocket(context.loop, sock, name)
+    return datagram_peer(context, sock, name)

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
     from pync.context import Context
     from pync.endpoints import Peer, Source
+    from pync.endpoints.stdio import Stdio
     from pync.events import Event
     from pync.loop.tasks import Work
 
     Session = Callable[[Peer, Source], Work[None]]
+    Converse = Callable[[Context, Peer, Stdio], Work[None]]
 
 
 async def with_next_address(context: Context, port: int | None, peer: Peer, source: Source, session: Session) -> None:
@@ -43,6 +45,19 @@ async def with_next_address(context: Context, port: int | None, peer: Peer, sour
                 raise
             current, replayable = following, again
             failed.append(current.name)
+
+
+async def converse_with_next_address(
+    context: Context, port: int | None, peer: Peer, stdio: Stdio, converse: Converse
+) -> None:
+    """The same for a conversation of the peer with a stdio that has a source."""
+
+    def session(peer: Peer, source: Source) -> Work[None]:
+        stdio.source = source
+        return converse(context, peer, stdio)
+
+    assert stdio.source
+    await with_next_address(context, port, peer, stdio.source, session)
 
 
 def _datagrams(peer: Peer) -> DatagramSocket:

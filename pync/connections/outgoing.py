@@ -1,7 +1,7 @@
 """Making a connection, for every mode and every service: all are made here, except the direct probes of a scan.
 
 Theory: the host or its proxy is dialled, the proxy is asked for the host, and TLS is put over the result. One deadline
-is for all three steps. A step that the config does not ask for is not imported.
+is for all three steps. A step that the config does not ask for is not imported; a proxy has all that in its own module.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ async def open_connection(context: Context, port: int | None, without: Sequence[
     The addresses in `without`, by the system's names for them, are passed over. Raises what `dial` raises, ProxyError,
     TlsError, PeerLost; TimedOut after `connect_timeout` seconds.
     """
+    if context.config.proxy and port is not None:
+        from pync.connections.proxy_client import open_through
+
+        return await open_through(context, context.config.proxy, port)
     try:
         return await context.loop.within(context.config.connect_timeout, _open(context, port, without))
     except TimeoutError:
@@ -43,12 +47,7 @@ async def open_connection(context: Context, port: int | None, without: Sequence[
 
 
 async def _open(context: Context, port: int | None, without: Sequence[Any]) -> Peer:
-    if context.config.proxy and port is not None:
-        from pync.connections.proxy_client import connect_through
-
-        peer = await connect_through(context, context.config.proxy, port)
-    else:
-        peer = connected(context, *await dial(context, port, without))
+    peer = connected(context, *await dial(context, port, without))
     if context.config.tls:
         from pync.connections.encryption import encrypt_to_server
 

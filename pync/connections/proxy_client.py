@@ -2,6 +2,7 @@
 
 Theory: the proxy is a host like any other, dialled by a config that names it. An HTTP proxy that wants credentials is
 asked again on a new connection, because many close the first. A password is sent only to a proxy that has asked for it.
+One deadline is for all, but each step names what has not answered: the proxy, or behind it the host.
 
 A dialogue (`protocols/dialogue.py`) is a generator; `hold` runs one on a stream, for clients and servers of proxies.
 """
@@ -12,9 +13,9 @@ import os
 
 from pync.connections import connected
 from pync.endpoints import write_all
-from pync.errors import AddressError, ConnectError, PeerLost, ProxyError
+from pync.errors import AddressError, ConnectError, PeerLost, ProxyError, TimedOut
 from pync.events import Address, Connected
-from pync.net.dial import dial
+from pync.net.dial import connect_goal, dial
 from pync.net.resolve import resolve
 from pync.protocols.dialogue import Refused
 
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
     from pync.context import Context
     from pync.endpoints import Peer
     from pync.events import Event
+    from pync.loop.tasks import Work
     from pync.protocols.dialogue import Dialogue, Login
 
     Result = TypeVar("Result")
 
+DIALOGUE_LIMIT = 30.0  # seconds that a proxy has to answer, unless the user has set another limit
 ATTEMPTS = 3  # with credentials: the second attempt may fail because the nonce is too old
 
 
@@ -56,10 +59,43 @@ async def hold(peer: Peer, dialogue: Dialogue[Result]) -> Result:
     return result
 
 
-async def connect_through(context: Context, proxy: Proxy, port: int) -> Peer:
-    """The config's host, through the proxy. Raises ProxyError, AddressError, BindError, TlsError, TimedOut."""
+async def open_through(context: Context, proxy: Proxy, port: int) -> Peer:
+    """The config's host through the proxy, under TLS if that is wanted. Raises as `open_connection`.
+
+    Without `connect_timeout` the proxy has DIALOGUE_LIMIT for each answer.
+    """
+    limit = context.config.connect_timeout
+    until = None if limit is None else context.loop.clock() + limit
+    proxy_late = TimedOut(_name(proxy), f"no answer for {limit or DIALOGUE_LIMIT:g} s")
+    host_late = TimedOut(connect_goal(context, port), "timed out")
+    names = await _in_time(context, until, _names(context, proxy, port), host_late)
+    peer = await _in_time(context, until, _connect_to_one(context, proxy, names, port), proxy_late)
+    if context.config.tls:
+        from pync.connections.encryption import encrypt_to_server
+
+        peer = await _in_time(context, until, encrypt_to_server(context, peer), host_late)
+    return peer
+
+
+async def _in_time(context: Context, until: float | None, step: Work[Result], late: TimedOut) -> Result:
+    """The result of a step. Raises `late` at the moment `until`, or when a limit within the step has passed."""
+    try:
+        return await context.loop.within(None if until is None else max(0.0, until - context.loop.clock()), step)
+    except (TimeoutError, TimedOut):  # a handshake names the other end of the socket, which is the proxy in any case
+        raise late from None
+
+
+async def _names(context: Context, proxy: Proxy, port: int) -> list[str]:
+    """The host as the proxy is asked for it: its name, or its addresses for a proxy that shall not look it up."""
     host = context.config.host or ""
-    names = [host] if proxy.remote_names else await _addresses(context, proxy, port)
+    if proxy.remote_names:
+        return [host]
+    found = await resolve(context, host, port, "ipv4" if proxy.kind == "socks4" else None)
+    return [name[0] for _, name in found]
+
+
+async def _connect_to_one(context: Context, proxy: Proxy, names: list[str], port: int) -> Peer:
+    """A connection through the proxy to the first of these names that it reaches. Raises ProxyError, TlsError."""
     failure: ProxyError | None = None
     for name in names:
         try:
@@ -67,16 +103,11 @@ async def connect_through(context: Context, proxy: Proxy, port: int) -> Peer:
         except ProxyError as error:
             failure = error
             continue
-        context.report(Connected(host=host, address=Address(host=name, port=port), transport=context.transport))
+        host, address = context.config.host or "", Address(host=name, port=port)
+        context.report(Connected(host=host, address=address, transport=context.transport))
         return peer
     assert failure is not None
     raise failure
-
-
-async def _addresses(context: Context, proxy: Proxy, port: int) -> list[str]:
-    """The host's addresses, for a proxy that shall not look it up."""
-    found = await resolve(context, context.config.host, port, "ipv4" if proxy.kind == "socks4" else None)
-    return [name[0] for _, name in found]
 
 
 async def _connect_to(context: Context, proxy: Proxy, host: str, port: int) -> Peer:
@@ -97,7 +128,9 @@ async def _by_socks(context: Context, proxy: Proxy, host: str, port: int) -> Pee
     peer = await _open_proxy(context, proxy)
     four = proxy.kind == "socks4"
     await _hold(
-        peer, socks4_connect(host, port, proxy.user or "") if four else socks5_connect(host, port, _login(proxy))
+        context,
+        peer,
+        socks4_connect(host, port, proxy.user or "") if four else socks5_connect(host, port, _login(proxy)),
     )
     return peer
 
@@ -112,7 +145,7 @@ async def _by_http(context: Context, proxy: Proxy, host: str, port: int) -> Peer
     authorization: str | None = None
     for _ in range(ATTEMPTS):
         peer = await _open_proxy(context, proxy)
-        challenges = await _hold(peer, connect(host, port, authorization))
+        challenges = await _hold(context, peer, connect(host, port, authorization))
         if challenges is None:
             return peer
         peer.close()
@@ -127,20 +160,20 @@ async def _by_http(context: Context, proxy: Proxy, host: str, port: int) -> Peer
     raise Refused("it does not accept this user and password")
 
 
-async def _hold(peer: Peer, dialogue: Dialogue[Result]) -> Result:
-    """As `hold`; the peer is closed if the dialogue fails."""
+async def _hold(context: Context, peer: Peer, dialogue: Dialogue[Result]) -> Result:
+    """As `hold`; the peer is closed if the dialogue fails. Raises TimeoutError, too."""
     try:
-        return await hold(peer, dialogue)
+        return await context.loop.within(context.config.connect_timeout or DIALOGUE_LIMIT, hold(peer, dialogue))
     except BaseException:
         peer.close()
         raise
 
 
 async def _open_proxy(context: Context, proxy: Proxy) -> Peer:
-    """A connection to the proxy itself, under TLS if that is wanted. Raises as `connect_through`, and PeerLost."""
+    """A connection to the proxy, perhaps under TLS. Raises ProxyError, BindError, TlsError, TimedOut, PeerLost."""
 
     def report(event: Event) -> None:
-        if not isinstance(event, Connected):  # `connect_through` reports this event for the target
+        if not isinstance(event, Connected):  # `_connect_to_one` reports this event for the target
             context.report(event)
 
     to_proxy = context.derive(context.config.but(host=proxy.host), report)

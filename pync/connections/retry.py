@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pync.connections.outgoing import UNREACHED
 from pync.errors import AddressError, PyncError, TimedOut
-from pync.events import Retrying
+from pync.events import Address, Retrying
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ async def with_retry(context: Context, attempt: Callable[[], Work[T]]) -> T:
     try:
         return await context.loop.within(retry, _repeat(context, attempt, failures))
     except TimeoutError:
-        last = failures[-1] if failures else TimedOut(f"connect to {context.config.host}", "no answer")
+        proxy = context.config.proxy
+        through = f" through proxy {Address(host=proxy.host, port=proxy.port)}" if proxy else ""
+        last = failures[-1] if failures else TimedOut(f"connect to {context.config.host}{through}", "no answer")
         raise TimedOut(last.what, f"{last.why} (tried for {retry:g} s)") from None
 
 

@@ -34,21 +34,19 @@ LINGER = 2.0  # seconds that a peer has, at the end of a session, to take what i
 
 def next_read_size(asked: int, got: int, most: int = CHUNK) -> int:
     """How many bytes the next read asks for (at most `most`), after a read of `asked` bytes got `got`."""
-    if got == asked:
-        return most
-    return asked if got > SHORT else min(SHORT, most)
+    return most if got == asked else asked if got > SHORT else min(SHORT, most)
 
 
-def queued(fd: int, *, unsent: bool = False) -> int:
-    """Bytes that the kernel holds for a descriptor: to be read, or with `unsent` those that are not acknowledged yet.
+def queued(fd: int, request: str | int = "FIONREAD") -> int:
+    """Bytes that the kernel holds for a descriptor, by default those to be read; 0 where the kernel does not know.
 
-    0 where the kernel does not know (ioctl_tty(2), FIONREAD and TIOCOUTQ).
+    `request` is a number or a name of ioctl_tty(2).
     """
     import fcntl
     import termios
 
     try:
-        count = fcntl.ioctl(fd, termios.TIOCOUTQ if unsent else termios.FIONREAD, bytes(4))
+        count = fcntl.ioctl(fd, request if isinstance(request, int) else getattr(termios, request), bytes(4))
     except OSError:
         return 0
     return int.from_bytes(count, sys.byteorder)
@@ -73,6 +71,7 @@ class Source(Half):
 
     __slots__ = ()
     position: int | None = None  # where to read next in a file that clients share; None: at its descriptor's position
+    stop: int | None = None  # the position where such a source ends, if that is not the end of the file
 
     async def read(self) -> bytes | None:
         """Wait for the next bytes, at most `CHUNK`; None at the end-of-file. b"" is an empty datagram."""
@@ -131,6 +130,9 @@ class Peer(Source, Sink):
         """Send what the kernel takes at once, and return how many bytes. An error is left for the next `write`."""
         return 0
 
+    def carries_tls(self) -> None:
+        """Take note that TLS lies over this: its bytes are not those that are to be sent, and are not counted."""
+
     def expect_much(self) -> None:
         """Have the next read ask for as much as possible, where that can be chosen."""
 
@@ -144,6 +146,10 @@ class Peer(Source, Sink):
 
     def unacknowledged(self) -> int:
         """Bytes that were accepted for sending and that the peer has not acknowledged."""
+        return 0
+
+    def unsent(self) -> int:
+        """Bytes of these that were not even sent: the peer cannot have received them."""
         return 0
 
     async def wait_closed(self) -> None:

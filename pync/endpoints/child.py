@@ -7,8 +7,9 @@ A program that filters must answer line by line, and C programs do so only on a 
 filter is a pseudo-terminal in raw mode, which changes no byte. Where coreutils' libstdbuf is found it is preloaded
 too, and makes stdio unbuffered: then even a client that sends no newline and waits gets its answer.
 
-A child gets no other descriptor, the default signal dispositions (Python ignores SIGPIPE), both addresses of the
-connection in its environment, and a process group of its own, which is signalled as a whole. It is always reaped.
+A child gets no other descriptor, the default signal dispositions (Python ignores SIGPIPE, nohup SIGHUP), both
+addresses of the connection in its environment, and a process group of its own, which is signalled as a whole. It is
+always reaped.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
     from pync.events import Address
     from pync.loop.kernel import Loop
 
-# When its session is over, a child gets end-of-file and then these signals, each with the seconds to act on it.
-# Signal 0 sends nothing: it is the time to act on the end-of-file.
-TERMINATION_STEPS = ((0, 0.1), (signal.SIGHUP, 0.2), (signal.SIGTERM, 2.0), (signal.SIGKILL, None))
+TAKING = 0.1  # seconds that a child has to act on what it has received, before it is hung up on
+# When its session is over, a child gets these signals, each with the seconds to act on it.
+TERMINATION_STEPS = ((signal.SIGHUP, 0.2), (signal.SIGTERM, 2.0), (signal.SIGKILL, None))
 LIBSTDBUF = ("/usr/libexec/coreutils/libstdbuf.so", "/usr/lib/coreutils/libstdbuf.so")
-PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)
+BACK_TO_DEFAULT = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP)
 TERMINAL = 4095  # bytes that reading a terminal gives at most (n_tty.c)
 TERMINAL_READS = 15  # reads of a terminal that are joined before they are passed on, at most
 
@@ -139,19 +140,36 @@ class Child:
             self.status = status if status >= 0 else 128 - status
         return self.status
 
+    async def hang_up(self) -> None:
+        """Send SIGHUP, after the time to act on what the program has received."""
+        await self._ended_within(TAKING)
+        self._signal(signal.SIGHUP)
+
     async def terminate(self) -> None:
-        """End the program by end-of-file, then by signals of rising force to its group, and reap it."""
-        self.close()
+        """End the program by signals of rising force to its group, and reap it.
+
+        A stdin that is still open was not received to its end. So the end-of-file comes after SIGHUP, because a program
+        that reads the end-of-file alone takes a part for the whole.
+        """
+        await self._ended_within(TAKING)
         for signum, grace in TERMINATION_STEPS:
-            if self.status is None:
-                try:
-                    os.killpg(self.pid, signum)
-                except (PermissionError, ProcessLookupError):  # it is another user's now, as with sudo
-                    pass
-                try:
-                    await self.loop.within(grace, self.ended())
-                except TimeoutError:
-                    pass
+            self._signal(signum)
+            self.close()
+            await self._ended_within(grace)
+
+    def _signal(self, signum: int) -> None:
+        if self.status is None:
+            try:
+                os.killpg(self.pid, signum)
+            except (PermissionError, ProcessLookupError):  # it is another user's now, as with sudo
+                pass
+
+    async def _ended_within(self, seconds: float | None) -> None:
+        if self.status is None:
+            try:
+                await self.loop.within(seconds, self.ended())
+            except TimeoutError:
+                pass
 
 
 async def exit_status(loop: Loop, pid: int) -> int:
@@ -214,7 +232,7 @@ def start(loop: Loop, program: Program, environment: Mapping[str, str], most: in
 def _spawn(argv: tuple[str, ...], stdin: int, stdout: int, environment: Mapping[str, str]) -> int:
     actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, stdout, 1)]
     try:
-        return os.posix_spawnp(argv[0], argv, environment, file_actions=actions, setpgroup=0, setsigdef=PYTHON_IGNORES)
+        return os.posix_spawnp(argv[0], argv, environment, file_actions=actions, setpgroup=0, setsigdef=BACK_TO_DEFAULT)
     except OSError as error:
         raise ProgramError(argv[0], reason(error), found=not isinstance(error, FileNotFoundError)) from None
 

@@ -38,11 +38,6 @@ if TYPE_CHECKING:
 PORT_REFUSED = os.strerror(errno.ECONNREFUSED)
 
 
-def receive(sock: socket.socket) -> tuple[bytes, Any]:
-    """A whole datagram and its sender's address, as the system gives it. Raises OSError."""
-    return sock.recvfrom(CHUNK if sock.family == socket.AF_UNIX else WHOLE)
-
-
 def remove_own_path(sock: socket.socket) -> None:
     """Remove the path to which a unix datagram socket is bound: no answer can reach it any more."""
     name = sock.getsockname() if sock.family == socket.AF_UNIX else None
@@ -123,7 +118,7 @@ class DatagramSocket(ConnectedSocket, Peer):
                         raise self.refused
                     break
                 piece, size, name = received
-                if name == self.name or not name:
+                if self.is_from_peer(name):
                     pieces.append((piece, size))
                     room -= len(piece)
                 if room < WHOLE:
@@ -146,6 +141,10 @@ class DatagramSocket(ConnectedSocket, Peer):
                 # Once `_pass_on` has shut the socket, an empty result without a name is no datagram.
                 shut = self.refused and not received[2]
                 return None if shut else received
+
+    def is_from_peer(self, name: Any) -> bool:
+        """Whether a datagram from this address is the peer's. A unix peer may have no address."""
+        return name == self.name or not name
 
     async def write(self, data: Bytes) -> int:
         """Send one datagram. Raises PeerLost if it is too long, or if an earlier one was refused (see `_pass_on`)."""

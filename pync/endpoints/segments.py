@@ -57,9 +57,11 @@ def cut(piece: bytes, size: int) -> list[bytes]:
 class Receiver:
     """Receives from a datagram socket: one whole datagram, or a piece of several where the kernel joins them."""
 
+    # One for all sockets, of which a server may have thousands: nothing stays in it from one receive to the next.
+    buffer = memoryview(bytearray(CHUNK))
+
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.buffer = memoryview(bytearray(CHUNK))
         self.control = 0  # bytes of control messages that a receive asks for
         if _is_udp(sock):
             try:
@@ -94,8 +96,8 @@ class Joined(Source):
 class DatagramStdin(Stdin):
     """Stdin, where each read becomes a datagram."""
 
-    def __init__(self, loop: Loop, fd: int = 0) -> None:
-        super().__init__(loop, fd, LARGEST)
+    def __init__(self, loop: Loop, size: int = LARGEST, fd: int = 0) -> None:
+        super().__init__(loop, fd, size)
         self.own_pipe = self.fd != fd and stat.S_ISFIFO(os.fstat(fd).st_mode)
 
     def read_nowait(self) -> bytes | None:

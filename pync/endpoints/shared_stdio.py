@@ -1,7 +1,7 @@
 """stdin and stdout for a server whose clients share them: each client gets a source and a sink of its own.
 
-Theory. A regular file is read by each client for itself, from where it stood at the start. Any other stdin is read
-once, while a client is there to receive it, and each chunk goes to all clients that are connected then, through a
+Theory. A file or block device is read by each client for itself, from where it stood at the start. Any other stdin is
+read once, while a client is there to receive it, and each chunk goes to all clients that are connected then, through a
 queue for each (`client_queues.py`): a slow client slows the reading down, and a client that takes nothing is cut off.
 
 On stdout the lines of different clients are not mixed: while there are several, the unfinished last line of a read is
@@ -10,13 +10,11 @@ held until its end comes, it is longer than HELD_LINE, or its client or all othe
 
 from __future__ import annotations
 
-import os
-
-from pync.endpoints import CHUNK, Sink, Source, write_all
+from pync.endpoints import Sink, Source, write_all
 from pync.endpoints.client_queues import Queue, Queues
-from pync.endpoints.stdio import STDIN, is_regular
-from pync.endpoints.wrappers import Attended
-from pync.errors import InputError, reason
+from pync.endpoints.file_source import FileSource, extent
+from pync.endpoints.stdio import STDIN
+from pync.endpoints.wrappers import Attended, Chain
 from pync.loop.tasks import Condition
 
 TYPE_CHECKING = False
@@ -35,11 +33,13 @@ class SharedStdin:
 
     def __init__(self, loop: Loop, stdin: Source) -> None:
         self.loop = loop
-        self.start = os.lseek(STDIN, 0, os.SEEK_CUR) if is_regular(STDIN) else None
+        place = extent(STDIN)
+        self.start = place[0] if place else None
         self.readers: dict[Reader, None] = {}
         self.queues = Queues(loop)
         self.joined = Condition()
         self.stdin = Attended(loop, stdin, self.readers, self.joined)
+        self.given = False  # some of it went to the clients
         self.ended = False
 
     def join(self, client: Peer) -> FileSource | Reader:
@@ -56,66 +56,31 @@ class SharedStdin:
         self.readers.pop(reader, None)
         self.queues.discard(reader)
 
+    def is_over(self) -> bool:
+        """Whether there is nothing left for a client that comes now, although there was something for others."""
+        return self.ended and self.given
+
     async def run(self) -> None:
-        """Read stdin for all clients until its end; nothing to do for a regular file. Raises InputError."""
+        """Read stdin for all clients until its end; nothing to do for a file. Raises InputError."""
         while self.start is None:
             data = await self.stdin.read()
             if data is None:
                 break
-            for reader in self.readers:
-                reader.put(data)
+            self.give(data)
             await self.queues.room()
+        self.finish()
+
+    def give(self, data: bytes) -> None:
+        """Put a chunk into the queue of each client."""
+        self.given = True
+        for reader in self.readers:
+            reader.put(data)
+
+    def finish(self) -> None:
+        """Take note that stdin has ended, and wake the clients that wait for more."""
         self.ended = True
         for reader in self.readers:
             reader.arrived.notify()
-
-
-class FileSource(Source):
-    """Reads a regular file from a position of its own, so that many clients can read the same descriptor."""
-
-    def __init__(self, loop: Loop, fd: int, position: int) -> None:
-        self.loop = loop
-        self.fd = fd
-        self.position: int | None = position
-        self.arrived = Condition()  # never notified, because a file never waits for data
-
-    async def read(self) -> bytes | None:
-        """The next bytes; None at the file's end. Raises InputError."""
-        await self.loop.sleep(0)  # a file is always ready, so this gives the other clients their turn
-        position = self.position or 0
-        try:
-            data = os.pread(self.fd, CHUNK, position)
-        except OSError as error:
-            raise self.failed(error) from None
-        self.position = position + len(data)
-        return data or None
-
-    def raw(self) -> int | None:
-        """The descriptor, which is to be read from `position`."""
-        return self.fd
-
-    def failed(self, error: OSError) -> InputError:
-        """The exception for an error of the file."""
-        return InputError("reading stdin", reason(error))
-
-    def unread(self) -> int:
-        """Bytes left until the file's end."""
-        return max(0, os.fstat(self.fd).st_size - (self.position or 0))
-
-    def advance(self, count: int) -> None:
-        """Take note that the kernel has moved `count` bytes from `position` on."""
-        self.position = (self.position or 0) + count
-
-    def is_silent(self) -> bool:
-        """False, because a file always has something to give, if only its end."""
-        return False
-
-    async def attend(self, session: Work[Any]) -> None:
-        """Run the client's session. It is never cut off: a client with a file of its own stops no other."""
-        await session
-
-    def leave(self) -> None:
-        """Nothing to do when the client has left."""
 
 
 class Reader(Queue, Source):
@@ -163,6 +128,23 @@ class Reader(Queue, Source):
         data = bytes(self.pieces[0])  # bytes of bytes are the same object: nothing is copied
         self.drop(len(data))
         return data
+
+    async def begin(self) -> tuple[bytes, bool]:
+        """The first chunk, and whether that is all. Raises nothing: an error of stdin is that of all clients."""
+        data = await self.read()
+        return data or b"", data is None
+
+    def length(self) -> int | None:
+        """None, because it is not known how much will come."""
+        return None
+
+    def rest(self, first: bytes, start: int, stop: int | None) -> Source:
+        """A source of all of it, once `begin` has returned `first`."""
+        return Chain([first], self)
+
+    async def read_ahead(self) -> None:
+        """Never return, because what comes is for this moment."""
+        await self.shared.loop.wait(Condition())
 
     def unread(self) -> int:
         """Bytes that wait for this client."""

@@ -60,18 +60,38 @@ def is_regular(fd: int) -> bool:
     return stat.S_ISREG(os.fstat(fd).st_mode)
 
 
+def is_loop() -> bool:
+    """Whether what we write may come back: stdin and stdout are pipes, and one is a named FIFO (fifo(7))."""
+    if not all(stat.S_ISFIFO(os.fstat(fd).st_mode) for fd in (STDIN, STDOUT)):
+        return False
+    try:
+        return any(not os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:") for fd in (STDIN, STDOUT))
+    except OSError:
+        return False
+
+
 class Stdio:
     """Our side of a conversation: where its bytes come from (None: it sends nothing), and where they go."""
 
-    def __init__(self, source: Source | None, sink: Sink, *, terminal: bool = False, watched: bool = False) -> None:
+    def __init__(
+        self,
+        source: Source | None,
+        sink: Sink,
+        *,
+        terminal: bool = False,
+        watched: bool = False,
+        loops: bool = False,
+    ) -> None:
         """`terminal`: the source is a terminal, which is not read any more once the peer has ended.
 
-        `watched`: it is noticed, also while nothing is written, when no process reads stdout any more.
+        `watched`: it is noticed, also while nothing is written, when no process reads stdout any more. `loops`: what
+        goes to the sink comes back by the source, after any time.
         """
         self.source = source
         self.sink = sink
         self.terminal = terminal
         self.watched = watched
+        self.loops = loops
 
 
 def _private(fd: int, flags: int) -> int:

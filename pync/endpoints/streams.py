@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pync.loop.kernel import Loop
 
 RESET = (1).to_bytes(4, sys.byteorder) + bytes(4)  # struct linger for SO_LINGER: on, for 0 seconds (socket(7))
+SIOCOUTQNSD = 0x894B  # the ioctl(2) for bytes that were not sent yet (linux/sockios.h)
 SHORTEST_LOOK, LONGEST_LOOK = 0.01, 1.0  # seconds between two checks of what the peer has acknowledged
 
 
@@ -69,11 +70,13 @@ class ConnectedSocket(Half):
 class StreamSocket(ConnectedSocket, Stream):
     """A connected stream socket."""
 
-    __slots__ = ("half_closed", "size")
+    __slots__ = ("encrypted", "fin", "half_closed", "size")
 
     def __init__(self, loop: Loop, sock: socket.socket, address: Address) -> None:
         super().__init__(loop, sock, address)
+        self.encrypted = False
         self.half_closed = False
+        self.fin = 0  # FINs in the kernel's count of bytes to be sent
         self.size = SHORT
 
     async def read(self) -> bytes | None:
@@ -112,6 +115,10 @@ class StreamSocket(ConnectedSocket, Stream):
         except OSError:
             return 0
 
+    def carries_tls(self) -> None:
+        """Take note that TLS lies over this."""
+        self.encrypted = True
+
     def expect_much(self) -> None:
         """Have the next read ask the kernel for a whole chunk."""
         self.size = CHUNK
@@ -122,6 +129,7 @@ class StreamSocket(ConnectedSocket, Stream):
             self.half_closed = True
             try:
                 self.sock.shutdown(socket.SHUT_WR)
+                self.fin = 1
             except OSError:  # the connection is broken, and the next read reports how
                 pass
 
@@ -130,17 +138,27 @@ class StreamSocket(ConnectedSocket, Stream):
         return self.sock.fileno()
 
     def failed(self, error: OSError) -> PeerLost:
-        """The exception for an error of the socket, with the bytes that the peer has not acknowledged."""
-        if error.errno == errno.EPIPE and self.sock.family != socket.AF_UNIX and not self.half_closed:
+        """The exception for an error of the socket, with the bytes that were not sent.
+
+        What was sent may have arrived: the reset itself can acknowledge it, and the kernel does not count that.
+        """
+        if error.errno == errno.EPIPE and self.sock.family != socket.AF_UNIX:
             # Only a reset stops TCP from sending. After a reset in the middle of sendfile(2) the error is EPIPE alone.
             error = OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-        return PeerLost(f"connection to {self.address}", reason(error), unsent=self.unacknowledged())
+        return PeerLost(f"connection to {self.address}", reason(error), unsent=0 if self.encrypted else self.unsent())
 
     def unacknowledged(self) -> int:
         """Bytes that the kernel took and the peer has not acknowledged (SIOCOUTQ, tcp(7)), also after a reset."""
+        return self._held("TIOCOUTQ")
+
+    def unsent(self) -> int:
+        """Those of them that the kernel has not sent."""
+        return self._held(SIOCOUTQNSD)
+
+    def _held(self, request: str | int) -> int:
         if self.sock.family == socket.AF_UNIX:  # there the kernel counts memory, not bytes of the stream
             return 0
-        return max(0, queued(self.sock.fileno(), unsent=True) - self.half_closed)  # a FIN counts as one byte
+        return max(0, queued(self.sock.fileno(), request) - self.fin)
 
     async def wait_closed(self) -> None:
         """Wait until the connection is closed in both directions, while no task reads it. Raises PeerLost at a reset.
@@ -148,8 +166,13 @@ class StreamSocket(ConnectedSocket, Stream):
         After an end-of-file the socket stays readable for ever, so only its hang-up can be waited for.
         """
         await self.loop.hangups.wait(self.sock.fileno(), Condition())
+        self._check()
+
+    def _check(self) -> None:
         if code := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            raise self.failed(OSError(code, os.strerror(code)))
+            # Here EPIPE is a reset after the peer's end: it had closed both directions, and has taken nothing more.
+            late = self.unacknowledged() - self.unsent() if code == errno.EPIPE and not self.encrypted else 0
+            raise self.failed(OSError(code, os.strerror(code))).also_unsent(late)
 
     def abort(self) -> None:
         """Close the socket; a TCP peer sees a reset."""
@@ -158,7 +181,7 @@ class StreamSocket(ConnectedSocket, Stream):
         self.close()
 
     async def linger(self, limit: float | None = LINGER) -> bool:
-        """Half-close, and drop what still comes, until the peer's end or until it has taken all that was sent.
+        """Half-close, and drop what still comes, until the peer has taken all that was sent.
 
         False if `limit` seconds were too few. Raises PeerLost.
         """
@@ -170,12 +193,17 @@ class StreamSocket(ConnectedSocket, Stream):
         return True
 
     async def _drain(self) -> None:
-        pause = SHORTEST_LOOK
+        pause, ended = SHORTEST_LOOK, False
         while True:
-            if await self.loop.readable(self.sock.fileno(), self.loop.clock() + pause):
-                if await self.read() is None:
+            if ended:
+                # A peer that had closed both directions answers what was sent later with a reset.
+                self._check()
+                if not self.unacknowledged():
                     return
-            elif self.unacknowledged():
-                pause = min(2 * pause, LONGEST_LOOK)
-            else:
+                await self.loop.sleep(pause)
+            elif await self.loop.readable(self.sock.fileno(), self.loop.clock() + pause):
+                ended = await self.read() is None
+                continue
+            elif not self.unacknowledged():
                 return
+            pause = min(2 * pause, LONGEST_LOOK)

@@ -19,6 +19,8 @@ import sys
 from pync.errors import UsageError
 
 TYPE_CHECKING = False
+LEAST_LIKENESS = 0.75  # of a long name to the one that was typed, for a question whether that was meant
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any, Literal
@@ -164,7 +166,7 @@ def _sort(
         return getopt.gnu_getopt(argv, letters, longs)
     except getopt.GetoptError as error:
         dashes = "--" if f"--{error.opt}" in error.msg else "-"
-        raise _unreadable(dashes + error.opt, options, hints) from None
+        raise _glued(argv, error.opt, options) or _unreadable(dashes + error.opt, options, hints) from None
 
 
 def values_of(table: Table, given: Given) -> Values:
@@ -184,6 +186,16 @@ def read_value(what: str, type: Callable[..., Any], *texts: str) -> Any:
         raise UsageError(what, str(error)) from None
 
 
+def _glued(argv: list[str], refused: str, options: Mapping[str, Option]) -> UsageError | None:
+    """What is wrong with `-l8080`, if getopt has refused the digit: that flag takes no value. None: it is not that."""
+    for argument in argv if refused.isdigit() else ():
+        letters = argument.rstrip("0123456789")
+        digits, last = argument[len(letters) :], options.get(f"-{letters[-1:]}")
+        if argument[:1] == "-" != argument[1:2] and refused in digits and last and not last.metavar:
+            return UsageError(argument, f"{last.spellings[0]} takes no value; write {letters} {digits}")
+    return None
+
+
 def _unreadable(spelling: str, options: Mapping[str, Option], hints: Mapping[str, str]) -> UsageError:
     """What is wrong with an option that getopt has refused."""
     if spelling in options:
@@ -193,7 +205,8 @@ def _unreadable(spelling: str, options: Mapping[str, Option], hints: Mapping[str
         return UsageError(spelling, f"could be any of {', '.join(meant)}")
     from difflib import get_close_matches  # what click uses, too
 
-    meant = get_close_matches(spelling, [known for known in options if spelling.startswith("--")])
+    longs = [known for known in options if spelling.startswith("--")]
+    meant = get_close_matches(spelling, longs, cutoff=LEAST_LIKENESS)
     hint = hints.get(spelling) or (f"did you mean {' or '.join(meant)}?" if meant else "")
     return UsageError(spelling, f"no such option{hint and '; '}{hint}")
 

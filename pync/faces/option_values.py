@@ -122,6 +122,8 @@ def listen_port(text: str, protocol: str = "tcp") -> int:
 
 def ports(text: str, protocol: str = "tcp") -> tuple[int, ...]:
     """Ports to connect to: one as `port` reads it, or the numbers LO-HI or HI-LO, which count upwards either way."""
+    if "," in text:
+        raise ValueError(f"invalid: {text}; blanks divide ports, as in {text.replace(',', ' ')}")
     ends = text.split("-")
     if len(ends) != 2 or not all(map(is_decimal, ends)):  # the hyphen of http-alt, or of -5
         return (port(text, protocol),)
@@ -189,26 +191,40 @@ def paths(text: str) -> tuple[str, ...]:
 
 
 def command(text: str) -> tuple[str, ...]:
-    r"""A program and its arguments: blanks divide, `\x` is x whatever x is, quotes are nothing special (as in Ncat).
+    """A program and its arguments, divided and quoted as in a shell's line (POSIX.1 XCU 2.2), but with no expansions.
 
-    So an empty argument cannot be written. A backslash at the very end is refused; Ncat drops it.
+    `shlex` does the same, but takes as long to import as Python to start.
     """
     words: list[str] = []
-    inside = False
+    inside, quote = False, ""
     letters = iter(text)
     for letter in letters:
-        if letter in " \t\n\v\f\r":
+        if letter in " \t\n\v\f\r" and not quote:
             inside = False
             continue
-        if letter == "\\" and not (letter := next(letters, "")):
-            raise ValueError(f"nothing follows the last backslash: {text}")
         if not inside:
             words.append("")
             inside = True
-        words[-1] += letter
-    if not words:
+        if letter == quote:
+            quote = ""
+        elif letter in "'\"" and not quote:
+            quote = letter
+        elif letter == "\\" and quote != "'":
+            words[-1] += _escaped(next(letters, ""), quote, text)
+        else:
+            words[-1] += letter
+    if quote:
+        raise ValueError(f"no closing {quote}: {text}")
+    if not words or not words[0]:
         raise ValueError("no program named")
     return tuple(words)
+
+
+def _escaped(letter: str, quote: str, text: str) -> str:
+    """What a backslash before this letter stands for, outside or between double quotes."""
+    if not letter:
+        raise ValueError(f"nothing follows the last backslash: {text}")
+    return letter if not quote or letter in '"\\$`' else "\\" + letter
 
 
 def shell(text: str) -> tuple[str, ...]:

@@ -58,6 +58,7 @@ class Loop:
         self._failure: Task | None = None  # the first failed task that has no owner
         self._hangups: Hangups | None = None
         self.child_ended = Condition()
+        self.notified_by: dict[int, Condition] = {}  # by a signal's number: what it notifies instead of ending the run
 
     def readable(
         self, fd: int, until: Until = None, repeat: Repeat = None, condition: Condition | None = None
@@ -198,7 +199,7 @@ class Loop:
         The tasks that still run at the end are cancelled, and clean up before this returns.
         """
         task = self.spawn(main)
-        with Delivery(self, task, self.child_ended):
+        with Delivery(self, task):
             try:
                 while not task.done and self._failure is None:
                     self._turn()

@@ -17,28 +17,29 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pync.loop.kernel import Loop
-    from pync.loop.tasks import Condition, Task
+    from pync.loop.tasks import Task
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Delivery:
-    """A context manager: within it a stopping signal cancels `main` with Interrupted, SIGCHLD notifies `child_ended`.
+    """A context manager: within it a signal notifies its condition of `notified_by`, or else it ends `main`.
 
-    Afterwards every signal has the disposition that it had before.
+    SIGCHLD notifies `child_ended`. A stopping signal without a condition cancels `main` with Interrupted. Afterwards
+    every signal has the disposition that it had before.
     """
 
-    def __init__(self, loop: Loop, main: Task, child_ended: Condition) -> None:
+    def __init__(self, loop: Loop, main: Task) -> None:
         self._loop = loop
         self._main = main
-        self._child_ended = child_ended
+        loop.notified_by[signal.SIGCHLD] = loop.child_ended
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> None:
         caught = [signum for signum in STOPPING if signal.getsignal(signum) != signal.SIG_IGN]
         self._reading, self._writing = os.pipe()
         os.set_blocking(self._writing, False)
-        self._loop.spawn(self._listen(), self._child_ended)
+        self._loop.spawn(self._listen(), self._loop.child_ended)
         self._before = {signum: signal.signal(signum, lambda *_: None) for signum in (*caught, signal.SIGCHLD)}
         self._wakeup = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
 
@@ -53,7 +54,7 @@ class Delivery:
         while True:
             await self._loop.readable(self._reading)
             for signum in os.read(self._reading, 64):
-                if signum == signal.SIGCHLD:
-                    self._child_ended.notify()
+                if condition := self._loop.notified_by.get(signum):
+                    condition.notify()
                 else:
                     self._main.cancel(Interrupted(signum))

@@ -14,9 +14,8 @@ from pync.sessions.conversation import converse, open_stdio
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.context import Context
-    from pync.endpoints import Peer, Sink, Source
+    from pync.endpoints import Peer, Sink
     from pync.errors import PyncError
-    from pync.loop.tasks import Work
 
 
 async def connect(context: Context) -> Outcome:
@@ -73,13 +72,9 @@ async def _session(context: Context, port: int | None, peer: Peer, stdout: Sink)
         return await run_program(context, peer, config.program)
     stdio = open_stdio(context, stdout)
     if stdio.source and port is not None and config.datagram:
-        from pync.connections.next_address import with_next_address
+        from pync.connections.next_address import converse_with_next_address
 
-        def conversation(peer: Peer, source: Source) -> Work[None]:
-            stdio.source = source
-            return converse(context, peer, stdio)
-
-        await with_next_address(context, port, peer, stdio.source, conversation)
+        await converse_with_next_address(context, port, peer, stdio, converse)
     else:
         await converse(context, peer, stdio)
     return None

@@ -17,7 +17,9 @@ from pync.system import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pync.config import Config
     from pync.context import Context
+    from pync.net.access import Rules
     from pync.net.bind import Bound
     from pync.net.privileges import Identity
     from pync.services import Service
@@ -27,7 +29,7 @@ async def listen(context: Context) -> Outcome:
     """Serve. Raises the PyncError of the step that fails, of the only session, or of what all sessions share."""
     config = context.config
     identity = _identity(config.user)
-    allowed = load_rules(config.access, lambda name: _addresses(name, numeric=config.numeric))
+    allowed = _rules(config)
     if config.tls:
         from pync.connections.encryption import make_server_context
 
@@ -38,6 +40,8 @@ async def listen(context: Context) -> Outcome:
         if identity:
             _become(identity, bound)
         server = Server(context, bound, allowed, service)
+        if config.access.allow_files or config.access.deny_files:
+            _read_again(context, server)
         _announce(context, bound)
         return Outcome(child_status=await server.run())
     finally:
@@ -50,6 +54,20 @@ def _identity(user: str | None) -> Identity | None:
     from pync.net.privileges import lookup
 
     return lookup(user)
+
+
+def _rules(config: Config) -> Rules:
+    return load_rules(config.access, lambda name: _addresses(name, numeric=config.numeric))
+
+
+def _read_again(context: Context, server: Server) -> None:
+    """Have the server's rules be those of the access files as they are at the latest SIGHUP."""
+    from pync.net.access_again import read_again
+
+    def use(rules: Rules) -> None:
+        server.rules = rules
+
+    context.loop.spawn(read_again(context, lambda: _rules(context.config), use))
 
 
 def _addresses(name: str, *, numeric: bool) -> list[str]:
@@ -85,12 +103,21 @@ def _service(context: Context) -> Service:
 
         return ProxyService(context)
     if config.keep_open:
-        from pync.services.shared_stdio import SharedStdioService
-
-        return SharedStdioService(context)
+        return _shared_stdio(context)
     from pync.services.stdio import StdioService
 
     return StdioService(context)
+
+
+def _shared_stdio(context: Context) -> Service:
+    if context.config.datagram:
+        from pync.services.crowd import CrowdService, needs_no_sessions
+
+        if needs_no_sessions(context.config):
+            return CrowdService(context)
+    from pync.services.shared_stdio import SharedStdioService
+
+    return SharedStdioService(context)
 
 
 def _become(identity: Identity, bound: Bound) -> None:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from pync.context import Context
 
-PROBE_LIMIT = 5.0  # seconds for each port without --connect-timeout; the system's own limit is minutes
 UDP_SILENCE = 2.0  # seconds without a refusal after which a UDP port is taken for open
 PROBE = b"\0"  # not an empty datagram, which several netcats take for the end
 UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY)
@@ -46,7 +45,6 @@ class Probe:
         self.family = family
         self.name = name
         self.own = own
-        self.limit = context.config.connect_timeout or PROBE_LIMIT
 
     @staticmethod
     def refusals(probes: Sequence[Any], ports: Sequence[int | None]) -> tuple[int, int]:
@@ -57,22 +55,26 @@ class Probe:
         """Begin to connect to a port, or look how that stands; an errno. Raises OSError, BindError, ConnectError."""
         return errno.EINPROGRESS
 
-    async def answer(self, port: int | None, code: int) -> None:
-        """Wait for the answer of a port, after `ask` returned `code`. Raises OSError if it is not open in time.
+    async def answer(self, port: int | None, code: int, until: float) -> None:
+        """Wait for the answer of a port, after `ask` returned `code`. Raises OSError if it is not open by `until`.
 
         To a UDP port two datagrams are sent, each with time to be refused. Raises BindError, ConnectError.
         """
         name = with_port(self.name, port)
-        sock, _ = await self.loop.within(self.limit, attempt(self.context, self.family, name, self.own))
+        limit = max(0.0, until - self.loop.clock())
+        sock, _ = await self.loop.within(limit, attempt(self.context, self.family, name, self.own))
         try:
             if self.config.datagram and self.family != socket.AF_UNIX:
-                await self._knock(sock)
+                await self._knock(sock, min(limit, UDP_SILENCE) / 2)
         finally:
             self.loop.forget(sock.fileno())
+            if self.config.datagram:
+                from pync.endpoints.datagrams import remove_own_path
+
+                remove_own_path(sock)
             sock.close()
 
-    async def _knock(self, sock: socket.socket) -> None:
-        wait = min(self.limit, UDP_SILENCE) / 2
+    async def _knock(self, sock: socket.socket, wait: float) -> None:
         for _ in range(2):
             sock.send(PROBE)
             if await self.loop.readable(sock.fileno(), self.loop.clock() + wait):
@@ -112,9 +114,9 @@ class StreamProbe(Probe):
         code = sock.connect_ex(name)
         return sock.connect_ex(name) if code == errno.EINPROGRESS else code
 
-    async def answer(self, port: int | None, code: int) -> None:
-        """Ask again each time the socket is writable, until the limit."""
-        sock, until = self.socket(), self.loop.clock() + self.limit
+    async def answer(self, port: int | None, code: int, until: float) -> None:
+        """Ask again each time the socket is writable."""
+        sock = self.socket()
         while code in UNDER_WAY:
             code = self.ask(port) if await self.loop.writable(sock.fileno(), until) else errno.ETIMEDOUT
         usable = code == errno.ECONNREFUSED

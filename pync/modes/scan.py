@@ -3,6 +3,8 @@
 Theory: a worker tries port after port while the answers come at once. A worker that has to wait lets another one begin,
 up to a window full of them. So no port waits without need, and a host that drops everything costs the timeout once
 for each window, not once for each port. A result that comes out of order waits until it can be reported.
+
+The limit is one for all addresses of a name. While an address is silent, the next is tried beside it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import resource
 
 from pync.errors import ConnectError, TimedOut, reason
 from pync.events import Connected, ConnectFailed, Outcome, as_address
-from pync.loop.tasks import Condition
+from pync.loop.tasks import Cancelled, Condition
 from pync.modes import in_order
 from pync.modes.port_probes import UNDER_WAY, Probe, StreamProbe, with_port
 from pync.net.attempt import attempt_failed
@@ -26,12 +28,16 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pync.context import Context
+    from pync.errors import PyncError
     from pync.events import Event
     from pync.loop.tasks import Task
 
     Place = tuple[int, Any]  # its family, and its name as the system gives it
-    Answers = list[OSError | None]  # for each address that was tried: why it is not open, or None
+    # What the addresses of a port have answered: the number of each, and why it is not open; None (the last): it is.
+    Answers = list[tuple[int, OSError | None]]
 
+PORT_LIMIT = 5.0  # seconds for each port without --connect-timeout; the system's own limit is minutes
+NEXT_ADDRESS = 0.25  # seconds of silence after which the next address of a port is tried, too (RFC 8305 §5)
 WINDOW = 512  # most attempts at a time; fewer if there are fewer descriptors
 SPARE = 32  # descriptors left for everything else
 TURN = 256  # ports tried in a row before signals and the other workers have their turn
@@ -42,11 +48,11 @@ CLOSED = OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 async def scan(context: Context) -> Outcome:
     """Try each port, report each in order; `opened` if any is open. With `retry`, again until one is, or TimedOut."""
     if context.config.retry is None:
-        return Outcome(opened=await _round(context))
+        return Outcome(opened=await _round(context) is None)
 
     async def insist() -> None:
-        if not await _round(context):
-            raise ConnectError(f"connect to {context.config.host}", "no port was open")
+        if failure := await _round(context):
+            raise failure
 
     from pync.connections.retry import with_retry
 
@@ -54,43 +60,49 @@ async def scan(context: Context) -> Outcome:
     return Outcome(opened=True)
 
 
-async def _round(context: Context) -> bool:
-    """Try every port once; whether any is open."""
+async def _round(context: Context) -> PyncError | None:
+    """Try every port once. The failure of the last one if none is open, or None."""
     if context.config.proxy:
         return await _round_through_proxy(context)
     ports = in_order(context) or (None,)
-    addresses, own = await _addresses(context), None
-    if context.config.source_host is not None or context.config.source_port is not None:
-        from pync.net.source import own_names
+    try:
+        places = await context.loop.within(context.config.connect_timeout, _places(context))
+    except TimeoutError:
+        raise TimedOut(f"host {context.config.host}", "timed out") from None
+    return await Sweep(context, ports, *places).run()
 
-        own = await own_names(context)
-    return await Sweep(context, ports, addresses, own).run()
 
-
-async def _round_through_proxy(context: Context) -> bool:
+async def _round_through_proxy(context: Context) -> PyncError | None:
     """Ask a proxy for every port once: one by one, because a proxy may not stand many at a time."""
     from pync.connections.outgoing import UNREACHED, open_connection, prepare
 
     prepare(context)
-    opened = False
+    opened, failure = False, None
     for port in in_order(context):
         try:
             peer = await open_connection(context, port)
         except UNREACHED as error:
-            late = isinstance(error, TimedOut)
-            why = error.why if late else str(error)  # with the name of the proxy, which may be what cannot be reached
-            context.report(attempt_failed(context, (context.config.host or "", port), why, timed_out=late))
+            why = str(error)  # with the name of the proxy, which may be what cannot be reached, or does not answer
+            context.report(attempt_failed(context, (context.config.host or "", port), why))
+            failure = error
         else:
             peer.close()
             opened = True
-    return opened
+    return None if opened else failure
 
 
-async def _addresses(context: Context) -> list[Place]:
-    """Every address of the host, looked up once for all ports."""
-    if context.config.family == "unix":
-        return [(socket.AF_UNIX, unix_name(context.config.host or ""))]
-    return await resolve(context, context.config.host, 0)
+async def _places(context: Context) -> tuple[list[Place], Any]:
+    """Every address of the host, looked up once for all ports, and our own addresses or None."""
+    config = context.config
+    if config.family == "unix":
+        found: list[Place] = [(socket.AF_UNIX, unix_name(config.host or ""))]
+    else:
+        found = await resolve(context, config.host, 0)
+    if config.source_host is None and config.source_port is None:
+        return found, None
+    from pync.net.source import own_names
+
+    return found, await own_names(context)
 
 
 class Sweep:
@@ -102,6 +114,8 @@ class Sweep:
         self._ports = ports
         self._transport = context.transport
         self._kind = StreamProbe if self._transport == "tcp" else Probe
+        # A UDP port that is silent is taken for open. So no other address need be tried meanwhile.
+        self._patience = None if self._transport == "udp" else NEXT_ADDRESS
         self._places = [(context, family, name, own) for family, name in addresses]
         self._workers: list[Task] = []
         self._window = _window(len(addresses))
@@ -110,10 +124,12 @@ class Sweep:
         self._reported = 0  # the number of the port that is reported next
         self._found: dict[int, tuple[int, Answers]] = {}  # results by their first port: where each stops, its answers
         self._failures = context.wants(ConnectFailed)
+        self._closed: Answers = [(number, CLOSED) for number in range(len(addresses))]
         self._opened = False
+        self._last: tuple[int | None, OSError] = (None, CLOSED)  # the port that failed last, and why
 
-    async def run(self) -> bool:
-        """Try every port, report each in order; whether any is open."""
+    async def run(self) -> PyncError | None:
+        """Try every port, report each in order. The failure of the last one if none is open, or None."""
         loop = self._context.loop
         self._hire()
         try:
@@ -124,7 +140,12 @@ class Sweep:
             await loop.cancel_and_wait(*self._workers)
         for task in failed:
             task.result()
-        return self._opened
+        if self._opened:
+            return None
+        from pync.net.dial import connect_goal
+
+        port, failure = self._last
+        return ConnectError(f"{connect_goal(self._context, port)} failed", _why(failure))
 
     def _hire(self) -> None:
         """Let another worker begin, unless the window is full."""
@@ -140,7 +161,7 @@ class Sweep:
                 count, refusing = self._kind.refusals(probes, ports)
                 self._next += count
                 if count:
-                    self._settle(first, self._next, [CLOSED] * len(probes))
+                    self._settle(first, self._next, self._closed)
                 if count == len(ports):
                     await self._context.loop.sleep(0)
                     continue
@@ -152,21 +173,39 @@ class Sweep:
                 probe.close()
 
     async def _answers(self, probes: list[Probe], port: int | None, refusing: int) -> Answers:
-        """What each address answers, up to the first that is open. The first `refusing` ones have refused already."""
-        answers: Answers = [CLOSED] * refusing
-        for probe in probes[refusing:]:
-            try:
-                code = probe.ask(port)
-                if code in UNDER_WAY:
-                    self._hire()
-                else:
-                    await self._context.loop.sleep(0)  # the answer is there, but the other workers have their turn
-                await probe.answer(port, code)
-            except OSError as error:
-                answers.append(error)
+        """What the addresses answer, up to the first that is open. The first `refusing` ones have refused already."""
+        loop, ended = self._context.loop, Condition()
+        until = loop.clock() + (self._context.config.connect_timeout or PORT_LIMIT)
+        answers, waiting = self._closed[:refusing], list(enumerate(probes))[refusing:]
+        running: dict[Task, int] = {}
+        try:
+            while waiting or running:
+                if waiting:
+                    number, probe = waiting.pop(0)
+                    running[loop.spawn(self._answer(probe, port, until), ended)] = number
+                await loop.wait(ended, loop.clock() + self._patience if waiting and self._patience else None)
+                for task in [task for task in running if task.done]:
+                    number = running.pop(task)
+                    if not isinstance(task.error, OSError):
+                        task.result()
+                        return [*answers, (number, None)]
+                    answers.append((number, task.error))
+            return answers
+        finally:
+            await loop.cancel_and_wait(*running)
+
+    async def _answer(self, probe: Probe, port: int | None, until: float) -> None:
+        """Wait for the answer of one address. Raises OSError if the port is not open by `until`."""
+        try:
+            code = probe.ask(port)
+            if code in UNDER_WAY:
+                self._hire()
             else:
-                return [*answers, None]
-        return answers
+                await self._context.loop.sleep(0)  # the answer is there, but the other workers have their turn
+            await probe.answer(port, code, until)
+        except Cancelled:
+            probe.close()  # its socket may be on the way to this port still
+            raise
 
     def _settle(self, first: int, stop: int, answers: Answers) -> None:
         """Keep the answers of a stretch of ports, and report all results before the first that is still missing."""
@@ -174,23 +213,30 @@ class Sweep:
         while self._reported in self._found:
             first, (stop, answers) = self._reported, self._found.pop(self._reported)
             self._reported = stop
-            self._opened = self._opened or answers[-1] is None
-            if self._failures or answers[-1] is None:
+            failure = answers[-1][1]
+            if failure is None:
+                self._opened = True
+            else:
+                self._last = self._ports[stop - 1], failure
+            if self._failures or failure is None:
                 for port in self._ports[first:stop]:
                     for event in self._events(port, answers):
                         self._context.report(event)
 
     def _events(self, port: int | None, answers: Answers) -> Iterator[Event]:
         """Each address that failed, and the one that is open."""
-        for failure, (_, _, name, _) in zip(answers, self._places, strict=False):
-            place = with_port(name, port)
+        for number, failure in answers:
+            place = with_port(self._places[number][2], port)
             if failure is None:
                 host = self._context.config.host or ""
                 yield Connected(host=host, address=as_address(place), transport=self._transport)
             else:
                 late = isinstance(failure, TimeoutError)
-                why = "timed out" if late else reason(failure)
-                yield attempt_failed(self._context, place, why, timed_out=late)
+                yield attempt_failed(self._context, place, _why(failure), timed_out=late)
+
+
+def _why(failure: OSError) -> str:
+    return "timed out" if isinstance(failure, TimeoutError) else reason(failure)
 
 
 def _window(addresses: int) -> int:

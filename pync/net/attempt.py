@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import os
 
-from pync.config import SocketOptions
-from pync.errors import ConnectError, reason
 from pync.events import ConnectFailed, as_address
 from pync.system import socket
 
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     Connection = tuple[socket.socket, Any]  # a connected socket, and its peer's name as the system gives it
 
 BACKLOG_DELAY = 0.01  # seconds until a unix listener whose backlog is full is tried again
-DEFAULT_OPTIONS = SocketOptions()
 KEEPALIVE_IDLE = 60  # seconds without traffic after which a vanished peer is looked for
 IPPROTO_SCTP = 132  # RFC 9260; Python may have been built without
 
@@ -85,14 +82,11 @@ def new_socket(family: int, config: Config) -> socket.socket:
     try:
         sock = socket.socket(family, kind, IPPROTO_SCTP if config.sctp else 0)
     except OSError as error:
-        if error.errno == errno.EAFNOSUPPORT and family in (socket.AF_INET, socket.AF_INET6):
-            raise
-        if config.sctp or error.errno == errno.EAFNOSUPPORT:
-            kind_of_socket = "SCTP" if config.sctp else "this family"
-            raise ConnectError(f"open a socket for {kind_of_socket}", "this system has none") from None
-        raise ConnectError("open a socket", reason(error)) from None
+        from pync.net.no_socket import no_socket
+
+        raise no_socket(error, family, config) from None
     sock.setblocking(False)
-    if config.socket != DEFAULT_OPTIONS:
+    if vars(config.socket):  # at least one option was asked for
         from pync.net.options import set_options
 
         set_options(sock, config.socket)

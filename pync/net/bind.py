@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 BACKLOG = 4096  # connections that may wait to be accepted; the system caps it
 EPHEMERAL_TRIES = 16  # attempts to find an ephemeral port that is free in both families
+ALL_ADDRESSES = ("0.0.0.0", "::")
 NOT_HERE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)  # this machine has no such address
 
 
@@ -112,13 +113,33 @@ def _bind_one(config: Config, family: int, name: Any) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if family != socket.AF_UNIX and not config.datagram:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(name)
-        if not config.datagram:
+        if config.datagram:
+            _bind_datagrams(sock, name, config.socket.interface)
+        else:
+            sock.bind(name)
             sock.listen(BACKLOG)
-    except OSError:
+    except (OSError, BindError):
         sock.close()
         raise
     return sock
+
+
+def _bind_datagrams(sock: socket.socket, name: Any, interface: str | None) -> None:
+    """Bind a socket for datagrams: to a group, which is joined, or to addresses. Raises OSError, BindError."""
+    from pync.endpoints.groups import is_multicast
+
+    if is_multicast(name):
+        from pync.net.groups import bind_to_group
+
+        bind_to_group(sock, name, interface)
+        return
+    if interface:
+        raise BindError(f"use --interface {interface}", "only a multicast group is joined on an interface")
+    if name[0] in ALL_ADDRESSES:
+        from pync.endpoints.asked_address import ask_for_addresses
+
+        ask_for_addresses(sock)
+    sock.bind(name)
 
 
 def _bind_unix(context: Context) -> Bound:

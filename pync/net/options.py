@@ -6,6 +6,8 @@ its own, because a run that asks for none of them does not import it.
 
 from __future__ import annotations
 
+import sys
+
 from pync.errors import ConnectError, reason
 from pync.system import socket
 
@@ -14,21 +16,40 @@ if TYPE_CHECKING:
     from pync.config import SocketOptions
 
 IPV6_UNICAST_HOPS, IPV6_TCLASS, IPV6_MINHOPCOUNT = 16, 67, 73  # <linux/in6.h>; Python lacks the last one
-IP_MINTTL = 21  # <linux/in.h>
+IP_MINTTL, IP_UNICAST_IF = 21, 50  # <linux/in.h>
 
 
 def set_options(sock: socket.socket, options: SocketOptions) -> None:
     """Set the options. Raises ConnectError, which names the option that failed; the socket is closed then."""
-    for name, level, option, value in _wanted(sock.family, options):
+    for name, level, option, value in _wanted(sock, options):
         try:
             sock.setsockopt(level, option, value)
         except OSError as error:
             sock.close()
             raise ConnectError(f"set {name} to {value}", reason(error)) from None
+    if options.interface:
+        try:
+            _choose_interface(sock, socket.if_nametoindex(options.interface), options)
+        except OSError as error:
+            sock.close()
+            raise ConnectError(f"use interface {options.interface}", reason(error)) from None
 
 
-def _wanted(family: int, options: SocketOptions) -> list[tuple[str, int, int, int]]:
-    six = family == socket.AF_INET6
+def _choose_interface(sock: socket.socket, index: int, options: SocketOptions) -> None:
+    """Send what goes to a group by this interface, and with it what goes to all (255.255.255.255). Raises OSError."""
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+        return
+    # struct ip_mreqn: a group, our address, the interface
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, bytes(8) + index.to_bytes(4, sys.byteorder))
+    if options.broadcast:
+        sock.setsockopt(socket.IPPROTO_IP, IP_UNICAST_IF, index.to_bytes(4, "big"))
+
+
+def _wanted(sock: socket.socket, options: SocketOptions) -> list[tuple[str, int, int, int]]:
+    six = sock.family == socket.AF_INET6
+    many = sock.type == socket.SOCK_DGRAM and sock.family != socket.AF_UNIX
+    multicast_ttl = socket.IPV6_MULTICAST_HOPS if six else socket.IP_MULTICAST_TTL
     ip = socket.IPPROTO_IPV6 if six else socket.IPPROTO_IP
     every = [
         ("broadcast", socket.SOL_SOCKET, socket.SO_BROADCAST, options.broadcast or None),
@@ -37,6 +58,7 @@ def _wanted(family: int, options: SocketOptions) -> list[tuple[str, int, int, in
         ("the receive buffer", socket.SOL_SOCKET, socket.SO_RCVBUF, options.receive_buffer),
         ("the send buffer", socket.SOL_SOCKET, socket.SO_SNDBUF, options.send_buffer),
         ("the TTL", ip, IPV6_UNICAST_HOPS if six else socket.IP_TTL, options.ttl),
+        ("the multicast TTL", ip, multicast_ttl, options.ttl if many else None),
         ("the minimum TTL", ip, IPV6_MINHOPCOUNT if six else IP_MINTTL, options.min_ttl),
         ("keep-alive", socket.SOL_SOCKET, socket.SO_KEEPALIVE, options.keepalive or None),
     ]

@@ -1,14 +1,11 @@
 """Looking up the addresses of a name, without ever holding up the loop.
 
 Theory: for an address no look-up is needed. A name is looked up in a thread of its own, because the C
-library's resolver cannot be interrupted: so deadlines and Ctrl-C work while a name server is silent. The thread owns
-the writing end of a pipe and closes it when it has an answer. An answer that is not needed any more is dropped.
-(`_thread` is what `threading` is made of, at none of its start-up cost.)
+library's resolver cannot be interrupted: so deadlines and Ctrl-C work while a name server is silent.
 """
 
 from __future__ import annotations
 
-import _thread
 import os
 
 from pync.errors import AddressError, reason
@@ -20,7 +17,6 @@ if TYPE_CHECKING:
 
     from pync.config import Family
     from pync.context import Context
-    from pync.loop.kernel import Loop
 
 AF_VSOCK = getattr(socket, "AF_VSOCK", 40)  # <linux/socket.h>, in case Python was built without it
 FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
@@ -45,7 +41,9 @@ async def resolve(context: Context, host: str | None, port: int, family: Family 
         except socket.gaierror as error:
             if config.numeric or error.errno != socket.EAI_NONAME:
                 raise
-            found = await _look_up(context.loop, query)
+            from pync.loop.threads import in_thread
+
+            found = await in_thread(context.loop, lambda: socket.getaddrinfo(*query))
     except (socket.gaierror, UnicodeError) as error:
         why = reason(error) if isinstance(error, OSError) else "not a valid name"
         raise AddressError(f"host {host}", why) from None
@@ -55,26 +53,3 @@ async def resolve(context: Context, host: str | None, port: int, family: Family 
 def unix_name(path: str) -> str | bytes:
     """A unix path as the system wants it: `@name` is an abstract one (unix(7))."""
     return b"\0" + os.fsencode(path[1:]) if path.startswith("@") else path
-
-
-async def _look_up(loop: Loop, query: tuple[Any, ...]) -> Any:
-    answer: list[Any] = []
-
-    def look_up(done: int) -> None:
-        try:
-            answer.append(socket.getaddrinfo(*query))
-        except (OSError, UnicodeError) as error:
-            answer.append(error)
-        finally:
-            os.close(done)
-
-    reading, done = os.pipe()
-    try:
-        _thread.start_new_thread(look_up, (done,))
-        await loop.readable(reading)
-    finally:
-        loop.forget(reading)
-        os.close(reading)
-    if isinstance(answer[0], Exception):
-        raise answer[0]
-    return answer[0]

@@ -36,6 +36,10 @@ class Refused(Exception):
     """The peer does not do what it should. The text is the reason, and calls the peer "it"."""
 
 
+class Unidentified(Refused):
+    """The client has sent no user and password, or for a challenge that is too old. Most clients wait to be asked."""
+
+
 class ConnectRequest(Frozen):
     """The connection that a proxy's client asks for."""
 

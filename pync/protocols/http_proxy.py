@@ -20,11 +20,12 @@ than it has to be: there are odd servers, and it is the client that has to under
 from __future__ import annotations
 
 from pync.config import Frozen
-from pync.protocols.dialogue import ConnectRequest, Refused, receive_more
+from pync.protocols.dialogue import ConnectRequest, Refused, Unidentified, receive_more
 from pync.protocols.hosts import split_authority
-from pync.protocols.http_answer import BadRequest, error_page, next_request
+from pync.protocols.http_answer import error_page
 from pync.protocols.http_auth import check_credentials, is_fresh, make_challenges, make_nonce
 from pync.protocols.http_head import HeadTooLong, read_head, read_response_head
+from pync.protocols.http_request import BadRequest, next_request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,8 +77,11 @@ def serve(login: Login | None, secret: bytes, now: float) -> Dialogue[ConnectReq
         )
         if verdict != "granted":
             challenges = make_challenges(make_nonce(secret, now), stale=verdict == "stale")
-            yield error_page(407, "say who you are", challenges=challenges)
-            raise Refused("it has not shown who it is")
+            fields = [("Proxy-Authenticate", challenge) for challenge in challenges]
+            yield error_page(407, "say who you are", fields=fields)
+            if request.credentials is None or verdict == "stale":
+                raise Unidentified("it has to show who it is")
+            raise Refused("a wrong user or password")
     return request.asked, rest
 
 

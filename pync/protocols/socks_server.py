@@ -9,7 +9,7 @@ Must be strict: a client that may not do what it asks gets a reply that refuses 
 
 from __future__ import annotations
 
-from pync.protocols.dialogue import ConnectRequest, Refused, exactly
+from pync.protocols.dialogue import ConnectRequest, Refused, Unidentified, exactly
 from pync.protocols.hosts import ascii_name
 from pync.protocols.socks_client import CONNECT, DOMAIN_NAME, IPV4, IPV6, NO_AUTHENTICATION, PASSWORD, SIZES
 from pync.system import packed_address, socket
@@ -41,7 +41,9 @@ def serve(login: Login | None) -> Dialogue[ConnectRequest]:
     method = PASSWORD if login else NO_AUTHENTICATION
     if method not in methods:
         yield bytes((5, NO_METHOD))
-        raise Refused("it does not say who it is" if login else "it insists on an authentication")
+        if login:
+            raise Unidentified("it has to show who it is")
+        raise Refused("it insists on an authentication")
     yield bytes((5, method))
     if login:
         have = yield from _identify(login, have)

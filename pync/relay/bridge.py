@@ -4,7 +4,8 @@
 
 The rules
 1. The end-of-file of each side is passed on once, after everything that the side sent. The other direction goes on.
-2. Both sides ended → done. One side ended and its connection is closed → done: it can receive nothing more.
+2. Both sides ended → done. One side ended and its connection is closed → done, too, once the other has been silent for
+   half a second: the closed side can receive nothing more, but if the other only ends as well, nothing is missing.
 3. What breaks on one side breaks on the other, so that a part of the data is never taken for the whole: a connection
    that broke, had no proper end or was idle for too long is passed on as a reset. But what a peer had sent before is
    delivered first, as far as the other one takes it.
@@ -58,6 +59,8 @@ class Bridge(Relay):
             if not receiving.done:
                 peer, self.broken, going = (self.target, self.receiving, receiving)
             await self.work_or_task(peer.wait_closed(), going)
+            if not going.done:
+                await self.work_or_task(self.silence(self.broken), going)
             self.complete = going.done
         finally:
             await self.loop.cancel_and_wait(receiving, sending)
@@ -68,7 +71,9 @@ class Bridge(Relay):
         """Copy one direction. If its sink breaks, what that peer had sent is received before the error is raised."""
         try:
             await flow.copy()
-            source.check_clean_end()
+            # A side that has never sent a byte, and has all that the other sent, has nothing that could be missing.
+            if flow.reads or not back.ended:
+                source.check_clean_end()
         except PeerLost:
             # If bytes are left unwritten, the sink broke; otherwise the source did.
             first, self.broken = self.broken is None, flow if flow.unsent() else back

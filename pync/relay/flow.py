@@ -26,8 +26,8 @@ class Flow:
     """One direction. `moved` is the number of bytes written, `reads` the number of reads that gave data."""
 
     __slots__ = (
-        *("loop", "source", "sink", "stages", "read_limit", "reads", "moved", "ended", "waiting_since", "progress"),
-        *("_eof_sent", "_mover", "_rest"),
+        *("loop", "source", "sink", "stages", "read_limit", "reads", "moved", "began", "ended", "waiting_since"),
+        *("mover", "progress", "_eof_sent", "_read_all", "_rest"),
     )
 
     def __init__(
@@ -45,11 +45,13 @@ class Flow:
         self.read_limit = read_limit
         self.reads = 0
         self.moved = 0
+        self.began: float | None = None  # when the first read gave data
         self.ended = False  # the source has ended, and all of it is written
         self.waiting_since: float | None = None  # when the present wait for the source began
         self.progress = Condition()  # notified when something was read or written, or the source ended
+        self._read_all = False  # the source has ended
         self._eof_sent = False
-        self._mover: Mover | None = None
+        self.mover: Mover | None = None  # what moves the bytes, if the kernel does
         self._rest: memoryview | None = None  # what is being written and the sink has not taken yet
 
     async def run(self) -> None:
@@ -59,8 +61,10 @@ class Flow:
 
     async def copy(self) -> None:
         """Copy until the source ends (or the read limit is reached), and flush what the stages hold."""
-        if not await self._by_kernel():
-            await self._by_hand()
+        if not self._read_all and not await self._by_kernel():
+            while self.reads != self.read_limit and await self.copy_chunk() is not None:
+                pass
+        await self._flush()
         self.ended = True
         self.progress.notify()
 
@@ -69,60 +73,37 @@ class Flow:
         if self.stages or self.read_limit or self.source.raw() is None or self.sink.raw() is None:
             return False
         # A flow that the kernel cannot move, such as one from a terminal, does not import the fast path.
-        from pync.relay.zerocopy import Unsuitable, mover_between
+        from pync.relay.zerocopy import move
 
-        self._mover = mover = mover_between(self.loop, self.source, self.sink)
-        if mover is None:
-            return False
+        return await move(self)
+
+    async def copy_chunk(self) -> bytes | None:
+        """Copy what one read gives, and return it; None if the source has ended. `copy` does the rest."""
+        self.waiting_since = self.loop.clock()
         try:
-            while not self.ended:
-                self.waiting_since = self.loop.clock()
-                await mover.ready(self._step)
-                self.waiting_since = None
-                if not self.ended:
-                    await mover.room()
-        except Unsuitable:
-            return False
+            data = await self.source.read()
         finally:
             self.waiting_since = None
-            mover.close()
-        return True
+            self.progress.notify()
+        if data is None:
+            self._read_all = True
+            return None
+        self.count_read()
+        fed = data
+        for stage in self.stages:
+            fed = stage.feed(fed)
+        # An empty datagram is passed on. Nothing is sent for data of which the stages have left nothing.
+        if fed or not data:
+            await self.send(fed)
+        return data
 
-    def _step(self) -> bool:
-        """Move what is there. False if the sink has to be waited for, or the source has ended."""
-        mover = self._mover
-        assert mover is not None
-        try:
-            count = mover.step()
-        except BlockingIOError:
-            return False
-        if not count:
-            self.ended = True
-            return False
+    def count_read(self) -> float:
+        """Take note of a read that gave data, and return the moment."""
+        now = self.loop.clock()
+        if not self.reads:
+            self.began = now
         self.reads += 1
-        self.moved += count
-        self.waiting_since = self.loop.clock()
-        self.progress.notify()
-        return not mover.left
-
-    async def _by_hand(self) -> None:
-        while self.reads != self.read_limit:
-            self.waiting_since = self.loop.clock()
-            try:
-                data = await self.source.read()
-            finally:
-                self.waiting_since = None
-                self.progress.notify()
-            if data is None:
-                break
-            self.reads += 1
-            fed = data
-            for stage in self.stages:
-                fed = stage.feed(fed)
-            # An empty datagram is passed on. Nothing is sent for data of which the stages have left nothing.
-            if fed or not data:
-                await self.send(fed)
-        await self._flush()
+        return now
 
     async def send(self, data: bytes) -> None:
         """Write all of `data`. A caller that adds bytes of its own waits for its turn, so that nothing is mixed.
@@ -147,7 +128,7 @@ class Flow:
 
     def unsent(self) -> int:
         """Bytes that are known to be left: read and not written, or still in the source."""
-        return len(self._rest or b"") + (self._mover.left if self._mover else 0) + self.source.unread()
+        return len(self._rest or b"") + (self.mover.left if self.mover else 0) + self.source.unread()
 
     async def _turn(self) -> None:
         while self._rest is not None:

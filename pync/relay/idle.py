@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 STEPS = 8  # checks within the limit, which therefore ends a session 1 to 1 + 1/8 of its time after the last byte
 
 
-async def watch(loop: Loop, what: str, limit: float, progress: Callable[[], int]) -> None:
+async def watch(loop: Loop, what: str, limit: float, progress: Callable[[], float]) -> None:
     """Raise TimedOut about `what` once the number that `progress` returns has not changed for `limit` seconds."""
     seen, since = progress(), loop.clock()
     while loop.clock() - since < limit:

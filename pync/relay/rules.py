@@ -4,18 +4,22 @@
 `sessions/program.py` (between a program and a peer). Nothing here knows a socket, and `flow.py` moves the bytes.
 
 The rules
-1. stdin's end → flush, half-close, go on receiving. If stdin ended without a single byte (cron, systemd, an empty
-   pipe), the half-close waits until the peer has been silent for half a second, unless the user asked for `at_once`:
-   many netcats stop sending when they receive a half-close. It waits likewise if it has to pass through a proxy: many
-   proxies end the whole connection at a half-close, with or without an answer. `quit_after` makes it come at once.
+1. stdin's end → flush, half-close, go on receiving. `at_once` and sessions that only send half-close without waiting.
+   Otherwise a client is patient after a short question, because many servers take a half-close for a client that has
+   left: the half-close waits until the peer has been silent for as long as `patience.py` says. Every session is
+   patient if stdin has ended without a single byte (cron, systemd), and if the half-close has to pass through a proxy:
+   many proxies end the whole connection then. `quit_after` seconds after stdin's end the conversation is over.
 2. The peer's end → everything received is flushed, stdout is closed. Then, if stdin may still give something: a peer
    that had sent data gets what stdin gives until stdin has been silent for half a second. A peer that never sent a
-   byte only receives, and gets all of stdin until its end or until the connection is closed.
+   byte only receives, and gets all of stdin until its end or until the connection is closed; and so does every peer
+   if stdin and stdout are the ends of a loop through a named fifo, because what answers there may think for long.
 3. Both ended → done. A stdin that is our terminal, or is not read at all, has ended once the peer has.
 4. Datagrams have no end. A client whose stdin has ended leaves when it was answered and then received nothing for half
-   a second; a listener stays. `quit_after` and `idle_timeout` end both.
+   a second, or after `answer_wait` without an answer; a listener stays. `quit_after` and `idle_timeout` end both.
 5. An error on one side ends the conversation: it is raised, and the caller closes everything. But what the peer had
-   sent before its connection broke is received first.
+   sent before its connection broke is received first. What breaks on our side breaks on the peer's: if an error, a
+   limit or a signal ends a conversation in which stdin has not ended, the peer gets a reset, so that it does not take
+   a part for the whole. A person at a terminal has finished, and the peer gets an end.
 6. No process reads stdout any more, and stdin is not read or all of it is sent → that is the end (`unread.py`).
 """
 
@@ -23,21 +27,25 @@ from __future__ import annotations
 
 from pync.errors import PeerLost
 from pync.loop.tasks import Condition
+from pync.relay import QUESTION, SILENCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pync.context import Context
     from pync.endpoints import Peer
     from pync.endpoints.stdio import Stdio
     from pync.loop.tasks import Task, Work
+    from pync.protocols.http_completeness import HttpAnswer
     from pync.relay.flow import Flow
     from pync.stages.telnet import Telnet
-
-SILENCE = 0.5  # seconds without a byte after which a side is taken to have nothing more to send
 
 
 class Relay:
     """Two flows that run until the rules end them. `sending` goes to the peer, `receiving` comes from it."""
+
+    answer: HttpAnswer | None = None  # what comes from the peer, if that is watched
 
     def __init__(self, context: Context, sending: Flow, receiving: Flow, telnet: Telnet | None = None) -> None:
         self.loop = context.loop
@@ -46,21 +54,28 @@ class Relay:
         self.receiving = receiving
         self.telnet = telnet
         self.idle_limit = self.ending.idle_timeout
+        self.report = context.report
+        self.idle_suspended = False  # whether silence is no failure now
         self.ended = Condition()  # one of the relay's tasks has ended
 
     async def run(self) -> None:
         """Relay until the rules end it. Raises what broke it: PeerLost, TimedOut, OutputError, InputError."""
-        works = [self.conduct()]
+        works = self.works()
+        try:
+            await (self.loop.first(*works) if len(works) > 1 else works[0])
+        except PeerLost as error:
+            raise error.also_unsent(self.unsent()) from None
+
+    def works(self) -> list[Work[None]]:
+        """What runs at the same time: the first that ends, ends the relay."""
+        works: list[Work[None]] = [self.conduct()]
         if self.idle_limit:
             from pync.relay.idle import watch
 
             works.append(watch(self.loop, "idle connection", self.idle_limit, self._progress))
         if self.telnet:
             works.append(self._answer(self.telnet))
-        try:
-            await (self.loop.first(*works) if len(works) > 1 else works[0])
-        except PeerLost as error:
-            raise error.also_unsent(self.unsent()) from None
+        return works
 
     def unsent(self) -> int:
         """Bytes that do not reach the peer whose connection broke."""
@@ -74,7 +89,7 @@ class Relay:
         """Wait until one of the tasks has ended, or until the moment `until`. Raises the failure of a task."""
         while not any(task.done for task in tasks):
             if not await self.loop.wait(self.ended, until):
-                return
+                break
         for task in tasks:
             if task.done:
                 task.result()
@@ -87,19 +102,24 @@ class Relay:
         finally:
             await self.loop.cancel_and_wait(other)
 
-    async def silence(self, flow: Flow) -> None:
-        """Wait until the flow has ended, or has had nothing to read for half a second from now on."""
+    async def silence(self, flow: Flow, enough: Callable[[], float | None] = lambda: SILENCE) -> None:
+        """Wait until the flow has ended, or has had nothing to read for `enough` seconds from now on (None: for ever).
+
+        `enough` is called again after each event of the flow.
+        """
         start = self.loop.clock()
         while not flow.ended:
+            until, seconds = None, enough()
             # A flow that is writing, or whose source holds bytes back (pacing), is not silent.
-            until = None
-            if flow.waiting_since is not None and not flow.unsent():
-                until = max(flow.waiting_since, start) + SILENCE
+            if seconds is not None and flow.waiting_since is not None and not flow.unsent():
+                until = max(flow.waiting_since, start) + seconds
                 if self.loop.clock() >= until:
                     return
             await self.loop.wait(flow.progress, until)
 
-    def _progress(self) -> int:
+    def _progress(self) -> float:
+        if self.idle_suspended:
+            return self.loop.clock()
         return self.sending.moved + self.sending.reads + self.receiving.moved + self.receiving.reads
 
     async def _answer(self, telnet: Telnet) -> None:
@@ -129,6 +149,28 @@ class Conversation(Relay):
         self.is_client = config.mode == "connect"
         # A proxy may take a half-close for the end of both directions. It does not see a half-close inside TLS.
         self.half_close_ends_all = config.proxy is not None and not config.tls
+        self.patient = self.receives and peer.has_eof and self.ending.half_close and not self.ending.at_once
+
+    def works(self) -> list[Work[None]]:
+        """As for every relay, and the limit of `quit_after`."""
+        works = super().works()
+        if self.ending.quit_after is not None and self.stdio.source:
+            works.append(self._quit(self.ending.quit_after))
+        return works
+
+    async def _quit(self, seconds: float) -> None:
+        while not self.sending.ended:
+            await self.loop.wait(self.sending.progress)
+        await self.loop.sleep(seconds)
+
+    async def run(self) -> None:
+        """Relay as every relay does. If that fails before stdin has ended, the peer sees its connection break."""
+        try:
+            await super().run()
+        except BaseException:
+            if self.sending.reads and not (self.sending.ended or self.stdio.terminal):
+                self.peer.abort()
+            raise
 
     async def conduct(self) -> None:
         """Relay both directions by rules 1 to 4."""
@@ -146,40 +188,41 @@ class Conversation(Relay):
             await self.loop.cancel_and_wait(receiving, sending)
 
     async def _send(self) -> None:
+        line = b""
         try:
+            # A client's first line is copied by hand, because it shows whether this is a request of HTTP.
+            while self.patient and self.is_client and b"\n" not in line and len(line) < QUESTION:
+                if (data := await self.sending.copy_chunk()) is None:
+                    break
+                line += data
             await self.sending.copy()
         except PeerLost:
             # A server may answer early and close. What it sent is received before the error is raised.
             if self.receives and self.peer.has_eof:
                 await self.silence(self.receiving)
             raise
-        if not self.ending.half_close:
-            return
-        hurried = self.ending.at_once or self.ending.quit_after is not None or not self.receives
-        if (self.half_close_ends_all or not self.sending.reads) and self.peer.has_eof and not hurried:
-            await self.silence(self.receiving)
-        await self.sending.send_eof()
+        if self.patient and (self.is_client or not self.sending.reads):
+            from pync.relay.patience import half_close
+
+            await half_close(self, line)
+        elif self.ending.half_close:
+            await self.sending.send_eof()
 
     async def _stdin_ended(self, receiving: Task) -> None:
-        """Go on receiving by rules 1 and 4, until `quit_after` seconds have passed."""
+        """Go on receiving by rules 1 and 4."""
         if not self.receives:
             return
-        quit_after = self.ending.quit_after
-        until = None if quit_after is None else self.loop.clock() + quit_after
         if self.peer.has_eof or not self.is_client:
-            await self.one_of(receiving, until=until)
+            await self.one_of(receiving)
         else:
-            await self.work_or_task(self._answered(), receiving, until)
+            from pync.relay.answers import answered
+
+            await self.work_or_task(answered(self), receiving)
 
     async def _peer_ended(self, sending: Task) -> None:
         """Go on reading stdin as long as rules 2 and 3 allow."""
         limited = self.receiving.reads == self.receiving.read_limit
         if sending.done or self.stdio.terminal or limited or not self.peer.has_eof:
             return
-        waiting = self.silence(self.sending) if self.receiving.reads else self.peer.wait_closed()
-        await self.work_or_task(waiting, sending)
-
-    async def _answered(self) -> None:
-        while not self.receiving.reads:
-            await self.loop.wait(self.receiving.progress)
-        await self.silence(self.receiving)
+        soon = self.receiving.reads and not self.stdio.loops
+        await self.work_or_task(self.silence(self.sending) if soon else self.peer.wait_closed(), sending)

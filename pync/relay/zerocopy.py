@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pync.endpoints import Sink, Source
     from pync.loop.kernel import Loop
     from pync.loop.tasks import Work
+    from pync.relay.flow import Flow
 
 SLICE = 1 << 20  # bytes that one call moves at most, and the size of the pipes
 KERNEL_REFUSES = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
@@ -38,6 +39,42 @@ UNREADABLE = (errno.EBADF, errno.EIO)  # errors of a file or device that cannot 
 
 class Unsuitable(Exception):
     """The kernel does not move bytes between these two ends, and the call that failed has moved none."""
+
+
+async def move(flow: Flow) -> bool:
+    """Have the kernel move everything from the flow's source to its sink; False if the rest has to be copied."""
+    mover = mover_between(flow.loop, flow.source, flow.sink)
+    if mover is None:
+        return False
+    flow.mover = mover
+    try:
+        while not flow.ended:
+            flow.waiting_since = flow.loop.clock()
+            await mover.ready(lambda: _advance(flow, mover))
+            flow.waiting_since = None
+            if not flow.ended:
+                await mover.room()
+    except Unsuitable:
+        return False
+    finally:
+        flow.waiting_since = None
+        mover.close()
+    return True
+
+
+def _advance(flow: Flow, mover: Mover) -> bool:
+    """Move what is there. False if the sink has to be waited for, or the source has ended."""
+    try:
+        count = mover.step()
+    except BlockingIOError:
+        return False
+    if not count:
+        flow.ended = True
+        return False
+    flow.moved += count
+    flow.waiting_since = flow.count_read()
+    flow.progress.notify()
+    return not mover.left
 
 
 def mover_between(loop: Loop, source: Source, sink: Sink) -> Mover | None:
@@ -129,7 +166,10 @@ class SendFile(Mover):
 
     def move(self) -> int:
         """Call sendfile(2)."""
-        count = os.sendfile(self.to_fd, self.from_fd, self.source.position, SLICE)
+        most, stop = SLICE, self.source.stop
+        if stop is not None:
+            most = min(most, max(0, stop - (self.source.position or 0)))
+        count = os.sendfile(self.to_fd, self.from_fd, self.source.position, most)
         self.source.advance(count)
         return count
 

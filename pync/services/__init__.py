@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.context import Context
     from pync.endpoints import Peer
+    from pync.endpoints.datagram_server import Crowd
 
 
 class Service:
@@ -21,6 +22,11 @@ class Service:
     async def run(self) -> None:
         """Do what goes on beside the sessions. When this returns, the server ends."""
         await self.loop.wait(Condition())
+
+    # Whether a client of a listener for one has failed in such a way that its failure is that of the run.
+    used_up = False
+    crowd: Crowd | None = None  # what takes all datagrams of a server, if its peers need no sessions
+    descriptors = 0  # those that a session holds beside its client's; what it opens for a moment is not counted
 
     ready_at_once = True  # whether `ready` never waits: then a client is ready when it was admitted
 

@@ -1,9 +1,12 @@
 """Forwarding: each client is relayed to a connection of its own to the target (`--to`).
 
 Theory: a session has two peers here, the client and the target, and it closes both. `bridge` relays between them, for
-`proxy.py`, too. A client whose target cannot be reached is reset. Datagrams have no end-of-file: their session ends
-when both sides have been silent for a while, and the next datagram begins a new one. A sender of datagrams does not
-learn at once whether the target's port is open: see `connections/next_address.py`.
+`proxy.py`, too. A client whose target cannot be reached is reset; with `retry`, when that time has passed. The attempts
+end when the client has closed or broken its connection, but not when it has half-closed it, and waits for an answer.
+
+Datagrams have no end-of-file: their session ends when both sides have been silent for a while, and the next datagram
+begins a new one. A sender of datagrams does not learn at once whether the target's port is open: see
+`connections/next_address.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from pync.errors import TimedOut
 from pync.relay.bridge import Bridge, Exchange
 from pync.relay.flow import Flow
 from pync.services import Service
+from pync.system import packed_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +32,8 @@ QUIET = 120.0  # seconds without a datagram that end a session (RFC 4787, REQ-5:
 def outgoing_config(config: Config, **changes: Any) -> Config:
     """The config by which a listener connects to targets for its clients: its own, with these changes."""
     family = config.family if config.family in ("ipv4", "ipv6") else "any"
+    if config.socket.interface:  # it is that of the clients' group
+        changes["socket"] = config.socket.but(interface=None)
     return config.but(mode="connect", source_host=None, source_port=None, **{"family": family, **changes})
 
 
@@ -47,12 +53,14 @@ class ForwardService(Service):
         super().__init__(context)
         self.outgoing_context = context.derive(target_config(context.config))
         prepare(self.outgoing_context)
+        host = self.outgoing_context.config.host or ""
+        # The target's socket, and for a moment the pipe of a look-up, unless the target is an address or a path.
+        self.descriptors = 1 if self.port is None or packed_address(host) else 3
 
     async def session(self, client: Peer) -> int | None:
         """Relay one client. Raises what `open_connection`, `bridge` and `exchange` raise."""
         try:
-            opening = open_connection(self.outgoing_context, self.port)
-            target: Peer | None = await self.loop.first(opening, client.wait_closed())
+            target: Peer | None = await self.loop.first(self._reach(), client.wait_closed())
         except BaseException:
             client.abort()
             raise
@@ -63,6 +71,13 @@ class ForwardService(Service):
         else:
             await self._exchange(client, target)
         return None
+
+    async def _reach(self) -> Peer:
+        if self.config.retry is None:
+            return await open_connection(self.outgoing_context, self.port)
+        from pync.connections.retry import with_retry
+
+        return await with_retry(self.outgoing_context, lambda: open_connection(self.outgoing_context, self.port))
 
     @property
     def port(self) -> int | None:

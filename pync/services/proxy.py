@@ -18,8 +18,9 @@ from pync.connections.outgoing import open_connection, prepare
 from pync.connections.proxy_client import hold
 from pync.endpoints import Source, write_all
 from pync.errors import AddressError, ConnectError, PeerLost, ProtocolError, ProxyError, TimedOut, TlsError
+from pync.events import Denied
 from pync.protocols import http_proxy, socks_server
-from pync.protocols.dialogue import Refused
+from pync.protocols.dialogue import Refused, Unidentified
 from pync.services import Service
 from pync.services.forward import bridge, outgoing_config
 
@@ -68,8 +69,8 @@ class ProxyService(Service):
         """Serve one client. Raises ProtocolError, PeerLost, TimedOut, what `open_connection` and `bridge` raise."""
         try:
             asked = await self._asked(client)
-            target = await self._reach(client, asked)
-            if target is not None:
+            target = await self._reach(client, asked) if asked else None
+            if asked and target:
                 await self._relay(client, target, asked)
         finally:
             client.close()
@@ -85,12 +86,16 @@ class ProxyService(Service):
         request = None if asked.size is None else RequestBody(client, asked.size)
         await bridge(self.context, client, target, request, Answer(target) if asked.head else None)
 
-    async def _asked(self, client: Peer) -> ConnectRequest:
+    async def _asked(self, client: Peer) -> ConnectRequest | None:
+        """What the client asks for; None if it has to come again with a user and a password."""
         limit = self.config.ending.idle_timeout or REQUEST_LIMIT
         try:
             return await self.loop.within(limit, hold(client, self._dialogue()))
         except Refused as error:
             await _turn_away(client)
+            if isinstance(error, Unidentified) and self.config.keep_open:
+                self.context.report(Denied(peer=client.address, why=str(error)))
+                return None
             raise ProtocolError(f"proxy request from {client.address}", str(error)) from None
         except TimeoutError:
             raise TimedOut(f"proxy request from {client.address}", f"nothing came for {limit:g} s") from None

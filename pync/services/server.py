@@ -10,7 +10,7 @@ ends the server. Clients are accepted in batches. The service decides what is do
 
 from __future__ import annotations
 
-from pync.connections.incoming import accept, first_sender
+from pync.connections.incoming import accept
 from pync.errors import (
     AddressError,
     ConnectError,
@@ -54,7 +54,8 @@ class Server:
         self.service = service
         # A listener for one client has one session, and clients that are not ready yet do not count.
         several = self.config.keep_open or self.config.http
-        self.limit = self.config.max_conns if several else None
+        # Of datagrams there is no client to be turned away: see `datagram_clients.py`.
+        self.limit = self.config.max_conns if several and not self.config.datagram else None
         self.sessions = 0
         self.accepting: list[Task] = []
         self.candidates: dict[Task, None] = {}  # the tasks of clients that may become the only one
@@ -76,20 +77,12 @@ class Server:
 
     def _accept_all(self) -> None:
         if self.config.datagram:
-            from pync.endpoints.datagram_server import DatagramServer
+            from pync.services.datagram_clients import DatagramClients
 
-            datagrams = DatagramServer(self.loop, self.context.report, self._welcome)
-            works = [datagrams.receive(sock) for sock in self.bound.sockets]
+            works = DatagramClients(self).works()
         else:
             works = [self._accept(sock) for sock in self.bound.sockets]
         self.accepting = [self.loop.spawn(work) for work in works]
-
-    def _welcome(self, peer: Peer) -> bool:
-        """A new peer has sent datagrams: begin its session, or refuse it."""
-        if not self._admit(peer.address):
-            return False
-        self.loop.spawn(self._serve(peer))
-        return True
 
     async def _accept(self, sock: socket.socket) -> None:
         while not self.only:
@@ -99,16 +92,16 @@ class Server:
                 client = None if self.only else await accept(self.context, sock)
                 if client is None:
                     break
-                if not self._admit(client.address):
+                if not self.admit(client.address):
                     client.close()
                 elif self.config.keep_open:
-                    self.loop.spawn(self._serve(client))
+                    self.loop.spawn(self.serve(client))
                 elif self.service.ready_at_once and not self.config.tls:
                     self._choose(client)
                 else:
-                    self.candidates[self.loop.spawn(self._serve(client), self.changed)] = None
+                    self.candidates[self.loop.spawn(self.serve(client), self.changed)] = None
 
-    def _admit(self, address: Address) -> bool:
+    def admit(self, address: Address) -> bool:
         """Whether the limit and the access rules let this client in, and count it; the decision is reported."""
         if self.limit is not None and self.sessions >= self.limit:
             why: str | None = f"connection limit reached ({self.limit})"
@@ -121,7 +114,7 @@ class Server:
         self.sessions += 1
         return True
 
-    async def _serve(self, client: Peer) -> None:
+    async def serve(self, client: Peer) -> None:
         """Take a client from its admission to the end of its session; without `keep_open`, until it is ready."""
         try:
             if self.config.tls:
@@ -135,6 +128,8 @@ class Server:
             elif not self.only:
                 self._choose(client)
         except SESSION_FAILURES as error:
+            if self.service.used_up:
+                raise
             self.context.report(SessionFailed(peer=client.address, error=error))
         finally:
             if client is not self.only:
@@ -145,7 +140,9 @@ class Server:
 
     async def _serve_one(self) -> int | None:
         if self.config.datagram:
-            self.only = await first_sender(self.context, self.bound, self._admit)
+            from pync.connections.first_sender import first_sender
+
+            self.only = await first_sender(self.context, self.bound, self.admit)
         else:
             await self._first_ready()
         assert self.only is not None

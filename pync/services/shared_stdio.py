@@ -6,6 +6,7 @@ from pync.endpoints import LINGER
 from pync.endpoints.shared_stdio import SharedStdin, SharedStdout
 from pync.endpoints.stdio import Null, Stdio
 from pync.endpoints.streams import SHORTEST_LOOK
+from pync.listener_events import StdinOver
 from pync.loop.tasks import Condition
 from pync.services.stdio import StdioService
 from pync.sessions.conversation import converse
@@ -14,7 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.context import Context
     from pync.endpoints import Peer, Sink, Source
-    from pync.endpoints.shared_stdio import FileSource, Reader
+    from pync.endpoints.file_source import FileSource
+    from pync.endpoints.shared_stdio import Reader
 
 
 class SharedStdioService(StdioService):
@@ -23,9 +25,13 @@ class SharedStdioService(StdioService):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         source = self.stdio.source
-        self.stdin = SharedStdin(context.loop, source) if source else None
+        self.stdin = self.share(source) if source else None
         sink = self.stdio.sink if context.config.receive else Null()
         self.stdout = SharedStdout(context.loop, sink, lines=not context.config.datagram)
+
+    def share(self, source: Source) -> SharedStdin:
+        """Our stdin, shared."""
+        return SharedStdin(self.loop, source)
 
     async def run(self) -> None:
         """Read stdin for all clients, and end with stdout's reader if nothing is left to do then.
@@ -60,10 +66,15 @@ class SharedStdioService(StdioService):
         share = self.stdin.join(client) if self.stdin else None
         stdout = self.stdout.join()
         try:
+            if share and self.stdin and self.stdin.is_over():
+                self.context.report(StdinOver(peer=client.address))
             if self._is_silent(client, share):
                 # Until there is something to relay, a client needs no more than this wait: a server has thousands.
                 await self.loop.readable(client.sock.fileno(), condition=share.arrived if share else None)
-            await self.converse(client, share, share, stdout)
+            stdio = Stdio(share, stdout, terminal=self.stdio.terminal)
+            conversation = converse(self.context, client, stdio)
+            # A client that stops the others which read the same stdin is cut off.
+            await (share.attend(conversation) if share else conversation)
         finally:
             await self.leave(client, share, stdout)
         return None
@@ -79,11 +90,3 @@ class SharedStdioService(StdioService):
         """Whether nothing is there yet for a new client, whose silence needs no watching."""
         watched = client.raw() is None or self.config.ending.idle_timeout
         return not watched and (share is None or share.is_silent())
-
-    async def converse(
-        self, client: Peer, source: Source | None, share: FileSource | Reader | None, stdout: Sink
-    ) -> None:
-        """Send `source` to the client. A client that stops the others which read the same stdin is cut off."""
-        stdio = Stdio(source, stdout, terminal=self.stdio.terminal)
-        conversation = converse(self.context, client, stdio)
-        await (share.attend(conversation) if share else conversation)

@@ -58,6 +58,8 @@ class StdioService(Service):
 class ProgramService(Service):
     """A process for each client."""
 
+    descriptors = 3  # both its pipes, and the one that is waited for to learn of its end
+
     def __init__(self, context: Context, program: Program) -> None:
         super().__init__(context)
         self.program = program

@@ -22,6 +22,11 @@ def flows_with_extras(context: Context, peer: Peer, source: Source, sink: Sink) 
     sending, receiving, telnet = _stages(context)
     from_peer: Source = peer
     into_peer: Sink = peer
+    if config.datagram:
+        from pync.endpoints.lines import LineEnds, as_datagrams
+
+        source = as_datagrams(config, source)
+        sink = LineEnds(sink) if config.lines else sink
     if config.pace or config.delay:
         source, from_peer = _slowed(context, source, peer)
     if config.datagram and not config.program:
@@ -29,7 +34,7 @@ def flows_with_extras(context: Context, peer: Peer, source: Source, sink: Sink) 
 
         if not sending:
             source, into_peer = peer.sending_ends(source)
-        if not (config.delay or receiving or limit or shows_boundaries(STDOUT)):
+        if not (config.delay or config.lines or receiving or limit or shows_boundaries(STDOUT)):
             from_peer = peer.as_stream()
     return Flow(loop, source, into_peer, sending), Flow(loop, from_peer, sink, receiving, limit), telnet
 

@@ -7,8 +7,8 @@ wrappers and logs are put between the ends by `between.py`, which is imported on
 from __future__ import annotations
 
 from pync.endpoints import LINGER
-from pync.endpoints.stdio import Null, Stdin, Stdio, Stdout, has_reader, is_null, is_readable, is_terminal
-from pync.errors import TimedOut
+from pync.endpoints.stdio import Null, Stdin, Stdio, Stdout, has_reader, is_loop, is_null, is_readable, is_terminal
+from pync.errors import TimedOut, Truncated
 from pync.relay.flow import Flow
 from pync.relay.rules import Conversation
 
@@ -28,9 +28,9 @@ def open_stdio(context: Context, sink: Sink | None = None) -> Stdio:
     source: Source | None = None
     if config.send and is_readable() and not (config.mode == "listen" and is_null()):
         if config.datagram:
-            from pync.endpoints.segments import DatagramStdin
+            from pync.endpoints.lines import open_datagram_stdin
 
-            source = DatagramStdin(context.loop)
+            source = open_datagram_stdin(context.loop, config)
         else:
             source = Stdin(context.loop)
     terminal = is_terminal()
@@ -39,7 +39,8 @@ def open_stdio(context: Context, sink: Sink | None = None) -> Stdio:
 
         source = Terminal(context.loop, source)
     watched = config.receive and has_reader()
-    return Stdio(source, sink or Stdout(context.loop), terminal=terminal, watched=watched)
+    loops = len(config.ports) < 2 and is_loop()  # several conversations share a stdout that none of them closes
+    return Stdio(source, sink or Stdout(context.loop), terminal=terminal, watched=watched, loops=loops)
 
 
 async def converse(context: Context, peer: Peer, stdio: Stdio) -> None:
@@ -51,15 +52,23 @@ async def converse(context: Context, peer: Peer, stdio: Stdio) -> None:
     try:
         sink = stdio.sink if config.receive else Null()
         sending, receiving, telnet = flows(context, peer, stdio.source or Null(), sink)
-        relay = Conversation(context, peer, stdio, sending, receiving, telnet).run()
+        relay = Conversation(context, peer, stdio, sending, receiving, telnet)
+        running = relay.run()
         if stdio.watched:
             from pync.relay.unread import while_read
 
-            relay = while_read(relay, peer, stdio, sending)
-        await relay
+            running = while_read(running, peer, stdio, sending)
+        await running
         patient = not config.receive and config.ending.quit_after is None
-        lingers = sending.moved > 0 and not receiving.ended
-        await end(peer, lingers=lingers, idle_limit=config.ending.idle_timeout, patient=patient)
+        # A peer that has ended may have closed both directions, and then it does not take what was sent afterwards.
+        lingers = sending.moved > 0 and (not receiving.ended or peer.unacknowledged() > 0)
+        try:
+            await end(peer, lingers=lingers, idle_limit=config.ending.idle_timeout, patient=patient)
+        except Truncated:
+            from pync.relay.truncation import nothing_is_missing
+
+            if not nothing_is_missing(relay, peer):
+                raise
     finally:
         peer.close()
 

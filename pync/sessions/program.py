@@ -6,19 +6,26 @@ Theory: a program gets the socket itself where nothing has to see the bytes, as 
 The rule of ending: the session is over once the program's output has ended, and after it the program itself or the
 peer's sending. A connection that breaks ends the session at once, because a program that does not read would not
 notice.
+
+What broke off must not look complete to the program. A program that has the socket reads the error of a reset itself,
+so nothing here may ask for that error (SO_ERROR), because the kernel reports it once. A program that is relayed gets
+SIGHUP before the end-of-file, unless the peer has sent a proper one. After an end of TLS without a close_notify the
+peer may still receive: what the program answers all the same is sent, and the truncation is reported at the end.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
 from pync.endpoints import CHUNK, child
 from pync.endpoints.stdio import STDOUT
-from pync.errors import OutputError, reason
+from pync.errors import OutputError, PeerLost, ProgramError, Truncated, reason
 from pync.events import as_address
 from pync.loop.tasks import Condition
 from pync.relay.rules import Relay
+from pync.relay.truncation import nothing_is_missing
 from pync.sessions.conversation import end, flows
 from pync.system import socket
 
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
     from pync.context import Context
     from pync.endpoints import Peer
     from pync.endpoints.child import Child
+    from pync.loop.tasks import Work
     from pync.relay.flow import Flow
     from pync.stages.telnet import Telnet
 
@@ -37,29 +45,52 @@ async def run_program(context: Context, peer: Peer, program: Program) -> int:
     try:
         local = as_address(peer.sock.getsockname())
         environment = child.environment(context.transport, local, peer.address)
-        if peer.raw() is not None and _may_hand_over(context.config):
+        if peer.raw() is not None and _may_hand_over(context.config, program):
             return await _hand_over(context, peer, program, environment)
         return await _relay(context, peer, program, environment)
+    except BaseException as error:
+        # What breaks off the program breaks the connection, so that the client does not take a part for the whole.
+        if not isinstance(error, (PeerLost, ProgramError)):
+            peer.abort()
+        raise
     finally:
         peer.close()
 
 
-def _may_hand_over(config: Config) -> bool:
+def _may_hand_over(config: Config, program: Program) -> bool:
     """Whether nothing has to see what the program and the peer send each other."""
     watched = config.crlf or config.telnet or config.pace or config.delay or config.logs.raw or config.logs.hexadecimal
     limited = config.ending.idle_timeout or config.ending.receive_limit or not config.ending.half_close
-    return not (watched or limited or (config.program and config.program.filters))
+    return not (watched or limited or program.filters or program.pipes)
 
 
 async def _hand_over(context: Context, peer: Peer, program: Program, environment: dict[str, str]) -> int:
     process = child.hand_over(context.loop, program, peer.sock, environment)
     try:
-        status: int = await context.loop.first(process.ended(), _broken(peer))
+        status: int | None = await context.loop.first(process.ended(), _reset(peer))
     finally:
         await process.terminate()
+    if status is None:  # only now: a program that has not read the error yet would read an end-of-file instead
+        code = peer.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
+        raise peer.failed(OSError(code, os.strerror(code)))
     peer.sock.setblocking(False)
     await end(peer, lingers=True)
     return status
+
+
+async def _reset(peer: Peer) -> None:
+    """Wait until the connection has an error, and leave the error for the program.
+
+    A connection that has ended without an error, or whose error the program has read already, is the program's to
+    notice.
+    """
+    import select
+
+    await peer.loop.hangups.wait(peer.sock.fileno(), Condition())
+    poll = select.poll()
+    poll.register(peer.sock.fileno(), 0)
+    if not any(events & select.POLLERR for _, events in poll.poll(0)):
+        await peer.loop.wait(Condition())
 
 
 async def _relay(context: Context, peer: Peer, program: Program, environment: dict[str, str]) -> int:
@@ -71,18 +102,17 @@ async def _relay(context: Context, peer: Peer, program: Program, environment: di
     process = child.start(context.loop, program, environment, most)
     try:
         sending, receiving, telnet = flows(context, peer, process.output, process.input)
-        await ProgramRelay(context, peer, process, sending, receiving, telnet).run()
+        relay = ProgramRelay(context, peer, process, sending, receiving, telnet)
+        await relay.run()
         status = await process.ended()
     finally:
         await process.terminate()
-    await end(peer, lingers=not receiving.ended)
+    try:
+        await end(peer, lingers=not receiving.ended)
+    except Truncated:
+        if not nothing_is_missing(relay, peer):
+            raise
     return status
-
-
-async def _broken(peer: Peer) -> None:
-    """Raise PeerLost when the connection is reset; a connection that has merely ended is the program's to notice."""
-    await peer.wait_closed()
-    await peer.loop.wait(Condition())
 
 
 class ProgramRelay(Relay):
@@ -100,14 +130,48 @@ class ProgramRelay(Relay):
         super().__init__(context, sending, receiving, telnet)
         self.peer = peer
         self.process = process
+        self.broken = False  # a task has found that the connection is broken
 
     async def conduct(self) -> None:
         """Relay until the program's session is over, or the connection breaks."""
-        await self.loop.first(self._serve(), _broken(self.peer))
+        await self.loop.first(self._serve(), self._watch())
+
+    async def _watch(self) -> None:
+        """Raise PeerLost when the connection is broken, after the program has taken what was received before."""
+        try:
+            await self._noting_a_break(self.peer.wait_closed())
+        except PeerLost:
+            while not self.receiving.ended:
+                if not await self.loop.wait(self.receiving.progress, self.loop.clock() + child.TAKING):
+                    break
+            raise
+        await self.loop.wait(Condition())  # a connection that has merely ended is the program's to notice
+
+    async def _noting_a_break(self, work: Work[None]) -> None:
+        try:
+            await work
+        except PeerLost:
+            self.broken = True
+            raise
+
+    async def _answer(self, telnet: Telnet) -> None:
+        await self._noting_a_break(super()._answer(telnet))
+
+    async def _feed(self) -> None:
+        await self.receiving.copy()
+        # The kernel reports a reset once. After another task has found it, reading returns what looks like an end.
+        if self.broken:
+            return
+        try:
+            self.peer.check_clean_end()
+        except PeerLost:  # `end` raises it again when the session is over
+            if self.receiving.reads or not self.sending.ended:
+                await self.process.hang_up()
+        await self.receiving.send_eof()
 
     async def _serve(self) -> None:
-        feeding = self.loop.spawn(self.receiving.run(), self.ended)
-        answering = self.loop.spawn(self.sending.run(), self.ended)
+        feeding = self.loop.spawn(self._feed(), self.ended)
+        answering = self.loop.spawn(self._noting_a_break(self.sending.run()), self.ended)
         living = self.loop.spawn(self.process.ended(), self.ended)
         try:
             while not answering.done:

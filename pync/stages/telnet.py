@@ -2,7 +2,8 @@
 
 Theory: a command is IAC and one byte. WILL, WONT, DO and DONT are followed by an option; SB opens a subnegotiation that
 ends with IAC SE. A command may be cut at any byte, so its beginning is kept until the rest has come. That is three
-bytes at most: of a subnegotiation only the fact is kept that one is open.
+bytes at most: of a subnegotiation only the fact is kept that one is open. On the network a line ends in CR LF, and CR
+NUL is a carriage return alone; here a line ends in LF. So a CR is kept, too, until the byte after it has come.
 
 Must never agree to anything, and must never pass a byte of a command on as data.
 """
@@ -22,18 +23,19 @@ class Telnet:
 
     def __init__(self) -> None:
         self._unfinished = b""  # the beginning of a command whose end has not come
-        self._after_cr = False
+        self._held_cr = b""  # a CR whose next byte has not come
         self._answers = bytearray()
 
     def feed(self, data: bytes) -> bytes:
-        """The data alone: IAC IAC is one byte 255, CR NUL is a carriage return."""
+        """The data alone: IAC IAC is one byte 255, CR LF a newline, CR NUL a carriage return."""
         if self._unfinished or IAC in data:
             data = self._without_commands(self._unfinished + data)
-        return self._without_padding(data)
+        return self._line_ends(data)
 
     def flush(self) -> bytes:
-        """Nothing, because a command that broke off is not data."""
-        return b""
+        """A CR that came last. A command that broke off is not data."""
+        held, self._held_cr = self._held_cr, b""
+        return held
 
     def take_refusals(self) -> bytes:
         """The refusals that have to be sent to the peer, without escapes; each is returned once."""
@@ -75,14 +77,17 @@ class Telnet:
         self._unfinished = bytes((IAC[0], SB)) + (IAC if at >= 0 else b"")
         return len(data)
 
-    def _without_padding(self, data: bytes) -> bytes:
-        """The data with CR for each CR NUL, as which RFC 854 has a CR sent that is not part of a line end."""
+    def _line_ends(self, data: bytes) -> bytes:
+        """The data with a newline for each CR LF, and CR for each CR NUL (RFC 854, "The NVT printer and keyboard").
+
+        A CR before any other byte, which the RFC forbids, stays as it is.
+        """
         if not data:
             return data
-        if self._after_cr and data.startswith(b"\0"):
-            data = data[1:]
-        self._after_cr = data.endswith(b"\r")
-        return data.replace(b"\r\0", b"\r")
+        if self._held_cr:
+            data = self._held_cr + data
+        self._held_cr = data[-1:] if data.endswith(b"\r") else b""
+        return data.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\r\0", b"\r")
 
 
 class TelnetEscape:

@@ -23,7 +23,7 @@ import ssl
 
 from pync.endpoints import CHUNK, LINGER, SHORT
 from pync.endpoints.streams import Stream
-from pync.errors import PeerLost, TlsError
+from pync.errors import PeerLost, TlsError, Truncated
 from pync.tls.reasons import failure_reason, handshake_failure
 
 TYPE_CHECKING = False
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 PIECE = 64 * 1024  # bytes encrypted at a time: with less there are more calls, and more makes nothing faster
 RECORD = 16 * 1024  # bytes that one record holds (RFC 8446 §5.1), and one read returns, at most
+ENVELOPE = 32  # bytes that the TLS below adds to a record, at most
 ANSWERS_LIMIT = 64 * 1024  # bytes of answers that wait for a peer, at most
 ALERT_TIME = 1.0  # seconds to send the alert about a handshake that has failed
 
@@ -40,7 +41,7 @@ class TlsStream(Stream):
     """A TLS connection. It owns the stream below and closes it."""
 
     __slots__ = (
-        *("loop", "address", "sock", "below", "tls", "server_name", "half_closed", "ended", "truncated"),
+        *("loop", "address", "sock", "below", "tls", "server_name", "half_closed", "notice", "ended", "truncated"),
         *("_incoming", "_outgoing", "_unsent", "_decrypted", "_failure", "_write_error"),
     )
 
@@ -61,7 +62,9 @@ class TlsStream(Stream):
             )
         except ValueError:  # UnicodeError is one
             raise TlsError(self._goal, f"{server_name} is no name of a server") from None
+        below.carries_tls()
         self.half_closed = False
+        self.notice = 0  # bytes of our close_notify, encrypted
         self.ended = False  # the peer has sent its close_notify
         self.truncated = False  # the connection ended, and the peer had not sent its close_notify
         self._unsent = memoryview(b"")
@@ -197,6 +200,7 @@ class TlsStream(Stream):
                 self.tls.unwrap()
             except ssl.SSLError:  # OpenSSL has not received the peer's close_notify, which need not come yet
                 pass
+            self.notice = self._outgoing.pending + (ENVELOPE if isinstance(self.below, TlsStream) else 0)
         try:
             await self._flush()
         except PeerLost as error:
@@ -217,7 +221,7 @@ class TlsStream(Stream):
     def check_clean_end(self) -> None:
         """Raises PeerLost if the connection ended without the peer's close_notify."""
         if self.truncated:
-            raise self._peer_lost("truncated: it ended without a TLS close_notify")
+            raise Truncated(f"connection to {self.address}", "truncated: it ended without a TLS close_notify")
 
     async def shutdown(self) -> None:
         """Send the close_notify, if that has not been done. Raises PeerLost if the peer has not sent its own."""
@@ -231,8 +235,8 @@ class TlsStream(Stream):
         return PeerLost(f"connection to {self.address}", why)
 
     def unacknowledged(self) -> int:
-        """Bytes below, encrypted, that the peer has not acknowledged."""
-        return self.below.unacknowledged()
+        """Bytes below, encrypted, that the peer has not acknowledged. A peer that has left needs no close_notify."""
+        return max(0, self.below.unacknowledged() - self.notice)
 
     async def wait_closed(self) -> None:
         """Wait until the connection is closed in both directions. Raises PeerLost if it was reset."""

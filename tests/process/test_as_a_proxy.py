@@ -36,7 +36,7 @@ from harness import (
     success,
 )
 from pairs import complaints, nothing_from, stuck_port
-from servers import Sshd, microsocks, ncat_proxy, sshd, tinyproxy
+from servers import Sshd, listening, microsocks, ncat_proxy, sshd, tinyproxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -283,7 +283,24 @@ def test_a_stranger_is_not_served(scheme: str, login: str) -> None:
         result = curl(ours, server.url(), "-p", *known, *code)
         assert result.status_and_out == (56, b"000 407")
         assert server.seen == []
-        ours.expect(r"^pync: proxy request from 127\.0\.0\.1:\d+: it has not shown who it is$")
+        if login:
+            ours.expect(r"^pync: proxy request from 127\.0\.0\.1:\d+: a wrong user or password$")
+        else:
+            ours.expect(r"^pync: connection from 127\.0\.0\.1 \d+ denied: it has to show who it is$")
+
+
+@pytest.mark.parametrize("kind", ["http", "socks5"])
+def test_a_client_that_is_only_asked_for_its_login_is_no_error(kind: str) -> None:
+    words = ["-lk", "--proxy-server", kind, "--proxy-auth", LOGIN, "127.0.0.1", "0"]
+    with web() as server, listening(pync(*words)) as ours:
+        assert curl(ours, server.url(), scheme=kind).out.count(PAGE) == 0
+        known = ["--proxy-digest", "--proxy-user", LOGIN] if kind == "http" else ["--proxy-user", LOGIN]
+        assert curl(ours, server.url(), *known, scheme=kind) == success(PAGE)
+        through = ["--proxy", f"{kind}://{LOGIN}@127.0.0.1:{ours.port}", "127.0.0.1", str(server.server_address[1])]
+        assert run([*PYNC, *through], b"GET / HTTP/1.0\r\n\r\n").out.endswith(PAGE)
+        assert curl(ours, server.url(), "--proxy-user", "user:wrong", scheme=kind).out.count(PAGE) == 0
+        ours.expect(r"^pync: proxy request from 127\.0\.0\.1:\d+: a wrong user or password$")
+        assert len(ours.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(("login", "status"), [(LOGIN, 0), ("user:wrong", 97), ("", 97)])

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 LARGE = PAYLOAD(3_000_000)
 
 in_each_version = pytest.mark.parametrize("version", VERSIONS)
+# It takes what was received for the whole, although the client has not ended it properly.
+ANSWERS_A_CUT = """sh -c "trap '' HUP; exec sort" """
 PROGRAMS = pytest.mark.parametrize("program", ["--exec", "--sh-exec", "--filter"])
 
 
@@ -173,16 +175,33 @@ def test_sort_behind_a_listener_answers_at_the_close_notify(
 @in_each_version
 @PROGRAMS
 @pytest.mark.parametrize("name", CUTS)
-def test_a_client_that_cuts_the_connection_gets_its_lines_sorted_and_the_cut_is_reported(
+def test_a_client_that_cuts_the_connection_is_answered_by_a_program_that_ignores_sighup(
     name: str, program: str, version: str, authority: Authority
 ) -> None:
     with (
-        listen(*ours(authority.server, program, "sort"), "127.0.0.1", "0", stdin=DEVNULL, env=BYTEWISE) as process,
+        listen(
+            *ours(authority.server, program, ANSWERS_A_CUT), "127.0.0.1", "0", stdin=DEVNULL, env=BYTEWISE
+        ) as process,
         CLIENTS[name](process.port, authority.trust, version) as peer,
     ):
         peer.send(LINES)
         result = peer.finish()
         assert (result.status, digest(result.out)) == (0, digest(SORTED))
+        process.expect(f"^{TRUNCATED}$")
+        assert process.finish().status_and_out == (1, b"")
+
+
+@PROGRAMS
+@pytest.mark.parametrize("name", CUTS)
+def test_a_program_that_hangs_up_gives_a_client_that_cuts_the_connection_no_answer(
+    name: str, program: str, authority: Authority
+) -> None:
+    with (
+        listen(*ours(authority.server, program, "sort"), "127.0.0.1", "0", stdin=DEVNULL, env=BYTEWISE) as process,
+        CLIENTS[name](process.port, authority.trust, "1.3") as peer,
+    ):
+        peer.send(LINES)
+        assert peer.finish().out == b""
         process.expect(f"^{TRUNCATED}$")
         assert process.finish().status_and_out == (1, b"")
 

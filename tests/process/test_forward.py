@@ -142,6 +142,45 @@ def test_connecting_to_the_target_stops_when_the_client_leaves() -> None:
         is_true(lambda: server.descriptors() == before, "it has stopped trying")
 
 
+@pytest.mark.parametrize("keep", [True, False], ids=["keep-open", "once"])
+def test_with_retry_a_client_waits_until_the_target_comes(tmp_path: Path, keep: bool) -> None:
+    path = str(tmp_path / "target")
+    with forwarder(path, "--retry", "30", "-v", keep=keep) as server, connect(server.port) as client:
+        client.sendall(b"question")
+        client.shutdown(socket.SHUT_WR)
+        server.expect("; the next attempt is in 0.2 s$")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.settimeout(DEADLINE)
+            listener.bind(path)
+            listener.listen()
+            with accept(listener) as conn:
+                assert drain(conn) == b"question"
+                conn.sendall(b"answer")
+        assert drain(client) == b"answer"
+        if not keep:
+            assert server.wait() == 0
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["keep-open", "once"])
+def test_a_target_is_tried_for_no_longer_than_retry_says(keep: bool) -> None:
+    with free_port() as port, forwarder(port, "--retry", "0.3", keep=keep) as server, connect(server.port) as client:
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+        server.expect(f"^pync: connect to 127.0.0.1 port {port} .*: Connection refused \\(tried for 0.3 s\\)$")
+        if not keep:
+            assert server.wait() == 124
+
+
+def test_a_target_is_tried_no_more_when_the_client_leaves() -> None:
+    with free_port() as port, forwarder(port, "--retry", "60", "-v") as server:
+        before = server.descriptors()
+        with connect(server.port) as client:
+            server.expect("; the next attempt is in")
+            reset(client)
+        server.expect("^pync: connection to 127.0.0.1:.*: Connection reset by peer$")
+        is_true(lambda: server.descriptors() == before, "no descriptor is left over")
+
+
 def test_without_keep_open_the_first_client_is_the_only_one() -> None:
     with target() as listener, forwarder(port_of(listener), keep=False) as server:
         with connect(server.port) as client, accept(listener) as conn:

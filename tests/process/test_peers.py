@@ -211,7 +211,7 @@ def test_a_listener_holds_a_conversation_with_telnet() -> None:
     ):
         telnet.read_until(b"Escape character is '^]'.\n")
         telnet.send(b"is it you?\n")
-        assert listener.read_until(b"\n") == b"is it you?\r\n"
+        assert listener.read_until(b"\n") == b"is it you?\n"
         listener.send(b"pync\n")
         assert telnet.read_until(b"\n") == b"pync\n"
         listener.close_stdin()

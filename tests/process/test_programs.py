@@ -169,9 +169,23 @@ def test_a_client_that_never_reads_keeps_no_other_waiting() -> None:
 # -- How a program is named ------------------------------------------------------------------------------------------
 
 
-def test_exec_divides_words_at_blanks_and_takes_backslashes_away() -> None:
-    with listen("-k", "--exec", r"printf %s| a\ b  \\ '\|' $HOME", "0") as server:
-        assert ask(server.port) == rb"a b|\|'|'|$HOME|"
+def test_exec_divides_and_quotes_words_as_the_shell_does_and_expands_nothing() -> None:
+    with listen("-k", "--exec", r"""printf %s| a\ b  \\ '\|' "c d" '' $HOME *""", "0") as server:
+        assert ask(server.port) == rb"a b|\|\||c d||$HOME|*|"
+
+
+def test_exec_runs_a_quoted_command_of_the_shell() -> None:
+    with listen("-e", """sh -c "echo 'hi  there'; exit 3" """, "0") as server:
+        assert ask(server.port) == b"hi  there\n"
+        assert server.wait() == 3
+
+
+@pytest.mark.parametrize("program", ["sh -c 'echo hi", 'echo "hi', "echo \\"])
+def test_exec_refuses_what_is_quoted_by_half(program: str) -> None:
+    result = run([*PYNC, "-l", "-e", program, "0"])
+    assert (result.status, result.out) == (2, b"")
+    assert result.err.startswith("pync: ")
+    assert program in result.err.splitlines()[0]
 
 
 def test_exec_searches_the_path(tmp_path: Path) -> None:
@@ -292,7 +306,9 @@ def links(listing: bytes) -> dict[int, str]:
 
 
 @pytest.mark.parametrize("keep_open", [(), ("-k",)], ids=["once", "keep-open"])
-@pytest.mark.parametrize("option", [("--exec",), ("--sh-exec",), ("--filter",), ("-C", "--exec")], ids="".join)
+@pytest.mark.parametrize(
+    "option", [("--exec",), ("--sh-exec",), ("--filter",), ("-C", "--exec"), ("--pipes", "--exec")], ids="".join
+)
 def test_a_program_gets_its_three_descriptors_and_no_other(option: tuple[str, ...], keep_open: tuple[str, ...]) -> None:
     ours = [os.open(os.devnull, os.O_RDWR) for _ in range(3)] + [os.dup2(os.open(os.devnull, 0), 77)]
     try:
@@ -313,6 +329,17 @@ def test_a_program_gets_its_three_descriptors_and_no_other(option: tuple[str, ..
         assert given[0].startswith("pipe:")
         assert given[1].startswith("/dev/pts/" if option == ("--filter",) else "pipe:")
         assert given[1] != given[2]
+
+
+@pytest.mark.parametrize("unix", [False, True])
+def test_with_pipes_a_program_can_open_dev_stdin_and_dev_stdout(tmp_path: Path, unix: bool) -> None:
+    command = "cat /dev/stdin > /dev/stdout"
+    where = ["-U", str(tmp_path / "socket")] if unix else ["0"]
+    for options, status, answer in (([], 2, b""), (["--pipes"], 0, b"question")):
+        with listen(*options, "-c", command, *where) as server:
+            peer = where if unix else ["127.0.0.1", str(server.port)]
+            assert run([*PYNC, "-N", *peer], b"question").out == answer
+            assert server.wait() == status
 
 
 def test_a_program_has_the_default_signal_dispositions_and_no_signal_blocked() -> None:
@@ -531,7 +558,8 @@ def test_an_idle_limit_ends_program_and_client() -> None:
         with connect(server.port) as conn:
             with watched(int(line(conn))) as ended:
                 ended()
-            assert conn.recv(1) == b""
+            with pytest.raises(ConnectionResetError):
+                conn.recv(1)
         assert server.wait() == 124
         assert server.stderr.endswith("pync: idle connection: nothing came or went for 0.3 s\n")
 

@@ -10,6 +10,7 @@ import contextlib
 import re
 import signal
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from doubles import Clock, play
 from harness import DEADLINE, PYNC, failure, free_port, pync, require, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loopback import Names, beside_a_black_hole, black_hole, port_of
 
 from pync import system
 from pync.config import Config
@@ -31,7 +33,7 @@ from pync.modes import scan as scanning
 from pync.net import attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
 
@@ -387,6 +389,71 @@ def test_an_address_of_another_family_than_the_source_is_passed_over(monkeypatch
     assert found(events) == [(closed, False), (closed, False), (port, False), (port, True)]
 
 
+# -- Names with several addresses ------------------------------------------------------------------------------------
+
+
+async def scanned(loop: Loop, config: Config, report: Callable[[Event], None] = lambda event: None) -> Outcome:
+    return await scanning.scan(Context(loop, config, report, lambda kind: True))
+
+
+async def test_a_limit_is_for_a_name_and_not_for_each_address(loop: Loop, clock: Clock, names: Names) -> None:
+    names["dark.test"] = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+    with black_hole() as port, black_hole("127.0.0.2", port), black_hole("127.0.0.3", port):
+        begun = clock()
+        events: list[Event] = []
+        config = Config(mode="scan", host="dark.test", ports=(port,), connect_timeout=3.0)
+        assert not (await scanned(loop, config, events.append)).opened
+        assert clock() - begun == 3
+    assert [event.timed_out for event in events if isinstance(event, ConnectFailed)] == [True] * 3
+
+
+async def test_the_next_address_is_tried_while_one_is_silent(loop: Loop, clock: Clock, names: Names) -> None:
+    names["both.test"] = ["127.0.0.1", "::1"]
+    with beside_a_black_hole("::1") as listener:
+        begun = clock()
+        events: list[Event] = []
+        port = port_of(listener)
+        config = Config(mode="scan", host="both.test", ports=(port,), connect_timeout=3.0)
+        assert (await scanned(loop, config, events.append)).opened
+        assert clock() - begun == scanning.NEXT_ADDRESS
+    assert [(type(event), event.address.host) for event in events] == [(Connected, "::1")]  # type: ignore[attr-defined]
+
+
+async def test_silence_of_one_address_is_no_hurry_for_udp(loop: Loop, clock: Clock, names: Names) -> None:
+    names["both.test"] = ["127.0.0.1", "127.0.0.2"]
+    with socket.socket(type=UDP) as silent:
+        silent.bind(("127.0.0.1", 0))
+        port = port_of(silent)
+        events: list[Event] = []
+        config = Config(mode="scan", host="both.test", ports=(port,), datagram=True)
+        assert (await scanned(loop, config, events.append)).opened
+    assert found(events) == [(port, True)]
+
+
+def test_looking_up_a_name_has_the_same_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = threading.Event()
+    monkeypatch.setattr(system.socket, "getaddrinfo", lookup_after(asked))
+    try:
+        config = Config(mode="scan", host="slow.test", ports=(1,), connect_timeout=0.1)
+        with pytest.raises(TimedOut, match=r"^host slow\.test: timed out$"):
+            engine(config, lambda event: None)
+    finally:
+        asked.set()
+
+
+def lookup_after(moment: threading.Event) -> Callable[..., object]:
+    """A resolver that answers only after a moment."""
+    real = system.socket.getaddrinfo
+
+    def getaddrinfo(host: Any, port: Any, family: Any, kind: Any, protocol: Any, flags: int = 0) -> object:
+        if flags & socket.AI_NUMERICHOST:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        moment.wait(DEADLINE)
+        return real("127.0.0.1", port, family, kind, protocol)
+
+    return getaddrinfo
+
+
 # -- No connection to itself -----------------------------------------------------------------------------------------
 
 
@@ -428,6 +495,34 @@ def test_retrying_has_its_limit(options: tuple[str, ...]) -> None:
         assert time.monotonic() - begun >= 0.4
         assert result.status_and_out == (124, b"")
         assert re.fullmatch(r"pync: connect to 127\.0\.0\.1.*: .* \(tried for 0\.4 s\)\n", result.err)
+
+
+@pytest.mark.parametrize("words", [(), ("-v",), ("-vv",)])
+def test_a_scan_that_has_retried_says_the_last_reason(words: tuple[str, ...]) -> None:
+    with free_port() as closed, free_port() as last:
+        result = run([*PYNC, "-z", *words, "--retry", "0.3", "127.0.0.1", str(closed), str(last)])
+    line = f"pync: connect to 127.0.0.1 port {last} (tcp) failed: Connection refused (tried for 0.3 s)"
+    assert (result.status, result.err.splitlines()[-1]) == (124, line)
+
+
+def test_a_scan_that_has_retried_says_that_a_port_is_silent() -> None:
+    with filtered_port() as (port,):
+        result = run([*PYNC, "-z", "--retry", "0.5", "-w", "0.2", "127.0.0.1", str(port)])
+    line = f"connect to 127.0.0.1 port {port} (tcp) failed: timed out (tried for 0.5 s)"
+    assert result == failure(line, status=124)
+
+
+def test_a_scan_that_has_retried_says_that_a_network_is_unreachable() -> None:
+    result = run([*PYNC, "-z", "--retry", "0.3", "255.255.255.255", "9"])
+    line = "connect to 255.255.255.255 port 9 (tcp) failed: Network is unreachable (tried for 0.3 s)"
+    assert result == failure(line, status=124)
+
+
+def test_a_scan_through_a_proxy_that_has_retried_says_the_last_reason() -> None:
+    with free_port() as port:
+        result = run([*PYNC, "-z", "--retry", "0.3", "-x", f"127.0.0.1:{port}", "192.0.2.1", "9"])
+    line = f"proxy 127.0.0.1:{port}: Connection refused (tried for 0.3 s)"
+    assert result == failure(line, status=124)
 
 
 def test_a_name_that_does_not_resolve_yet_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:

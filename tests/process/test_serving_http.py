@@ -1,6 +1,6 @@
 """`pync --http`: a page on stdin for curl, a browser and every other HTTP client, and what becomes of other clients.
 
-How a request is parsed and an answer is worded is tested in test_http.py, without a socket.
+How a request is parsed and an answer is worded is tested in test_http_answer.py, without a socket.
 """
 
 from __future__ import annotations
@@ -10,56 +10,24 @@ import signal
 import socket
 import subprocess
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 from clients import drain
-from harness import DEVNULL, PAYLOAD, PIPE, PYNC, Running, connect, listen, require, run
+from harness import DEVNULL, PAYLOAD, PIPE, PYNC, connect, listen, require, run
+from http_clients import GET, ask, curl, http, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from typing import IO, Any
+    from typing import IO
 
 PAGE = b"""<!doctype html>
 <title>A page</title>
 <p id="text">not yet</p>
 <script>document.getElementById("text").textContent = "written " + "by a script"</script>
 """
-GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 BIG = 5 << 20  # more than the buffers between two processes hold
-
-
-class Answer(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-
-def parsed(raw: bytes) -> Answer:
-    """An HTTP answer as its parts."""
-    head, blank, body = raw.partition(b"\r\n\r\n")
-    assert blank, raw
-    first, *lines = head.decode().split("\r\n")
-    version, status, _ = first.split(" ", 2)
-    assert version == "HTTP/1.1"
-    return Answer(int(status), {key.lower(): value for key, value in (line.split(": ", 1) for line in lines)}, body)
-
-
-def curl(server: Running, *words: str, path: str = "/") -> bytes:
-    """What curl prints. It must succeed."""
-    argv = [require("curl"), "-sS", "--noproxy", "*", "-m", "20", *words, f"http://127.0.0.1:{server.port}{path}"]
-    result = run(argv)
-    assert (result.status, result.err) == (0, "")
-    return result.out
-
-
-def ask(server: Running, request: bytes) -> bytes:
-    """The whole answer to these bytes and an end-of-file."""
-    with connect(server.port) as client:
-        client.sendall(request)
-        client.shutdown(socket.SHUT_WR)
-        return drain(client)
 
 
 @pytest.fixture
@@ -68,10 +36,6 @@ def page(tmp_path: Path) -> Iterator[IO[bytes]]:
     (tmp_path / "page.html").write_bytes(PAGE)
     with (tmp_path / "page.html").open("rb") as file:
         yield file
-
-
-def http(stdin: IO[bytes] | int, *options: str, **kw: Any) -> Running:
-    return listen("--http", *options, "127.0.0.1", "0", stdin=stdin, **kw)
 
 
 # -- One answer ------------------------------------------------------------------------------------------------------
@@ -335,21 +299,23 @@ def test_a_signal_ends_the_server(page: IO[bytes]) -> None:
 def browse(url: str, profile: Path) -> str:
     """The page as a browser shows it."""
     options = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
-        --disable-component-update --disable-sync --no-proxy-server --dump-dom"""
+        --disable-component-update --disable-sync --no-proxy-server --ignore-certificate-errors --dump-dom"""
     argv = [require("chromium"), *options.split(), f"--user-data-dir={profile}", url]
     result = run(argv, DEVNULL, timeout=50, stderr=subprocess.DEVNULL)
     assert result.status == 0
     return result.out.decode()
 
 
-@pytest.mark.parametrize("options", [(), ("-k",)])
+@pytest.mark.parametrize("options", [(), ("-k",), ("--ssl",), ("-k", "--ssl")])
 def test_a_browser_shows_the_page(page: IO[bytes], options: tuple[str, ...], tmp_path: Path) -> None:
     with http(page, *options) as server:
-        shown = browse(f"http://127.0.0.1:{server.port}/", tmp_path / "profile")
+        scheme = "https" if "--ssl" in options else "http"
+        shown = browse(f"{scheme}://127.0.0.1:{server.port}/", tmp_path / "profile")
         assert '<p id="text">written by a script</p>' in shown
         assert "<title>A page</title>" in shown
         assert server.read_until(b"\r\n\r\n").startswith(b"GET / HTTP/1.1\r\n")
-        if not options:
+        assert "connection to" not in server.stderr
+        if "-k" not in options:
             assert server.wait() == 0
 
 

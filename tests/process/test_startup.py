@@ -36,6 +36,7 @@ FEATURES = {
     "moving bytes": ("endpoints", "relay", "sessions"),
     "idle limit": ("relay.idle",),
     "socket options": ("net.options",),
+    "looking up a name": ("loop.threads",),
     "several addresses": ("net.happy_eyeballs",),
     "source address": ("net.source",),
     "trying again": ("connections.retry",),
@@ -43,10 +44,15 @@ FEATURES = {
     "scanning": ("modes.scan", "modes.port_probes"),
     "listening": ("modes.listen", "connections.incoming", "net.access", "net.bind", "services.server"),
     "serving many": ("preload",),
-    "shared stdio": ("endpoints.shared_stdio", "services.shared_stdio"),
+    "shared stdio": ("endpoints.file_source", "endpoints.shared_stdio", "services.shared_stdio"),
     "queues for clients": ("endpoints.client_queues",),
     "programs": ("endpoints.child", "sessions.program"),
-    "datagrams": ("connections.next_address", "endpoints.datagrams", "endpoints.datagram_server", "endpoints.segments"),
+    "datagrams": (
+        *("connections.next_address", "connections.first_sender", "connections.datagram_peer"),
+        *("relay.answers", "net.groups", "endpoints.groups"),
+        *("endpoints.datagrams", "endpoints.datagram_server", "endpoints.segments", "endpoints.mailbox"),
+        *("endpoints.asked_address", "endpoints.lines", "services.crowd", "services.datagram_clients"),
+    ),
     "wrappers": ("endpoints.wrappers",),
     "terminals": ("endpoints.terminal",),
     "stages": ("stages.crlf", "stages.telnet"),
@@ -54,14 +60,20 @@ FEATURES = {
     "hub": ("services.hub", "stages.chat_lines"),
     "forwarding": ("relay.bridge", "services.forward"),
     "proxies": ("protocols", "connections.proxy_client", "services.proxy"),
-    "HTTP": ("protocols.http_answer", "services.http_answer"),
+    "HTTP": (
+        *("protocols.http_answer", "protocols.http_ranges", "protocols.http_request"),
+        *("endpoints.kept_stdin", "sessions.http_end", "sessions.http_exchange", "services.http_answer"),
+    ),
     "TLS": ("tls", "connections.encryption"),
     "other users": ("net.privileges",),
+    "process 1": ("process_one",),
     "options of TLS, proxies and relaying": ("faces.native.tls_and_proxy",),
+    "an only operand": ("faces.native.one_operand",),
+    "words for failures": ("faces.native.advice",),
     "help": ("faces.click_help",),
 }
 CONVERSATION = {"moving bytes"}
-LISTENER = CONVERSATION | {"listening"}
+LISTENER = CONVERSATION | {"listening", "words for failures"}
 # A server has all that a session may need before its files are out of reach, or its descriptors are used up.
 SERVER = LISTENER | {"serving many", "programs", "wrappers", "stages", "idle limit", "between the ends"}
 EXTRA = {"options of TLS, proxies and relaying"}
@@ -187,7 +199,7 @@ def test_a_program_imports_what_a_program_needs() -> None:
     ids=["crlf", "telnet", "pace", "delay", "log"],
 )
 def test_what_is_asked_for_is_imported_and_nothing_beside_it(options: list[str], more: set[str]) -> None:
-    imported = client(*options, stdin=b"hello\r\n")
+    imported = client(*options, stdin=b"hello\r\n" if "-C" in options else b"hello\n")
     assert imported.features == CONVERSATION | more
     assert imported.others & RARE == set()
 
@@ -216,7 +228,7 @@ def test_a_hub_imports_what_a_hub_needs(kind: str) -> None:
 def test_forwarding_imports_what_forwarding_needs() -> None:
     with serve(echo) as (host, port):
         imported = server("-k", "--to", f"{host}:{port}", answer=b"hello\n")
-    assert imported.features == SERVER | EXTRA | {"forwarding", "several addresses"}
+    assert imported.features == SERVER | EXTRA | {"forwarding", "several addresses", "looking up a name"}
     assert imported.others & RARE == {"tty"}
 
 

@@ -234,6 +234,27 @@ def test_65_telnet_commands_are_refused_and_removed_however_they_are_divided(rol
         assert take(peer, 5) == b"me\xff\xff\n"
 
 
+@in_both_roles
+def test_telnets_line_ends_are_received_as_newlines_however_they_are_divided(role: Role) -> None:
+    sent = b"ready\r\n 50%\r\x00100%\r" + IAC + WONT + b"\x01\n> \r"
+    with role("-t") as (process, peer):
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for position in range(len(sent)):
+            peer.sendall(sent[position : position + 1])
+        assert process.read_until(b"> ") == b"ready\n 50%\r100%\n> "
+        process.close_stdin()
+        peer.shutdown(socket.SHUT_WR)
+        assert process.read_all() == b"\r"
+        assert process.wait() == 0
+
+
+def test_a_filter_reads_telnets_lines_as_lines() -> None:
+    with listen("-t", "--filter", "wc -lc", "127.0.0.1", "0") as process, connect(process.port) as peer:
+        peer.sendall(b"one\r\ntwo\r\n")
+        peer.shutdown(socket.SHUT_WR)
+        assert drain(peer).split() == [b"2", b"8"]
+
+
 def test_69_a_hex_dump_counts_on_and_shows_the_direction(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with client("--hex-dump", str(log)) as (process, peer):

@@ -429,16 +429,6 @@ def test_a_peer_that_has_left_does_not_harm_the_others() -> None:
             assert peer.recv(100) == b"hello"
 
 
-def test_the_limit_counts_peers() -> None:
-    with listen("-uk", "--max-conns", "1", "127.0.0.1", "0") as server, to(server.port) as peer, udp() as other:
-        peer.send(b"one ")
-        assert server.read(4) == b"one "
-        other.sendto(b"REFUSED ", ("127.0.0.1", server.port))
-        server.expect(rf"^pync: connection from 127\.0\.0\.1 {port_of(other)} denied: connection limit reached \(1\)$")
-        peer.send(b"two")
-        assert server.read(3) == b"two"
-
-
 # -- Ending ----------------------------------------------------------------------------------------------------------
 
 
@@ -479,10 +469,45 @@ def test_a_client_can_wait_for_an_answer_for_a_given_time() -> None:
         assert time.monotonic() - begun >= 0.3
 
 
-def test_a_client_that_is_never_answered_times_out() -> None:
+def test_a_client_that_is_never_answered_leaves_after_its_wait() -> None:
     with udp() as server:
-        result = run([*PYNC, "-u", "-w", "0.4", "127.0.0.1", port_of(server)], b"question")
-        assert result == failure("idle connection: nothing came or went for 0.4 s", status=124)
+        begun = time.monotonic()
+        result = run([*PYNC, "-v", "-u", "-w", "0.4", "127.0.0.1", port_of(server)], b"question")
+        assert time.monotonic() - begun >= 0.4
+        assert result.status_and_out == (0, b"")
+        assert result.err.splitlines()[1:] == [f"pync: no answer from 127.0.0.1:{port_of(server)} within 0.4 s"]
+        assert run([*PYNC, "-u", "-w", "0.1", "127.0.0.1", port_of(server)], b"question") == success()
+
+
+def test_a_client_that_is_answered_does_not_wait_any_longer() -> None:
+    with udp() as server, pync("-v", "-u", "-w", "30", "127.0.0.1", port_of(server)) as client:
+        client.send(b"question")
+        client.close_stdin()
+        _, name = server.recvfrom(100)
+        server.sendto(b"answer", name)
+        assert client.finish().status_and_out == (0, b"answer")
+        assert "no answer" not in client.stderr
+
+
+def test_a_metric_is_sent_and_its_sender_leaves_at_once() -> None:
+    with udp() as server, listen("-u", "127.0.0.1", "0", stdin=DEVNULL) as other:
+        for port in (port_of(server), str(other.port)):
+            begun = time.monotonic()
+            assert run([*PYNC, "-u", "-w0", "127.0.0.1", port], b"foo:1|c\n") == success()
+            assert time.monotonic() - begun < 5, "it waits for nothing"
+        assert server.recv(100) == b"foo:1|c\n"
+        assert other.read(8) == b"foo:1|c\n"
+
+
+def test_a_limit_for_silence_is_a_failure_while_stdin_is_open_and_for_a_limit_that_is_no_wait() -> None:
+    message = "idle connection: nothing came or went for 0.4 s"
+    with udp() as server:
+        with pync("-u", "-w", "0.4", "127.0.0.1", port_of(server)) as client:
+            client.send(b"question")
+            assert client.wait() == 124
+            assert client.stderr == f"pync: {message}\n"
+        result = run([*PYNC, "-u", "--idle-timeout", "0.4", "127.0.0.1", port_of(server)], b"question")
+        assert result == failure(message, status=124)
 
 
 @pytest.mark.parametrize("options", [("-w", "0.4"), ("-w", "0.4", "-k"), ("-w", "0.4", "-k", "--exec", "cat")])
@@ -537,7 +562,7 @@ def test_a_client_without_stdin_receives_a_datagram() -> None:
 # -- Refused ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [(), ("--send-only",), ("-w", "5"), ("-q", "5")])
+@pytest.mark.parametrize("options", [(), ("--send-only",), ("-w", "5"), ("-q", "5"), ("-w", "0"), ("-q", "0")])
 def test_a_refused_datagram_is_one_line_and_a_failure(options: tuple[str, ...]) -> None:
     with free_port(UDP) as port:
         result = run([*PYNC, "-u", *options, "127.0.0.1", str(port)], b"hello")
@@ -647,6 +672,88 @@ def test_a_log_line_of_logger_is_shown() -> None:
         words = ["-n", "127.0.0.1", "-P", str(server.port), "-d", "-t", "test", "--rfc3164", "the disk is full"]
         assert run([require("logger"), *words]).status == 0
         server.read_until(b"the disk is full")
+
+
+@pytest.mark.parametrize("options", [("-u",), ("-uk",)])
+def test_log_lines_of_logger_are_lines_of_the_log(options: tuple[str, ...]) -> None:
+    with listen(*options, "--lines", "127.0.0.1", "0", stdin=DEVNULL) as server:
+        words = ["-n", "127.0.0.1", "-P", str(server.port), "-d", "-t", "test", "--rfc3164"]
+        for text in ("the disk is full", "the disk has room")[: len(options[0]) - 1]:
+            assert run([require("logger"), *words, text]).status == 0
+            assert server.read_until(b"\n").endswith(f" test: {text}\n".encode())
+
+
+def test_the_lines_of_a_file_are_sent_whole(tmp_path: Path) -> None:
+    lines = [b"%d %s\n" % (number, b"x" * (number % 300)) for number in range(900)]
+    (tmp_path / "file").write_bytes(b"".join(lines))
+    with udp() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        with (tmp_path / "file").open("rb") as stdin:
+            argv = ["-u", "-i", "0.0001", "--lines", "127.0.0.1", port_of(server)]
+            with pync(*argv, "-w0", stdin=stdin) as client:
+                assert [server.recv(1000) for _ in lines] == lines
+                assert client.wait() == 0
+
+
+def test_a_pipe_that_is_written_anyhow_is_sent_by_lines() -> None:
+    with udp() as server, pync("-u", "--lines", "127.0.0.1", port_of(server)) as client:
+        client.send(b"one\ntwo\nthr")
+        assert [server.recv(100) for _ in range(2)] == [b"one\n", b"two\n"]
+        client.send(b"ee\nfour")
+        assert server.recv(100) == b"three\n"
+        client.close_stdin()
+        assert server.recv(100) == b"four"
+
+
+@pytest.mark.parametrize("options", [("-u",), ("-u", "--lines")])
+def test_no_line_is_cut_where_a_read_ends_when_lines_are_paced(options: tuple[str, ...]) -> None:
+    with udp() as server, pync(*options, "-i", "0.05", "127.0.0.1", port_of(server)) as client:
+        client.send(b"first\nsec")
+        assert server.recv(100) == b"first\n"
+        client.send(b"ond\n")
+        assert server.recv(100) == b"second\n"
+
+
+def test_datagrams_have_the_size_that_was_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(data := PAYLOAD(10_000))
+    with (tmp_path / "file").open("rb") as stdin, udp() as server:
+        assert run([*PYNC, "-u", "-w0", "--datagram-size", "1400", "127.0.0.1", port_of(server)], stdin) == success()
+        assert [server.recv(2000) for _ in range(8)] == [data[at : at + 1400] for at in range(0, 10_000, 1400)]
+        argv = ["-u", "-w0", "--lines", "--datagram-size", "4", "127.0.0.1", port_of(server)]
+        assert run([*PYNC, *argv], b"one\nseven\n1234\n") == success()
+        assert [server.recv(100) for _ in range(5)] == [b"one\n", b"seve", b"n\n", b"123", b"4\n"]
+
+
+def test_line_ends_that_grow_still_fit_into_the_datagrams() -> None:
+    with udp() as server, listen("-u", "-W", "1", "127.0.0.1", "0") as other:
+        for port in (port_of(server), str(other.port)):
+            assert run([*PYNC, "-u", "-C", "-w0", "127.0.0.1", port], b"\n" * 40_000) == success()
+        assert set(server.recv(1 << 17).split(b"\r\n")) == {b""}
+
+
+@pytest.mark.parametrize("size", [(), ("--datagram-size", "1000")])
+def test_a_large_file_is_sent_to_each_peer_of_a_server(tmp_path: Path, size: tuple[str, ...]) -> None:
+    (tmp_path / "file").write_bytes(data := PAYLOAD(150_000))
+    with (
+        (tmp_path / "file").open("rb") as stdin,
+        listen("-uk", *size, "127.0.0.1", "0", stdin=stdin) as server,
+        to(server.port) as peer,
+    ):
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        peer.send(b"get")
+        got = [peer.recv(1 << 17)]
+        while sum(map(len, got)) < len(data):
+            got.append(peer.recv(1 << 17))
+        assert b"".join(got) == data
+        assert len(got) == (150 if size else 3)
+
+
+@pytest.mark.parametrize("option", ["--sh-exec", "--filter"])
+def test_each_line_of_a_program_is_a_datagram(option: str) -> None:
+    with listen("-uk", "--lines", option, "sed -u s/^/:/", "127.0.0.1", "0") as server, to(server.port) as peer:
+        for word in (b"one", b"two\nthree\n"):
+            peer.send(word)
+        assert [peer.recv(100) for _ in range(3)] == [b":one\n", b":two\n", b":three\n"]
 
 
 def test_a_log_line_can_be_sent() -> None:

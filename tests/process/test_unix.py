@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import stat
@@ -260,11 +261,18 @@ def test_a_client_can_go_on_trying_until_a_server_comes(path: str) -> None:
 
 @pytest.mark.parametrize(
     ("made", "why"),
-    [("nothing", "No such file or directory"), ("file", "Connection refused"), ("dead socket", "Connection refused")],
+    [
+        ("nothing", "No such file or directory"),
+        ("file", "it is a file and no socket"),
+        ("directory", "it is a directory and no socket"),
+        ("dead socket", "Connection refused"),
+    ],
 )
 def test_a_path_without_a_listener_is_one_line(path: str, made: str, why: str) -> None:
     if made == "file":
         Path(path).write_text("data")
+    if made == "directory":
+        os.mkdir(path)
     if made == "dead socket":
         bound(path, STREAM).close()
     assert run([*PYNC, "-U", path], b"hello") == failure(f"connect to {path} failed: {why}")
@@ -332,7 +340,9 @@ def test_what_is_no_socket_is_left_alone(options: str, made: str, path: str) -> 
             os.symlink(f"{path}.dead", path)
     before = os.lstat(path)
     result = run([*PYNC, options, path])
-    assert result == failure(f"listen on {path}: Address already in use")
+    kind = "directory" if made == "directory" else "file"
+    why = "Address already in use" if made == "link" else f"it is a {kind} and no socket"
+    assert result == failure(f"listen on {path}: {why}")
     after = os.lstat(path)
     assert after.st_ino == before.st_ino
     assert after.st_mode == before.st_mode
@@ -534,13 +544,28 @@ def test_a_clients_own_path_is_removed_when_there_was_no_server(path: str) -> No
     assert not os.path.lexists(own)
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_clients_own_path_is_removed_after_a_scan(there: bool, path: str) -> None:
+    own = f"{path}.own"
+    with bound(path if there else f"{path}.other"):
+        assert run([*PYNC, "-zuU", "-s", own, path]).status == (0 if there else 1)
+    assert not os.path.lexists(own)
+
+
 def test_a_clients_own_path_is_not_taken_from_a_file(path: str) -> None:
     own = f"{path}.own"
     Path(own).write_text("precious")
     with bound(path):
         result = run([*PYNC, "-uU", "-s", own, path], b"hello")
-    assert result == failure(f"bind to {own}: Address already in use")
+    assert result == failure(f"bind to {own}: it is a file and no socket")
     assert Path(own).read_text() == "precious"
+
+
+def test_a_forwarder_reports_that_its_target_is_a_file(path: str) -> None:
+    Path(path).write_text("data")
+    with listen("-k", "127.0.0.1", "0", "--to", path) as server:
+        assert run([*PYNC, "127.0.0.1", str(server.port)], b"hello").status == 1
+        server.expect(f"^pync: connect to {re.escape(path)} failed: it is a file and no socket$")
 
 
 def test_a_clients_own_name_may_be_abstract(path: str, abstract: str) -> None:

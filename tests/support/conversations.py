@@ -16,6 +16,7 @@ from pync.endpoints import Peer
 from pync.endpoints.stdio import Stdio
 from pync.endpoints.wrappers import Delayed, Paced
 from pync.errors import PeerLost
+from pync.events import Address
 from pync.relay.flow import Flow
 from pync.relay.rules import Conversation, Relay
 from pync.sessions.program import ProgramRelay
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
     from doubles import Given, Taken
 
+    from pync.config import Proxy
     from pync.endpoints import Source
+    from pync.events import Event, Report
     from pync.loop.kernel import Loop
 
     Script = Sequence[Given]
@@ -76,8 +79,13 @@ class Connection(Peer):
 
     def __init__(self, loop: Loop, end: Script | None) -> None:
         self.loop = loop
+        self.address = Address(host="x")
         self.has_eof = end is not None
+        self.aborted = False
         self.end = None if end is None else MemorySource(loop, *end)
+
+    def abort(self) -> None:
+        self.aborted = True
 
     async def wait_closed(self) -> None:
         await (self.end.read() if self.end else super().wait_closed())
@@ -89,6 +97,8 @@ class Outcome:
     def __init__(self) -> None:
         self.seconds: float | None = None  # when it ended; None: it goes on for ever
         self.error: BaseException | None = None
+        self.reports: list[Event] = []
+        self.peer: Connection
         self.ends: Ends
 
     @property
@@ -104,34 +114,36 @@ class Outcome:
     @property
     def half_closed(self) -> list[float]:
         """When the peer got our end-of-file."""
-        return [moment - 1000 for moment in self.ends.peer_sink.ends]
+        return [round(moment - 1000, 9) for moment in self.ends.peer_sink.ends]
 
     @property
     def closed(self) -> list[float]:
         """When stdout, or the program's stdin, got the peer's end-of-file."""
-        return [moment - 1000 for moment in self.ends.local_sink.ends]
+        return [round(moment - 1000, 9) for moment in self.ends.local_sink.ends]
 
     @property
     def moments(self) -> list[tuple[float, bytes]]:
         """When the peer got what."""
-        return [(moment - 1000, item) for moment, item in self.ends.peer_sink.history if isinstance(item, bytes)]
+        return [
+            (round(moment - 1000, 9), item) for moment, item in self.ends.peer_sink.history if isinstance(item, bytes)
+        ]
 
 
-def relayed(make: Callable[[Loop], tuple[Ends, Relay]]) -> Outcome:
+def relayed(make: Callable[[Loop, Report], tuple[Ends, Connection, Relay]]) -> Outcome:
     """Run a relay to its end."""
     outcome, clock = Outcome(), Clock()
 
     async def main(loop: Loop) -> None:
-        outcome.ends, relay = make(loop)
+        outcome.ends, outcome.peer, relay = make(loop, outcome.reports.append)
         await relay.run()
 
     try:
         play(main, clock)
-        outcome.seconds = clock.now - 1000
+        outcome.seconds = round(clock.now - 1000, 9)
     except Stuck:
         pass
     except Exception as error:
-        outcome.seconds, outcome.error = clock.now - 1000, error
+        outcome.seconds, outcome.error = round(clock.now - 1000, 9), error
     return outcome
 
 
@@ -144,17 +156,20 @@ def converse(
     speaks: bool = True,
     listens: bool = True,
     terminal: bool = False,
+    loops: bool = False,
+    proxy: Proxy | None = None,
     client: bool = True,
     **how: object,
 ) -> Outcome:
     """A conversation. `connection` is the script of the connection's end; None: these are datagrams."""
 
-    def make(loop: Loop) -> tuple[Ends, Relay]:
+    def make(loop: Loop, report: Report) -> tuple[Ends, Connection, Relay]:
         ends = Ends(loop, stdin, peer, ending, **how)  # type: ignore[arg-type]
-        context = a_context(loop, mode="connect" if client else "listen", receive=listens, ending=ending)
-        stdio = Stdio(ends.local_source if speaks else None, ends.local_sink, terminal=terminal)
+        mode = "connect" if client else "listen"
+        context = a_context(loop, report=report, mode=mode, receive=listens, ending=ending, proxy=proxy)
+        stdio = Stdio(ends.local_source if speaks else None, ends.local_sink, terminal=terminal, loops=loops)
         connected = Connection(loop, connection)
-        return ends, Conversation(context, connected, stdio, ends.sending, ends.receiving, ends.telnet)
+        return ends, connected, Conversation(context, connected, stdio, ends.sending, ends.receiving, ends.telnet)
 
     return relayed(make)
 
@@ -169,11 +184,11 @@ def serve(
 ) -> Outcome:
     """A program's session. `program` is the script of its end; `connection` is as in `converse`."""
 
-    def make(loop: Loop) -> tuple[Ends, Relay]:
+    def make(loop: Loop, report: Report) -> tuple[Ends, Connection, Relay]:
         ends = Ends(loop, output, peer, ending, **how)  # type: ignore[arg-type]
         process: Any = SimpleNamespace(ended=MemorySource(loop, *program).read)
-        context, connected = a_context(loop, ending=ending), Connection(loop, connection)
-        return ends, ProgramRelay(context, connected, process, ends.sending, ends.receiving, ends.telnet)
+        context, connected = a_context(loop, report=report, ending=ending), Connection(loop, connection)
+        return ends, connected, ProgramRelay(context, connected, process, ends.sending, ends.receiving, ends.telnet)
 
     return relayed(make)
 

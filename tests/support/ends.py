@@ -190,5 +190,5 @@ def only_by_kernel() -> Iterator[None]:
         raise AssertionError("copied")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Flow, "_by_hand", refuse)
+        patch.setattr(Flow, "copy_chunk", refuse)
         yield

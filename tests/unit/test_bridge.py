@@ -255,6 +255,13 @@ def test_a_side_that_has_ended_and_closes_cleanly_ends_the_bridge_without_an_err
     expect(outcome, error=None)
 
 
+def test_a_side_that_only_ends_after_the_other_was_closed_has_ended_well() -> None:
+    outcome = bridged(far=side(b"sent", END, closes=[4.0, END]), near=side(4.25, END))
+    expect(outcome.far, aborted=None)
+    expect(outcome.near, aborted=None)
+    expect(outcome, seconds=4.25, error=None)
+
+
 def test_the_error_counts_what_the_broken_side_did_not_get() -> None:
     outcome = bridged(far=side(1.0, FAR), near=side(b"abcdef", takes=[1000.0]), ending=Ending())
     assert isinstance(outcome.error, PeerLost) and outcome.error.unsent == 0

@@ -287,7 +287,7 @@ async def test_a_program_has_the_default_signal_dispositions(real_loop: Bench) -
     assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN  # as Python has it
     ran = await through(real_loop, "grep", "SigIgn", "/proc/self/status")
     ignored = int(ran.output.split()[1], 16)
-    assert not [name for name in child.PYTHON_IGNORES if ignored & 1 << name - 1]
+    assert not [name for name in child.BACK_TO_DEFAULT if ignored & 1 << name - 1]
 
 
 async def test_a_program_leads_a_process_group(real_loop: Bench) -> None:
@@ -497,19 +497,34 @@ async def dismissed(
 
 
 @both_ways
-async def test_a_polite_program_ends_at_its_end_of_file(
+async def test_a_program_that_got_its_end_of_file_is_given_time_to_end_by_itself(
     real_loop: Bench, way: str, sent: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert await dismissed(real_loop, monkeypatch, "echo ready; cat >/dev/null; exit 7", way=way) == 7
+    monkeypatch.setattr(child, "TAKING", 30.0)
+    async with started(real_loop, "sh", "-c", "echo ready; cat >/dev/null; exit 7", way=way) as process:
+        await process.input.send_eof()
+    assert process.status == 7
     assert sent == []
 
 
 @both_ways
-async def test_a_program_whose_output_is_closed_ends_by_itself(
+async def test_a_program_that_still_reads_is_hung_up_on_before_its_end_of_file(
+    real_loop: Bench, way: str, sent: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    marker = tmp_path / "complete"
+    script = f"echo ready; cat >/dev/null && echo > {marker}"
+    assert await dismissed(real_loop, monkeypatch, script, signal.SIGHUP, way=way) == 129
+    assert sent == [signal.SIGHUP]
+    assert not marker.exists()
+
+
+@both_ways
+async def test_a_program_that_ignores_the_hangup_gets_its_end_of_file_after_it(
     real_loop: Bench, way: str, sent: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await dismissed(real_loop, monkeypatch, "echo ready; exec yes 2>/dev/null", way=way)
-    assert sent == []
+    script = "trap '' HUP; echo ready; cat >/dev/null; exit 7"
+    assert await dismissed(real_loop, monkeypatch, script, signal.SIGHUP, way=way) == 7
+    assert sent == [signal.SIGHUP]
 
 
 async def test_a_program_that_does_not_read_is_hung_up_on(

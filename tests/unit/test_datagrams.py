@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pync.endpoints import Source, datagram_server, segments
-from pync.endpoints.datagram_server import DatagramPeer, DatagramServer
+from pync.endpoints.datagram_server import Crowd, DatagramPeer, DatagramServer
 from pync.endpoints.datagrams import DatagramSocket, remove_own_path
+from pync.endpoints.mailbox import DATAGRAM_OVERHEAD, Mailbox
 from pync.errors import PeerLost
 from pync.events import Denied
 from pync.loop.tasks import Condition
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
     from typing import Any
+
+    from doubles import Clock
 
     from pync.events import Event
     from pync.loop.kernel import Loop
@@ -376,7 +379,7 @@ async def test_pieces_of_two_peers_are_sorted_datagram_by_datagram(real_loop: Be
             assert [await first.read() for _ in range(9)] == [b"1a", b"1b", b"1"] * 3
             assert await second.read() == b"22aa"
             assert await second.read_all() == b"22b" + b"22aa22b" * 2 + b"end"
-            assert second.size == 0 and not second.queue
+            assert second.box.size == 0 and not second.box.pieces
 
 
 async def test_a_burst_keeps_its_order(real_loop: Bench) -> None:
@@ -423,7 +426,7 @@ async def test_a_peer_that_is_not_welcome_is_asked_about_again(real_loop: Bench)
             assert await served.peers[0].read() == b"three"
 
 
-@pytest.mark.parametrize(("size", "fit"), [(1000, 10), (0, 167)])
+@pytest.mark.parametrize(("size", "fit"), [(1000, 10), (0, 166)])
 async def test_a_full_queue_drops_what_comes_and_reports_it(
     real_loop: Bench, size: int, fit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -435,7 +438,7 @@ async def test_a_full_queue_drops_what_comes_and_reports_it(
             while not served.reports:
                 await served.send(far, bytes(size))
             assert served.reports == [Denied(peer=peer.address, why="its queue is full, a datagram was dropped")]
-            waiting = len(peer.queue)
+            waiting = len(peer.box.first) + len(peer.box.pieces)
             assert waiting == fit
             assert [await peer.read() for _ in range(waiting)] == [bytes(size)] * waiting
             await served.send(far, b"there is room again")
@@ -547,3 +550,89 @@ def received(sock: socket.socket) -> list[bytes]:
             datagrams.append(sock.recv(100))
         except BlockingIOError:
             return datagrams
+
+
+# -- How many, and for how long ----------------------------------------------------------------------------------
+
+PIECES = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9)), max_size=8)
+
+
+@given(pieces=PIECES, taken=st.lists(st.booleans(), max_size=30))
+async def test_a_mailbox_gives_what_was_put_into_it_however_it_is_taken(
+    loop: Loop, pieces: list[tuple[int, int]], taken: list[bool]
+) -> None:
+    box, put, got = Mailbox(loop), [], b""
+    for number, (size, length) in enumerate(pieces):
+        piece = bytes([number]) * length
+        box.put(piece, size or length)
+        put += segments.cut(piece, size or length)
+    count = 0
+    for one in taken:
+        if not (box.first or box.pieces):
+            break
+        if one:
+            data = box.take()
+            assert data == put[count]
+            got, count = got + data, count + 1
+        else:
+            got, count = got + box.take_all(), len(put)
+    assert got == b"".join(put[:count])
+    assert box.size == sum(len(data) + DATAGRAM_OVERHEAD for data in put[count:])
+
+
+async def test_peers_that_read_nothing_leave_the_others_their_share(
+    real_loop: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datagram_server, "ALL_BYTES", 20_000)
+    with udp(4) as (near, one, other, third):
+        async with serving(real_loop, near) as served:
+            for sock in (one, other):
+                await served.send(sock, *[bytes(1000)] * 30)
+            assert served.server.waiting <= 2 * 20_000
+            dropped = len(served.reports)
+            await served.send(third, b"here, too")
+            assert len(served.reports) == dropped
+            assert await served.peers[2].read() == b"here, too"
+            for peer in served.peers:
+                peer.close()
+            assert served.server.waiting == 0
+
+
+async def test_a_peer_without_traffic_is_dismissed_after_its_time(loop: Loop, clock: Clock) -> None:
+    server = DatagramServer(loop, lambda event: None, lambda peer: True)
+    dismissed: list[tuple[float, int | None]] = []
+    with udp(1) as (near,):
+        watching = loop.spawn(
+            server.dismiss_silent(80.0, lambda peer: dismissed.append((clock.now - 1000, peer.address.port))),
+            Condition(),
+        )
+        for port in (1, 2, 3):
+            server._sort((near, ("127.0.0.1", port), b""), b"hello", 5, loop.clock())
+        await loop.sleep(55.0)
+        server._sort((near, ("127.0.0.1", 2), b""), b"again", 5, loop.clock())
+        await server.sessions[near, ("127.0.0.1", 3), b""].write(b"an answer")
+        await loop.sleep(1000.0)
+        await loop.cancel_and_wait(watching)
+    assert dismissed == [(80.0, 1), (140.0, 3), (140.0, 2)] or dismissed == [(80.0, 1), (140.0, 2), (140.0, 3)]
+    assert not server.sessions
+
+
+async def test_of_a_crowd_a_peer_that_cannot_be_sent_to_leaves_and_the_others_get_everything(
+    real_loop: Bench, tmp_path: Path
+) -> None:
+    failed: list[str] = []
+    crowd = Crowd(real_loop, lambda peer, error: failed.append(str(error)))
+    with unix(tmp_path / "near") as near, unix(tmp_path / "1") as one, unix(tmp_path / "2") as two, unix() as nameless:
+        server = DatagramServer(real_loop, lambda event: None, lambda peer: True, crowd=crowd)
+        receiving = real_loop.spawn(server.receive(near), Condition())
+        for sock in (one, nameless, two):
+            sock.sendto(b"hello", str(tmp_path / "near"))
+        await turns(real_loop, 5)
+        assert await crowd.read() == b"hello"
+        assert await crowd.read_all() == b"hellohello"
+        assert await crowd.write(b"news") == 4
+        assert [one.recv(10), two.recv(10)] == [b"news", b"news"]
+        assert failed == ["datagrams to a unix socket without a name: it cannot be answered"]
+        assert len(crowd.peers) == 2
+        await real_loop.cancel_and_wait(receiving)
+        real_loop.forget(near.fileno())

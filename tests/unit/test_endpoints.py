@@ -30,7 +30,9 @@ from pync.config import Program
 from pync.endpoints import child, shared_stdio
 from pync.endpoints.datagram_server import DatagramPeer, DatagramServer
 from pync.endpoints.datagrams import DatagramSocket
-from pync.endpoints.shared_stdio import FileSource, SharedStdin, SharedStdout
+from pync.endpoints.file_source import FileSource
+from pync.endpoints.kept_stdin import KeptStdin
+from pync.endpoints.shared_stdio import SharedStdin, SharedStdout
 from pync.endpoints.stdio import Null, Stdin, Stdout
 from pync.endpoints.streams import StreamSocket
 from pync.endpoints.wrappers import Chain, Delayed, Paced
@@ -316,6 +318,22 @@ async def reader(loop: Loop, scratch: Path) -> AsyncIterator[Rig]:
                 yield Rig(loop, rig.far, source)
             finally:
                 source.leave()
+                await loop.cancel_and_wait(running)
+
+
+@kind("a client's view of a stdin that is kept", SOURCE)
+async def kept(loop: Loop, scratch: Path) -> AsyncIterator[Rig]:
+    with pytest.MonkeyPatch.context() as patch:
+        async with asynccontextmanager(stdin)(input_pipe, loop, scratch) as rig:
+            patch.setattr(shared_stdio, "STDIN", rig.given.fd)
+            everybodys = KeptStdin(loop, rig.source, lambda why: None, on_disk=True)
+            source = everybodys.join(StubPeer(loop))
+            running = loop.spawn(everybodys.run(), Condition())
+            try:
+                yield Rig(loop, rig.far, source)
+            finally:
+                source.leave()
+                everybodys.spool.close()
                 await loop.cancel_and_wait(running)
 
 

@@ -1,4 +1,4 @@
-"""Laws of answering HTTP requests. Every request is tried whole, byte by byte, and with bytes after it."""
+"""The head of an HTTP answer, and the type of what follows it."""
 
 from __future__ import annotations
 
@@ -6,132 +6,14 @@ import http.client
 import json
 import socket
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from harness import run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.protocols.http_answer import (
-    BadRequest,
-    Head,
-    Request,
-    content_type,
-    error_page,
-    response_has_body,
-    response_head,
-)
-from pync.protocols.http_head import HEAD_LIMIT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-GET = b"GET /page HTTP/1.1\r\nHost: example\r\n\r\n"
-
-
-class Refusal(NamedTuple):
-    """What a BadRequest holds."""
-
-    why: str
-    status: int
-
-
-def parsed(parts: Iterable[bytes]) -> Head | Refusal | None:
-    """What is made of these parts and the end-of-file after them."""
-    request = Request()
-    try:
-        for part in parts:
-            request.feed(part)
-        request.end()
-    except BadRequest as refusal:
-        return Refusal(str(refusal), refusal.status)
-    return request.head
-
-
-def bytewise(data: bytes) -> list[bytes]:
-    return [data[at : at + 1] for at in range(len(data))]
-
-
-def every_way(data: bytes) -> Head | Refusal | None:
-    """The one result of `data`: whole, byte by byte, and with more after it."""
-    results = [parsed([data]), parsed(bytewise(data)), parsed([data + b"\x16\0after\r\n\r\n" * 9])]
-    assert results[0] == results[1] == results[2]
-    return results[0]
-
-
-@pytest.mark.parametrize(
-    ("data", "head"),
-    [
-        (GET, Head(method="GET", target="/page", version="1.1")),
-        (b"GET / HTTP/1.0\r\n\r\n", Head(method="GET", target="/", version="1.0")),
-        (b"GET / HTTP/1.0\n\n", Head(method="GET", target="/", version="1.0")),
-        (b"\r\n\r\n" + GET, Head(method="GET", target="/page", version="1.1")),
-        (b"HEAD /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n", Head(method="HEAD", target="/a?b=c", version="1.1")),
-        (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", Head(method="OPTIONS", target="*", version="1.1")),
-        (
-            b"POST /hook HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\nbody",
-            Head(method="POST", target="/hook", version="1.1"),
-        ),
-        (
-            b"PUT /hook HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
-            Head(method="PUT", target="/hook", version="1.1"),
-        ),
-    ],
-)
-def test_the_head_of_a_request_is_found(data: bytes, head: Head) -> None:
-    assert every_way(data) == head
-
-
-@pytest.mark.parametrize(
-    ("data", "why", "status"),
-    [
-        (b"\x16\x03\x01\x02\0\x01\0\r\n\r\n", "illegal request line", 400),
-        (b" GET / HTTP/1.1\r\n\r\n", "illegal request line", 400),
-        (b"hello\r\n\r\n", "illegal request line", 400),
-        (b"GET / HTTP/1.1\r\n\r\n", "Missing mandatory Host: header", 400),
-        (b"GET / HTTP/1.0\r\nno colon\r\n\r\n", "illegal header line", 400),
-        (b"GET / HTTP/1.0\r\nContent-Length: many\r\n\r\n", "bad Content-Length", 400),
-        (
-            b"GET / HTTP/1.0\r\nTransfer-Encoding: gzip\r\n\r\n",
-            "Only Transfer-Encoding: chunked is supported",
-            501,
-        ),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/2.0 is not spoken here", 505),
-        (b"CONNECT example:443 HTTP/1.1\r\nHost: example:443\r\n\r\n", "this is not a proxy", 405),
-    ],
-)
-def test_what_is_no_request_is_refused_in_words(data: bytes, why: str, status: int) -> None:
-    assert every_way(data) == Refusal(why, status)
-
-
-def head_of_size(size: int) -> bytes:
-    start = b"GET / HTTP/1.0\r\nX: "
-    return start + b"x" * (size - len(start) - 4) + b"\r\n\r\n"
-
-
-def test_a_head_may_be_as_long_as_the_limit() -> None:
-    assert every_way(head_of_size(HEAD_LIMIT)) == Head(method="GET", target="/", version="1.0")
-
-
-def test_a_head_longer_than_the_limit_is_refused() -> None:
-    assert every_way(head_of_size(HEAD_LIMIT + 1)) == Refusal("the request's head is longer than 65536 bytes", 431)
-
-
-@given(st.integers(0, len(GET) - 1))
-def test_a_request_that_breaks_off_is_not_the_same_as_none(length: int) -> None:
-    expected = Refusal("the request broke off", 400) if length else None
-    assert parsed([GET[:length]]) == parsed(bytewise(GET[:length])) == expected
-
-
-def test_empty_lines_alone_are_no_request() -> None:
-    assert parsed([b"\r\n", b"\n"]) is None
-
-
-@given(st.lists(st.binary() | st.sampled_from([b"GET", b" ", b"/", b"HTTP/1.0", b"\r\n", b"Host:", b"x", b"CONNECT"])))
-def test_any_bytes_in_any_split_give_one_result(parts: list[bytes]) -> None:
-    whole = b"".join(parts)
-    assert parsed(parts) == parsed([whole]) == parsed(bytewise(whole))
+from pync.protocols.http_answer import content_type, error_page, response_has_body, response_head
 
 
 class Received(NamedTuple):

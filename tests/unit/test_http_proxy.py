@@ -222,7 +222,7 @@ def with_credentials(request: bytes, credentials: str) -> bytes:
 
 def test_a_client_without_credentials_gets_challenges() -> None:
     outcome = asked(CONNECT, LOGIN)
-    assert outcome.refusal == "it has not shown who it is"
+    assert outcome.refusal == "it has to show who it is"
     response = b"".join(outcome.said)
     assert response.startswith(b"HTTP/1.1 407 Proxy Authentication Required\r\n")
     challenges = hold(connect("example.org", 443), [response]).result
@@ -239,7 +239,7 @@ def test_a_client_that_answers_any_of_our_challenges_is_served(first: int) -> No
     assert asked(request + BODY, LOGIN) == Outcome(
         said=[], result=ConnectRequest(host="example.org", port=443), rest=BODY
     )
-    assert asked(request, ("Jäsøn", "another")).refusal == "it has not shown who it is"
+    assert asked(request, ("Jäsøn", "another")).refusal == "a wrong user or password"
 
 
 @pytest.mark.parametrize("uri", ["http://h:81/x?y", "/x?y", "/other"])
@@ -257,7 +257,7 @@ def test_a_client_with_the_password_but_an_old_nonce_learns_which_is_wrong() -> 
     challenge = f'Digest realm="pync", nonce="{make_nonce(SECRET, NOW - NONCE_LIFE)}", qop="auth"'
     credentials = answer_to([challenge], LOGIN, "CONNECT", "example.org:443", "c") or ""
     outcome = asked(with_credentials(CONNECT, credentials), LOGIN)
-    assert outcome.refusal == "it has not shown who it is"
+    assert outcome.refusal == "it has to show who it is"
     assert outcome.said[0].count(b"stale=true") == 2
 
 

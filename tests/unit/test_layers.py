@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 ROWS: list[set[str]] = [
-    {"config", "events", "errors", "system", "descriptors", "descriptor_limit", "printable"},
+    {
+        *("config", "events", "listener_events", "errors", "system"),
+        *("descriptors", "descriptor_limit", "printable"),
+    },
     {"context", "loop", "protocols", "stages"},
     {"endpoints"},
     {"relay", "net", "tls"},
@@ -21,12 +24,13 @@ ROWS: list[set[str]] = [
     {"modes"},
     {"engine", "preload"},
     {"faces"},
-    {"cli", "__main__"},
+    {"cli", "__main__", "process_one"},
 ]
 
 # What may be imported within a row: (who, what), each a module or a whole package.
 SIDEWAYS = [
     ("events", "config"),
+    ("listener_events", "events"),
     ("loop", "loop"),
     ("protocols", "protocols"),
     ("endpoints", "endpoints"),
@@ -36,12 +40,16 @@ SIDEWAYS = [
     ("connections", "connections"),
     ("sessions.conversation", "sessions.between"),
     ("sessions.program", "sessions.conversation"),
+    ("sessions.http_exchange", "sessions"),
+    ("sessions.http_end", "sessions.conversation"),
+    ("services.server", "services.datagram_clients"),
     ("services.shared_stdio", "services.stdio"),
     ("services.http_answer", "services.shared_stdio"),
     ("services.proxy", "services.forward"),
     ("modes.scan", "modes.port_probes"),
     ("engine", "preload"),
     ("faces", "faces"),
+    ("cli", "process_one"),
     ("__main__", "cli"),
 ]
 MOST_SIDEWAYS = 24

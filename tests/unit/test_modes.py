@@ -492,7 +492,7 @@ def test_a_file_whose_name_cannot_be_known_is_served(monkeypatch: pytest.MonkeyP
     def refuse(path: str) -> str:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))  # no /proc
 
-    monkeypatch.setattr("pync.services.http_answer.os.readlink", refuse)
+    monkeypatch.setattr("pync.sessions.http_exchange.os.readlink", refuse)
     clients = Clients(b"GET / HTTP/1.0\r\n\r\n")
     Ran(listener(http=True), b"plain", clients)
     clients.close()

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pync.config import Access, Config, Ending, Logs, Program, SocketOptions
+from pync.config import Access, Config, Ending, Logs, Program, SocketOptions, Tls
 from pync.errors import UsageError
 from pync.faces.native.config import config
 from pync.faces.native.options import HINTS, TABLE
-from pync.faces.option_table import read
+from pync.faces.option_table import every, read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,6 +76,7 @@ def config_of(argv: Sequence[str]) -> Config:
         ("-l --http 8080", LISTEN.but(http=True)),
         ("-lU --http p", Config(mode="listen", family="unix", host="p", http=True)),
         ("-c cat -l 8080", LISTEN.but(program=Program(argv=("/bin/sh", "-c", "cat")))),
+        ("--pipes -e cat h 1", CONNECT.but(program=Program(argv=("cat",), pipes=True))),
         ("-e cat -d h 1", CONNECT.but(program=Program(argv=("cat",)), send=False)),
         ("--filter cat h 1", CONNECT.but(program=Program(argv=("/bin/sh", "-c", "cat"), filters=True))),
         ("-d h 1", CONNECT.but(send=False)),
@@ -94,10 +95,42 @@ def config_of(argv: Sequence[str]) -> Config:
         ("-w 300 h 1", CONNECT.but(connect_timeout=300, ending=Ending(idle_timeout=300))),
         ("-w 0 h 1", CONNECT),
         ("-w 5 --idle-timeout 0 h 1", CONNECT.but(connect_timeout=5)),
+        ("-u --lines --datagram-size 9 h 1", CONNECT.but(datagram=True, lines=True, datagram_size=9)),
+        ("-u --interface lo h 1", CONNECT.but(datagram=True, socket=SocketOptions(interface="lo"))),
+        ("-u -w 0 h 1", CONNECT.but(datagram=True, ending=Ending(answer_wait=0))),
+        ("-uw 5 h 1", CONNECT.but(datagram=True, connect_timeout=5, ending=Ending(idle_timeout=5, answer_wait=5))),
+        ("-u --idle-timeout 5 h 1", CONNECT.but(datagram=True, ending=Ending(idle_timeout=5))),
+        ("-luw 5 1", LISTEN.but(ports=(1,), datagram=True, connect_timeout=5, ending=Ending(idle_timeout=5))),
         ("--connect-timeout 1m -w 5 h 1", CONNECT.but(connect_timeout=60, ending=Ending(idle_timeout=5))),
         ("--idle-timeout 1 --retry 2 h 1", CONNECT.but(retry=2, ending=Ending(idle_timeout=1))),
         ("-bD --tcp-keepalive h 1", CONNECT.but(socket=SocketOptions(broadcast=True, debug=True, keepalive=True))),
         ("-I 1 -O 2 -T ef h 1", CONNECT.but(socket=SocketOptions(receive_buffer=1, send_buffer=2, tos=0xB8))),
+        ("h:1", CONNECT),
+        ("h:http", CONNECT.but(ports=(80,))),
+        ("-z h:1-3", CONNECT.but(mode="scan", ports=(1, 2, 3))),
+        ("[::1]:1", CONNECT.but(host="::1")),
+        ("[fe80::1%lo]:1", CONNECT.but(host="fe80::1%lo")),
+        ("[::1] 1", CONNECT.but(host="::1")),
+        ("-s [::2] [::1] 1", CONNECT.but(host="::1", source_host="::2")),
+        ("h:2 1", CONNECT.but(host="h:2")),
+        ("tcp://h:1", CONNECT),
+        ("TCP://h:1/", CONNECT),
+        ("udp://h:1", CONNECT.but(datagram=True)),
+        ("-u udp://h:1", CONNECT.but(datagram=True)),
+        ("tls://h:1", CONNECT.but(tls=Tls())),
+        ("ssl://h:1", CONNECT.but(tls=Tls())),
+        ("unix:///a/b", Config(mode="connect", family="unix", host="/a/b")),
+        ("-lu unix://p", Config(mode="listen", family="unix", datagram=True, host="p")),
+        ("-U h:1", Config(mode="connect", family="unix", host="h:1")),
+        ("-U tcp://h:1", Config(mode="connect", family="unix", host="tcp://h:1")),
+        ("-l h:8080", LISTEN.but(host="h")),
+        ("-l :8080", LISTEN),
+        ("-l [::]:8080", LISTEN.but(host="::")),
+        ("-l -p 8080 ::1", LISTEN.but(host="::1")),
+        ("-l -p 8080 [::1]", LISTEN.but(host="::1")),
+        ("-lk tcp://0.0.0.0:8080", SERVE.but(host="0.0.0.0")),
+        ("0 http", CONNECT.but(host="0", ports=(80,))),
+        ("-l 0 http-alt", LISTEN.but(host="0")),
         ("-M 3 -m 4 h 1", CONNECT.but(socket=SocketOptions(ttl=3, min_ttl=4))),
     ],
 )
@@ -122,7 +155,7 @@ def test_a_command_line_asks_for(line: str, expected: Config) -> None:
         ("-l -s h", "missing port: as in 'pync -l 8080'"),
         ("-l 70000", "port: too large: 70000"),
         ("-l 10-20", "port: invalid: 10-20"),
-        ("-l 8080 h", "host 8080: a mere number is no host"),
+        ("-l 8080 h", "host 8080: HOST comes before PORT, as in 'pync -l h 8080'"),
         ("-l 80 81", "host 80: a mere number is no host"),
         ("-l -p 80 81", "two ports, 80 and 81: a listener has one"),
         ("-l -p 80 h 81", "two ports, 80 and 81: a listener has one"),
@@ -134,6 +167,54 @@ def test_a_command_line_asks_for(line: str, expected: Config) -> None:
         ("-U -p 80 p", "-p with -U: a unix socket has no port"),
         ("-U -s own p", "-s with -U: only a datagram socket that connects has a path of its own; add -u"),
         ("-luU -s own p", "-s with -U: only a datagram socket that connects has a path of its own; add -u"),
+        ("8080 h", "host 8080: HOST comes before PORT, as in 'pync h 8080'"),
+        ("-l8080", "-l8080: -l takes no value; write -l 8080"),
+        ("-vlk8080 -w5", "-vlk8080: -k takes no value; write -vlk 8080"),
+        ("-uz80 h", "-uz80: -z takes no value; write -uz 80"),
+        ("-l4444", "missing port: as in 'pync -l 8080'; the port stands apart from the letters"),
+        ("-w5 -8", "-8: no such option"),
+        ("h 80,443", "port: invalid: 80,443; blanks divide ports, as in 80 443"),
+        ("-z h:22,80-90", "port: invalid: 22,80-90; blanks divide ports, as in 22 80-90"),
+        ("::1", "missing port: as in 'pync ::1 80'"),
+        ("h:", "missing port: as in 'pync h 80'"),
+        (":80", "missing host: 'pync HOST 80' connects to a port, 'pync -l 80' listens on it"),
+        ("/run/x", "missing port: as in 'pync /run/x 80'; a unix socket needs -U"),
+        ("tcp://::1:80", "operand tcp://::1:80: an IPv6 address needs brackets, as in [::1]:8080"),
+        ("tcp://h", "missing port: as in 'pync h 80'"),
+        ("-u tcp://h:1", "-u with tcp://h:1: it is one transport or the other"),
+        ("--sctp tcp://h:1", "--sctp with tcp://h:1: it is one transport or the other"),
+        ("-u tls://h:1", "-u with --ssl: TLS needs a stream"),
+        ("-z tls://h:1", "--ssl with -z: a scan transfers nothing"),
+        ("-l -p 80 h:81", "two ports, 80 and 81: a listener has one"),
+        (
+            "tcp://h 80",
+            "operand tcp://h: a URL is the only operand, and names the port, as in tcp://HOST:PORT",
+        ),
+        ("ftp://h", "operand ftp://h: a URL of pync begins with one of tcp, udp, tls, ssl, unix"),
+        (
+            "http://h/",
+            "operand http://h: pync makes no HTTP requests, but connects: pync h 80",
+        ),
+        (
+            "https://user:secret@h:8443/x?y",
+            "operand https://h:8443: pync makes no HTTP requests, but connects: pync --ssl h 8443",
+        ),
+        ("http://a:b:c/", "operand http://a:b:c: pync makes no HTTP requests, but connects: pync HOST 80"),
+        ("http://h 80", "operand http://h: pync makes no HTTP requests, but connects: pync h 80"),
+        (
+            "-l http://h:80",
+            "operand http://h:80: a listener takes [HOST] PORT, as in 'pync -l --http localhost 8080'",
+        ),
+        ("--insecure h 80", "--insecure: no such option; --ssl-no-verify accepts any certificate"),
+        ("--quiet h 80", "--quiet: no such option; only errors are reported without -v"),
+        ("--progress h 80", "--progress: no such option; pv in the pipe shows how a transfer gets on"),
+        (
+            "--reconnect h 80",
+            "--reconnect: no such option; --retry goes on trying to connect; a loop of the shell connects again",
+        ),
+        ("--timeout=3 h 80", "--timeout: no such option; the limit for connecting and for silence is -w"),
+        ("--verison", "--verison: no such option; did you mean --version?"),
+        ("--silence h 80", "--silence: no such option"),
         ("-V 1 h 80", "-V N: there are no routing tables to choose from"),
         ("-w -1 h 80", "-w, --wait TIME: too small: -1"),
         ("-W 0 h 80", "-W, --receive-limit N: too small: 0"),
@@ -144,6 +225,20 @@ def test_a_command_line_is_refused(line: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         config_of(line.split())
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("spelling", HINTS)
+def test_a_remark_is_about_a_spelling_that_pync_has_not(spelling: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        config_of([spelling, "h", "80"])
+    assert str(caught.value) == f"{spelling}: no such option; {HINTS[spelling]}"
+
+
+def test_a_remark_names_options_that_exist() -> None:
+    spellings = {spelling for option in every(TABLE) for spelling in option.spellings} | {"-lk"}
+    for remark in HINTS.values():
+        named = {word.strip(";,") for word in remark.split() if word.startswith("-")}
+        assert named <= spellings, remark
 
 
 @pytest.mark.parametrize("argv", [["", "80"], ["-s", "", "h", "80"], ["-l", "", "80"], ["-U", ""], ["-uUs", "", "p"]])

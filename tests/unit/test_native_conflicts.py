@@ -43,6 +43,7 @@ def message_of(line: str) -> str:
         ("-lz 80", "-z with -l: a listener connects to nobody"),
         ("-lr 80", "-r with -l: a listener connects to nobody"),
         ("-l --retry 1 80", "--retry with -l: a listener connects to nobody"),
+        ("-l --proxy-server http --retry 1 80", "--retry with -l: a listener connects to nobody"),
         ("-l --connect-timeout 1 80", "--connect-timeout with -l: a listener connects to nobody"),
         ("-z -e a h 80", "-e with -z: a scan transfers nothing"),
         ("-z -c a h 80", "-c with -z: a scan transfers nothing"),
@@ -53,9 +54,15 @@ def message_of(line: str) -> str:
         ("-l -e a --http 80", "--http with -e: the program has the connection for itself"),
         ("-c a --recv-only h 80", "--recv-only with -c: the program has the connection for itself"),
         ("--filter a --send-only h 80", "--send-only with --filter: the filter has both directions for itself"),
+        ("--pipes h 80", "--pipes without -e: it is for the program of -e or -c"),
+        ("--pipes --filter a h 80", "--pipes without -e: it is for the program of -e or -c"),
         ("--send-only --recv-only h 80", "--recv-only with --send-only: nothing would be left to do"),
         ("--send-only -d h 80", "-d with --send-only: nothing would be left to do"),
         ("-N --no-shutdown h 80", "--no-shutdown with -N: one half-closes, the other never does"),
+        ("--lines h 80", "--lines without -u: a stream has no datagrams"),
+        ("--datagram-size 9 h 80", "--datagram-size without -u: a stream has no datagrams"),
+        ("--interface lo h 80", "--interface without -u: only datagrams go to a group of hosts"),
+        ("-zu --lines h 80", "--lines with -z: a scan transfers nothing"),
         ("-lu --http 80", "-u with --http: HTTP needs a stream"),
         ("--append-output h 80", "--append-output alone: there is no log to append to; add -o or --hex-dump"),
     ],
@@ -162,5 +169,6 @@ def test_the_groups_of_the_rules_are_the_sections_of_the_table() -> None:
 
 
 def test_the_usual_rules_leave_the_options_of_tls_and_proxies_to_the_others() -> None:
-    usual = {dest for dests, _, others, _, unless in RULES for dest in (*dests, *others, *unless)}
+    """A rule may have an exception for one of them: without the option, the exception is none."""
+    usual = {dest for dests, _, others, _, _ in RULES for dest in (*dests, *others)}
     assert usual.isdisjoint(TLS_AND_PROXY)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pync.config import Config
-from pync.errors import ConnectError, PeerLost
+from pync.config import Config, SocketOptions
+from pync.errors import BindError, ConnectError, InputError, PeerLost, PyncError
 from pync.events import (
     Accepted,
     Address,
@@ -20,10 +20,14 @@ from pync.events import (
     OpenProxy,
     OutOfDescriptors,
     Retrying,
+    RulesKept,
+    RulesRead,
     SessionFailed,
     TlsEstablished,
+    Unanswered,
 )
 from pync.faces.native.messages import Messages
+from pync.listener_events import StdinNotKept, StdinOver
 
 if TYPE_CHECKING:
     Stderr = pytest.CaptureFixture[str]
@@ -56,6 +60,8 @@ SECURED = TlsEstablished(
             1,
             "Connection to 127.0.0.1 69 port [udp/tftp] succeeded!",
         ),
+        (StdinOver(peer=WEB), 1, "pync: stdin had ended before 127.0.0.1:80 came, which is sent nothing"),
+        (StdinNotKept(why="why"), 0, "pync: stdin is not kept for later clients any more: why"),
         (REFUSED, 1, "pync: connect to h (127.0.0.1) port 80 (tcp) failed: Connection refused"),
         (
             REFUSED.but(host="127.0.0.1"),
@@ -63,6 +69,7 @@ SECURED = TlsEstablished(
             "pync: connect to 127.0.0.1 port 80 (tcp) failed: Connection refused",
         ),
         (TIMED_OUT, 1, "pync: connect to h (127.0.0.1) port 80 (tcp) timed out"),
+        (Unanswered(peer=WEB, seconds=0.5), 1, "pync: no answer from 127.0.0.1:80 within 0.5 s"),
         (Denied(peer=WEB, why="not allowed"), 1, "pync: connection from 127.0.0.1 80 denied: not allowed"),
         (
             SessionFailed(peer=WEB, error=PeerLost("to h", "reset", unsent=2)),
@@ -70,6 +77,12 @@ SECURED = TlsEstablished(
             "pync: to h: reset, 2 bytes were not sent",
         ),
         (OutOfDescriptors(why="Too many open files"), 0, "pync: accepting clients pauses: Too many open files"),
+        (RulesRead(), 1, "pync: the access lists were read again"),
+        (
+            RulesKept(error=InputError("hosts", "Permission denied")),
+            0,
+            "pync: the access lists stay as they were: hosts: Permission denied",
+        ),
         (Retrying(error=EXHAUSTED, pause=0.5), 2, f"pync: {EXHAUSTED}; the next attempt is in 0.5 s"),
         (SECURED, 1, "pync: TLSv1.3 with 192.0.2.1:443: AES, no ALPN, no certificate"),
         (
@@ -116,6 +129,54 @@ def test_an_event_is_reported_from_its_verbosity_on(event: Event, verbosity: int
 def test_the_wording_depends_on_the_kind_of_socket(config: Config, event: Event, line: str, capfd: Stderr) -> None:
     Messages(config.but(verbosity=1)).report(event)
     assert capfd.readouterr().err == f"{line}\n"
+
+
+UDP = CONNECT.but(datagram=True)
+BROADCAST = ConnectError("connect to 192.0.2.255 port 9 (udp) failed", "Permission denied")
+
+
+@pytest.mark.parametrize(
+    ("config", "error", "line"),
+    [
+        (UDP, BROADCAST, f"{BROADCAST}; a broadcast address needs -b"),
+        (UDP.but(mode="listen"), BROADCAST, f"{BROADCAST}; a broadcast address needs -b"),
+        (UDP.but(socket=SocketOptions(broadcast=True)), BROADCAST, f"{BROADCAST}"),
+        (CONNECT, BROADCAST, f"{BROADCAST}"),
+        (UNIX.but(datagram=True), ConnectError("connect to p failed", "Permission denied"), ""),
+        (UDP.but(mode="listen"), BindError("listen on 0.0.0.0:9", "Permission denied"), ""),
+        (CONNECT, EXHAUSTED, ""),
+        (UNIX, ConnectError("connect to /nowhere failed", "Connection refused"), ""),
+        (UNIX, ConnectError("connect to a\0b failed", "Connection refused"), ""),
+        (UNIX, ConnectError("connect to / failed", "Connection refused"), "connect to / failed: it is a directory"),
+        (UNIX, BindError("listen on /", "Address already in use"), "listen on /: it is a directory and no socket"),
+        (CONNECT, ConnectError("connect to / failed", "Connection refused"), ""),
+        (UNIX, PeerLost("connect to / failed", "Connection refused"), "connect to / failed: Connection refused"),
+    ],
+)
+def test_a_failure_is_worded_for_the_user(config: Config, error: PyncError, line: str) -> None:
+    shown = Messages(config).clearer(error)
+    assert shown.startswith(line) if line else shown == str(error)
+
+
+@pytest.mark.parametrize(
+    ("what", "address"),
+    [
+        ("connect to fe80::1 port 80 (tcp) failed", "fe80::1"),
+        ("connect to h (FEBF::1) port 80 (udp) failed", "FEBF::1"),
+        ("listen on [fe80::1]:80", "fe80::1"),
+        ("bind to [fe80::1]:0", "fe80::1"),
+        ("connect to ff02::1 port 80 (udp) failed", "ff02::1"),
+        ("connect to fe80::1%lo port 80 (tcp) failed", ""),
+        ("connect to febo port 80 (tcp) failed", ""),
+        ("connect to ::1 port 80 (tcp) failed", ""),
+    ],
+)
+def test_a_link_local_address_without_an_interface_is_named(what: str, address: str) -> None:
+    remark = f"; name its interface, as in {address}%eth0" if address else ""
+    error = ConnectError(what, "Invalid argument")
+    assert Messages(CONNECT).clearer(error) == f"{what}: Invalid argument{remark}"
+    refused = ConnectError(what, "Connection refused")
+    assert Messages(CONNECT).clearer(refused) == str(refused)
 
 
 def test_stdout_carries_no_event(capfd: Stderr) -> None:

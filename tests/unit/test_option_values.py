@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -232,22 +234,48 @@ def test_a_type_of_service_is_nothing_else() -> None:
         assert refusal(option_values.tos, text) == f"invalid: {text}"
 
 
-def test_a_command_is_divided_as_by_ncat() -> None:
-    assert option_values.command("/bin/cat") == ("/bin/cat",)
-    assert option_values.command(r"""prog a\ b c\x "d e" 'f'""") == ("prog", "a b", "cx", '"d', 'e"', "'f'")
-    assert option_values.command("  prog\tx\ny\\\tz\v\f\r") == ("prog", "x", "y\tz")
-    assert option_values.command(r"prog a\\b \  c") == ("prog", r"a\b", " ", "c")
-    assert option_values.command("prog a\u00a0b") == ("prog", "a\u00a0b")
+COMMANDS = {
+    "/bin/cat": ("/bin/cat",),
+    "  prog\tx\ny\\\tz": ("prog", "x", "y\tz"),
+    r"prog a\ b c\x a\\b \  c": ("prog", "a b", "cx", r"a\b", " ", "c"),
+    """sh -c "echo hi" '' "" x''y""": ("sh", "-c", "echo hi", "", "", "xy"),
+    """prog 'd "e' "it's" a'b c'd""": ("prog", 'd "e', "it's", "ab cd"),
+    r"""prog 'a\b' "a\b \" \\ \$x \`" \' \" """: ("prog", r"a\b", r'a\b " \ $x `', "'", '"'),
+    "prog a\u00a0b": ("prog", "a\u00a0b"),
+}
 
 
-def test_a_command_without_a_program_or_with_half_an_escape_is_refused() -> None:
-    assert refusal(option_values.command, "") == refusal(option_values.command, " \t") == "no program named"
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_is_divided_as_by_the_shell(line: str) -> None:
+    assert option_values.command(line) == COMMANDS[line]
+    script = f"show() {{ printf '%s\\0' \"$@\"; }}; show {line.strip()}".replace("\n", " ")
+    shown = subprocess.run(["sh", "-c", script], stdout=subprocess.PIPE, check=True).stdout
+    assert tuple(shown.decode().split("\0")[:-1]) == COMMANDS[line]
+
+
+@given(st.text("a \t\n\\'\"", max_size=12))
+def test_a_command_is_divided_as_by_shlex(line: str) -> None:
+    try:
+        words = tuple(shlex.split(line))
+    except ValueError:
+        words = ()
+    try:
+        assert option_values.command(line) == words
+    except ValueError:
+        assert not words or not words[0]
+
+
+def test_a_command_without_a_program_or_with_half_an_escape_or_quote_is_refused() -> None:
+    for text in ("", " \t", "''", "'' x"):
+        assert refusal(option_values.command, text) == "no program named"
     assert refusal(option_values.command, "prog a\\") == "nothing follows the last backslash: prog a\\"
+    assert refusal(option_values.command, "prog 'a") == "no closing ': prog 'a"
+    assert refusal(option_values.command, 'prog a"') == 'no closing ": prog a"'
 
 
 @given(st.lists(st.text(min_size=1), min_size=1), st.text(" \t\n\v\f\r", min_size=1))
 def test_escaped_words_come_back_as_they_were(words: list[str], blanks: str) -> None:
-    escaped = ["".join(f"\\{letter}" if letter in " \t\n\v\f\r\\" else letter for letter in word) for word in words]
+    escaped = ["".join(f"\\{letter}" if letter in " \t\n\v\f\r\\'\"" else letter for letter in word) for word in words]
     fully_escaped = ["".join(f"\\{letter}" for letter in word) for word in words]
     assert option_values.command(blanks.join(escaped)) == tuple(words)
     assert option_values.command(blanks + blanks.join(fully_escaped) + blanks) == tuple(words)

@@ -13,6 +13,7 @@ from expectations import expect
 
 from pync.config import Ending
 from pync.endpoints import Peer
+from pync.endpoints.child import TAKING
 from pync.endpoints.stdio import Stdio
 from pync.errors import InputError, OutputClosed, OutputError, PeerLost, TimedOut
 from pync.loop.tasks import Condition
@@ -36,7 +37,7 @@ DO_NAWS, WONT_NAWS = b"\xff\xfd\x1f", b"\xff\xfc\x1f"
 
 def test_at_the_end_of_stdin_we_half_close_and_go_on_receiving() -> None:
     outcome = converse([b"ask", 1.0, END], [3.0, b"answer", 100.0, b"more", END])
-    expect(outcome, sent=b"ask", half_closed=[1])
+    expect(outcome, sent=b"ask", half_closed=[1.5])
     expect(outcome, received=b"answermore", closed=[103])
     expect(outcome, seconds=103, error=None)
 
@@ -89,9 +90,8 @@ def test_an_empty_stdin_half_closes_at_once_if_asked_to() -> None:
     expect(outcome, half_closed=[0], seconds=0.25)
 
 
-@pytest.mark.parametrize("ending", [Ending(), Ending(at_once=True)])
-def test_one_byte_of_stdin_and_the_half_close_does_not_wait(ending: Ending) -> None:
-    assert converse([b"x", 0.25, END], trickle(0.25, 8), ending).half_closed == [0.25]
+def test_one_byte_of_stdin_and_the_half_close_of_a_listener_does_not_wait() -> None:
+    assert converse([b"x", 0.25, END], trickle(0.25, 8), client=False).half_closed == [0.25]
 
 
 def test_an_answer_to_the_peers_negotiation_is_not_a_byte_of_stdin() -> None:
@@ -119,12 +119,15 @@ def test_with_send_only_and_no_half_close_we_just_leave_when_stdin_ends() -> Non
 @pytest.mark.parametrize("quit_after", [0.0, 2.0])
 def test_quit_after_leaves_so_long_after_the_end_of_stdin_whatever_the_peer_does(quit_after: float) -> None:
     outcome = converse([b"x", 1.0, END], trickle(0.3, 1000), Ending(quit_after=quit_after))
-    expect(outcome, half_closed=[1], seconds=1 + quit_after, error=None)
+    expect(outcome, half_closed=[], seconds=1 + quit_after, error=None)
 
 
-def test_quit_after_half_closes_an_empty_stdin_at_once() -> None:
-    outcome = converse([END], trickle(0.25, 1000), Ending(quit_after=2.0))
-    expect(outcome, half_closed=[0], seconds=2)
+@pytest.mark.parametrize("stdin", [[END], [b"x", END]])
+def test_quit_after_leaves_the_half_close_as_it_is(stdin: Script) -> None:
+    outcome = converse(stdin, [0.25, b"."], Ending(quit_after=2.0))
+    expect(outcome, half_closed=[0.75], seconds=2)
+    outcome = converse(stdin, trickle(0.25, 1000), Ending(quit_after=2.0))
+    expect(outcome, half_closed=[], seconds=2)
     assert outcome.received[:7] == b"......."
 
 
@@ -188,6 +191,24 @@ def test_a_peer_that_only_receives_is_served_until_the_connection_closes() -> No
     expect(outcome, sent=b".....", seconds=5.5, error=None)
 
 
+@pytest.mark.parametrize("how", [{"terminal": True}, {"speaks": False}, {}])
+@pytest.mark.parametrize("stdin", [[b"x"], [], [b"x", END], [b"x", InputError("reading stdin", "?")]])
+def test_what_breaks_off_stdin_breaks_the_connection(stdin: Script, how: dict[str, bool]) -> None:
+    outcome = converse(stdin, FOREVER, Ending(idle_timeout=8.0), **how)  # type: ignore[arg-type]
+    broken_off = stdin not in ([], [b"x", END]) and not how
+    assert outcome.error
+    expect(outcome.peer, aborted=broken_off)
+
+
+def test_in_a_loop_of_stdin_and_stdout_all_of_stdin_is_sent_however_long_it_takes() -> None:
+    outcome = converse([900.0, b"answer", END], [b"question", END], loops=True)
+    expect(outcome, closed=[0], sent=b"answer", half_closed=[900], seconds=900)
+
+
+def test_a_loop_ends_when_the_connection_is_closed() -> None:
+    expect(converse(FOREVER, [b"question", END], connection=[5.0, END], loops=True), seconds=5, error=None)
+
+
 def test_a_reset_is_an_error_also_while_the_connection_is_not_read() -> None:
     outcome = converse(FOREVER, [END], connection=[5.0, RESET])
     assert str(outcome.error) == str(RESET)
@@ -196,7 +217,7 @@ def test_a_reset_is_an_error_also_while_the_connection_is_not_read() -> None:
 
 def test_both_ended_is_done() -> None:
     outcome = converse([1.0, b"a", END], [2.0, b"b", END])
-    expect(outcome, half_closed=[1], closed=[2], seconds=2)
+    expect(outcome, half_closed=[1.5], closed=[2], seconds=2)
     outcome = converse([2.0, b"a", END], [1.0, END])
     expect(outcome, half_closed=[2], closed=[1], seconds=2)
     outcome = converse([b"a", END], [b"b", END])
@@ -316,7 +337,7 @@ def test_progress_that_trickles_keeps_the_idle_limit_away(sender: str, pause: fl
 def test_every_byte_that_a_slow_end_takes_is_progress() -> None:
     slowly: list[Taken] = [7.5, 1] * 4
     outcome = converse([b"....", END], FOREVER, Ending(idle_timeout=8.0), peer_takes=slowly)
-    expect(outcome, sent=b"....", half_closed=[30])
+    expect(outcome, sent=b"....", half_closed=[30.5])
     outcome = converse(FOREVER, [b"....", END], Ending(idle_timeout=8.0), local_takes=slowly)
     expect(outcome, received=b"....", closed=[30])
 
@@ -428,6 +449,9 @@ class Endless(Peer):
         finally:
             self.watchers -= 1
 
+    def close(self) -> None:
+        pass
+
 
 @pytest.mark.parametrize("peer", [[1.0, END], [1.0, b"x", END], [1.0, RESET], [1.0, b"x", RESET]])
 @pytest.mark.parametrize("stdin", [[b"a", END], [3.0, b"a", END], [3.0, b"a", RESET], [3.0, END]])
@@ -482,7 +506,7 @@ def test_a_half_close_waits_for_the_answer_that_is_being_sent() -> None:
 
 def test_after_our_half_close_the_peers_requests_stay_unanswered() -> None:
     outcome = converse([b"a", END], [1.0, DO_ECHO, 1.0, b"x" + DO_NAWS, END], telnet=True)
-    expect(outcome, sent=b"a", received=b"x", half_closed=[0])
+    expect(outcome, sent=b"a", received=b"x", half_closed=[0.5])
     expect(outcome, seconds=2, error=None)
 
 
@@ -529,7 +553,15 @@ def test_a_reset_by_the_peer_ends_a_programs_session() -> None:
 def test_a_reset_is_noticed_while_the_program_does_not_read() -> None:
     outcome = serve(FOREVER, [b"unread"], FOREVER, connection=[2.0, RESET], local_takes=[1000.0])
     assert isinstance(outcome.error, PeerLost)
-    assert outcome.seconds == 2
+    assert outcome.seconds == pytest.approx(2 + TAKING)
+
+
+def test_what_came_before_a_reset_reaches_a_program_and_no_end_of_file_follows() -> None:
+    """The kernel reports a reset once: to the task that watches here, and reading finds a mere end."""
+    upload: Script = [b"a", 2.0, b"b", TAKING / 2, b"c", TAKING / 2, END]
+    outcome = serve(FOREVER, upload, FOREVER, connection=[2.0, RESET])
+    assert isinstance(outcome.error, PeerLost)
+    expect(outcome, received=b"abc", closed=[])
 
 
 def test_a_programs_datagrams_are_relayed_by_the_same_rule() -> None:

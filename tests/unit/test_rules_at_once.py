@@ -19,6 +19,7 @@ from pync.errors import InputError, OutputError, PeerLost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from conversations import Outcome, Script, Takes
     from doubles import Given, Taken
@@ -76,12 +77,12 @@ class Half:
     """What the two ends of one flow have seen."""
 
     def __init__(self, source: MemorySource, sink: MemorySink, limit: int | None = None) -> None:
-        self.given = [(moment - 1000, item) for moment, item in source.history]
-        self.taken = [(moment - 1000, item) for moment, item in sink.history if isinstance(item, bytes)]
+        self.given = [(round(moment - 1000, 9), item) for moment, item in source.history]
+        self.taken = [(round(moment - 1000, 9), item) for moment, item in sink.history if isinstance(item, bytes)]
         self.reads = [moment for moment, item in self.given if isinstance(item, bytes)]
         self.data = b"".join(item for _, item in self.given if isinstance(item, bytes))
         self.unreadable = [moment for moment, item in self.given if isinstance(item, Exception)]
-        self.unwritable = [moment - 1000 for moment, item in sink.history if isinstance(item, Exception)]
+        self.unwritable = [round(moment - 1000, 9) for moment, item in sink.history if isinstance(item, Exception)]
         self.written = list(self._written())
         self.over = next((moment for moment, item in self.given if item is END), NEVER)
         if limit is not None and len(self.written) == limit:
@@ -94,12 +95,18 @@ class Half:
         for size in accumulate(sizes):
             yield from [moment for (moment, _), whole in zip(self.taken, taken, strict=True) if whole >= size][:1]
 
-    def silent(self, start: float) -> Bounds:
-        """When, from `start` on, the source was waited for in vain for half a second, or has ended."""
+    def silent(self, start: float, asked: float = NEVER) -> Bounds:
+        """When, from `start` on, the source was waited for in vain for long enough, or has ended.
+
+        Enough is half a second, or less if this is the answer to what was `asked`.
+        """
         earliest = latest = max(start, self.over)
         ends = [moment for moment, _ in self.given] + [NEVER]
-        for begin, end in zip([0.0, *self.written], ends, strict=False):
-            moment = max(begin, start) + 0.5
+        begins = [0.0, *self.written]
+        for number, (begin, end) in enumerate(zip(begins, ends, strict=False)):
+            answered = number and self.reads[0] >= asked
+            silence = min(max(10 * (self.reads[0] - asked), 0.1), 0.5) if answered else 0.5
+            moment = round(max(begin, start) + silence, 9)
             if moment <= end:
                 earliest = min(earliest, moment)
             if moment < end:
@@ -121,11 +128,11 @@ class Model:
         self.terminal, self.client = facts.get("terminal", False), facts.get("client", True)
 
     def half_close(self) -> Bounds:
-        """When the half-close comes: an empty stdin waits for the peer's silence, unless it was asked not to."""
-        sending, ending = self.sending, self.ending
-        asked = ending.at_once or ending.quit_after is not None or not self.listens
-        if not sending.reads and not asked and not self.datagrams and sending.over < NEVER:
-            return self.receiving.silent(sending.over)
+        """When the half-close comes: a client's, and that of an empty stdin, waits for the peer's silence."""
+        sending = self.sending
+        hurried = self.ending.at_once or not self.listens or self.datagrams
+        if (self.client or not sending.reads) and not hurried and sending.over < NEVER:
+            return self.receiving.silent(sending.over, sending.reads[0] if sending.reads else NEVER)
         return at(sending.over)
 
     def over(self, half_closed: float) -> Bounds:
@@ -135,7 +142,7 @@ class Model:
         if not self.listens:
             bounds.append(at(half_closed))
         if self.ending.quit_after is not None:
-            bounds.append(at(half_closed + self.ending.quit_after))
+            bounds.append(at(round(self.sending.over + self.ending.quit_after, 9)))
         if self.datagrams and self.client and receiving.reads:
             bounds.append(receiving.silent(max(half_closed, receiving.reads[0])))
         return first_of(bounds)
@@ -182,14 +189,14 @@ def test_a_conversation_ends_when_the_rules_say_and_never_before(
     local_takes: Takes,
     ending: Ending,
     connection: Script | None,
-    facts: dict[str, bool],
+    facts: dict[str, Any],
 ) -> None:
     outcome = converse(
         stdin, peer, ending, connection=connection, peer_takes=peer_takes, local_takes=local_takes, **facts
     )
     model = Model(outcome, ending, connection, facts)
     sending, receiving, error = model.sending, model.receiving, outcome.error
-    end = NEVER if outcome.seconds is None else outcome.seconds
+    end = NEVER if outcome.seconds is None else round(outcome.seconds, 9)
 
     assert sending.data.startswith(outcome.sent), "every byte goes out, once, in order"
     assert receiving.data.startswith(outcome.received), "every byte comes in, once, in order"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from pync.endpoints import CHUNK, shared_stdio
 from pync.endpoints.client_queues import QUEUE_BYTES, STALL
+from pync.endpoints.file_source import FileSource, extent
 from pync.endpoints.shared_stdio import HELD_LINE, Reader, SharedStdin, SharedStdout
 from pync.endpoints.stdio import Stdin
 from pync.errors import InputError, OutputClosed, PeerLost
@@ -215,6 +217,45 @@ async def test_of_a_regular_file_each_gets_everything_from_where_it_stood(
         play(main)
 
 
+async def test_a_part_of_a_file_ends_where_it_should(loop: Loop, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(data := PAYLOAD(1_000_000))
+    with (tmp_path / "file").open("rb", buffering=0) as file:
+        source = FileSource(loop, file.fileno(), 100)
+        assert await source.begin() == (data[100 : 100 + CHUNK], False)
+        assert source.length() == len(data) - 100
+        for start, stop in ((0, len(data) - 100), (5, 500_000), (7, 7)):
+            part = source.rest(b"", start, stop)
+            assert part.unread() == stop - start
+            same(await to_the_end(part), [data[100 + start : 100 + stop]])
+
+
+async def test_the_beginning_of_a_small_file_is_all_of_it(loop: Loop, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"small")
+    with (tmp_path / "file").open("rb", buffering=0) as file:
+        assert await FileSource(loop, file.fileno(), 0).begin() == (b"small", True)
+        assert await FileSource(loop, file.fileno(), 5).begin() == (b"", True)
+
+
+def test_a_block_device_has_an_end_though_its_size_is_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "device").write_bytes(bytes(1000))
+    with (tmp_path / "device").open("rb", buffering=0) as file:
+        file.seek(10)
+        facts = os.fstat(file.fileno())
+        device = os.stat_result((stat.S_IFBLK, *facts[1:6], 0, *facts[7:]))
+        monkeypatch.setattr(os, "fstat", lambda fd: device)
+        assert extent(file.fileno()) == (10, 1000)
+        assert file.tell() == 10
+
+
+@pytest.mark.parametrize("kind", ["pipe", "character device"])
+def test_what_has_no_position_has_no_extent(kind: str) -> None:
+    device = os.open("/dev/zero", os.O_RDONLY)
+    ends = (*os.pipe(), device)
+    assert extent(ends[0] if kind == "pipe" else device) is None
+    for fd in ends:
+        os.close(fd)
+
+
 # -- stdout ------------------------------------------------------------------------------------------------------
 
 
@@ -355,7 +396,7 @@ async def test_a_client_whose_system_acknowledges_bytes_is_not_cut_off_though_it
             self.left -= 1
             return self.left
 
-    monkeypatch.setattr("pync.endpoints.shared_stdio.is_regular", lambda fd: False)
+    monkeypatch.setattr("pync.endpoints.shared_stdio.extent", lambda fd: None)
     shared = SharedStdin(loop, MemorySource(loop, bytes(2 * QUEUE_BYTES)))
     reader = shared.join(Acknowledging())  # type: ignore[arg-type]
     assert isinstance(reader, Reader)

@@ -201,7 +201,7 @@ def test_a_client_that_knows_the_password_is_served() -> None:
         (None, b"GET / HTTP/1.1\r\n\r\n", [], "it does not speak SOCKS 5"),
         (None, b"\5\0", [b"\5\xff"], "it insists on an authentication"),
         (None, b"\5\1\2", [b"\5\xff"], "it insists on an authentication"),
-        (LOGIN, b"\5\1\0", [b"\5\xff"], "it does not say who it is"),
+        (LOGIN, b"\5\1\0", [b"\5\xff"], "it has to show who it is"),
         (LOGIN, b"\5\1\2\5", [b"\5\2"], "it does not keep to SOCKS 5"),
         (LOGIN, b"\5\1\2" + CREDENTIALS[:-1] + b"!", [b"\5\2", b"\1\1"], "a wrong user or password"),
         (LOGIN, b"\5\1\2" + CREDENTIALS.replace(b"J", b"j", 1), [b"\5\2", b"\1\1"], "a wrong user or password"),

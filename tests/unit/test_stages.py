@@ -112,18 +112,25 @@ def telnet_by_the_byte(data: bytes) -> Received:
             option = next(coming, None)
             if option is not None and verb in (251, 253):
                 answers += bytes([255, {251: 254, 253: 252}[verb], option])
-    return Received(without_padding(plain), bytes(answers))
+    return Received(line_ends(plain), bytes(answers))
 
 
-def without_padding(data: bytes | bytearray) -> bytes:
+def line_ends(data: bytes | bytearray) -> bytes:
+    """RFC 854: CR LF is a newline, CR NUL is a carriage return, and each CR belongs to the byte after it."""
     out = bytearray()
-    before: int | None = None
-    for byte in data:
-        if before == 13 and byte == 0:
-            before = None
-            continue
-        out.append(byte)
-        before = byte
+    coming = iter(data)
+    for byte in coming:
+        while byte == 13:
+            following = next(coming, None)
+            if following == 10:
+                out.append(10)
+            else:
+                out.append(13)
+            if following is None or following in (10, 0):
+                break
+            byte = following
+        else:
+            out.append(byte)
     return bytes(out)
 
 
@@ -145,7 +152,12 @@ def test_telnet_is_the_same_for_any_split(parts: list[bytes]) -> None:
 @pytest.mark.parametrize(
     ("data", "plain", "answers"),
     [
-        (b"plain\r\n", b"plain\r\n", b""),
+        (b"plain\r\n", b"plain\n", b""),
+        (b"a\nb\n\r", b"a\nb\n\r", b""),
+        (b"\r\n\r\0\n\r\r\n\r\n\0", b"\n\r\n\r\n\n\0", b""),
+        (b"a\r" + IAC + IAC, b"a\r\xff", b""),
+        (b"a\r" + IAC + WILL + b"\x01\nb", b"a\nb", IAC + DONT + b"\x01"),
+        (b"a\r" + IAC, b"a\r", b""),
         (b"a" + IAC + IAC + b"b", b"a\xffb", b""),
         (b"a" + IAC + NOP + b"b", b"ab", b""),
         (b"a" + IAC + WILL + b"\x01b", b"ab", IAC + DONT + b"\x01"),
@@ -155,7 +167,7 @@ def test_telnet_is_the_same_for_any_split(parts: list[bytes]) -> None:
         (b"a" + IAC + SB + b"\x18" + IAC + IAC + SE + IAC + SE + b"b", b"ab", b""),
         (b"a" + IAC + SB + IAC + WILL + b"\x01" + IAC + SE + b"b", b"ab", b""),
         (b"a" + IAC + WILL + IAC + b"b", b"ab", IAC + DONT + IAC),
-        (b"a\r\0b\r\nc\rd\0", b"a\rb\r\nc\rd\0", b""),
+        (b"a\r\0b\r\nc\rd\0", b"a\rb\nc\rd\0", b""),
         (b"a\r" + IAC + NOP + b"\0b", b"a\rb", b""),
         (b"\r\r\0\0", b"\r\r\0", b""),
         (b"cut" + IAC, b"cut", b""),
@@ -165,6 +177,11 @@ def test_telnet_is_the_same_for_any_split(parts: list[bytes]) -> None:
 )
 def test_telnet_strips_commands_and_refuses_requests(data: bytes, plain: bytes, answers: bytes) -> None:
     assert telnet([data]) == telnet(bytewise(data)) == Received(plain, answers)
+
+
+def test_telnet_holds_back_one_carriage_return_at_most() -> None:
+    stage = Telnet()
+    assert [stage.feed(part) for part in (b"login:\r", b"", b"\r", b"\n$ ")] == [b"login:", b"", b"\r", b"\n$ "]
 
 
 def test_telnet_gives_each_answer_once() -> None:
@@ -186,7 +203,7 @@ def test_telnet_keeps_no_more_than_the_beginning_of_a_command(parts: list[bytes]
     for part in parts:
         stage.feed(part)
         stage.take_refusals()
-        assert len(pickle.dumps(stage)) <= fresh + 3
+        assert len(pickle.dumps(stage)) <= fresh + 4
 
 
 def test_telnet_forgets_a_long_subnegotiation() -> None:
@@ -203,7 +220,7 @@ def test_escaped_data_comes_back_from_telnet(parts: list[bytes]) -> None:
     whole = b"".join(parts)
     escaped = output(TelnetEscape(), parts)
     assert escaped == output(TelnetEscape(), [whole]) == output(TelnetEscape(), bytewise(whole))
-    assert telnet([escaped]) == Received(without_padding(whole))
+    assert telnet([escaped]) == Received(line_ends(whole))
 
 
 # -- Several stages ----------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from doubles import pipe
 from harness import PAYLOAD, PIPE, Running
 
 from pync.endpoints import CHUNK, SHORT, stdio
-from pync.endpoints.shared_stdio import FileSource
+from pync.endpoints.file_source import FileSource
 from pync.endpoints.stdio import Stdin, Stdout, has_reader, is_null, is_readable, is_regular, is_terminal
 from pync.errors import InputError, OutputClosed, OutputError
 from pync.loop.tasks import Condition

@@ -189,19 +189,14 @@ async def test_a_half_close_of_a_reset_connection_leaves_the_error_to_the_next_r
 
 
 @pytest.mark.parametrize(
-    ("pair", "half_closed", "why"),
+    ("pair", "why"),
     [
-        (tcp_pair, False, "Connection reset by peer"),  # nothing else stops TCP from sending
-        (tcp_pair, True, "Broken pipe"),  # our own half-close does, too
-        (unix_pair, False, "Broken pipe"),
+        (tcp_pair, "Connection reset by peer"),  # nothing else stops TCP from sending
+        (unix_pair, "Broken pipe"),
     ],
 )
-async def test_a_broken_pipe_is_named_after_what_broke_it(
-    real_loop: Bench, pair: Pair, half_closed: bool, why: str
-) -> None:
+async def test_a_broken_pipe_is_named_after_what_broke_it(real_loop: Bench, pair: Pair, why: str) -> None:
     with connected(real_loop, pair) as (endpoint, _):
-        if half_closed:
-            await endpoint.send_eof()
         error = endpoint.failed(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
         assert str(error) == f"connection to {endpoint.address}: {why}"
 
@@ -285,7 +280,9 @@ async def test_without_epoll_a_connection_is_never_seen_to_be_closed(
 # -- Lingering ---------------------------------------------------------------------------------------------------
 
 
-async def test_lingering_half_closes_drops_what_comes_and_ends_with_the_peer(real_loop: Bench) -> None:
+async def test_lingering_half_closes_drops_what_comes_and_goes_on_until_the_peer_has_taken_all(
+    real_loop: Bench,
+) -> None:
     with connected(real_loop) as (endpoint, far):
         await fill(endpoint)
         lingering = await goes_on(real_loop, endpoint.linger(None))
@@ -293,10 +290,36 @@ async def test_lingering_half_closes_drops_what_comes_and_ends_with_the_peer(rea
         await turns(real_loop, 10)
         assert not lingering.done
         far.hang_up()
-        assert await join(real_loop, lingering) is True
-        assert endpoint.unacknowledged()
+        await turns(real_loop, 10)
+        assert not lingering.done
         while await far.take() is not None:  # everything we sent, and the end-of-file
             pass
+        assert await join(real_loop, lingering) is True
+
+
+@pytest.mark.parametrize("size", [1, 5, 60_000])
+async def test_what_is_sent_to_a_peer_that_had_closed_both_directions_is_lost_to_the_byte(
+    real_loop: Bench, size: int
+) -> None:
+    with connected(real_loop) as (endpoint, far):
+        far.sock.close()
+        assert await endpoint.read() is None
+        assert await endpoint.write(bytes(size)) == size
+        with pytest.raises(PeerLost, match=f": Connection reset by peer, {size} bytes? w[a-z]+ not sent$"):
+            await endpoint.linger()
+
+
+async def test_a_reset_that_acknowledges_what_was_sent_claims_no_loss(real_loop: Bench) -> None:
+    # The peer has read all, and its reset is the first that says so: its system waits before it acknowledges.
+    for _ in range(30):
+        with connected(real_loop) as (endpoint, far):
+            await far.give(b"request")
+            assert await endpoint.read() == b"request"
+            await endpoint.write(bytes(148))
+            assert len(await far.take() or b"") == 148
+            far.leave()
+            with pytest.raises(PeerLost, match="Connection reset by peer$"):
+                await endpoint.read()
 
 
 async def test_lingering_ends_once_the_peer_has_taken_everything(real_loop: Bench) -> None:

@@ -45,7 +45,7 @@ from hypothesis import strategies as st
 from pync.config import Config, Ending, Logs, Program
 from pync.endpoints import child
 from pync.endpoints.datagrams import DatagramSocket
-from pync.endpoints.shared_stdio import FileSource
+from pync.endpoints.file_source import FileSource
 from pync.endpoints.stdio import Stdin
 from pync.errors import PeerLost
 from pync.loop.tasks import Condition
@@ -467,6 +467,18 @@ async def test_many_clients_are_sent_the_same_file_each_from_its_own_position(re
         os.lseek(stdin.fd, 400, os.SEEK_SET)
         await together(real_loop, *(send(real_loop, stdin.fd, start) for start in (0, 400, 400, 1_000_000, len(BYTES))))
         assert os.lseek(stdin.fd, 0, os.SEEK_CUR) == 400
+
+
+async def test_of_a_file_no_more_is_sent_than_up_to_its_stop(real_loop: Bench) -> None:
+    with only_by_kernel(), stdin_of(real_loop, "file", BYTES) as (stdin, _):
+        for start, stop in ((0, len(BYTES) - 1), (10, 20), (5, 5)):
+            with peer_of(real_loop) as (endpoint, far):
+                source = FileSource(real_loop, stdin.fd, 0)
+                assert source.rest(b"", start, stop) is source
+                flowing = real_loop.spawn(Flow(real_loop, source, endpoint).run(), Condition())
+                same([await everything(far)], [BYTES[start:stop]])
+                await join(real_loop, flowing)
+                assert (source.position, source.unread()) == (stop, 0)
 
 
 async def test_a_file_is_left_where_its_sending_was_cut_off(real_loop: Bench) -> None:

@@ -10,7 +10,7 @@ import pytest
 from conformance import Bench, join, turns
 from ends import BYTES, closing, everything, only_by_kernel, peer_of, stalled, stdin_of, stdout_of
 
-from pync.endpoints.shared_stdio import FileSource
+from pync.endpoints.file_source import FileSource
 from pync.endpoints.stdio import Stdin
 from pync.errors import InputError, OutputClosed, PeerLost
 from pync.loop.tasks import Condition

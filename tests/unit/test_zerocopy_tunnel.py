@@ -121,8 +121,8 @@ async def test_what_the_sink_does_not_take_is_left_and_goes_out_before_the_end(
 
 def mover_of(flow: Flow) -> Tunnel:
     """The tunnel that moves the bytes of a flow."""
-    assert isinstance(flow._mover, Tunnel)
-    return flow._mover
+    assert isinstance(flow.mover, Tunnel)
+    return flow.mover
 
 
 @between_both

@@ -22,11 +22,7 @@ if TYPE_CHECKING:
 
 def config(values: Values, operands: list[str]) -> Config:
     """What a command line asks for. Raises UsageError."""
-    more: dict[str, Any] = {}
-    if not TLS_AND_PROXY.isdisjoint(values):
-        from pync.faces.native.tls_and_proxy import tls_and_proxy
-
-        values, operands, more = tls_and_proxy(values, operands)
+    values, operands, more = _spelled_out(values, operands)
     if values:  # a command line without options has no conflicts, and need not import the rules
         from pync.faces.native.conflicts import check_conflicts
 
@@ -35,6 +31,7 @@ def config(values: Values, operands: list[str]) -> Config:
     ending = _fields(Ending, values) | {
         "half_close": "no_shutdown" not in values,
         "idle_timeout": values.get("idle_timeout", wait) or None,
+        "answer_wait": wait if "datagram" in values and "listen" not in values else None,
     }
     times = {name: values.get(name) or None for name in ("pace", "delay", "retry")}  # zero is none at all
     facts = {
@@ -51,6 +48,19 @@ def config(values: Values, operands: list[str]) -> Config:
     return Config(**_fields(Config, values) | times | facts | _addresses(values, operands) | more)
 
 
+def _spelled_out(values: Values, operands: list[str]) -> tuple[Values, list[str], dict[str, Any]]:
+    """The values and the operands that abbreviations stand for, and what the rare options ask for."""
+    if len(operands) == 1 and ":" in operands[0]:
+        from pync.faces.native.one_operand import spelled_out
+
+        values, operands = spelled_out(values, operands[0])
+    if not TLS_AND_PROXY.isdisjoint(values):
+        from pync.faces.native.tls_and_proxy import tls_and_proxy
+
+        return tls_and_proxy(values, operands)
+    return values, operands, {}
+
+
 def _fields(kind: type[Frozen], values: Values) -> dict[str, Any]:
     """Those values that are fields of `kind`: a dest is the name of the field it sets."""
     return {name: values[name] for name in kind.__annotations__ if name in values}
@@ -59,7 +69,7 @@ def _fields(kind: type[Frozen], values: Values) -> dict[str, Any]:
 def _program(values: Values) -> Program | None:
     for dest in "exec", "sh_exec", "filter":
         if dest in values:
-            return Program(argv=values[dest], filters=dest == "filter")
+            return Program(argv=values[dest], filters=dest == "filter", pipes="pipes" in values)
     return None
 
 
@@ -94,7 +104,10 @@ def _peer(values: Values, operands: list[str], protocol: str) -> dict[str, Any]:
     if not rest and option_values.is_decimal(host):
         raise UsageError("missing host", f"'pync HOST {host}' connects to a port, 'pync -l {host}' listens on it")
     if not rest:
-        raise UsageError("missing port", f"as in 'pync {host} 80'")
+        path = "; a unix socket needs -U" if host.startswith(("/", "./", "@")) else ""
+        raise UsageError("missing port", f"as in 'pync {host} 80'{path}")
+    if _is_mere_number(host) and len(rest) == 1 and not _is_mere_number(rest[0]):
+        raise UsageError(f"host {host}", f"HOST comes before PORT, as in 'pync {rest[0]} {host}'")
     own = values.get("source_port")
     return {
         "host": _host(host, values),
@@ -109,7 +122,10 @@ def _listener(values: Values, operands: list[str], protocol: str) -> dict[str, A
     operands = list(operands)
     if port is None:
         if not operands:
-            raise UsageError("missing port", "as in 'pync -l 8080'")
+            digits = (
+                "; the port stands apart from the letters" if "family" in values else ""
+            )  # -l4444 is -l -4 -4 -4 -4
+            raise UsageError("missing port", f"as in 'pync -l 8080'{digits}")
         port = operands.pop()
     elif operands and option_values.is_decimal(operands[-1]):
         raise UsageError(f"two ports, {port} and {operands[-1]}", "a listener has one")
@@ -121,6 +137,8 @@ def _listener(values: Values, operands: list[str], protocol: str) -> dict[str, A
         host = operands.pop(0)
     if operands:
         raise UsageError(f"operand {operands[0]}", "a listener takes [HOST] PORT")
+    if host is not None and _is_mere_number(host) and not _is_mere_number(port):
+        raise UsageError(f"host {host}", f"HOST comes before PORT, as in 'pync -l {port} {host}'")
     return {
         "host": None if host is None else _host(host, values),
         "ports": (read_value("port", option_values.listen_port, port, protocol),),
@@ -129,12 +147,26 @@ def _listener(values: Values, operands: list[str], protocol: str) -> dict[str, A
     }
 
 
+def _is_mere_number(text: str) -> bool:
+    """Whether a text is a port rather than a host.
+
+    A number is an address to the system. 0 is a usual way to write 0.0.0.0, but 8080 is no usual way to write
+    0.0.31.144: it is a port in the wrong place.
+    """
+    return option_values.is_decimal(text) and len(text) <= 5 and int(text) != 0
+
+
 def _host(text: str, values: Values) -> str:
+    """A host as the resolver takes it: without the brackets that URLs put around an IPv6 address."""
     if not text:
         raise UsageError("empty host", "name one, or an address")
-    # A number is an address to the system. 0 is a usual way to write 0.0.0.0, but 8080 is no usual way to write
-    # 0.0.31.144: it is a port in the wrong place.
-    if option_values.is_decimal(text) and len(text) <= 5 and int(text):
+    if text.startswith("[") and text.endswith("]") and ":" in text:
+        return text[1:-1]
+    if "://" in text:
+        from pync.faces.native.one_operand import no_peer
+
+        raise no_peer(values, text)
+    if _is_mere_number(text):
         hint = "; Ncat's -d TIME is --delay TIME" if "no_stdin" in values else ""
         raise UsageError(f"host {text}", f"a mere number is no host{hint}")
     return text

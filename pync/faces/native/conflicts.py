@@ -26,14 +26,19 @@ LISTENER_ONLY = ("max_conns", "allow", "allow_files", "deny", "deny_files", "use
 RULES: tuple[Rule, ...] = (
     needs("keep_open", "listen", "only a listener has clients; TCP keep-alive is --tcp-keepalive"),
     needs(LISTENER_ONLY, "listen", "only a listener has clients"),
-    conflict(("scan", "retry", "shuffle", "connect_timeout"), "listen", "a listener connects to nobody"),
+    conflict(("scan", "shuffle", "connect_timeout"), "listen", "a listener connects to nobody"),
+    conflict("retry", "listen", "a listener connects to nobody", unless=("to",)),
     conflict(PROGRAMS, "scan", "a scan transfers nothing"),
     conflict(("sh_exec", "filter", "http", *ONE_WAY), "exec", "the program has the connection for itself"),
     conflict(("filter", "http", *ONE_WAY), "sh_exec", "the program has the connection for itself"),
     conflict(("http", *ONE_WAY), "filter", "the filter has both directions for itself"),
     conflict(("recv_only", "no_stdin"), "send_only", "nothing would be left to do"),
+    needs("pipes", PROGRAMS[:2], "it is for the program of -e or -c"),
     conflict("no_shutdown", "at_once", "one half-closes, the other never does"),
     conflict("datagram", "http", "HTTP needs a stream"),
+    needs(("lines", "datagram_size"), "datagram", "a stream has no datagrams"),
+    needs("interface", "datagram", "only datagrams go to a group of hosts"),
+    conflict(("lines", "datagram_size", "interface"), "scan", "a scan transfers nothing"),
 )
 
 TLS = ("tls", *Tls.__annotations__, "no_verify")  # each of them asks for TLS
@@ -42,7 +47,7 @@ PROXY_DETAILS = ("proxy_user", "proxy_auth", "proxy_dns", "proxy_type")
 CONNECTING_CLIENTS = ("to", "serve_proxy")
 HUBS = ("broker", "chat")
 DATA_BUT_CRLF = ("telnet", "pace", "delay", "send_only", "recv_only", "at_once", "no_shutdown", "receive_limit")
-DATA = ("crlf", *DATA_BUT_CRLF)  # what is done with the bytes, and when a conversation ends
+DATA = ("crlf", "lines", "datagram_size", *DATA_BUT_CRLF)  # what is done with the bytes, and when a conversation ends
 
 # `proxy_tls` is no option: `tls_and_proxy.py` adds it if pync speaks TLS to the proxy that it goes through.
 TLS_AND_PROXY_RULES: tuple[Rule, ...] = (

@@ -65,7 +65,7 @@ class NativeFace:
             self._messages is not None and self._messages.already_reported(error)
         )
         if not silent:
-            print_line(f"pync: {error}")
+            print_line(f"pync: {self._messages.clearer(error) if self._messages else error}")
         if isinstance(error, UsageError):
             print_line("Try 'pync --help'.")
         return error_status(error)

@@ -13,14 +13,20 @@ from pync.events import (
     Connected,
     ConnectFailed,
     Denied,
+    EndedAtHalfClose,
+    EndedImproperly,
     Listening,
     OpenProxy,
     OutOfDescriptors,
     Retrying,
+    RulesKept,
+    RulesRead,
     SessionFailed,
     TlsEstablished,
+    Unanswered,
 )
 from pync.faces import print_line
+from pync.listener_events import StdinNotKept, StdinOver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +36,7 @@ if TYPE_CHECKING:
 
 # How many -v it takes for an event to be reported, if not one.
 VERBOSITY: dict[type[Event], int] = {
-    **dict.fromkeys((CertificateMade, OpenProxy, OutOfDescriptors, SessionFailed), 0),
+    **dict.fromkeys((CertificateMade, OpenProxy, OutOfDescriptors, RulesKept, SessionFailed, StdinNotKept), 0),
     Retrying: 2,
 }
 
@@ -41,6 +47,8 @@ class Messages:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._reported_why = ""
+        if config.mode == "listen":  # a server may have no descriptor, or no right, to import it when a session fails
+            import pync.faces.native.advice  # noqa: F401
 
     def wants(self, kind: type[Event]) -> bool:
         """Whether events of this kind are reported at this verbosity."""
@@ -58,6 +66,13 @@ class Messages:
         """Whether the error that ended the run is a failure to connect that was reported as an event."""
         return isinstance(error, ConnectError) and error.why == self._reported_why
 
+    def clearer(self, error: PyncError) -> str:
+        """The line for an error, without the name of the program."""
+        from pync.faces.native.advice import clearer
+
+        return clearer(error, self._config)
+
+    # whole: it is a table, with one message for each kind of event
     def _line(self, event: Event) -> str:
         match event:
             case Listening():
@@ -68,23 +83,44 @@ class Messages:
             case Connected():
                 return f"Connection to {self._peer(event)} succeeded!"
             case ConnectFailed():
-                failed = "timed out" if event.timed_out else f"failed: {event.why}"
-                return f"pync: connect to {self._peer(event)} {failed}"
+                return f"pync: {self._failed(event)}"
+            case Unanswered():
+                return f"pync: no answer from {event.peer} within {event.seconds:g} s"
             case Denied():
                 return f"pync: connection from {_spaced(event.peer)} denied: {event.why}"
             case SessionFailed():
-                return f"pync: {event.error}"
+                return f"pync: {self.clearer(event.error)}"
+            case EndedAtHalfClose():
+                return f"pync: {event.peer} ended the connection at our half-close; --no-shutdown sends none"
+            case EndedImproperly():
+                return f"pync: {event.peer} ended without a TLS close_notify, but nothing of it can be missing"
             case TlsEstablished():
                 return f"pync: {event.protocol} with {event.peer}: {_tls_details(event)}"
             case CertificateMade():
                 return f"pync: no --ssl-cert: one was made, for this run, {event.fingerprint}"
             case OpenProxy():
                 return f"pync: warning: everybody can use the proxy on {event.address}; see --proxy-auth and --allow"
+            case RulesRead():
+                return "pync: the access lists were read again"
+            case RulesKept():
+                return f"pync: the access lists stay as they were: {event.error}"
             case OutOfDescriptors():
                 return f"pync: accepting clients pauses: {event.why}"
+            case StdinOver():
+                return f"pync: stdin had ended before {event.peer} came, which is sent nothing"
+            case StdinNotKept():
+                return f"pync: stdin is not kept for later clients any more: {event.why}"
             case Retrying():
-                return f"pync: {event.error}; the next attempt is in {event.pause:g} s"
+                return f"pync: {self.clearer(event.error)}; the next attempt is in {event.pause:g} s"
         raise TypeError(f"no message for {event!r}")
+
+    def _failed(self, event: ConnectFailed) -> str:
+        if event.timed_out:
+            return f"connect to {self._peer(event)} timed out"
+        from pync.faces.native.advice import reason_for
+
+        what = f"connect to {self._peer(event)} failed"
+        return f"{what}: {reason_for(what, event.why, self._config)}"
 
     def _peer(self, event: Connected | ConnectFailed) -> str:
         host, port = event.address.host, event.address.port

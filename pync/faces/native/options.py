@@ -16,6 +16,7 @@ def _no_routing_tables(text: str) -> None:
 
 
 POSITIVE = types.integer(1, 2147483647)
+DATAGRAM_SIZE = types.integer(1, 65507)
 BUFFER_SIZE = types.integer(1, 1073741824)
 PROXY_TYPE = types.choice("http connect", "https", "socks4 4 socks4a", "socks5 5 socks5h")
 SERVED_PROXY_TYPE = types.choice("http", "socks5 5")
@@ -24,7 +25,7 @@ LOCAL_OR_REMOTE = types.choice("local", "remote")
 FORMS = ("[OPTION]... HOST PORT...", "-l [OPTION]... [HOST] PORT", "[-l] -U [OPTION]... PATH")
 ABOUT = """Connect, or with -l wait for a client: stdin is sent, what is received goes to stdout. The end of stdin is
 passed on as a half-close; what the peer still sends is received until it ends, too. A PORT is a number, a service's
-name or a range LO-HI. A TIME is in seconds, or has a unit: ms, s, m or h."""
+name or a range LO-HI; HOST:PORT is one operand for both. A TIME is in seconds, or has a unit: ms, s, m or h."""
 
 TABLE = (
     Section(
@@ -56,6 +57,7 @@ TABLE = (
         value("e", "exec", "CMD", "exec", types.command, "hand the connection to a program (no shell)"),
         value("c", "sh-exec", "CMD", "sh_exec", types.shell, "hand the connection to a command of /bin/sh"),
         value("", "filter", "CMD", "filter", types.shell, "let a filter answer as it reads, via /bin/sh"),
+        flag("", "pipes", "pipes", "give -e and -c pipes instead of the socket"),
     ),
     Section(
         "Encryption",
@@ -95,6 +97,8 @@ TABLE = (
         flag("", "send-only", "send_only", "only send: throw away what is received"),
         flag("C", "crlf", "crlf", "send line ends as CR LF"),
         flag("t", "telnet", "telnet", "answer telnet negotiation, and take it out"),
+        flag("", "lines", "lines", "with -u: send and show lines, a datagram each"),
+        value("", "datagram-size", "N", "datagram_size", DATAGRAM_SIZE, "with -u: at most so many bytes in one"),
         value("i", "pace", "TIME", "pace", types.seconds, "wait so long after each line sent"),
         value("", "delay", "TIME", "delay", types.seconds, "wait so long before passing each read on"),
         value("o", "output", "FILE", "raw", types.path, "copy both directions to FILE"),
@@ -103,7 +107,7 @@ TABLE = (
     ),
     Section(
         "Ending",
-        flag("N", "shutdown", "at_once", "half-close at stdin's end even if it was empty"),
+        flag("N", "shutdown", "at_once", "half-close at stdin's end without waiting"),
         flag("", "no-shutdown", "no_shutdown", "never half-close"),
         value(
             "q",
@@ -137,6 +141,7 @@ TABLE = (
         value("T", "tos", "TOS", "tos", types.tos, "type of service: a keyword or 0 to 255"),
         value("M", "ttl", "N", "ttl", types.integer(1, 255), "time to live of what is sent"),
         value("m", "min-ttl", "N", "min_ttl", types.integer(0, 255), "least time to live of what is received"),
+        value("", "interface", "NAME", "interface", str, "with -u: for a multicast group or a broadcast"),
         value("V", "", "N", "routing_table", _no_routing_tables, "refused: OpenBSD alone has routing tables"),
     ),
     Section(
@@ -158,10 +163,34 @@ TLS_AND_PROXY = {
     ),
 }
 
-# Remarks for spellings that other netcats have and pync has not.
+# Remarks for spellings that other netcats (and curl) have and pync has not.
 HINTS = {
     "-g": "routers no longer follow source routes",
     "-G": "routers no longer follow source routes",
+    "-H": "--ssl-pin names the only certificate to accept",
+    "-K": "the key is --ssl-key",
+    "-L": "-lk serves many clients, and --to forwards them",
+    "-R": "the authorities to trust are --ssl-trustfile",
     "-S": "there are no TCP MD5 signatures; --ssl protects a connection",
     "-Z": "there is no DCCP",
+    "--cacert": "the authorities to trust are --ssl-trustfile",
+    "--close": "the end of stdin is always passed on; -q ends the conversation",
+    "--dont-resolve": "numeric addresses only is -n",
+    "--host": "HOST is an operand",
+    "--insecure": "--ssl-no-verify accepts any certificate",
+    "--interval": "the pause after each line is -i",
+    "--key": "the key is --ssl-key",
+    "--local-port": "our own port is -p",
+    "--lua-exec": "-e 'lua FILE' runs a script",
+    "--port": "PORT is an operand, and our own port is -p",
+    "--progress": "pv in the pipe shows how a transfer gets on",
+    "--quiet": "only errors are reported without -v",
+    "--reconnect": "--retry goes on trying to connect; a loop of the shell connects again",
+    "--silent": "only errors are reported without -v",
+    "--sni": "the name to request is --ssl-servername",
+    "--talk": "it is --chat",
+    "--timeout": "the limit for connecting and for silence is -w",
+    "--tls": "it is --ssl",
+    "--tunnel": "with -l, --to forwards each client",
+    "--zero": "a scan is -z",
 }

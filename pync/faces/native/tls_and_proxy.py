@@ -132,6 +132,8 @@ def _target(values: Values) -> Target | None:
     if "to" not in values:
         return None
     text = values["to"]
+    if "://" in text:  # its slashes would make it a path
+        raise UsageError(f"--to {text}", "not HOST:PORT, nor the path of a unix socket; TLS is --to-ssl")
     tls = _target_tls(values) if "to_tls" in values else None
     if _is_unix_path(text):
         if tls:

@@ -1,0 +1,82 @@
+"""Multicast and broadcast: the sockets that join a group, or that send to one and are answered from other addresses.
+
+Theory: a listener on a group is bound to the group's address, so that it receives nothing else, and joins the group on
+one interface: the one that was asked for, or that of the route. Several listeners may share its port, because each gets
+every datagram and none takes another's. ip(7), ipv6(7).
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+
+from pync.endpoints.groups import is_multicast
+from pync.errors import BindError, ConnectError, reason
+from pync.net.attempt import new_socket
+from pync.system import packed_address, socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pync.config import Config
+
+LOCAL_SCOPES = (1, 2)  # of IPv6 groups: this interface, this link (RFC 4291, section 2.7)
+TO_ALL = "255.255.255.255"  # to all hosts of whatever network the interface is on; no route need lead to it
+IPV6_JOIN_GROUP = 20  # <linux/in6.h>
+NO_ROUTE = (errno.ENODEV, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EINVAL)
+
+
+def bind_to_group(sock: socket.socket, name: Any, interface: str | None) -> None:
+    """Bind to a multicast group, and join it. Raises OSError from binding, BindError from joining."""
+    index = socket.if_nametoindex(interface) if interface else name[3] if len(name) == 4 else 0
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    packed = packed_address(name[0].partition("%")[0]) or b""
+    order = index.to_bytes(4, sys.byteorder)
+    if len(packed) == 16 and packed[1] & 0xF in LOCAL_SCOPES and not index:
+        raise BindError(f"join {name[0]}", f"it is one on each link; name it {name[0]}%INTERFACE")
+    try:
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_JOIN_GROUP, packed + order)
+        else:  # struct ip_mreqn: the group, our address, the interface
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, packed + bytes(4) + order)
+    except OSError as error:
+        hint = "; name another interface" if interface else "; name an interface with --interface"
+        why = "no route leads to it" if error.errno in NO_ROUTE else reason(error)
+        raise BindError(f"join {name[0]}", why + hint * (error.errno in NO_ROUTE)) from None
+    sock.bind((*name[:3], index) if sock.family == socket.AF_INET6 else name)
+
+
+def is_group(config: Config, family: int, name: Any) -> bool:
+    """Whether an address is that of many hosts. Raises ConnectError if an interface was asked for, and it is not."""
+    group = is_multicast(name) or (config.socket.broadcast and _is_broadcast(family, name))
+    if config.socket.interface and not group:
+        why = f"{config.host} is no multicast group" + "; a broadcast needs -b" * (not config.socket.broadcast)
+        raise ConnectError(f"use --interface {config.socket.interface}", why)
+    return group
+
+
+def _is_broadcast(family: int, name: Any) -> bool:
+    """Whether the system takes an address for that of all hosts of a network. Then it wants to have permission."""
+    if isinstance(name, tuple) and name[0] == TO_ALL:
+        return True
+    probe = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        return probe.connect_ex(name) == errno.EACCES
+    finally:
+        probe.close()
+
+
+def disconnected(config: Config, sock: socket.socket) -> socket.socket:
+    """A socket with the own address of this one, which is closed, but open to all senders. Raises BindError."""
+    own = sock.getsockname()
+    if own[0].startswith("fe80:") and not own[3]:  # without its zone it cannot be bound to
+        own = ("::", *own[1:])
+    sock.close()
+    open_to_all = new_socket(sock.family, config)
+    try:
+        open_to_all.bind((own[0], config.source_port or 0, *own[2:]))
+    except OSError as error:
+        open_to_all.close()
+        raise BindError(f"bind to {own[0]}", reason(error)) from None
+    return open_to_all

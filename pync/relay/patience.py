@@ -1,0 +1,89 @@
+"""The patience of a half-close: how long a client waits for the peer's silence before it sends its end-of-file.
+
+Theory. A server that needs the end of its input (sort, a receiver of a file) answers only after a half-close. But many
+others take a half-close for a client that has left, and drop the answer: whatever is built on asyncio's default
+`eof_received`, on Netty, Twisted or node, and nginx, Caddy and docker as proxies. Only time tells one kind from the
+other: a server that can answer without the end does so soon, and one that has finished is silent.
+
+So the half-close waits until the peer has been silent, since stdin's end, for
+- half a second while the peer has not answered;
+- ten times as long as the first byte of the answer took, 0.1 to 0.5 seconds, once it has. A byte that came before our
+  first one is no answer, and after an empty stdin there is none: both leave the half second. So does a proxy, whose
+  end of the connection would cost more than the time;
+- 5 seconds once the answer has begun, and as long as it takes until then, if the question is a request of HTTP/1: such
+  a request shows its own end (RFC 9112, section 6.3), and its server needs no other.
+
+A module of its own, because it is needed only at stdin's end, by clients.
+"""
+
+from __future__ import annotations
+
+from pync.events import EndedAtHalfClose
+from pync.relay import QUESTION, SILENCE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pync.loop.kernel import Loop
+    from pync.relay.flow import Flow
+    from pync.relay.rules import Conversation
+
+SHORTEST = 0.1  # seconds of silence that any server is given
+ANSWER_TIMES = 10  # the silence is so many times as long as the first byte took
+HTTP_SILENCE = 5.0  # seconds of silence within or after an answer of HTTP
+GOODBYE = 0.2  # seconds after our half-close within which the peer's end is an answer to it
+
+
+async def half_close(relay: Conversation, line: bytes) -> None:
+    """Wait until the half-close is due, and send it. `line` is the first one that was sent.
+
+    Reports it if the peer answers with nothing but its own end, at once.
+    """
+    sending, receiving = relay.sending, relay.receiving
+    short = sending.moved <= QUESTION
+    if is_request(line) and relay.peer.raw() is None and sending.reads == 1 and not receiving.reads:
+        # The connection may end improperly: TLS. Whether the answer is whole is then seen from the answer itself.
+        from pync.protocols.http_completeness import HttpAnswer
+
+        relay.answer = HttpAnswer(line)
+        receiving.stages = (relay.answer, *receiving.stages)
+    if short or relay.half_close_ends_all or is_request(line):
+        await relay.silence(receiving, Patience(relay, line).enough)
+    ended = receiving.ended
+    await sending.send_eof()
+    if short and relay.is_client and not ended and await _goodbye(relay.loop, receiving):
+        relay.report(EndedAtHalfClose(peer=relay.peer.address))
+
+
+class Patience:
+    """How much silence of the peer is enough, by what has been sent and received."""
+
+    def __init__(self, relay: Conversation, line: bytes) -> None:
+        """`line` is the first one that was sent."""
+        self.sending = relay.sending
+        self.receiving = relay.receiving
+        self.proxied = relay.half_close_ends_all
+        self.http = is_request(line)
+
+    def enough(self) -> float | None:
+        """Seconds of silence after which the half-close comes; None while the answer has to be waited for."""
+        asked, answered = self.sending.began, self.receiving.began
+        if asked is None or answered is None or answered < asked:
+            return None if self.http else SILENCE
+        if self.http:
+            return HTTP_SILENCE
+        return SILENCE if self.proxied else min(max(ANSWER_TIMES * (answered - asked), SHORTEST), SILENCE)
+
+
+def is_request(line: bytes) -> bool:
+    """Whether the data begins with a request of HTTP/1: METHOD TARGET HTTP/1.x (RFC 9112, section 3)."""
+    words = line.partition(b"\n")[0].rstrip(b"\r").split(b" ")
+    return len(words) == 3 and words[0].isalpha() and words[0].isupper() and words[2][:-1] == b"HTTP/1."
+
+
+async def _goodbye(loop: Loop, receiving: Flow) -> bool:
+    """Whether the peer's answer to a half-close is nothing but its own end, at once."""
+    until, reads = loop.clock() + GOODBYE, receiving.reads
+    while not receiving.ended and receiving.reads == reads:
+        if not await loop.wait(receiving.progress, until):
+            return False
+    return receiving.reads == reads

@@ -1,0 +1,28 @@
+"""A connection that has ended without a proper end (TLS without a close_notify): whether anything can be missing.
+
+A module of its own, because only such a connection needs it.
+"""
+
+from __future__ import annotations
+
+from pync.events import EndedImproperly
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pync.endpoints import Peer
+    from pync.relay.rules import Relay
+
+
+def nothing_is_missing(relay: Relay, peer: Peer) -> bool:
+    """Whether nothing that the peer sent can be missing, which is then reported.
+
+    A peer that has never sent a byte, and has acknowledged all that it was sent to its end, had nothing to say. And the
+    answer to a request of HTTP/1 may show that it is whole.
+    """
+    if relay.receiving.reads:
+        whole = relay.answer is not None and relay.answer.complete
+    else:
+        whole = relay.sending.ended and not peer.unacknowledged()
+    if whole:
+        relay.report(EndedImproperly(peer=peer.address))
+    return whole

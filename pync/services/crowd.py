@@ -1,0 +1,52 @@
+"""All senders of datagrams in one conversation with stdin and stdout: none of them has a session of its own.
+
+Theory: a datagram is written whole, and stdin goes to all peers that are known. So one flow each way does for all of
+them, and a peer costs no more than its address. Only what counts for one peer alone needs sessions: see
+`needs_no_sessions`.
+"""
+
+from __future__ import annotations
+
+from pync.endpoints.datagram_server import Crowd
+from pync.endpoints.stdio import STDIN, Null, is_regular
+from pync.endpoints.wrappers import Attended
+from pync.events import SessionFailed
+from pync.services import Service
+from pync.sessions.conversation import flows, open_stdio
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pync.config import Config
+    from pync.context import Context
+    from pync.endpoints.datagram_server import DatagramPeer
+    from pync.errors import PeerLost
+
+
+def needs_no_sessions(config: Config) -> bool:
+    """Whether nothing distinguishes the peers: no file that each gets from its start, no count, no dialogue."""
+    ending = config.ending
+    own_file = config.send and is_regular(STDIN)
+    return not (own_file or config.telnet or ending.receive_limit or ending.quit_after is not None)
+
+
+class CrowdService(Service):
+    """One flow from all peers to stdout, and one from stdin to all of them."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        stdio = open_stdio(context)
+        self.crowd = crowd = Crowd(context.loop, self._report)
+        source = Attended(context.loop, stdio.source, crowd.peers, crowd.joined) if stdio.source else Null()
+        sink = stdio.sink if context.config.receive else Null()
+        self.sending, self.receiving, _ = flows(context, crowd, source, sink)
+
+    async def run(self) -> None:
+        """Relay until stdout or stdin fails. Raises OutputError, InputError."""
+        await self.loop.first(self.receiving.copy(), self._send())
+
+    async def _send(self) -> None:
+        await self.sending.copy()
+        await super().run()
+
+    def _report(self, peer: DatagramPeer, error: PeerLost) -> None:
+        self.context.report(SessionFailed(peer=peer.address, error=error))

@@ -1,0 +1,264 @@
+"""An HTTP exchange: one client's request goes to stdout, and stdin, which is the page, answers it.
+
+Theory. Two flows: the request's body to stdout, and the page to the client. The answer begins when the whole request
+has come: many clients send all of it before they read, and others take an early answer for a sign that the rest is not
+wanted. There is one exception. What stdin gives meanwhile is read ahead, and when that has filled its memory, the
+answer begins: a program that makes the page out of the body could else not go on.
+
+A request ends by its own length, and so the exchange ends when the answer was sent and acknowledged, however the client
+leaves then: with a reset, without a close_notify, or not at all.
+
+An answer that cannot be sent as its head promises is an error, and must never look complete. The client sees that by
+the length in the head, and if there is none, by a connection that breaks.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pync.endpoints import Source, write_all
+from pync.endpoints.file_source import FileSource
+from pync.endpoints.stdio import STDIN, Null, is_regular
+from pync.endpoints.wrappers import Chain
+from pync.errors import PeerLost, ProtocolError, TimedOut
+from pync.loop.tasks import Condition
+from pync.protocols.http_answer import content_type, error_page
+from pync.protocols.http_ranges import Page, answer_to
+from pync.protocols.http_request import BadRequest, Request
+from pync.relay.flow import Flow
+from pync.sessions.conversation import flows
+from pync.sessions.http_end import end_answered
+from pync.stages import feed_all
+from pync.system import socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pync.context import Context
+    from pync.endpoints import Peer, Sink
+    from pync.endpoints.shared_stdio import Reader
+    from pync.loop.tasks import Work
+    from pync.stages import Stage
+
+    Share = FileSource | Reader
+
+PROBE = 20  # seconds without traffic after which the client of a page without an end is probed
+PIECE = 32 * 1024  # bytes of a body that are parsed at a time: in chunks of one byte they take long
+
+
+class RequestSource(Source):
+    """What is shown of a request: its head as it comes, and its body without what frames it. Ends where it does."""
+
+    def __init__(self, context: Context, client: Peer, request: Request) -> None:
+        self.client = client
+        self.request = request
+        self.latest = b""  # the last bytes that were parsed, as they came
+        self.left = memoryview(b"")  # what came and was not parsed yet
+        self.logs: tuple[Stage, ...] = ()
+        if context.logs:
+            from pync.relay.log_files import RECEIVED
+
+            self.logs = context.logs.copy(RECEIVED)
+
+    async def read(self) -> bytes | None:
+        """The next bytes; None at the end of the request. Raises PeerLost, and BadRequest for what is no request."""
+        while not self.request.complete:
+            if self.left:
+                await self.client.loop.sleep(0)  # parsing gives the other clients their turn
+            else:
+                await self._fill()
+            self.latest, self.left = bytes(self.left[:PIECE]), self.left[PIECE:]
+            if not self.latest:
+                self.request.end()
+                return None
+            if shown := self.request.feed(self.latest):
+                return shown
+        return None
+
+    async def _fill(self) -> None:
+        """Read what the client sends next; nothing at its end."""
+        self.left = memoryview(feed_all(self.logs, await self.client.read() or b""))
+
+
+class Exchange:
+    """The request of one client, and its answer."""
+
+    def __init__(self, context: Context, client: Peer, stdout: Sink) -> None:
+        self.context = context
+        self.loop = context.loop
+        self.config = context.config
+        self.client = client
+        self.stdout = stdout
+        self.request = Request()
+        self.source = RequestSource(context, client, self.request)
+        self.receiving = Flow(self.loop, self._delayed(self.source), stdout, (), self.config.ending.receive_limit)
+        self.sending: Flow | None = None  # the answer, once it has begun
+        self.has_length = False  # the head of the answer has the length of its body
+
+    def _delayed(self, source: Source) -> Source:
+        if not self.config.delay:
+            return source
+        from pync.endpoints.wrappers import Delayed
+
+        return Delayed(self.loop, source, self.config.delay)
+
+    async def head(self) -> bool:
+        """Read the head of the request and show it; False if the client left and sent nothing.
+
+        Raises ProtocolError for what is no request, after an answer that refuses it; PeerLost; OutputError; and
+        TimedOut when nothing came for the time of the idle limit.
+        """
+        limit = self.config.ending.idle_timeout
+        try:
+            while self.request.head is None:
+                shown = await self.loop.within(limit, self.source.read())
+                if shown is None:
+                    return False
+                await write_all(self.stdout, shown)
+        except TimeoutError:
+            raise TimedOut(f"request from {self.client.address}", f"nothing came for {limit:g} s") from None
+        except BadRequest as error:
+            await write_all(self.stdout, self.source.latest)
+            raise await self._refused(error) from None
+        return True
+
+    async def run(self, share: Share | None) -> None:
+        """Show the rest of the request, and answer it with a client's share of stdin.
+
+        Raises ProtocolError, PeerLost, TimedOut, InputError, OutputError.
+        """
+        answering = self._answer(share)
+        # Most requests have no body, and need no second task.
+        works = [answering if self.request.complete else self._both(self._receive(), answering)]
+        if limit := self.config.ending.idle_timeout:
+            from pync.relay.idle import watch
+
+            works.append(watch(self.loop, "idle connection", limit, self._progress))
+        try:
+            await (self.loop.first(*works) if len(works) > 1 else works[0])
+        except BadRequest as error:
+            raise await self._refused(error) from None
+        except BaseException:
+            if self.sending and not self.has_length:
+                self.client.abort()  # an end-of-file would look as if nothing was missing
+            raise
+        await end_answered(self.context, self.client)
+
+    def _progress(self) -> int:
+        flows = [self.receiving, self.sending] if self.sending else [self.receiving]
+        return sum(flow.moved + flow.reads for flow in flows)
+
+    async def _both(self, *works: Work[None]) -> None:
+        """Run the works until all have ended. The failure of one cancels the other, and is raised."""
+        ended = Condition()
+        tasks = [self.loop.spawn(work, ended) for work in works]
+        try:
+            while not all(task.done for task in tasks):
+                await self.loop.wait(ended)
+                for task in tasks:
+                    if task.done:
+                        task.result()
+        finally:
+            await self.loop.cancel_and_wait(*tasks)
+
+    async def _refused(self, error: BadRequest) -> ProtocolError:
+        """Answer that the request is a bad one, unless it is being answered already; the failure of the exchange."""
+        if self.sending:
+            self.client.abort()
+        else:
+            await write_all(self.client, error_page(error.status, str(error), time.time()))
+            await self.client.linger()
+        return ProtocolError(f"request from {self.client.address}", str(error))
+
+    # -- The request
+
+    async def _receive(self) -> None:
+        """Show the body, and have a client send it that waits for that."""
+        if interim := self.request.go_ahead():
+            await write_all(self.client, feed_all(self._sent_logs(), interim))
+        await self.receiving.copy()
+
+    def _sent_logs(self) -> tuple[Stage, ...]:
+        if not self.context.logs:
+            return ()
+        from pync.relay.log_files import SENT
+
+        return self.context.logs.copy(SENT)
+
+    async def _received(self) -> None:
+        """Wait until the request has come."""
+        while not self.receiving.ended:
+            await self.loop.wait(self.receiving.progress)
+
+    # -- The answer
+
+    async def _answer(self, share: Share | None) -> None:
+        """Answer the request, when it has come."""
+        if not self.request.complete:
+            await self.loop.first(self._received(), *([share.read_ahead()] if share else []))
+        if share and share.length() is None:
+            await self.loop.first(self._send(share), self._broken())
+        else:
+            await self._send(share)
+
+    async def _broken(self) -> None:
+        """Raise PeerLost when the client breaks the connection, which could else be found only by writing.
+
+        One that has closed its socket looks like one that has half-closed, until it is probed (tcp(7)). The system of
+        such a client answers with a reset a minute later at the latest.
+        """
+        sock = self.client.sock
+        if self.context.transport == "tcp":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
+                sock.setsockopt(socket.IPPROTO_TCP, option, PROBE)
+        await self.client.wait_closed()
+        raise PeerLost(f"connection to {self.client.address}", "the client closed it before the end of the answer")
+
+    async def _send(self, share: Share | None) -> None:
+        assert self.request.head is not None
+        first, whole = await share.begin() if share else (b"", True)
+        answer = answer_to(self.request.head, self._page(share, first, whole), time.time())
+        self.has_length = answer.part is None or answer.part[1] is not None
+        page = _part(share, first, answer.part, whole=whole)
+        self.sending = flows(self.context, self.client, page or Null(), Null())[0]
+        try:
+            await self.sending.send(feed_all(self.sending.stages, answer.start))
+            if page:
+                await self.sending.copy()
+        except PeerLost as error:
+            raise error.also_unsent(self.sending.unsent()) from None
+        if page and page.stop is not None and (missing := page.stop - (page.position or 0)) > 0:
+            why = f"stdin has become shorter, {missing} bytes of what was promised are missing"
+            raise ProtocolError(f"answer to {self.client.address}", why)
+
+    def _page(self, share: Share | None, first: bytes, whole: bool) -> Page:
+        """What is known of the page that begins with `first`, which is the whole of it or not."""
+        name = facts = None
+        if isinstance(share, FileSource) and is_regular(STDIN):
+            name, facts = _name(), os.fstat(STDIN)
+        kind = content_type(name, first)
+        if self.config.crlf or self.config.telnet:  # these change the length
+            return Page(content_type=kind)
+        length = len(first) if whole else share.length() if share else 0
+        if not whole and length is not None and length < len(first):
+            length = None  # the size of a file of /proc is 0
+        if not facts:
+            return Page(content_type=kind, length=length)
+        etag = f'"{facts.st_mtime_ns:x}-{length or 0:x}"'
+        return Page(content_type=kind, length=length, etag=etag, modified=facts.st_mtime)
+
+
+def _name() -> str | None:
+    """The name of the file on stdin."""
+    try:
+        return os.readlink(f"/proc/self/fd/{STDIN}")
+    except OSError:
+        return None
+
+
+def _part(share: Share | None, first: bytes, part: tuple[int, int | None] | None, *, whole: bool) -> Source | None:
+    """A source of a part of the page; None if nothing is sent."""
+    if share is None or part is None:
+        return None
+    return Chain([first[slice(*part)]], None) if whole else share.rest(first, *part)

@@ -1,0 +1,93 @@
+"""Time limits of a connection through a proxy: what does not answer is named, the proxy or the host behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from clients import drain, line
+from doubles import a_context
+from harness import serve
+from loopback import black_hole, peer, port_of, server
+
+from pync.config import Proxy, Tls
+from pync.connections.outgoing import open_connection, prepare
+from pync.connections.retry import with_retry
+from pync.errors import TimedOut
+
+if TYPE_CHECKING:
+    import socket
+
+    from doubles import Clock
+
+    from pync.config import ProxyKind
+    from pync.loop.kernel import Loop
+
+KINDS: list[ProxyKind] = ["http", "socks4", "socks5"]
+
+
+async def late(loop: Loop, port: int, kind: ProxyKind, limit: float | None = None) -> str:
+    """How the failure reads to connect through a proxy at this port."""
+    proxy = Proxy(kind=kind, host="127.0.0.1", port=port)
+    context = a_context(loop, peer("192.0.2.1", 7, proxy=proxy, connect_timeout=limit))
+    with pytest.raises(TimedOut) as caught:
+        await open_connection(context, 7)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_silent_proxy_is_named_after_30_seconds(kind: ProxyKind, loop: Loop, clock: Clock) -> None:
+    with server() as silent:
+        begun = clock()
+        assert await late(loop, port_of(silent), kind) == f"proxy 127.0.0.1:{port_of(silent)}: no answer for 30 s"
+        assert clock() - begun == 30
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("limit", [3.0, 60.0])
+async def test_a_silent_proxy_has_the_time_that_the_user_gives(
+    kind: ProxyKind, limit: float, loop: Loop, clock: Clock
+) -> None:
+    with server() as silent:
+        begun = clock()
+        why = f"no answer for {limit:g} s"
+        assert await late(loop, port_of(silent), kind, limit) == f"proxy 127.0.0.1:{port_of(silent)}: {why}"
+        assert clock() - begun == limit
+
+
+async def test_a_proxy_that_is_not_reached_in_time_is_named(loop: Loop) -> None:
+    with black_hole() as port:
+        assert await late(loop, port, "http", 3.0) == f"proxy 127.0.0.1:{port}: no answer for 3 s"
+
+
+async def test_a_silent_host_behind_a_proxy_is_named(real_loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tunnel_to_nothing(conn: socket.socket) -> None:
+        head(conn)
+        conn.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        drain(conn)
+
+    monkeypatch.setattr("pync.connections.encryption.HANDSHAKE_LIMIT", 0.1)
+    with serve(tunnel_to_nothing) as (_, port):
+        proxy = Proxy(kind="http", host="127.0.0.1", port=port)
+        context = a_context(real_loop, peer("192.0.2.1", 7, proxy=proxy, tls=Tls(verify=False)))
+        prepare(context)
+        with pytest.raises(TimedOut) as caught:
+            await open_connection(context, 7)
+    assert str(caught.value) == "connect to 192.0.2.1 port 7 (tcp): timed out"
+
+
+def head(conn: socket.socket) -> None:
+    """Read a request to the end of its head."""
+    while line(conn) != b"\r\n":
+        pass
+
+
+async def test_retrying_names_the_proxy_that_never_answered(loop: Loop) -> None:
+    with server() as silent:
+        port = port_of(silent)
+        proxy = Proxy(kind="http", host="127.0.0.1", port=port)
+        context = a_context(loop, peer("192.0.2.1", 7, proxy=proxy, retry=5.0))
+        with pytest.raises(TimedOut) as caught:
+            await with_retry(context, lambda: open_connection(context, 7))
+    through = f"connect to 192.0.2.1 through proxy 127.0.0.1:{port}"
+    assert str(caught.value) == f"{through}: no answer (tried for 5 s)"
