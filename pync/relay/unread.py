@@ -39,7 +39,7 @@ async def while_read(relay: Work[None], peer: Peer, stdio: Stdio, sending: Flow)
     Raises what the relay raises; OutputClosed, and before it PeerLost if all of stdin was sent and did not arrive.
     """
     try:
-        await peer.loop.first(relay, _unread(peer.loop, stdio, sending))
+        await peer.loop.first(relay, unread(peer.loop, stdio, sending))
     except OutputClosed:
         if sending.ended:
             if peer.unacknowledged():
@@ -48,7 +48,8 @@ async def while_read(relay: Work[None], peer: Peer, stdio: Stdio, sending: Flow)
         raise
 
 
-async def _unread(loop: Loop, stdio: Stdio, sending: Flow) -> None:
+async def unread(loop: Loop, stdio: Stdio, sending: Flow) -> None:
+    """Wait until no process reads stdout and all of stdin is sent, and raise OutputClosed."""
     await reader_left(loop)
     while stdio.source and not sending.ended:
         await loop.wait(sending.progress)
