@@ -2,7 +2,8 @@
 
 Theory: the writing end of a pipe is never readable, so epoll(7) reports nothing of it but the error that it shows once
 no process has the reading end (poll(2), POLLERR). This costs one registration, and no descriptor. A socket can become
-readable, so it is looked at once a LOOK. Its other side has left when it is shut down in both directions.
+readable, so it is looked at once a LOOK. Its other side has left when it is shut down in both directions. A fifo with a
+name may get another reader, and has a while for it.
 
 stdout is watched at its own number, where /dev/null is put when it is closed (`Stdout.send_eof`): a watch that is still
 waiting then never ends. A module of its own, because only a pipe and a socket have a reader.
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pync.relay.flow import Flow
 
 LOOK = 0.5  # seconds between two looks at a socket
+RETURN = 2.0  # seconds that a fifo has to get another reader, such as the next `cat` of a loop
 
 
 async def while_read(relay: Work[None], peer: Peer, stdio: Stdio, sending: Flow) -> None:
@@ -37,7 +39,7 @@ async def while_read(relay: Work[None], peer: Peer, stdio: Stdio, sending: Flow)
     Raises what the relay raises; OutputClosed, and before it PeerLost if all of stdin was sent and did not arrive.
     """
     try:
-        await peer.loop.first(relay, _unread(peer.loop, stdio, sending))
+        await peer.loop.first(relay, unread(peer.loop, stdio, sending))
     except OutputClosed:
         if sending.ended:
             if peer.unacknowledged():
@@ -46,7 +48,8 @@ async def while_read(relay: Work[None], peer: Peer, stdio: Stdio, sending: Flow)
         raise
 
 
-async def _unread(loop: Loop, stdio: Stdio, sending: Flow) -> None:
+async def unread(loop: Loop, stdio: Stdio, sending: Flow) -> None:
+    """Wait until no process reads stdout and all of stdin is sent, and raise OutputClosed."""
     await reader_left(loop)
     while stdio.source and not sending.ended:
         await loop.wait(sending.progress)
@@ -58,18 +61,25 @@ def output_closed() -> OutputClosed:
     return OutputClosed("writing stdout", os.strerror(errno.EPIPE))
 
 
-async def reader_left(loop: Loop, enough: Condition | None = None) -> None:
-    """Wait until no process reads our stdout, or until `enough` is notified.
+async def reader_left(loop: Loop) -> None:
+    """Wait until no process reads our stdout; for ever if it is closed before, or if we have the reading end, too.
 
-    For ever if stdout is closed before, or if this process has the reading end, too.
+    One task at a time can wait for this.
     """
     if stat.S_ISSOCK(os.fstat(STDOUT).st_mode):
         while not _hangs_up(STDOUT):
             await loop.sleep(LOOK)
     elif is_readable(STDOUT):
-        await loop.wait(enough or Condition())
+        await loop.wait(Condition())
     else:
-        await loop.readable(STDOUT, condition=enough)
+        await loop.readable(STDOUT)
+        while _is_named(STDOUT):
+            await loop.sleep(RETURN)
+            if _hangs_up(STDOUT):
+                return
+            if not stat.S_ISFIFO(os.fstat(STDOUT).st_mode):  # it was closed meanwhile
+                await loop.wait(Condition())
+            await loop.readable(STDOUT)
 
 
 def is_loop() -> bool:
@@ -90,6 +100,14 @@ def has_ended(fd: int) -> bool:
         poll.register(fd, select.POLLRDHUP)
         return bool(poll.poll(0)) and not queued(fd)
     return kind == stat.S_IFREG and os.fstat(fd).st_size <= os.lseek(fd, 0, os.SEEK_CUR)
+
+
+def _is_named(fd: int) -> bool:
+    """Whether a pipe has a path, by which another process may open it."""
+    try:
+        return not os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:")
+    except OSError:
+        return False
 
 
 def _hangs_up(fd: int) -> bool:

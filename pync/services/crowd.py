@@ -35,14 +35,19 @@ class CrowdService(Service):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        stdio = open_stdio(context)
+        self.stdio = stdio = open_stdio(context)
         self.crowd = crowd = Crowd(context.loop, self._report)
         source = Attended(context.loop, stdio.source, crowd.peers, crowd.joined) if stdio.source else Null()
         self.sending, self.receiving, _ = flows(context, crowd, source, stdio.sink)
 
     async def run(self) -> None:
-        """Relay until stdout or stdin fails. Raises OutputError, InputError."""
-        await self.loop.first(self.receiving.copy(), self._send())
+        """Relay until stdout or stdin fails, or stdout's reader leaves. Raises OutputError, InputError."""
+        works = [self.receiving.copy(), self._send()]
+        if self.stdio.watched:
+            from pync.relay.unread import unread
+
+            works.append(unread(self.loop, self.stdio, self.sending))
+        await self.loop.first(*works)
 
     async def _send(self) -> None:
         await self.sending.copy()

@@ -154,6 +154,38 @@ def test_a_question_whose_answer_is_not_read_is_asked_and_pync_leaves() -> None:
     assert asked == [b"hello\n"]
 
 
+def test_a_fifo_may_have_one_reader_after_the_other(connected: Role, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    with fifo.open("wb", 0) as stdout, connected("-d", stdout=stdout) as (process, peer):
+        stdout.close()
+        os.close(reader)
+        assert lives_on(process.pid, 0.5)
+        with fifo.open("rb", 0) as second:
+            assert lives_on(process.pid, 2)
+            peer.sendall(b"data")
+            assert second.read(4) == b"data"
+        assert process.wait() == SIGPIPE
+
+
+def test_a_fifo_that_is_closed_at_the_peers_end_has_no_reader_to_lose(connected: Role, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    with fifo.open("wb", 0) as stdout, connected(stdout=stdout) as (process, peer):
+        stdout.close()
+        os.close(reader)
+        assert lives_on(process.pid, 0.5)
+        peer.shutdown(socket.SHUT_WR)
+        assert lives_on(process.pid, 2)
+        process.send(b"late")
+        process.close_stdin()
+        assert drain(peer) == b"late"
+        peer.close()
+        assert process.wait() == 0
+
+
 # -- A socket as stdout ------------------------------------------------------------------------------------------
 
 
