@@ -186,7 +186,7 @@ class DatagramServer:
             room = after <= PEER_BYTES and shared
             self.waiting += added * room
         if room:
-            peer.box.put(piece, size)
+            peer.box.put(piece, size, added)
         return room
 
     def forget(self, peer: DatagramPeer, size: int) -> None:

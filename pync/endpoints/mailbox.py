@@ -26,22 +26,24 @@ def cost(piece: bytes, size: int) -> int:
 class Mailbox:
     """Datagrams that have come and were not read yet, in the pieces in which the kernel gave them."""
 
-    __slots__ = ("arrived", "closed", "first", "loop", "pieces", "size")
+    __slots__ = ("arrived", "closed", "first", "loop", "pieces", "size", "sizes")
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self.first: list[bytes] = []  # the datagrams of the first piece, in reverse order, once it was cut
-        self.pieces: deque[tuple[bytes, int]] = deque()
+        self.pieces: deque[bytes] = deque()
+        self.sizes: deque[int] = deque()  # for each piece, that of its datagrams
         self.size = 0
         self.arrived = Condition()
         self.closed = False
 
-    def put(self, piece: bytes, size: int) -> None:
-        """Add a piece of datagrams of `size` bytes."""
+    def put(self, piece: bytes, size: int, counted: int) -> None:
+        """Add a piece of datagrams of `size` bytes, and what it counts (`cost`)."""
         if not self.pieces:
             self.arrived.notify()
-        self.pieces.append((piece, size))
-        self.size += cost(piece, size)
+        self.pieces.append(piece)
+        self.sizes.append(size)
+        self.size += counted
 
     async def wait(self) -> bool:
         """Wait for a datagram; False once the box is closed and empty."""
@@ -52,15 +54,17 @@ class Mailbox:
     def take(self) -> bytes:
         """The next datagram."""
         if not self.first:
-            self.first = cut(*self.pieces.popleft())[::-1]
+            self.first = cut(self.pieces.popleft(), self.sizes.popleft())[::-1]
         data = self.first.pop()
         self.size -= cost(data, len(data))
         return data
 
     def take_all(self) -> bytes:
         """All datagrams that wait, joined."""
-        data = b"".join([*reversed(self.first), *(piece for piece, _ in self.pieces)])
+        self.pieces.extendleft(self.first)
+        data = b"".join(self.pieces)
         self.first.clear()
         self.pieces.clear()
+        self.sizes.clear()
         self.size = 0
         return data

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pync.endpoints import Source, datagram_server, segments
 from pync.endpoints.datagram_server import Crowd, DatagramPeer, DatagramServer
 from pync.endpoints.datagrams import DatagramSocket, remove_own_path
-from pync.endpoints.mailbox import DATAGRAM_OVERHEAD, Mailbox
+from pync.endpoints.mailbox import DATAGRAM_OVERHEAD, Mailbox, cost
 from pync.errors import PeerLost
 from pync.listener_events import Denied
 from pync.loop.tasks import Condition
@@ -564,7 +564,7 @@ async def test_a_mailbox_gives_what_was_put_into_it_however_it_is_taken(
     box, put, got = Mailbox(loop), [], b""
     for number, (size, length) in enumerate(pieces):
         piece = bytes([number]) * length
-        box.put(piece, size or length)
+        box.put(piece, size or length, cost(piece, size or length))
         put += segments.cut(piece, size or length)
     count = 0
     for one in taken:
