@@ -221,10 +221,13 @@ class Exchange:
         first, whole = await share.begin() if share else (b"", True)
         answer = answer_to(self.request.head, self._page(share, first, whole), time.time())
         self.has_length = answer.part is None or answer.part[1] is not None
-        page = _part(share, first, answer.part, whole=whole)
+        start, page = answer.start, _part(share, first, answer.part, whole=whole)
+        if whole and page and not (self.config.pace or self.config.delay):
+            # A short page travels with its head: a client may leave when it has read what has come.
+            start, page = start + (await page.read() or b""), None
         self.sending = flows(self.context, self.client, page or Null(), Null())[0]
         try:
-            await self.sending.send(feed_all(self.sending.stages, answer.start))
+            await self.sending.send(feed_all(self.sending.stages, start))
             if page:
                 await self.sending.copy()
         except PeerLost as error:
