@@ -28,7 +28,7 @@ class Accepted(Event):
 
 
 class Denied(Event):
-    """A client was turned away, or a datagram of it was dropped."""
+    """A client was turned away or had to go, or a datagram of it was dropped."""
 
     peer: Address
     why: str

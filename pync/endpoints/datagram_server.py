@@ -91,6 +91,11 @@ class DatagramPeer(Peer):
             except OSError as error:
                 raise PeerLost(f"datagrams to {self.address}", reason(error)) from None
 
+    async def wait_closed(self) -> None:
+        """Wait until the session is closed, perhaps to make room for another."""
+        while not self.closed:
+            await self.loop.wait(self.box.arrived)
+
     def close(self) -> None:
         """End the session. The next datagram of this peer begins a new one."""
         if self.closed:  # closing twice must not end that new session
@@ -99,8 +104,8 @@ class DatagramPeer(Peer):
         if not self.server.crowd:
             self.server.forget(self, self.box.size)
             self.box.closed = True
-            self.box.arrived.notify()
         self.closed = True
+        self.box.arrived.notify()
 
     def dismiss(self) -> None:
         """End the session from outside: to make room, or because it was silent for too long."""
@@ -166,7 +171,9 @@ class DatagramServer:
             return None
         self.sessions[key] = peer
         if len(self.sessions) > self.most:
-            next(iter(self.sessions.values())).dismiss()
+            oldest = next(iter(self.sessions.values()))
+            oldest.dismiss()
+            self.report(Denied(peer=oldest.address, why=f"it was silent for longest, and {self.most} is the limit"))
         if self.crowd:
             self.crowd.joined.notify()
         return peer

@@ -13,7 +13,7 @@ So the half-close waits until the peer has been silent, since stdin's end, for
 - 5 seconds once the answer has begun, and as long as it takes until then, if the question is a request of HTTP/1: such
   a request shows its own end (RFC 9112, section 6.3), and its server needs no other.
 
-A module of its own, because it is needed only at stdin's end, by clients.
+A module of its own, because a listener and a session that only sends do without it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,23 @@ HTTP_SILENCE = 5.0  # seconds of silence within or after an answer of HTTP
 GOODBYE = 0.2  # seconds after our half-close within which the peer's end is an answer to it
 
 
+async def first_line(relay: Conversation) -> bytes:
+    """Copy the first line of stdin by hand, and return it, with what was read with it.
+
+    It shows whether this is a request of HTTP. The answer to one is watched if the connection may end improperly (TLS):
+    whether nothing of it is missing is then seen from the answer itself.
+    """
+    line = b""
+    while b"\n" not in line and len(line) < QUESTION and (data := await relay.sending.copy_chunk()) is not None:
+        line += data
+    if is_request(line) and relay.peer.raw() is None:
+        from pync.protocols.http_completeness import HttpAnswer
+
+        relay.answer = HttpAnswer(line)
+        relay.receiving.stages = (relay.answer, *relay.receiving.stages)
+    return line
+
+
 async def half_close(relay: Conversation, line: bytes) -> None:
     """Wait until the half-close is due, and send it. `line` is the first one that was sent.
 
@@ -40,12 +57,6 @@ async def half_close(relay: Conversation, line: bytes) -> None:
     """
     sending, receiving = relay.sending, relay.receiving
     short = sending.moved <= QUESTION
-    if is_request(line) and relay.peer.raw() is None and sending.reads == 1 and not receiving.reads:
-        # The connection may end improperly: TLS. Whether the answer is whole is then seen from the answer itself.
-        from pync.protocols.http_completeness import HttpAnswer
-
-        relay.answer = HttpAnswer(line)
-        receiving.stages = (relay.answer, *receiving.stages)
     if short or relay.half_close_ends_all or is_request(line):
         await relay.silence(receiving, Patience(relay, line).enough)
     ended = receiving.ended

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from pync.errors import PeerLost
 from pync.loop.tasks import Condition
-from pync.relay import QUESTION, SILENCE
+from pync.relay import SILENCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -182,11 +182,10 @@ class Conversation(Relay):
     async def _send(self) -> None:
         line = b""
         try:
-            # A client's first line is copied by hand, because it shows whether this is a request of HTTP.
-            while self.patient and self.is_client and b"\n" not in line and len(line) < QUESTION:
-                if (data := await self.sending.copy_chunk()) is None:
-                    break
-                line += data
+            if self.patient and self.is_client:
+                from pync.relay.patience import first_line
+
+                line = await first_line(self)
             await self.sending.copy()
         except PeerLost:
             # A server may answer early and close. What it sent is received before the error is raised.

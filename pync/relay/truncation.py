@@ -20,7 +20,8 @@ def nothing_is_missing(relay: Relay, peer: Peer) -> bool:
     answer to a request of HTTP/1 may show that it is whole.
     """
     if relay.receiving.reads:
-        whole = relay.answer is not None and relay.answer.complete
+        # What is watched is the answer to the first read of stdin.
+        whole = relay.answer is not None and relay.answer.complete and relay.sending.reads == 1
     else:
         whole = relay.sending.ended and not peer.unacknowledged()
     if whole:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from pync.endpoints.client_queues import Outbox, Queues
 from pync.endpoints.wrappers import Attended
 from pync.errors import PeerLost, TimedOut
-from pync.loop.tasks import Condition
+from pync.loop.tasks import Cancelled, Condition
 from pync.services import Service
 from pync.stages import feed_all, flush_all
 
@@ -85,6 +85,10 @@ class HubService(Service):
             await self._enter(member)
             await self._attend(member)
             await self._leave(member)
+        except Cancelled:
+            # The server ends before the other clients have. What is broken off must not look whole to this one.
+            client.abort()
+            raise
         finally:
             client.close()
         member.receiving.result()

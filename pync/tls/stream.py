@@ -206,6 +206,7 @@ class TlsStream(Stream):
         except PeerLost as error:
             # The system reports a failure only once: the next read would see a mere end. So reading raises this one.
             self._write_error = error
+            self.notice = 0
 
     async def linger(self, limit: float | None = LINGER) -> bool:
         """Half-close, and wait for the peer to take what it was sent; False if `limit` seconds were too few."""
@@ -214,6 +215,8 @@ class TlsStream(Stream):
             await self.loop.within(limit, self.send_eof())
         except TimeoutError:
             return False
+        if self._write_error and self.unacknowledged():
+            raise self._write_error
         return await self.below.linger(None if until is None else max(0.0, until - self.loop.clock()))
 
     # -- The connection

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pty
 import signal
 import socket
 import ssl
@@ -24,6 +23,7 @@ from harness import DEVNULL, PAYLOAD, PYNC, Running, announced, connect, listen,
 from pairs import complaints
 from roles import TCP
 from roles import connected as connected
+from terminals import controlled, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,6 +192,23 @@ def test_what_is_said_after_the_peer_has_closed_both_directions_is_lost_to_the_b
     assert lost == size if size < 1000 else 0 < lost <= size
 
 
+@pytest.mark.parametrize("options", [(), ("--send-only",)], ids=["both ways", "send-only"])
+def test_under_tls_it_is_lost_too(authority: Authority, options: tuple[str, ...]) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.server.both)
+
+    def leave(conn: socket.socket) -> None:
+        context.wrap_socket(conn, server_side=True).close()
+
+    with serve(leave) as (_, port), pync(*options, *trusting(authority, "-v"), "localhost", str(port)) as process:
+        process.expect("^pync: TLSv")
+        is_true(lambda: closing(process.pid), "the end has arrived")
+        process.send(b"data")
+        process.close_stdin()
+        assert process.wait() == 1
+        assert complaints(process)[-1].endswith("Connection reset by peer")
+
+
 def closing(pid: int) -> bool:
     """Whether the process has a TCP connection whose peer has ended (CLOSE-WAIT, which is 08 in proc(5))."""
     inodes = {link.partition("[")[2].rstrip("]") for link in links(pid)}
@@ -201,7 +218,11 @@ def closing(pid: int) -> bool:
 
 def links(pid: int) -> list[str]:
     """Where the descriptors of a process lead."""
-    return [os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()]
+    found = []
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+            found.append(os.readlink(fd))
+    return found
 
 
 # -- What breaks off a sender -----------------------------------------------------------------------------------------
@@ -243,15 +264,13 @@ def test_a_limit_breaks_off_likewise() -> None:
 
 
 def test_a_person_who_interrupts_has_finished() -> None:
-    master, slave = pty.openpty()
-    with os.fdopen(slave, "rb") as terminal, listen("-d", "127.0.0.1", "0") as receiver:
-        with pync("127.0.0.1", str(receiver.port), stdin=terminal) as sender:
-            os.write(master, b"all of it\n")
+    with terminal() as (keyboard, screen), listen("-d", "127.0.0.1", "0") as receiver:
+        with pync("127.0.0.1", str(receiver.port), stdin=screen, **controlled()) as sender:
+            keyboard.write(b"all of it\n")
             assert receiver.read(10) == b"all of it\n"
             sender.signal(signal.SIGINT)
             assert sender.wait() == 130
         assert receiver.wait() == 0
-    os.close(master)
 
 
 def test_what_was_read_to_its_end_is_whole_although_a_signal_ends_the_wait_for_an_answer() -> None:
@@ -330,3 +349,17 @@ def test_a_program_whose_output_was_fetched_whole_served_well(authority: Authori
         with client_side(authority).wrap_socket(connect(server.port), server_hostname="localhost") as conn:
             assert drain(conn) == b"whole\n"
         assert server.wait() == 0
+
+
+def test_a_broker_that_is_stopped_leaves_no_whole_file() -> None:
+    with (
+        listen("--broker", "127.0.0.1", "0", stdin=DEVNULL) as broker,
+        pync("-d", "127.0.0.1", str(broker.port)) as receiver,
+        pync("127.0.0.1", str(broker.port)) as sender,
+    ):
+        broker.expect("^Connection received", count=2)
+        sender.send(b"half")
+        assert receiver.read(4) == b"half"
+        broker.signal(signal.SIGTERM)
+        assert broker.wait() == 128 + signal.SIGTERM
+        assert receiver.wait() == 1

@@ -56,7 +56,7 @@ def test_23_the_time_to_leave_is_kept_while_the_peer_stays(role: Role, seconds: 
         assert int(seconds) <= time.monotonic() - since < int(seconds) + 5
 
 
-@pytest.mark.parametrize(("option", "status"), [("-q", 0), ("-w", 124)])
+@pytest.mark.parametrize(("option", "status"), [("-q", 0), ("-w", 0), ("--idle-timeout", 124)])
 def test_24_datagrams_end_by_the_limits_asked_for(option: str, status: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))

@@ -86,6 +86,10 @@ def test_at_the_limit_the_peer_that_is_silent_for_longest_goes_and_its_program_e
         assert ask(one, where, b"still here\n")[0] == b"still here\n"
         third = int(ask(three, where, b"")[0])
         is_true(lambda: second not in server.children(), "the program of the silent peer has ended")
+        port = two.getsockname()[1]
+        server.expect(
+            rf"^pync: connection from 127\.0\.0\.1 {port} denied: it was silent for longest, and 2 is the limit$"
+        )
         assert sorted(server.children()) == sorted([first, third])
         assert ask(one, where, b"still here\n")[0] == b"still here\n"
         assert int(ask(two, where, b"")[0]) not in (first, second, third), "a new session"

@@ -636,3 +636,15 @@ async def test_of_a_crowd_a_peer_that_cannot_be_sent_to_leaves_and_the_others_ge
         assert len(crowd.peers) == 2
         await real_loop.cancel_and_wait(receiving)
         real_loop.forget(near.fileno())
+
+
+async def test_what_waits_for_the_end_of_a_session_goes_on_when_its_peer_has_to_go(real_loop: Bench) -> None:
+    with udp(2) as (near, far):
+        async with serving(real_loop, near) as served:
+            await served.send(far, b"one")
+            waiting = real_loop.spawn(served.peers[0].wait_closed(), Condition())
+            await served.send(far, b"two")
+            assert not waiting.done
+            served.peers[0].dismiss()
+            await turns(real_loop, 3)
+            assert waiting.done
