@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 from pathlib import Path
 
 import pytest
 from clients import drain, reset, take
-from harness import PAYLOAD, PIPE, PYNC, Running, announced, connect, digest, listen, require, run
+from harness import PAYLOAD, PIPE, PYNC, Running, announced, connect, digest, listen
 from http_clients import GET, ask, curl, http, parsed
 from pairs import complaints
 
@@ -183,22 +182,3 @@ def test_a_collector_whose_stdin_was_empty_has_nothing_to_say(tmp_path: Path) ->
                 client.sendall(b"%d\n" % number)
                 server.read_until(b"%d\n" % number)
         assert complaints(server) == []
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a block device")
-@pytest.mark.parametrize("options", [(), ("--http",)])
-def test_a_block_device_is_for_every_client_from_its_start(tmp_path: Path, options: tuple[str, ...]) -> None:
-    (tmp_path / "image").write_bytes(data := PAYLOAD(2 << 20))
-    made = run([require("losetup"), "-f", "--show", str(tmp_path / "image")])
-    assert made.status == 0, made.err
-    device = made.out.decode().strip()
-    try:
-        with (
-            Path(device).open("rb", buffering=0) as file,
-            listen("-k", *options, "127.0.0.1", "0", stdin=file) as server,
-        ):
-            for _ in range(2):
-                answer = ask(server, GET)
-                assert digest(parsed(answer).body if options else answer) == digest(data)
-    finally:
-        run(["losetup", "-d", device])
