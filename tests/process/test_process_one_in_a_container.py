@@ -100,7 +100,8 @@ def test_a_signal_ends_pync_and_its_programs(signum: signal.Signals) -> None:
             assert line(conn) == b"there\n"
             os.kill(first_process(server), signum)
             server.expect("^hung up$")
-            assert drain(conn) == b""
+            with pytest.raises(ConnectionResetError):  # what the program might still have answered is broken off
+                conn.recv(1)
         assert server.wait() == 128 + signum
 
 

@@ -132,9 +132,9 @@ def test_57_a_command_line_that_lacks_something_is_answered_with_a_hint(line: st
     assert hint in result.err
 
 
-def test_57_programs_are_found_in_the_path_and_a_backslash_quotes() -> None:
+def test_57_programs_are_found_in_the_path_and_their_words_are_quoted_as_for_a_shell() -> None:
     with listener("--exec", r"echo it\ \ is 'said'") as (process, peer):
-        assert drain(peer) == b"it  is 'said'\n"
+        assert drain(peer) == b"it  is said\n"
         peer.close()
         assert process.wait() == 0
 
