@@ -95,7 +95,7 @@ class Ending(Frozen):
     """When a conversation ends and how its ends-of-file are passed on."""
 
     half_close: bool = True  # pass stdin's end-of-file on to the peer
-    at_once: bool = False  # do so at once, even if stdin ended without a single byte (-N)
+    at_once: bool = False  # do so without waiting for the peer's silence or answer (-N)
     quit_after: float | None = None  # end this long after stdin's end, whatever the peer does
     idle_timeout: float | None = None  # fail when nothing has moved in either direction for this long
     answer_wait: float | None = None  # datagrams: end this long after stdin's end if no answer has come; no failure

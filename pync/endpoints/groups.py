@@ -2,6 +2,8 @@
 
 Theory: what is sent goes to the address of the group, and each member answers from an address of its own. So the socket
 is not connected, and receives from all. Nothing refuses a datagram to a group.
+
+A module of its own, because a conversation with one host does not import it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Listening: bind, drop privileges, then serve one client or, with `keep_open`, any number.
 
 The order: look up the user to become, read the access rules and the certificate, bind, make the service with all that
-it opens, drop privileges, announce the listener, serve. `preload.py` has imported before what sessions need later.
+it opens, drop privileges, have SIGHUP read the files of the rules again, announce the listener, serve. `preload.py` has
+imported before what sessions need later.
 """
 
 from __future__ import annotations

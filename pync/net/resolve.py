@@ -1,7 +1,7 @@
 """Looking up the addresses of a name, without ever holding up the loop.
 
-Theory: for an address no look-up is needed. A name is looked up in a thread of its own, because the C
-library's resolver cannot be interrupted: so deadlines and Ctrl-C work while a name server is silent.
+Theory: an address needs no look-up. A name is looked up in a thread (`loop/threads.py`), so that deadlines and Ctrl-C
+work while a name server is silent. A module of its own, because dialling, binding, scanning and proxies share it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Dialogues: what both sides of a connection send each other before the conversation itself, as generators.
 
-Theory: the caller holds the connection, and reads and writes for the dialogue (`connections/talk.py`).
+Theory: the caller holds the connection, and reads and writes for the dialogue (`hold` in `proxy_client.py`).
 
 - It yields bytes: the caller sends them and resumes it with `next`.
 - It yields b"": it needs more input. The caller sends it what was received, or b"" for the end-of-file.

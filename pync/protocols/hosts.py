@@ -2,6 +2,8 @@
 
 Must never let anything through that is not a host. A name is put into a message between other things, and one that
 holds a line end would be two lines there.
+
+A module of its own, because the protocols of HTTP and SOCKS proxies share it.
 """
 
 from __future__ import annotations

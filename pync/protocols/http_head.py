@@ -4,6 +4,8 @@ Theory: a head is cut off from what follows it before it is parsed. So a parser 
 bytes or a second message, and those stay where they were.
 
 Must not wait for the end of a head from a peer that obviously does not speak HTTP: that end might never come.
+
+A module of its own, because clients and servers of proxies share it with the answers to requests.
 """
 
 from __future__ import annotations

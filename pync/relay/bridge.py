@@ -8,7 +8,8 @@ The rules
    half a second: the closed side can receive nothing more, but if the other only ends as well, nothing is missing.
 3. What breaks on one side breaks on the other, so that a part of the data is never taken for the whole: a connection
    that broke, had no proper end or was idle for too long is passed on as a reset. But what a peer had sent before is
-   delivered first, as far as the other one takes it.
+   delivered first, as far as the other one takes it. A side that has never sent a byte needs no proper end once it has
+   all that the other one sent.
 4. Datagrams have no end. Their exchange is over when one of the two sessions is closed or fails.
 """
 

@@ -13,7 +13,7 @@ So the half-close waits until the peer has been silent, since stdin's end, for
 - 5 seconds once the answer has begun, and as long as it takes until then, if the question is a request of HTTP/1: such
   a request shows its own end (RFC 9112, section 6.3), and its server needs no other.
 
-A module of its own, because a listener and a session that only sends do without it.
+A module of its own, because a session that only sends does without it, and so does a listener that has sent a byte.
 """
 
 from __future__ import annotations

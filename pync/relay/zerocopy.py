@@ -1,8 +1,8 @@
 """The kernel's fast path: sendfile(2) and splice(2) for a flow of which both ends have a descriptor.
 
 Theory. `mover_between` looks at the two descriptors and returns a mover, or None. A mover's `step` makes a few system
-calls: it moves what it can and returns how many bytes. Only a `Tunnel` that carries little copies bytes to Python. The
-flow drives a mover as it drives the copying loop: with the same waiting, order and ends.
+calls: it moves what it can and returns how many bytes. Only a `Tunnel` that carries little copies bytes to Python.
+`move` drives a mover as the flow drives its copying loop: with the same waiting, order, counts and ends.
 - A regular file is sent by sendfile(2), in slices, so that other tasks have their turn.
 - A pipe and a socket are spliced directly. The size of the pipe decides the speed, so it is grown, never shrunk.
 - From a socket to a file or a device, bytes pass through a pipe of our own.
@@ -10,7 +10,7 @@ flow drives a mover as it drives the copying loop: with the same waiting, order 
 The kernel refuses some ends (a file opened to append, /dev/full, files of /proc) with EINVAL, and it does so before
 the first byte: `step` then raises `Unsuitable`, and the copying loop takes over from there.
 
-splice(2) fails with EAGAIN and does not report which side is not ready. The source was just seen readable, so the flow
+splice(2) fails with EAGAIN and does not report which side is not ready. The source was just seen readable, so `move`
 waits for room in the sink, and then for the source again, in case another process has emptied it.
 """
 

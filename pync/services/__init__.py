@@ -1,4 +1,7 @@
-"""Services: what a listener does with its clients. `server.py` brings the clients; each other module is a service."""
+"""Services: what a listener does with its clients.
+
+`server.py` brings the clients, and `datagram_clients.py` those of datagrams. Each other module is a service.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 Theory: a datagram is written whole, and stdin goes to all peers that are known. So one flow each way does for all of
 them, and a peer costs no more than its address. Only what counts for one peer alone needs sessions: see
 `needs_no_sessions`.
+
+A module of its own, because only a server of datagrams imports it.
 """
 
 from __future__ import annotations

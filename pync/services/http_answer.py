@@ -1,9 +1,9 @@
 """Answering HTTP requests with stdin: `pync -l --http 8080 < page.html`.
 
-Theory: a browser opens connections that it may never use. So a listener for one client gives its one answer
-to the first client whose request it has read. If that client's connection breaks before it has the whole answer, the
-next request gets the answer. But an upload that broke off has left a part on stdout, and a long page that comes by a
-pipe cannot be sent again: then the failure of the one client is that of the run.
+Theory: a browser opens connections that it may never use. So a listener for one client gives its one answer to the
+first client whose request it has read. If that client's connection breaks before it has the whole answer, the next
+request gets the answer. But an upload that broke off has left a part on stdout, and a long page that comes by a pipe
+cannot be sent again: then the failure of the one client is that of the run.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ Rules
    same on TLS 1.2). `SSLObject.unwrap` looks for the peer's close_notify as well, and fails if data comes before it. So
    all that was received is decrypted first.
 4. A connection that ends without the peer's close_notify was cut off, and it is unknown what did that. What was
-   received before is good, and reading ends as if the peer had ended; but `check_clean_end` fails.
+   received before is good, and reading ends as if the peer had ended; but `check_clean_end` fails. The session decides
+   whether anything can be missing (`relay/truncation.py`).
 """
 
 from __future__ import annotations
