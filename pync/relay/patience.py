@@ -59,6 +59,7 @@ async def half_close(relay: Conversation, line: bytes) -> None:
     short = sending.moved <= QUESTION
     if short or relay.half_close_ends_all or is_request(line):
         await relay.silence(receiving, Patience(relay, line).enough)
+        relay.idle_suspended = False
     ended = receiving.ended
     await sending.send_eof()
     if short and relay.is_client and not ended and await _goodbye(relay.loop, receiving):
@@ -70,13 +71,22 @@ class Patience:
 
     def __init__(self, relay: Conversation, line: bytes) -> None:
         """`line` is the first one that was sent."""
+        self.relay = relay
         self.sending = relay.sending
         self.receiving = relay.receiving
         self.proxied = relay.half_close_ends_all
         self.http = is_request(line)
 
     def enough(self) -> float | None:
-        """Seconds of silence after which the half-close comes; None while the answer has to be waited for."""
+        """Seconds of silence after which the half-close comes; None while the answer has to be waited for.
+
+        The idle limit, which is for peers that do nothing, bounds this silence instead of making a failure of it.
+        """
+        seconds = self._enough()
+        self.relay.idle_suspended = seconds is not None
+        return seconds and min(seconds, self.relay.idle_limit or seconds)
+
+    def _enough(self) -> float | None:
         asked, answered = self.sending.began, self.receiving.began
         if asked is None or answered is None or answered < asked:
             return None if self.http else SILENCE

@@ -160,7 +160,7 @@ class Conversation(Relay):
         try:
             await super().run()
         except BaseException:
-            if self.sending.reads and not (self.sending.ended or self.stdio.terminal):
+            if self.stdio.source and not (self.sending.ended or self.stdio.terminal):
                 self.peer.abort()
             raise
 

@@ -54,10 +54,16 @@ def test_a_file_that_is_open_for_writing_alone_is_not_read(connected: Role, tmp_
 # -- A directory -------------------------------------------------------------------------------------------------
 
 
+def broken_off(conn: socket.socket) -> None:
+    """What was to be sent must not look whole, though it looks empty."""
+    with pytest.raises(ConnectionResetError):
+        conn.recv(1)
+
+
 def test_a_directory_is_an_error_in_one_line() -> None:
     # Python itself refuses to start with such a stdin. So it becomes one when Python runs.
     code = "import os; os.dup2(os.open('/', os.O_RDONLY), 0); from pync.cli import main; main()"
-    with serve(drain) as (host, port):
+    with serve(broken_off) as (host, port):
         result = run([sys.executable, "-P", "-c", code, host, str(port)])
     assert result == failure("reading stdin: Is a directory")
 

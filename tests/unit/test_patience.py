@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pync.config import Ending, Proxy
+from pync.errors import TimedOut
 from pync.events import EndedAtHalfClose
 from pync.relay import QUESTION
 from pync.relay.patience import is_request
@@ -122,6 +123,30 @@ def test_a_request_is_known_however_it_comes(pieces: list[bytes]) -> None:
 )
 def test_other_lines_are_no_requests(line: bytes) -> None:
     assert not is_request(line)
+
+
+# The idle limit
+
+
+def test_the_idle_limit_bounds_the_patience_and_makes_no_failure_of_it() -> None:
+    outcome = converse([b"ask", END], [1.0, b"answer", END], Ending(idle_timeout=0.375))
+    expect(outcome, half_closed=[0.375])
+    outcome = converse([GET, END], [1.0, b"answer", 3.0, END], Ending(idle_timeout=3.0))
+    expect(outcome, half_closed=[4], received=b"answer", seconds=4, error=None)
+
+
+def test_a_request_that_is_not_answered_within_the_idle_limit_has_failed() -> None:
+    outcome = converse([GET, END], FOREVER, Ending(idle_timeout=2.0))
+    assert isinstance(outcome.error, TimedOut)
+    expect(outcome, half_closed=[])
+
+
+def test_after_the_half_close_the_idle_limit_counts_anew() -> None:
+    outcome = converse([b"ask", END], FOREVER, Ending(idle_timeout=2.0))
+    assert isinstance(outcome.error, TimedOut)
+    expect(outcome, half_closed=[0.5])
+    assert outcome.seconds is not None
+    assert 2.5 <= outcome.seconds <= 2.5 + 2 * 0.25
 
 
 # The laws
