@@ -18,8 +18,8 @@ The rules
    a second, or after `answer_wait` without an answer; a listener stays. `quit_after` and `idle_timeout` end both.
 5. An error on one side ends the conversation: it is raised, and the caller closes everything. But what the peer had
    sent before its connection broke is received first. What breaks on our side breaks on the peer's: if an error, a
-   limit or a signal ends a conversation in which stdin has begun and not ended, the peer gets a reset, so that it does
-   not take a part for the whole. A person at a terminal has finished, and the peer gets an end.
+   limit or a signal ends a conversation in which stdin has not ended, the peer gets a reset, so that it does not take
+   a part for the whole. A person at a terminal has finished, and the peer gets an end.
 6. No process reads stdout any more, and stdin is not read or all of it is sent → that is the end (`unread.py`).
 """
 
