@@ -57,7 +57,7 @@ async def half_close(relay: Conversation, line: bytes) -> None:
     """
     sending, receiving = relay.sending, relay.receiving
     short = sending.moved <= QUESTION
-    if short or relay.half_close_ends_all or is_request(line):
+    if not relay.ending.at_once and (short or relay.half_close_ends_all or is_request(line)):
         await relay.silence(receiving, Patience(relay, line).enough)
         relay.idle_suspended = False
     ended = receiving.ended

@@ -139,7 +139,7 @@ class Conversation(Relay):
         self.is_client = config.mode == "connect"
         # A proxy may take a half-close for the end of both directions. It does not see a half-close inside TLS.
         self.half_close_ends_all = config.proxy is not None and not config.tls
-        self.patient = self.receives and peer.has_eof and self.ending.half_close and not self.ending.at_once
+        self.half_closes = self.receives and peer.has_eof and self.ending.half_close
 
     def works(self) -> list[Work[None]]:
         """As for every relay, and the limit of `quit_after`."""
@@ -182,7 +182,7 @@ class Conversation(Relay):
     async def _send(self) -> None:
         line = b""
         try:
-            if self.patient and self.is_client:
+            if self.half_closes and self.is_client:
                 from pync.relay.patience import first_line
 
                 line = await first_line(self)
@@ -192,7 +192,7 @@ class Conversation(Relay):
             if self.receives and self.peer.has_eof:
                 await self.silence(self.receiving)
             raise
-        if self.patient and (self.is_client or not self.sending.reads):
+        if self.half_closes and (self.is_client or not self.sending.reads):
             from pync.relay.patience import half_close
 
             await half_close(self, line)

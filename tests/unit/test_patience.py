@@ -206,6 +206,8 @@ def test_the_half_close_is_never_early_and_never_late(http: bool, asks: float, e
 def test_a_peer_that_ends_at_our_half_close_with_nothing_more_is_reported() -> None:
     outcome = converse([b"SUBSCRIBE x", END], [b"subscribed", 0.25, END])
     assert [type(event) for event in outcome.reports] == [EndedAtHalfClose]
+    outcome = converse([b"SUBSCRIBE x", END], [0.125, END], Ending(at_once=True))
+    assert [type(event) for event in outcome.reports] == [EndedAtHalfClose]
 
 
 @pytest.mark.parametrize("peer", [[0.75, END], [0.55, b"a", END], FOREVER, [0.25, END]])
