@@ -114,6 +114,7 @@ class Peer(Source, Sink):
     address: Address
     sock: socket.socket
     has_eof = False  # whether each direction has an end-of-file
+    has_members = False  # whether this is a group, of which each member answers in its own time
 
     async def send_eof(self) -> None:
         """Half-close, where there is an end-of-file to be sent."""

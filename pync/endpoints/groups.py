@@ -30,6 +30,8 @@ def is_multicast(name: Any) -> bool:
 class GroupSocket(DatagramSocket):
     """A socket that is bound and not connected: it sends to one address, and receives from all."""
 
+    has_members = True
+
     def __init__(self, loop: Loop, sock: socket.socket, name: Any) -> None:
         super().__init__(loop, sock, name)
         self.segmented = False  # `write` sends each datagram by itself

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import select
 
+from pync.loop.hangups import events_now
 from pync.system import socket
 
 
 def end(sock: socket.socket) -> None:
     """Half-close the socket, unless its other side has ended, and close this descriptor of it."""
-    poll = select.poll()
-    poll.register(sock, select.POLLRDHUP)
-    if not poll.poll(0):
+    if not events_now(sock.fileno(), select.POLLRDHUP):
         try:
             sock.shutdown(socket.SHUT_WR)
         except OSError:  # the connection is broken, and needs no end

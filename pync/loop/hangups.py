@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from pync.loop.tasks import Condition
 
 
+def events_now(fd: int, asked: int = 0) -> int:
+    """What poll(2) reports of a descriptor at this moment: hang-ups, errors, and of the `asked` events those there are.
+
+    The error of a socket stays where it is, for the process that reads the socket.
+    """
+    poll = select.poll()
+    poll.register(fd, asked)
+    return sum(events for _, events in poll.poll(0))
+
+
 class Hangups:
     """The connections that are watched, by descriptor, with the condition that a hang-up notifies."""
 

@@ -9,7 +9,6 @@ A module of its own, because a conversation over a stream does not import it.
 
 from __future__ import annotations
 
-from pync.endpoints.groups import GroupSocket
 from pync.events import Unanswered
 
 TYPE_CHECKING = False
@@ -31,7 +30,7 @@ async def answered(conversation: Conversation) -> None:
             if wait:
                 conversation.report(Unanswered(peer=conversation.peer.address, seconds=wait))
             return
-    if wait and isinstance(conversation.peer, GroupSocket):
+    if wait and conversation.peer.has_members:
         await _last_answer(loop, receiving, wait)
     else:
         await conversation.silence(receiving)

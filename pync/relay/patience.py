@@ -19,7 +19,7 @@ A module of its own, because a session that only sends does without it, and so d
 from __future__ import annotations
 
 from pync.events import EndedAtHalfClose
-from pync.relay import QUESTION, SILENCE
+from pync.relay import SILENCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,38 +27,40 @@ if TYPE_CHECKING:
     from pync.relay.flow import Flow
     from pync.relay.rules import Conversation
 
+QUESTION = 64 * 1024  # bytes sent in all, at most, by a client whose half-close is patient: more is a transfer
 SHORTEST = 0.1  # seconds of silence that any server is given
 ANSWER_TIMES = 10  # the silence is so many times as long as the first byte took
 HTTP_SILENCE = 5.0  # seconds of silence within or after an answer of HTTP
 GOODBYE = 0.2  # seconds after our half-close within which the peer's end is an answer to it
 
 
-async def first_line(relay: Conversation) -> bytes:
-    """Copy the first line of stdin by hand, and return it, with what was read with it.
+async def copy_first_line(relay: Conversation) -> bool:
+    """Copy the first line of stdin by hand, which shows whether this is a request of HTTP; whether it is.
 
-    It shows whether this is a request of HTTP. The answer to one is watched if the connection may end improperly (TLS):
-    whether nothing of it is missing is then seen from the answer itself.
+    The answer to a request is watched if the connection may end improperly (TLS): whether nothing of it is missing is
+    then seen from the answer itself.
     """
     line = b""
     while b"\n" not in line and len(line) < QUESTION and (data := await relay.sending.copy_chunk()) is not None:
         line += data
-    if is_request(line) and relay.peer.raw() is None:
+    http = is_request(line)
+    if http and relay.peer.raw() is None:
         from pync.protocols.http_completeness import HttpAnswer
 
         relay.answer = HttpAnswer(line)
         relay.receiving.stages = (relay.answer, *relay.receiving.stages)
-    return line
+    return http
 
 
-async def half_close(relay: Conversation, line: bytes) -> None:
-    """Wait until the half-close is due, and send it. `line` is the first one that was sent.
+async def half_close(relay: Conversation, *, http: bool) -> None:
+    """Wait until the half-close is due, and send it. `http`: what was sent is a request of HTTP.
 
     Reports it if the peer answers with nothing but its own end, at once.
     """
     sending, receiving = relay.sending, relay.receiving
     short = sending.moved <= QUESTION
-    if not relay.ending.at_once and (short or relay.half_close_ends_all or is_request(line)):
-        await relay.silence(receiving, Patience(relay, line).enough)
+    if not relay.ending.at_once and (short or relay.half_close_ends_all or http):
+        await relay.silence(receiving, Patience(relay, http=http).enough)
         relay.idle_suspended = False
     ended = receiving.ended
     await sending.send_eof()
@@ -69,13 +71,12 @@ async def half_close(relay: Conversation, line: bytes) -> None:
 class Patience:
     """How much silence of the peer is enough, by what has been sent and received."""
 
-    def __init__(self, relay: Conversation, line: bytes) -> None:
-        """`line` is the first one that was sent."""
+    def __init__(self, relay: Conversation, *, http: bool) -> None:
         self.relay = relay
         self.sending = relay.sending
         self.receiving = relay.receiving
         self.proxied = relay.half_close_ends_all
-        self.http = is_request(line)
+        self.http = http
 
     def enough(self) -> float | None:
         """Seconds of silence after which the half-close comes; None while the answer has to be waited for.

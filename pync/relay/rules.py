@@ -180,12 +180,12 @@ class Conversation(Relay):
             await self.loop.cancel_and_wait(receiving, sending)
 
     async def _send(self) -> None:
-        line = b""
+        http = False
         try:
             if self.half_closes and self.is_client:
-                from pync.relay.patience import first_line
+                from pync.relay.patience import copy_first_line
 
-                line = await first_line(self)
+                http = await copy_first_line(self)
             await self.sending.copy()
         except PeerLost:
             # A server may answer early and close. What it sent is received before the error is raised.
@@ -195,7 +195,7 @@ class Conversation(Relay):
         if self.half_closes and (self.is_client or not self.sending.reads):
             from pync.relay.patience import half_close
 
-            await half_close(self, line)
+            await half_close(self, http=http)
         elif self.ending.half_close:
             await self.sending.send_eof()
 

@@ -19,6 +19,7 @@ import stat
 from pync.endpoints import queued
 from pync.endpoints.stdio import STDIN, STDOUT, is_readable
 from pync.errors import OutputClosed
+from pync.loop.hangups import events_now
 from pync.loop.tasks import Condition
 
 TYPE_CHECKING = False
@@ -96,9 +97,7 @@ def has_ended(fd: int) -> bool:
     """Whether a stdin that nothing reads yet has nothing to give, and never will."""
     kind = stat.S_IFMT(os.fstat(fd).st_mode)
     if kind in (stat.S_IFIFO, stat.S_IFSOCK):
-        poll = select.poll()
-        poll.register(fd, select.POLLRDHUP)
-        return bool(poll.poll(0)) and not queued(fd)
+        return events_now(fd, select.POLLRDHUP) != 0 and not queued(fd)
     return kind == stat.S_IFREG and os.fstat(fd).st_size <= os.lseek(fd, 0, os.SEEK_CUR)
 
 
@@ -111,6 +110,4 @@ def _is_named(fd: int) -> bool:
 
 
 def _hangs_up(fd: int) -> bool:
-    poll = select.poll()
-    poll.register(fd, 0)
-    return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))
+    return events_now(fd) & (select.POLLHUP | select.POLLERR) != 0

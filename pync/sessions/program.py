@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import sys
 
 from pync.endpoints import CHUNK, child
 from pync.endpoints.stdio import STDOUT
 from pync.errors import OutputError, PeerLost, ProgramError, reason
 from pync.events import as_address
+from pync.loop.hangups import events_now
 from pync.loop.tasks import Condition
 from pync.relay.rules import Relay
 from pync.sessions.conversation import end, flows
@@ -83,12 +85,8 @@ async def _reset(peer: Peer) -> None:
     A connection that has ended without an error, or whose error the program has read already, is the program's to
     notice.
     """
-    import select
-
     await peer.loop.hangups.wait(peer.sock.fileno(), Condition())
-    poll = select.poll()
-    poll.register(peer.sock.fileno(), 0)
-    if not any(events & select.POLLERR for _, events in poll.poll(0)):
+    if not events_now(peer.sock.fileno()) & select.POLLERR:
         await peer.loop.wait(Condition())
 
 

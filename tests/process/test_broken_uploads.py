@@ -21,6 +21,8 @@ from harness import DEADLINE, PYNC, connect, listen, run, serve
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from harness import Running
+
 SENT = b"half of the upload\n" * 100
 TLS = ("--ssl", "--sh-exec")
 # The ways in which a program gets what the client sends: the socket itself, a pipe that the kernel fills, pipes that
@@ -79,14 +81,19 @@ def test_an_upload_that_is_reset_is_not_marked(
     assert not receiver.marker.exists()
 
 
+def break_off(server: Running, receiver: Receiver) -> None:
+    """Send an upload that a reset breaks off, and wait until the program has received that and has ended."""
+    conn = connect(server.port)
+    conn.sendall(SENT)
+    reset(conn)
+    is_true(lambda: receiver.has(SENT), "the program has received all of it")
+    is_true(lambda: not server.children(), "the program has ended")
+
+
 @every_plain_way
 def test_what_was_received_before_the_reset_reaches_the_program(receiver: Receiver, way: tuple[str, ...]) -> None:
     with listen("-k", *way, receiver.command, "0") as server:
-        conn = connect(server.port)
-        conn.sendall(SENT)
-        reset(conn)
-        is_true(lambda: receiver.has(SENT), "the program has received all of it")
-        is_true(lambda: not server.children(), "the program has ended")
+        break_off(server, receiver)
     assert not receiver.marker.exists()
 
 
@@ -149,11 +156,7 @@ def test_under_nohup_a_broken_upload_is_not_marked_either(receiver: Receiver, wa
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     with listen("-k", *way, receiver.command, "0", preexec_fn=ignore) as server:
-        conn = connect(server.port)
-        conn.sendall(SENT)
-        reset(conn)
-        is_true(lambda: receiver.has(SENT), "the program has received all of it")
-        is_true(lambda: not server.children(), "the program has ended")
+        break_off(server, receiver)
     assert not receiver.marker.exists()
 
 

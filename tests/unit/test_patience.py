@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from pync.config import Ending, Proxy
 from pync.errors import TimedOut
 from pync.events import EndedAtHalfClose
-from pync.relay import QUESTION
-from pync.relay.patience import is_request
+from pync.relay.patience import QUESTION, is_request
 
 if TYPE_CHECKING:
     from conversations import Script
