@@ -41,6 +41,14 @@ class SessionFailed(Event):
     error: PyncError
 
 
+class SessionCrashed(Event):
+    """A bug has ended the session of one client; the server goes on."""
+
+    peer: Address
+    trace: str  # lines: the error, and the places in the code that it came through
+    times: int  # how often it has come from there by now
+
+
 class CertificateMade(Event):
     """A listener has made its own certificate."""
 
@@ -64,7 +72,7 @@ class RulesKept(Event):
 
 
 class OutOfDescriptors(Event):
-    """No descriptor is left for the next client: accepting pauses for a moment."""
+    """No descriptors are left for the session of a next client: accepting pauses until there are."""
 
     why: str
 

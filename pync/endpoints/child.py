@@ -174,16 +174,6 @@ class Child:
 
 async def exit_status(loop: Loop, pid: int) -> int:
     """Wait for a child's end and reap it. Returns its exit status, or -n if signal n ended it."""
-    try:
-        fd = os.pidfd_open(pid)
-    except (AttributeError, OSError):  # no pidfd on this system, or no descriptor left for one
-        pass
-    else:
-        try:
-            await loop.readable(fd)
-        finally:
-            loop.forget(fd)
-            os.close(fd)
     while (end := os.waitpid(pid, os.WNOHANG)) == (0, 0):
         await loop.wait(loop.child_ended)
     return os.waitstatus_to_exitcode(end[1])

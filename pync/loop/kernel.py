@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from selectors import BaseSelector
     from typing import Any, TypeVar
 
-    from pync.loop.hangups import Hangups
     from pync.loop.tasks import Work
 
     T = TypeVar("T")
+    Shared = TypeVar("Shared")
     Until = float | None  # a moment of the clock
     Repeat = Callable[[], bool] | None
 
@@ -56,7 +56,7 @@ class Loop:
         self._tasks: dict[Task, None] = {}
         self._current: Task | None = None
         self._failure: Task | None = None  # the first failed task that has no owner
-        self._hangups: Hangups | None = None
+        self._shared: dict[Callable[[Loop], Any], Any] = {}
         self.child_ended = Condition()
         self.notified_by: dict[int, Condition] = {}  # by a signal's number: what it notifies instead of ending the run
 
@@ -73,14 +73,10 @@ class Loop:
         """Wait until `fd` takes data or has an error; False if `until` came first. `repeat` is as for `readable`."""
         return self._descriptor(self._writing, fd, EVENT_WRITE, until, repeat, None)
 
-    @property
-    def hangups(self) -> Hangups:
-        """The watch over connections that no task reads. A server opens it at its start: it takes a descriptor."""
-        if self._hangups is None:
-            from pync.loop.hangups import Hangups
-
-            self._hangups = Hangups(self)
-        return self._hangups
+    def shared(self, kind: Callable[[Loop], Shared]) -> Shared:
+        """The one object of this class that all tasks share. It is made when it is first asked for."""
+        made: Shared = self._shared.get(kind) or self._shared.setdefault(kind, kind(self))
+        return made
 
     async def wait(self, condition: Condition, until: float | None = None) -> bool:
         """Wait for the next time that `condition` is notified; False if `until` came first."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 
-from pync.errors import InputError, Interrupted, PyncError
+from pync.errors import InputError, Interrupted, PyncError, reason
 from pync.listener_events import RulesKept, RulesRead
 from pync.loop.tasks import Condition
 from pync.loop.threads import in_thread
@@ -60,6 +60,8 @@ async def _at_each(hangup: Hangup, context: Context, load: Callable[[], Rules], 
             raise Interrupted(signal.SIGHUP)
         try:
             use(await in_thread(context.loop, lambda: _from_files(context.config.access, load)))
+        except OSError as error:  # no thread, or no descriptor for its pipe
+            context.report(RulesKept(error=InputError("read them", reason(error))))
         except PyncError as error:
             context.report(RulesKept(error=error))
         else:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from pync.endpoints.client_queues import Outbox, Queues
 from pync.endpoints.wrappers import Attended
 from pync.errors import PeerLost, TimedOut
+from pync.loop.hangups import Hangups
 from pync.loop.tasks import Cancelled, Condition
 from pync.services import Service
 from pync.stages import feed_all, flush_all
@@ -127,7 +128,7 @@ class HubService(Service):
         if self.chats:
             # A client that has closed its socket answers this with a reset.
             member.put(b"<announce> you are only listening now.\n")
-        await self.loop.hangups.wait(peer.sock.fileno(), member.left)
+        await self.loop.shared(Hangups).wait(peer.sock.fileno(), member.left)
 
     async def send(self, data: bytes, sender: Member | None = None) -> None:
         """Send data to all clients but the sender, once there is room for it."""

@@ -54,6 +54,8 @@ def is_open(config: Config, address: Address) -> bool:
 class ProxyService(Service):
     """For each client a connection to the target that it asks for."""
 
+    descriptors = 1
+
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         served = context.config.serve_proxy

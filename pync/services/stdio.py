@@ -58,7 +58,7 @@ class StdioService(Service):
 class ProgramService(Service):
     """A process for each client."""
 
-    descriptors = 3  # both its pipes, and the one that is waited for to learn of its end
+    descriptors = 2  # our ends of its pipes
 
     def __init__(self, context: Context, program: Program) -> None:
         super().__init__(context)

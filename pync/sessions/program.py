@@ -24,7 +24,7 @@ from pync.endpoints import CHUNK, child
 from pync.endpoints.stdio import STDOUT
 from pync.errors import OutputError, PeerLost, ProgramError, reason
 from pync.events import as_address
-from pync.loop.hangups import events_now
+from pync.loop.hangups import Hangups, events_now
 from pync.loop.tasks import Condition
 from pync.relay.rules import Relay
 from pync.sessions.conversation import end, flows
@@ -85,7 +85,7 @@ async def _reset(peer: Peer) -> None:
     A connection that has ended without an error, or whose error the program has read already, is the program's to
     notice.
     """
-    await peer.loop.hangups.wait(peer.sock.fileno(), Condition())
+    await peer.loop.shared(Hangups).wait(peer.sock.fileno(), Condition())
     if not events_now(peer.sock.fileno()) & select.POLLERR:
         await peer.loop.wait(Condition())
 

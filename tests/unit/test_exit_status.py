@@ -1,4 +1,4 @@
-"""Waiting for the end of a child process: with a pidfd, on a system without, and where no descriptor is left."""
+"""Waiting for the end of a child process: it costs no descriptor."""
 
 from __future__ import annotations
 
@@ -15,27 +15,6 @@ from pync.loop.tasks import Condition
 
 if TYPE_CHECKING:
     from conformance import Bench
-
-
-def with_pidfd(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert hasattr(os, "pidfd_open"), "this path cannot be tested here"
-
-
-def without_pidfd(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "pidfd_open")
-
-
-def without_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(pid: int) -> int:
-        raise OSError(24, "Too many open files")
-
-    monkeypatch.setattr(os, "pidfd_open", refuse)
-
-
-@pytest.fixture(autouse=True, params=[with_pidfd, without_pidfd, without_descriptors])
-def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test is run on each of the paths."""
-    request.param(monkeypatch)
 
 
 def spawn(script: str) -> int:

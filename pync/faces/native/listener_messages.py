@@ -15,6 +15,7 @@ from pync.listener_events import (
     OutOfDescriptors,
     RulesKept,
     RulesRead,
+    SessionCrashed,
     SessionFailed,
     StdinNotKept,
     StdinOver,
@@ -38,6 +39,8 @@ def line(event: Event, config: Config) -> str:
             return f"pync: connection from {_spaced(event.peer)} denied: {event.why}"
         case SessionFailed():
             return f"pync: {clearer(event.error, config)}"
+        case SessionCrashed():
+            return _crash(event)
         case CertificateMade():
             return f"pync: no --ssl-cert: one was made, for this run, {event.fingerprint}"
         case OpenProxy():
@@ -53,6 +56,11 @@ def line(event: Event, config: Config) -> str:
         case StdinNotKept():
             return f"pync: stdin is not kept for later clients any more: {event.why}"
     raise TypeError(f"no message for {event!r}")
+
+
+def _crash(event: SessionCrashed) -> str:
+    what = f"pync: session of {_spaced(event.peer)} ended by a bug in pync"
+    return f"{what}\n{event.trace}" if event.times == 1 else f"{what}, for the {event.times:,}th time"
 
 
 def _spaced(address: Address) -> str:
