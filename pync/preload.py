@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SESSIONS = (
     *("fcntl", "termios", "tty"),  # to ask the kernel about queues, pipes and terminals
     *("pync.loop.hangups", "pync.relay.zerocopy", "pync.relay.idle", "pync.relay.patience"),
-    *("pync.relay.truncation", "pync.relay.unread"),
+    *("pync.relay.truncation", "pync.relay.unread", "pync.relay.spare_pipes"),
     *("pync.endpoints.socket_end", "pync.endpoints.wrappers", "pync.sessions.between", "pync.sessions.program"),
     *("pync.endpoints.null", "pync.sessions.delivery"),
     *("pync.stages.crlf", "pync.stages.telnet"),

@@ -59,7 +59,7 @@ class Server:
         self.changed = Condition()  # notified when one of these tasks has ended, or the only client is there
         if self.config.keep_open:
             self._open_watches()
-        self.room = max(1, free() // (1 + service.descriptors))  # sessions at a time
+        self.room = max(1, self._descriptors() // (1 + service.descriptors))  # sessions at a time
         self.full_since: float | None = None  # when a lack of room was reported last
 
     async def run(self) -> int | None:
@@ -80,6 +80,16 @@ class Server:
             from pync.loop.threads import Threads
 
             self.loop.shared(Threads).open()
+
+    def _descriptors(self) -> int:
+        """How many descriptors the sessions may hold. Pipes that make a relay faster may take a quarter of all."""
+        count = free()
+        if self.config.target or self.config.serve_proxy:
+            from pync.relay.spare_pipes import SparePipes
+
+            pipes = self.loop.shared(SparePipes).left = count // 8
+            count -= 2 * pipes
+        return count
 
     # -- Many clients
 
