@@ -35,10 +35,6 @@ def run(config: Config, report: Report, wants: Wants = lambda kind: True) -> Out
     """
     mode = _mode(config)
     context = Context(Loop(), config, report, wants, _logs(config))
-    if config.keep_open or config.http or (config.mode == "scan" and len(config.ports) > 1):
-        from pync.descriptor_limit import raise_limit
-
-        raise_limit()
     if config.keep_open or config.http or config.user:
         from pync.preload import preload
 
@@ -47,9 +43,12 @@ def run(config: Config, report: Report, wants: Wants = lambda kind: True) -> Out
         from pync.endpoints.child import seal
 
         seal()
-    # glibc maps and unmaps every large buffer, with a page fault for each of its pages, until a larger one was freed
-    # (mallopt(3), M_MMAP_THRESHOLD). So one is made and freed here, which halves the time of copying.
-    bytes(LARGE)
+    # glibc maps and unmaps every large buffer, page by page, until a larger one was freed (mallopt(3),
+    # M_MMAP_THRESHOLD). So one is made and freed here, if memory allows, which halves the time of copying.
+    try:
+        bytes(LARGE)
+    except MemoryError:
+        pass
     if not gc.isenabled():
         gc.freeze()
         gc.enable()

@@ -45,7 +45,7 @@ class SessionCrashed(Event):
     """A bug has ended the session of one client; the server goes on."""
 
     peer: Address
-    trace: str  # lines: the error, and the places in the code that it came through
+    trace: str  # the error, and the places in the code that it came through
     times: int  # how often it has come from there by now
 
 
@@ -71,8 +71,8 @@ class RulesKept(Event):
     error: PyncError
 
 
-class OutOfDescriptors(Event):
-    """No descriptors are left for the session of a next client: accepting pauses until there are."""
+class AcceptingPauses(Event):
+    """There are no descriptors, or no memory, for the session of one more client: accepting pauses until there are."""
 
     why: str
 

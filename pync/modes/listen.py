@@ -11,6 +11,7 @@ import os
 
 from pync.errors import AddressError, reason
 from pync.events import Outcome, as_address
+from pync.limits import raise_limit
 from pync.listener_events import Listening, OpenProxy
 from pync.net.access import load_rules
 from pync.net.bind import bind
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 async def listen(context: Context) -> Outcome:
     """Serve. Raises the PyncError of the step that fails, of the only session, or of what all sessions share."""
     config = context.config
+    if config.keep_open or config.http:
+        raise_limit()
     identity = _identity(config.user)
     allowed = _rules(config)
     if config.tls:

@@ -75,7 +75,7 @@ def most_sessions(config: Config, service: Service) -> int:
     """Sessions at a time: as many as were asked for, and as there are descriptors for."""
     most = min(config.max_conns or PEERS, PEERS)
     if service.descriptors:
-        from pync.descriptor_limit import free
+        from pync.limits import free_descriptors
 
-        most = min(most, free() // service.descriptors)
+        most = min(most, free_descriptors() // service.descriptors)
     return max(1, most)

@@ -15,10 +15,10 @@ import errno
 import os
 
 from pync.connections.incoming import PAUSE, accept
-from pync.descriptor_limit import free
 from pync.errors import PyncError
 from pync.events import Address
-from pync.listener_events import Accepted, Denied, OutOfDescriptors
+from pync.limits import Memory, free_descriptors
+from pync.listener_events import Accepted, AcceptingPauses, Denied
 from pync.loop.tasks import Condition
 from pync.sessions.wall import SHARED, Wall
 
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from pync.services import Service
 
 ACCEPT_BATCH = 64  # clients accepted before the other tasks have their turn
-REPORTED = 60.0  # seconds in which a lack of descriptors is reported once
+REPORTED = 60.0  # seconds in which a lack of descriptors or memory is reported once
+LOOK = 1.0  # seconds between two looks whether they are there again
 
 
 class Server:
@@ -51,7 +52,7 @@ class Server:
         several = self.config.keep_open or self.config.http
         # Of datagrams there is no client to be turned away: see `datagram_clients.py`.
         self.limit = self.config.max_conns if several and not self.config.datagram else None
-        self.wall = Wall(context)
+        self.wall = Wall(context.report)
         self.sessions = 0
         self.accepting: list[Task] = []
         self.candidates: dict[Task, None] = {}  # the tasks of clients that may become the only one
@@ -60,6 +61,7 @@ class Server:
         if self.config.keep_open:
             self._open_watches()
         self.room = max(1, self._descriptors() // (1 + service.descriptors))  # sessions at a time
+        self.memory = Memory()
         self.full_since: float | None = None  # when a lack of room was reported last
 
     async def run(self) -> int | None:
@@ -83,7 +85,7 @@ class Server:
 
     def _descriptors(self) -> int:
         """How many descriptors the sessions may hold. Pipes that make a relay faster may take a quarter of all."""
-        count = free()
+        count = free_descriptors()
         if self.config.target or self.config.serve_proxy:
             from pync.relay.spare_pipes import SparePipes
 
@@ -118,15 +120,19 @@ class Server:
                 await self.loop.sleep(PAUSE)  # the same error may meet the next attempt, too
 
     async def _has_room(self) -> None:
-        """Wait until there are descriptors for one more session."""
-        if self.sessions < self.room:
-            return
-        now = self.loop.clock()
-        if self.full_since is None or now > self.full_since + REPORTED:
-            self.full_since = now
-            self.context.report(OutOfDescriptors(why=os.strerror(errno.EMFILE)))
-        while self.sessions >= self.room:
-            await self.loop.wait(self.changed)
+        """Wait until there are descriptors and memory for one more session."""
+        while (code := self._lacks()) is not None:
+            now = self.loop.clock()
+            if self.full_since is None or now > self.full_since + REPORTED:
+                self.full_since = now
+                self.context.report(AcceptingPauses(why=os.strerror(code)))
+            await self.loop.wait(self.changed, now + LOOK)
+
+    def _lacks(self) -> int | None:
+        """The errno of what is not there for one more session; None if it has all that it needs."""
+        if self.sessions >= self.room:
+            return errno.EMFILE
+        return None if self.memory.has_room(self.sessions) else errno.ENOMEM
 
     def _receive(self, client: Peer) -> None:
         """Begin the session of a client that was accepted, or turn it away."""
@@ -155,6 +161,19 @@ class Server:
     async def serve(self, client: Peer) -> None:
         """Take a client from its admission to the end of its session; without `keep_open`, until it is ready."""
         try:
+            await self._serve(client)
+        except SHARED:
+            raise
+        except Exception as error:
+            if self.service.used_up:
+                raise
+            self.wall.report(client.address, error)
+        finally:
+            self.sessions -= 1
+            self.changed.notify()
+
+    async def _serve(self, client: Peer) -> None:
+        try:
             if self.config.tls:
                 from pync.connections.encryption import encrypt_to_client
 
@@ -165,19 +184,14 @@ class Server:
                 await self.service.session(client)
             elif not self.only:
                 self._choose(client)
-        except SHARED:
+        except PyncError:
             raise
-        except Exception as error:
-            if self.service.used_up:
-                raise
-            if not isinstance(error, PyncError):
-                client.abort()
-            self.wall.report(client.address, error)
+        except Exception:  # an end-of-file would look as if nothing was missing
+            client.abort()
+            raise
         finally:
             if client is not self.only:
                 client.close()
-            self.sessions -= 1
-            self.changed.notify()
 
     # -- One client
 

@@ -3,7 +3,8 @@
 Theory: a server has many clients. A bug or a shortage that one of them brings about must cost the others nothing. So a
 server catches what a session raises, whatever it is: only a failure of what all share (stdin, stdout, the logs) is
 passed on, as `SHARED`. An error of pync's own kinds is one line. A shortage of the system is one line, too. Anything
-else is a bug: its traceback is shown once, and each later one at the same place is counted.
+else is a bug: its traceback is shown once. Later ones from the same place are counted, and of these the tenth, the
+hundredth and so on is reported.
 
 The traceback is made without the module `traceback`, which would be imported when no file may be within reach any more.
 """
@@ -17,8 +18,7 @@ from pync.listener_events import SessionCrashed, SessionFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pync.context import Context
-    from pync.events import Address
+    from pync.events import Address, Report
 
 SHARED = (InputError, OutputError)
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC)
@@ -32,8 +32,8 @@ class Shortage(PyncError):
 class Wall:
     """What has gone wrong in sessions, for a report of each."""
 
-    def __init__(self, context: Context) -> None:
-        self._report = context.report
+    def __init__(self, report: Report) -> None:
+        self._report = report
         self._times: dict[str, int] = {}
 
     def report(self, peer: Address, error: Exception) -> None:
@@ -44,8 +44,8 @@ class Wall:
             self._report(SessionFailed(peer=peer, error=Shortage(f"session of {peer}", "out of memory")))
         elif isinstance(error, OSError) and error.errno in SHORTAGES:
             self._report(SessionFailed(peer=peer, error=Shortage(f"session of {peer}", reason(error))))
-        else:
-            self._report(SessionCrashed(peer=peer, trace=trace(error), times=self._count(error)))
+        elif is_round(times := self._count(error)):
+            self._report(SessionCrashed(peer=peer, trace=trace(error), times=times))
 
     def _count(self, error: Exception) -> int:
         """How often an error of this kind has come from this place by now."""
@@ -56,9 +56,14 @@ class Wall:
         return self._times[place]
 
 
+def is_round(times: int) -> bool:
+    """Whether it is the first, tenth, hundredth time and so on."""
+    return str(times).rstrip("0") == "1"
+
+
 def trace(error: BaseException) -> str:
-    """The error and the places in the code that it came through, the innermost first; one to a line."""
-    return "\n".join([f"{type(error).__name__}: {error}", *(f"  at {place}" for place in reversed(_places(error)))])
+    """The error and the places in the code that it came through, the innermost first, as one line."""
+    return ", from ".join([f"{type(error).__name__}: {error}", *reversed(_places(error))])
 
 
 def _places(error: BaseException) -> list[str]:

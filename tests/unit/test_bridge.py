@@ -19,11 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pync.config import Ending
-from pync.descriptor_limit import raise_limit
 from pync.endpoints import LINGER
 from pync.endpoints.streams import Stream, StreamSocket
 from pync.errors import PeerLost, PyncError, TimedOut
 from pync.events import Address
+from pync.limits import raise_limit
 from pync.loop.tasks import Condition
 from pync.relay import zerocopy
 from pync.relay.bridge import Bridge, Exchange

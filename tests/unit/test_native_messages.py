@@ -12,13 +12,14 @@ from pync.events import Address, Connected, ConnectFailed, Event, Retrying, TlsE
 from pync.faces.native.messages import Messages
 from pync.listener_events import (
     Accepted,
+    AcceptingPauses,
     CertificateMade,
     Denied,
     Listening,
     OpenProxy,
-    OutOfDescriptors,
     RulesKept,
     RulesRead,
+    SessionCrashed,
     SessionFailed,
     StdinNotKept,
     StdinOver,
@@ -71,7 +72,17 @@ SECURED = TlsEstablished(
             0,
             "pync: to h: reset, 2 bytes were not sent",
         ),
-        (OutOfDescriptors(why="Too many open files"), 0, "pync: accepting clients pauses: Too many open files"),
+        (
+            SessionCrashed(peer=WEB, trace="ValueError: odd, from a.py:3 in f", times=1),
+            0,
+            "pync: session of 127.0.0.1 80 ended by a bug in pync: ValueError: odd, from a.py:3 in f",
+        ),
+        (
+            SessionCrashed(peer=WEB, trace="ValueError: odd, from a.py:3 in f", times=1000),
+            0,
+            "pync: session of 127.0.0.1 80 ended by a bug in pync, for the 1,000th time",
+        ),
+        (AcceptingPauses(why="Too many open files"), 0, "pync: accepting clients pauses: Too many open files"),
         (RulesRead(), 1, "pync: the access lists were read again"),
         (
             RulesKept(error=InputError("hosts", "Permission denied")),

@@ -8,11 +8,11 @@ from __future__ import annotations
 from pync.faces.native.advice import clearer
 from pync.listener_events import (
     Accepted,
+    AcceptingPauses,
     CertificateMade,
     Denied,
     Listening,
     OpenProxy,
-    OutOfDescriptors,
     RulesKept,
     RulesRead,
     SessionCrashed,
@@ -49,7 +49,7 @@ def line(event: Event, config: Config) -> str:
             return "pync: the access lists were read again"
         case RulesKept():
             return f"pync: the access lists stay as they were: {event.error}"
-        case OutOfDescriptors():
+        case AcceptingPauses():
             return f"pync: accepting clients pauses: {event.why}"
         case StdinOver():
             return f"pync: stdin had ended before {event.peer} came, which is sent nothing"
@@ -60,7 +60,7 @@ def line(event: Event, config: Config) -> str:
 
 def _crash(event: SessionCrashed) -> str:
     what = f"pync: session of {_spaced(event.peer)} ended by a bug in pync"
-    return f"{what}\n{event.trace}" if event.times == 1 else f"{what}, for the {event.times:,}th time"
+    return f"{what}: {event.trace}" if event.times == 1 else f"{what}, for the {event.times:,}th time"
 
 
 def _spaced(address: Address) -> str:
