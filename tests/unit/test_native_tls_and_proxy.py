@@ -44,6 +44,12 @@ def message_of(line: str) -> str:
     return str(caught.value)
 
 
+NO_AUTHORITY = (
+    "--ssl-verify without --ssl-trustfile: "
+    "a certificate of any public authority would let its client in; name the authority of your clients"
+)
+
+
 # -- TLS -----------------------------------------------------------------------------------------------------------
 
 
@@ -62,7 +68,7 @@ def message_of(line: str) -> str:
         ("--ssl-alpn h2,http/1.1 --ssl-ciphers HIGH h 443", Tls(alpn=("h2", "http/1.1"), ciphers="HIGH")),
         ("-l --ssl 443", Tls(verify=False)),
         ("-l --ssl-cert c 443", Tls(verify=False, certificate="c")),
-        ("-l --ssl-verify 443", Tls(verify=True)),
+        ("-l --ssl-verify --ssl-trustfile a.pem 443", Tls(verify=True, trust_file="a.pem")),
         ("-l --ssl-trustfile a.pem 443", Tls(verify=True, trust_file="a.pem")),
         ("-U --ssl --ssl-servername n p", Tls(server_name="n")),
         ("h 443", None),
@@ -152,6 +158,10 @@ def test_sctp_is_another_transport_for_the_same_addresses() -> None:
     ("line", "message"),
     [
         ("--ssl-pin sha256:00 h 1", "--ssl-pin sha256:HEX: not sha256: and 64 hexadecimal digits: sha256:00"),
+        ("-l --ssl-verify 1", NO_AUTHORITY),
+        ("-l --ssl --ssl-verify --to h:1 --to-ssl 1", NO_AUTHORITY),
+        ("-l --ssl --ssl-verify --proxy-server http --proxy https://h 1", NO_AUTHORITY),
+        ("--chat --ssl-verify 1", NO_AUTHORITY),
         ("--ssl-alpn a,,b h 1", "--ssl-alpn NAME,...: not a list of names: a,,b"),
         (
             "--ssl -U p",

@@ -108,6 +108,9 @@ def _tls(values: Values) -> Tls | None:
             _check_verifiable(values, "--ssl with -U")
         return Tls(**_subset(values, OWN_SIDE + SERVER_SIDE), verify="no_verify" not in values)
     verify = "verify" in values or ("trust_file" in values and "trust_file" in asking)
+    if verify and "trust_file" not in values:
+        why = "a certificate of any public authority would let its client in; name the authority of your clients"
+        raise UsageError("--ssl-verify without --ssl-trustfile", why)
     return Tls(**_subset(values, OWN_SIDE + ("trust_file",) * verify), verify=verify)
 
 
