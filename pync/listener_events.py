@@ -1,6 +1,7 @@
 """The events of listeners, beside those in `events.py`.
 
-A module of its own, because a client has no such events, and what every client imports is kept small.
+A module of its own, because a client has no such events, but for `KeyExposed`, and what every client imports is kept
+small.
 """
 
 from __future__ import annotations
@@ -53,6 +54,12 @@ class CertificateMade(Event):
     """A listener has made its own certificate."""
 
     fingerprint: str  # SHA-256, as --ssl-pin takes it
+
+
+class KeyExposed(Event):
+    """Other users can read the file with our private key."""
+
+    path: str
 
 
 class OpenProxy(Event):

@@ -15,6 +15,7 @@ from pync.listener_events import (
     AcceptingPauses,
     CertificateMade,
     Denied,
+    KeyExposed,
     Listening,
     OpenProxy,
     RulesKept,
@@ -96,6 +97,7 @@ SECURED = TlsEstablished(
             1,
             "pync: TLSv1.3 with 192.0.2.1:443: AES, ALPN h2, CN=h",
         ),
+        (KeyExposed(path="a.key"), 0, "pync: warning: other users can read the key in a.key; see chmod(1)"),
         (CertificateMade(fingerprint="sha256:ab"), 0, "pync: no --ssl-cert: one was made, for this run, sha256:ab"),
         (
             OpenProxy(address=Address(host="0.0.0.0", port=1080)),

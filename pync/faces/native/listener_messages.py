@@ -11,6 +11,7 @@ from pync.listener_events import (
     AcceptingPauses,
     CertificateMade,
     Denied,
+    KeyExposed,
     Listening,
     OpenProxy,
     RulesKept,
@@ -43,6 +44,8 @@ def line(event: Event, config: Config) -> str:
             return _crash(event)
         case CertificateMade():
             return f"pync: no --ssl-cert: one was made, for this run, {event.fingerprint}"
+        case KeyExposed():
+            return f"pync: warning: other users can read the key in {event.path}; see chmod(1)"
         case OpenProxy():
             return f"pync: warning: everybody can use the proxy on {event.address}; see --proxy-auth and --allow"
         case RulesRead():
