@@ -19,7 +19,7 @@ SESSIONS = (
     *("pync.relay.truncation", "pync.relay.unread", "pync.relay.spare_pipes"),
     *("pync.endpoints.socket_end", "pync.endpoints.wrappers", "pync.sessions.between", "pync.sessions.program"),
     *("pync.endpoints.null", "pync.sessions.delivery"),
-    *("pync.stages.crlf", "pync.stages.telnet"),
+    *("pync.stages.crlf", "pync.stages.telnet", "pync.relay.negotiation"),
 )
 DATAGRAMS = (
     *("pync.endpoints.datagrams", "pync.endpoints.datagram_server", "pync.services.datagram_clients"),

@@ -121,10 +121,9 @@ class Relay:
         return self.sending.moved + self.sending.reads + self.receiving.moved + self.receiving.reads
 
     async def _answer(self, telnet: Telnet) -> None:
-        while True:
-            while answers := telnet.take_refusals():
-                await self.sending.send(answers)
-            await self.loop.wait(self.receiving.progress)
+        from pync.relay.negotiation import answer
+
+        await answer(self, telnet)
 
 
 class Conversation(Relay):
