@@ -196,10 +196,11 @@ class SharedStdout:
 class Share(Sink):
     """One client's part of stdout."""
 
-    __slots__ = ("shared", "unfinished")
+    __slots__ = ("below", "shared", "unfinished")
 
     def __init__(self, shared: SharedStdout) -> None:
         self.shared = shared
+        self.below = shared.sink
         self.unfinished = b""
 
     async def write(self, data: Bytes) -> int:

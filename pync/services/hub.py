@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class Member(Outbox):
     """One client, with a task that receives from it as long as it is among the others."""
 
-    __slots__ = ("label", "left", "name", "reads", "receiving", "stages")
+    __slots__ = ("label", "left", "name", "passed_on", "reads", "receiving", "stages")
     receiving: Task
 
     def __init__(self, hub: HubService, peer: Peer, name: str) -> None:
@@ -43,6 +43,7 @@ class Member(Outbox):
         self.label = ""  # how it is announced to a newcomer, once the others know it
         self.stages = hub.stages_of_client(name)
         self.reads = 0
+        self.passed_on = 0  # reads that were passed on; the latest may wait for room
         self.left: Condition | None = None  # made when it half-closes; notified when its connection is closed
 
     def write_failed(self, error: PeerLost) -> None:
@@ -122,6 +123,7 @@ class HubService(Service):
                 break
             member.reads += 1
             await self.send(feed_all(member.stages, data), member)
+            member.passed_on = member.reads
         peer.check_clean_end()
         await self._flush(member.stages, member)
         member.left = Condition()
@@ -173,11 +175,20 @@ class HubService(Service):
 
     async def _watch(self, member: Member, limit: float) -> None:
         """End the session of a client that has neither sent nor taken anything for `limit` seconds."""
-        from pync.relay.idle import watch
+        from pync.relay.idle import held, watch
+
+        peer = member.peer
+
+        def progress() -> object:
+            # A client that is not read, because another one is slow, is not idle.
+            waits = member.passed_on < member.reads
+            return self.loop.clock() if waits else (member.reads, member.writes, held(peer))
+
+        def unsent() -> int:
+            return member.size + peer.unacknowledged()
 
         try:
-            what = f"connection to {member.peer.address}"
-            await watch(self.loop, what, limit, lambda: member.reads + member.writes)
+            await watch(self.loop, f"connection to {peer.address}", limit, progress, unsent)
         except TimedOut as idle:
             member.receiving.cancel(idle)
 

@@ -132,9 +132,10 @@ class Exchange:
         # Most requests have no body, and need no second task.
         works = [answering if self.request.complete else self._both(self._receive(), answering)]
         if limit := self.config.ending.idle_timeout:
-            from pync.relay.idle import watch
+            from pync.relay.idle import movement, unsent, watch
 
-            works.append(watch(self.loop, "idle connection", limit, self._progress))
+            loop, flows = self.loop, self._flows
+            works.append(watch(loop, "idle connection", limit, lambda: movement(*flows()), lambda: unsent(*flows())))
         try:
             await (self.loop.first(*works) if len(works) > 1 else works[0])
         except BadRequest as error:
@@ -145,9 +146,8 @@ class Exchange:
             raise
         await self._end()
 
-    def _progress(self) -> int:
-        flows = [self.receiving, self.sending] if self.sending else [self.receiving]
-        return sum(flow.moved + flow.reads for flow in flows)
+    def _flows(self) -> list[Flow]:
+        return [self.receiving, self.sending] if self.sending else [self.receiving]
 
     async def _both(self, *works: Work[None]) -> None:
         """Run the works until all have ended. The failure of one cancels the other, and is raised."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pync.events import Address, Event
 
 
+# whole: one case for each event
 def line(event: Event, config: Config) -> str:
     """The line for a listener's event."""
     match event:
