@@ -9,11 +9,11 @@ share. So it is never set on stderr itself: see `endpoints/stdio.py`.
 
 from __future__ import annotations
 
-import _thread
 import os
 import select
 import stat
 import time
+from _thread import allocate_lock, start_new_thread
 
 from pync.system import socket
 
@@ -28,11 +28,16 @@ class Stderr:
 
     def __init__(self, fd: int = STDERR) -> None:
         self.lossless = False  # the messages are the result of the run: each waits until it is taken
-        self._lock = _thread.allocate_lock()  # for what follows
+        self._lock = allocate_lock()  # for the attributes that follow, and for the descriptor
         self._queue = bytearray()
-        self._missed = 0
-        self._draining = False
-        self._sock, self._fd, self._shared = _as_socket(fd), *_private(fd)
+        self.missed = 0  # messages for which there was no room, since the last line that reported them
+        self.draining = False
+        self.sock, self.fd, self._shared = _as_socket(fd), *_private(fd)
+
+    @property
+    def waiting(self) -> int:
+        """The bytes in the queue."""
+        return len(self._queue)
 
     def write(self, message: bytes) -> None:
         """Write the message, now or when there is room. A stderr that is closed or full is no error."""
@@ -43,8 +48,8 @@ class Stderr:
             elif self.lossless or len(self._queue) + len(message) <= QUEUE:
                 self._queue += message
             else:
-                self._missed += 1
-            if self._queue and not self._draining:
+                self.missed += 1
+            if self._queue and not self.draining:
                 self._start_draining()
 
     def finish(self, *, wait: bool) -> None:
@@ -53,8 +58,8 @@ class Stderr:
 
     def _start_draining(self) -> None:
         try:
-            _thread.start_new_thread(self._drain, (None,))
-            self._draining = True
+            start_new_thread(self._drain, (None,))
+            self.draining = True
         except RuntimeError:  # no thread can be started: the next message or the end tries again
             pass
 
@@ -63,28 +68,28 @@ class Stderr:
             with self._lock:
                 taken = self._take(self._queue)
                 del self._queue[:taken]
-                if not self._queue and self._missed:
-                    self._queue += _missed(self._missed)
-                    self._missed = 0
+                if not self._queue and self.missed:
+                    self._queue += _missed(self.missed)
+                    self.missed = 0
                 elif not self._queue:
-                    self._draining = False
+                    self.draining = False
                     return
             if not taken:
                 time.sleep(PAUSE)
 
     def _poll(self, seconds: float | None) -> bool:
         poll = select.poll()
-        poll.register(self._fd, select.POLLOUT)
+        poll.register(self.fd, select.POLLOUT)
         return bool(poll.poll(None if seconds is None else seconds * 1000))
 
     def _take(self, data: bytes | bytearray) -> int:
         """How many bytes are written now. All are if that fails: there is no other place to report it."""
         try:
-            if self._sock:
-                return self._sock.send(data, socket.MSG_DONTWAIT)
+            if self.sock:
+                return self.sock.send(data, socket.MSG_DONTWAIT)
             if not self._shared:
-                return os.write(self._fd, data)
-            return os.write(self._fd, data[: select.PIPE_BUF]) if self._poll(0) else 0
+                return os.write(self.fd, data)
+            return os.write(self.fd, data[: select.PIPE_BUF]) if self._poll(0) else 0
         except BlockingIOError:
             return 0
         except OSError:
