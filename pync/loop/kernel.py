@@ -209,7 +209,7 @@ class Loop:
                 while self._tasks:
                     self._turn()
                 self._selector.close()
-        result: T = (self._failure or task).result()
+            result: T = (self._failure or task).result()
         return result
 
     def _turn(self) -> None:
