@@ -1,8 +1,8 @@
 """Signals of the operating system, as bytes on a descriptor that a task reads. The kernel must know no signal numbers.
 
 `set_wakeup_fd` writes the number of each signal into a pipe. A task reads it while no other task runs, so a signal
-interrupts no step of a task but one that blocks: after a signal that stops pync an alarm ends it. A signal that is
-ignored when pync starts (by nohup, or in a background job of a script) stays ignored.
+interrupts no step of a task, unless the step blocks. An alarm finds that out; it spares the code of the loop, which a
+busy machine may slow down. A signal that is ignored at the start (by nohup, or by a script's `&`) stays ignored.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pync.system import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pync.loop.kernel import Loop
     from pync.loop.tasks import Task
 
@@ -24,15 +26,13 @@ STUCK = 0.5  # seconds from a stopping signal to the alarm, which means that a s
 class Delivery:
     """A context manager: within it a signal notifies its condition of `notified_by`, or else it cancels `main`.
 
-    SIGCHLD notifies `child_ended`. Afterwards every signal has its disposition of before. Interrupted is raised then if
-    a signal has come that should have ended `main`.
+    Afterwards each has its disposition of before, and Interrupted is raised if a signal came that should end `main`.
     """
 
     def __init__(self, loop: Loop, main: Task) -> None:
         self._notified_by, self._main, self._stopped_by = loop.notified_by, main, 0
         loop.notified_by |= dict.fromkeys((signal.SIGCHLD, signal.SIGALRM), loop.child_ended)  # for alarms see `_came`
-        self._pipe = os.pipe()
-        os.set_blocking(self._pipe[1], False)
+        self._pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         loop.spawn(self._listen(loop), loop.child_ended)
 
     def __enter__(self) -> None:
@@ -51,12 +51,13 @@ class Delivery:
         if self._stopped_by and (error is None or isinstance(error, PyncError)):
             raise Interrupted(self._stopped_by)
 
-    def _came(self, signum: int, _: object) -> None:
-        if signum == signal.SIGALRM and not self._main.done:
-            raise Interrupted(self._stopped_by or signum)
+    def _came(self, signum: int, frame: Any) -> None:
         if signum not in self._notified_by:
             self._stopped_by = signum
-            signal.setitimer(signal.ITIMER_REAL, STUCK)
+            signal.setitimer(signal.ITIMER_REAL, STUCK, STUCK / 10)
+        elif signum == signal.SIGALRM and not self._main.done and frame.f_globals["__name__"][:10] != "pync.loop.":
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise Interrupted(self._stopped_by or signum)
 
     async def _listen(self, loop: Loop) -> None:
         while True:

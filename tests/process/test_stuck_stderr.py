@@ -84,7 +84,7 @@ def test_a_server_goes_on_and_counts_what_it_could_not_say(unread: Unread) -> No
 def test_a_signal_ends_a_server_whose_stderr_takes_nothing(unread: Unread, signum: signal.Signals) -> None:
     with stuck_server(unread) as process:
         process.signal(signum)
-        assert process.wait(2) == 128 + signum
+        assert process.wait(5) == 128 + signum
 
 
 def test_a_terminal_that_is_stopped_does_not_stop_a_server() -> None:
@@ -118,7 +118,7 @@ def test_an_error_is_shown_when_the_reader_is_merely_slow() -> None:
 def test_an_error_is_not_waited_for_when_the_reader_is_stuck(unread: Unread) -> None:
     unread.fill()
     with free_port() as port, Running([*PYNC, "127.0.0.1", str(port)], stderr=unread.writing) as process:
-        assert process.wait(5) == 1
+        assert process.wait(10) == 1
 
 
 def test_a_scan_waits_until_all_its_lines_are_read(unread: Unread) -> None:
@@ -137,4 +137,4 @@ def test_a_signal_ends_a_scan_whose_lines_are_not_read(unread: Unread) -> None:
         with Running([*PYNC, "-zv", "127.0.0.1", ports], stderr=unread.writing) as process:
             is_true(waits_for_stderr(process), "lines wait")
             process.signal(signal.SIGTERM)
-            assert process.wait(2) == 128 + signal.SIGTERM
+            assert process.wait(5) == 128 + signal.SIGTERM

@@ -569,7 +569,7 @@ def test_a_signal_at_the_prompt_leaves_the_terminal_as_it_was(signum: signal.Sig
         terminal.shown(b": ")
         assert not termios.tcgetattr(terminal.ours)[3] & termios.ECHO
         terminal.process.signal(signum)
-        assert terminal.process.wait(2) == 128 + signum
+        assert terminal.process.wait(5) == 128 + signum
         assert termios.tcgetattr(terminal.ours)[3] & termios.ECHO
         assert terminal.process.stderr == ""
 
@@ -579,7 +579,7 @@ def test_a_terminal_that_hangs_up_at_the_prompt_ends_the_run() -> None:
         terminal = Terminal(stack, "-x", "127.0.0.1:9", "-P", "user", "192.0.2.1", "7")
         terminal.shown(b": ")
         terminal.hang_up()
-        assert terminal.process.wait(2) == 128 + signal.SIGHUP
+        assert terminal.process.wait(5) == 128 + signal.SIGHUP
 
 
 def test_without_a_terminal_a_password_cannot_be_asked_for() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
+from time import monotonic
+from types import FunctionType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -220,6 +222,30 @@ def test_a_step_that_blocks_is_interrupted(signum: signal.Signals, soon: None) -
     with pytest.raises(Interrupted) as caught:
         Loop().run(main())
     assert caught.value.signum == signum
+
+
+def test_the_code_of_the_loop_is_not_interrupted_however_slow_it_is(soon: None) -> None:
+    ended: list[float] = []
+
+    def slow_clock() -> float:
+        if not ended:
+            ended.append(monotonic() + 0.05)
+            os.kill(os.getpid(), signal.SIGTERM)
+            while monotonic() < ended[0]:
+                pass
+            ended.append(monotonic())
+        return monotonic()
+
+    async def main(loop: Loop) -> None:
+        await loop.sleep(5)
+
+    clock = FunctionType(
+        slow_clock.__code__, {**globals(), "__name__": "pync.loop.slow"}, closure=slow_clock.__closure__
+    )
+    loop = Loop(clock=clock)
+    with pytest.raises(Interrupted):
+        loop.run(main(loop))
+    assert len(ended) == 2
 
 
 def test_a_task_that_cleans_up_for_long_after_a_signal_is_not_interrupted_by_the_alarm(soon: None) -> None:
