@@ -205,8 +205,7 @@ class Loop:
                 while self._tasks:
                     self._turn()
                 self._selector.close()
-        result: T = (self._failure or task).result()
-        return result
+            return (self._failure or task).result()  # type: ignore[no-any-return]
 
     def _turn(self) -> None:
         """Find out which tasks can go on, and run each until its next wait."""

@@ -33,8 +33,8 @@ async def listen(context: Context) -> Outcome:
     config = context.config
     if config.keep_open or config.http:
         raise_limit()
-    identity = _identity(config.user)
-    allowed = _rules(config)
+    identity = await _identity(context)
+    allowed = await _first_rules(context)
     if config.tls:
         from pync.connections.encryption import make_server_context
 
@@ -53,12 +53,25 @@ async def listen(context: Context) -> Outcome:
         bound.close()
 
 
-def _identity(user: str | None) -> Identity | None:
+async def _identity(context: Context) -> Identity | None:
+    """The user to become. It may be looked up in the network, which must not hold up the loop."""
+    user = context.config.user
     if user is None:
         return None
+    from pync.loop.threads import in_thread
     from pync.net.privileges import lookup
 
-    return lookup(user)
+    return await in_thread(context.loop, lambda: lookup(user))
+
+
+async def _first_rules(context: Context) -> Rules:
+    """The access rules. Their names are looked up, and their files may be pipes, which must not hold up the loop."""
+    access = context.config.access
+    if not (access.allow or access.deny or access.allow_files or access.deny_files):
+        return _rules(context.config)
+    from pync.loop.threads import in_thread
+
+    return await in_thread(context.loop, lambda: _rules(context.config))
 
 
 def _rules(config: Config) -> Rules:

@@ -70,10 +70,12 @@ FEATURES = {
     "options of TLS, proxies and relaying": ("faces.native.tls_and_proxy",),
     "an only operand": ("faces.native.one_operand",),
     "words for failures": ("faces.native.advice",),
+    "messages": ("faces.stderr",),
+    "passwords": ("faces.native.password",),
     "help": ("faces.click_help",),
 }
 CONVERSATION = {"moving bytes"}
-LISTENER = CONVERSATION | {"listening", "words for failures"}
+LISTENER = CONVERSATION | {"listening", "words for failures", "messages"}
 # A server has all that a session may need before its files are out of reach, or its descriptors are used up.
 SERVER = LISTENER | {"serving many", "programs", "wrappers", "stages", "idle limit", "between the ends"}
 EXTRA = {"options of TLS, proxies and relaying"}

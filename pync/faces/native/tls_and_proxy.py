@@ -244,15 +244,13 @@ def ask_password(config: Config) -> Config:
     """The config with the password for the proxy, which is asked for on the terminal. Raises UsageError."""
     proxy = config.proxy
     assert proxy is not None
+    from pync.faces.native.password import ask
+
     try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))  # without a terminal getpass would read stdin
+        password = ask(f"Proxy password for {proxy.user}@{proxy.host}: ")
     except OSError:
         why = f"no terminal to ask for the password; use --proxy-auth, or {LOGIN_VARIABLES[0]} in the environment"
         raise UsageError(f"-P {proxy.user}", why) from None
-    from getpass import getpass
-
-    try:
-        password = getpass(f"Proxy password for {proxy.user}@{proxy.host}: ")
     except EOFError:
         raise UsageError(f"-P {proxy.user}", "no password was given") from None
     asked: Config = config.but(proxy=proxy.but(password=password))
