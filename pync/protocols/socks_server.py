@@ -10,7 +10,7 @@ Must be strict: a client that may not do what it asks gets a reply that refuses 
 from __future__ import annotations
 
 from pync.protocols.dialogue import ConnectRequest, Refused, Unidentified, exactly
-from pync.protocols.hosts import ascii_name
+from pync.protocols.hosts import received_name
 from pync.protocols.socks_client import CONNECT, DOMAIN_NAME, IPV4, IPV6, NO_AUTHENTICATION, PASSWORD, SIZES
 from pync.system import packed_address, socket
 
@@ -114,8 +114,7 @@ def _request(have: bytes) -> Dialogue[ConnectRequest]:
 def _host(kind: int, octets: bytes) -> str:
     if kind in ADDRESS_FAMILIES:
         return socket.inet_ntop(ADDRESS_FAMILIES[kind], octets)
-    host = octets.decode("ascii", "replace")
     # There are clients that send every address as if it were a name, so an address is right here, too.
-    if packed_address(host) is None:
-        ascii_name(host)
-    return host
+    if octets.isascii() and packed_address(host := octets.decode("ascii")):
+        return host
+    return received_name(octets)
