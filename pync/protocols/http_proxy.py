@@ -96,6 +96,11 @@ def failure_reply(trouble: FailureKind, why: str) -> bytes:
     return error_page(STATUSES.get(trouble, OTHER_STATUS), why)
 
 
+def late_reply(why: str) -> bytes:
+    """The reply to a client that does not make its request in time."""
+    return error_page(408, why)
+
+
 def answer() -> Dialogue[tuple[bytes, bool]]:
     """The rewritten head of the target's response, and whether it is the last one: after a 1xx comes another.
 

@@ -60,6 +60,11 @@ def failure_reply(trouble: FailureKind, why: str) -> bytes:
     return _reply(CODES[trouble])
 
 
+def late_reply(why: str) -> bytes:
+    """Nothing: the protocol has no reply to a client that does not make its request in time."""
+    return b""
+
+
 def _reply(code: int) -> bytes:
     # The address that the proxy connects from should be next. No client of CONNECT needs it, and it may be private.
     return bytes((5, code, 0, IPV4)) + bytes(SIZES[IPV4] + 2)

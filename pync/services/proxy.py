@@ -20,7 +20,7 @@ from pync.endpoints import Source, write_all
 from pync.errors import AddressError, ConnectError, PeerLost, ProtocolError, ProxyError, TimedOut, TlsError
 from pync.listener_events import Denied
 from pync.protocols import http_proxy, socks_server
-from pync.protocols.dialogue import Refused, Unidentified
+from pync.protocols.dialogue import REQUEST_LIMIT, Refused, Unidentified, late
 from pync.services import Service
 from pync.services.forward import bridge, outgoing_config
 
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from pync.events import Address
     from pync.protocols.dialogue import ConnectRequest, Dialogue, FailureKind
 
-# Seconds that a client has for its request, and then the proxy for the connection, unless the user sets other limits.
-REQUEST_LIMIT = 30.0
+CONNECT_LIMIT = 30.0  # seconds that a connection to a target may take, unless the user has set another limit
 TARGET_FAILURES = (AddressError, ConnectError, PeerLost, ProxyError, TimedOut, TlsError)
 FAILURE_KINDS: dict[str, FailureKind] = {
     os.strerror(errno.ECONNREFUSED): "refused",
@@ -63,7 +62,7 @@ class ProxyService(Service):
         self.login = None if served.user is None else (served.user, served.password)
         self.protocol = http_proxy if served.kind == "http" else socks_server
         self.secret = os.urandom(32)
-        limit = context.config.connect_timeout or REQUEST_LIMIT
+        limit = context.config.connect_timeout or CONNECT_LIMIT
         self.outgoing_context = context.derive(outgoing_config(context.config, tls=None, connect_timeout=limit))
         prepare(self.outgoing_context)
 
@@ -100,7 +99,8 @@ class ProxyService(Service):
                 return None
             raise ProtocolError(f"proxy request from {client.address}", str(error)) from None
         except TimeoutError:
-            raise TimedOut(f"proxy request from {client.address}", f"nothing came for {limit:g} s") from None
+            await _turn_away(client, self.protocol.late_reply(late(limit)))
+            raise TimedOut(f"proxy request from {client.address}", late(limit)) from None
 
     def _dialogue(self) -> Dialogue[ConnectRequest]:
         if self.protocol is http_proxy:
