@@ -49,8 +49,8 @@ class ConnectRequest(Frozen):
     host: str  # a name, or an address as text
     port: int
     head: bytes = b""  # what the proxy must send to the host first; b"" if the client asks for a tunnel
-    # How many bytes after its head belong to the client's request, if that is known. It may mean what it sends after
-    # them for another host.
+    # How many bytes after its head belong to the client's request; None if they come in chunks. It may mean what it
+    # sends after them for another host.
     size: int | None = None
 
 

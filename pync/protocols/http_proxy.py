@@ -7,8 +7,8 @@ So the fields that describe the body stay, and so does the client's version: the
 client can read.
 
 A client may send further requests before the response. They must not be relayed: they may be meant for another server,
-and may hold a password for this proxy. So no more than the body is relayed, and the client asks again. (A body in
-chunks is relayed as it comes, because clients that send chunks do not send ahead.)
+and may hold a password for this proxy. So no more than the body is relayed, and the client asks again. A body in chunks
+passes as it comes, but it is read along, because its end has to be found.
 
 The head of the response is rewritten in the same way. Otherwise the target could keep the connection open, and the
 client would send its next request there too, although that may be meant for another server.
@@ -24,8 +24,8 @@ from pync.protocols.dialogue import ConnectRequest, Refused, Unidentified, recei
 from pync.protocols.hosts import split_authority
 from pync.protocols.http_answer import error_page
 from pync.protocols.http_auth import check_credentials, is_fresh, make_challenges, make_nonce
-from pync.protocols.http_head import HeadTooLong, read_head, read_response_head
-from pync.protocols.http_request import BadRequest, next_request
+from pync.protocols.http_head import HeadTooLong, header_lines, read_head, read_response_head
+from pync.protocols.http_request import BadRequest, check_framing, next_request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,6 +137,7 @@ def parse_request(head: bytes) -> ProxyRequest:
     parser.receive_data(head)
     request = next_request(parser)
     assert request is not None, "a whole head is nothing else"
+    check_framing(head, request)
     method, target, version = (part.decode() for part in (request.method, request.target, request.http_version))
     tunnel = method == "CONNECT"
     authority, origin = (target, target) if tunnel else _absolute(method, target)
@@ -180,7 +181,7 @@ def _absolute(method: str, uri: str) -> tuple[str, str]:
 
 def _end_to_end(head: bytes, without: Set[bytes] = frozenset()) -> list[bytes]:
     """The header lines that are passed on, without those for the next hop alone, and those whose names are given."""
-    fields = [(line.partition(b":")[0].strip().lower(), line) for line in _header_lines(head)]
+    fields = [(line.partition(b":")[0].strip().lower(), line) for line in header_lines(head)]
     values = [line.partition(b":")[2] for name, line in fields if name == b"connection"]
     listed = {option.strip().lower() for value in values for option in value.split(b",")}
     dropped = _HOP_BY_HOP | _FOR_PROXIES | without | (listed - _FRAMING)
@@ -188,17 +189,6 @@ def _end_to_end(head: bytes, without: Set[bytes] = frozenset()) -> list[bytes]:
         # Then a Content-Length is wrong, and must not be passed on (RFC 9112, section 6.3).
         dropped.add(b"content-length")
     return [line for name, line in fields if name not in dropped]
-
-
-def _header_lines(head: bytes) -> list[bytes]:
-    """The header's lines without their ends; one that was folded becomes one line again (RFC 9112, section 5.2)."""
-    lines: list[bytes] = []
-    for line in head.split(b"\n")[1:]:
-        if lines and line.startswith((b" ", b"\t")):
-            lines[-1] += b" " + line.strip()
-        elif line := line.rstrip(b"\r"):
-            lines.append(line)
-    return lines
 
 
 def _joined(*lines: bytes) -> bytes:

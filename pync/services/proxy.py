@@ -21,6 +21,7 @@ from pync.errors import AddressError, ConnectError, PeerLost, ProtocolError, Pro
 from pync.listener_events import Denied
 from pync.protocols import http_proxy, socks_server
 from pync.protocols.dialogue import REQUEST_LIMIT, Refused, Unidentified, late
+from pync.protocols.http_request import PIECE, BadRequest, ChunkedBody
 from pync.services import Service
 from pync.services.forward import bridge, outgoing_config
 
@@ -84,8 +85,10 @@ class ProxyService(Service):
         except BaseException:
             target.close()
             raise
-        request = None if asked.size is None else RequestBody(client, asked.size)
-        await bridge(self.context, client, target, request, Answer(target) if asked.head else None)
+        if asked.head:
+            await bridge(self.context, client, target, RequestBody(client, asked.size), Answer(target))
+        else:
+            await bridge(self.context, client, target)
 
     async def _asked(self, client: Peer) -> ConnectRequest | None:
         """What the client asks for; None if it has to come again with a user and a password."""
@@ -140,17 +143,37 @@ def _failure_kind(error: PyncError) -> FailureKind:
 class RequestBody(Source):
     """The body of a plain HTTP request. What the client sends after it is dropped."""
 
-    def __init__(self, client: Peer, size: int) -> None:
+    def __init__(self, client: Peer, size: int | None) -> None:
+        """`size` is in bytes; None for a body in chunks."""
         self.client = client
         self.left = size
+        self.chunks = ChunkedBody()
+        self.received = memoryview(b"")  # what has come and was not looked at yet
 
     async def read(self) -> bytes | None:
-        """The rest of the body; None when the client has ended. Raises PeerLost."""
-        while (data := await self.client.read()) is not None:
-            if data := data[: self.left]:
-                self.left -= len(data)
-                return data
-        return None
+        """The rest of the body; None when the client has ended. Raises PeerLost, ProtocolError."""
+        while True:
+            if self.received:
+                await self.client.loop.sleep(0)  # looking for the end of chunks gives the other clients their turn
+            elif not (data := await self.client.read()):
+                return None
+            else:
+                self.received = memoryview(data)
+            size = PIECE if self.left is None else len(self.received)
+            piece, self.received = bytes(self.received[:size]), self.received[size:]
+            if part := self._part(piece):
+                return part
+
+    def _part(self, data: bytes) -> bytes:
+        """What of `data` belongs to the body."""
+        if self.left is None:
+            try:
+                return self.chunks.feed(data)
+            except BadRequest as error:
+                raise ProtocolError(f"proxy request from {self.client.address}", str(error)) from None
+        part = data[: self.left]
+        self.left -= len(part)
+        return part
 
 
 class Answer(Source):

@@ -26,7 +26,7 @@ from pync.loop.tasks import Condition
 from pync.protocols.dialogue import REQUEST_LIMIT, late
 from pync.protocols.http_answer import content_type, error_page
 from pync.protocols.http_ranges import Page, answer_to
-from pync.protocols.http_request import BadRequest, Request
+from pync.protocols.http_request import PIECE, BadRequest, Request
 from pync.relay.flow import Flow
 from pync.sessions.conversation import end, flows
 from pync.sessions.delivery import deliver
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     Share = FileSource | Reader
 
 PROBE = 20  # seconds without traffic after which the client of a page without an end is probed
-PIECE = 32 * 1024  # bytes of a body that are parsed at a time: in chunks of one byte they take long
 
 
 class RequestSource(Source):

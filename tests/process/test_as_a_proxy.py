@@ -248,7 +248,17 @@ def test_the_server_receives_nothing_that_was_meant_for_the_proxy() -> None:
     assert fields["Connection"] == "close"
 
 
-def test_a_request_that_is_sent_ahead_does_not_reach_the_first_server() -> None:
+@pytest.mark.parametrize(
+    ("field", "body"),
+    [
+        ("X: y", b""),
+        ("Content-Length: 4", b"body"),
+        ("Transfer-Encoding: chunked", b"4\r\nbody\r\n0\r\n\r\n"),
+        ("Transfer-Encoding: chunked", b"4;x=y\r\nbody\r\n0\r\nTrailer: z\r\n\r\n"),
+    ],
+    ids=["no body", "a length", "chunks", "a trailer"],
+)
+def test_a_request_that_is_sent_ahead_does_not_reach_the_first_server(field: str, body: bytes) -> None:
     received = []
 
     def origin(conn: socket.socket) -> None:
@@ -258,9 +268,29 @@ def test_a_request_that_is_sent_ahead_does_not_reach_the_first_server() -> None:
         received.append(drain(conn))
 
     with serve(origin) as (host, port), proxy("http", "--proxy-auth", LOGIN) as ours:
-        requests = [f"GET http://{name}:{port}/ HTTP/1.1\r\nHost: x\r\n{BASIC}\r\n" for name in (host, "other")]
-        assert ask(ours, "".join(requests).encode()).endswith(b"\r\n\r\nhi")
-    assert received[0].startswith(b"GET / HTTP/1.1\n") and received[1:] == [b""]
+        first, second = (
+            f"POST http://{name}:{port}/ HTTP/1.1\r\nHost: x\r\n{BASIC}{field}\r\n\r\n".encode() + body
+            for name in (host, "other")
+        )
+        assert ask(ours, first + second).endswith(b"\r\n\r\nhi")
+    assert received[0].startswith(b"POST / HTTP/1.1\n") and received[1:] == [body]
+
+
+def test_a_body_whose_chunks_are_broken_reaches_no_server_as_a_whole_one() -> None:
+    broken = []
+
+    def origin(conn: socket.socket) -> None:
+        with pytest.raises(ConnectionResetError):
+            drain(conn)
+        broken.append(True)
+
+    with serve(origin) as (host, port), proxy() as ours, connect(ours.port) as client:
+        client.sendall(f"PUT http://{host}:{port}/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        client.sendall(b"4\r\nbodies\r\n0\r\n\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            assert drain(client) == b""
+        ours.expect(r"^pync: proxy request from 127\.0\.0\.1:\d+: ")
+    assert broken == [True]
 
 
 # -- Authentication ----------------------------------------------------------------------------------------------

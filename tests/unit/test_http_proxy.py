@@ -182,6 +182,8 @@ def test_everything_else_reaches_the_target_as_it_was(fields: list[tuple[str, st
         (b"GET http://u:p@h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400, "no user can be named in a URI"),
         (b"GET http://h:99999/ HTTP/1.1\r\nHost: h\r\n\r\n", 400, "'99999' is not a port"),
         (b"GET http://h\\.other/ HTTP/1.1\r\nHost: h\r\n\r\n", 400, "'h\\\\.other' is not a host name"),
+        (b"GET http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 3, 3\r\n\r\n", 400, "more than one Content-Length"),
+        (b"PUT http://h/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "HTTP/1.0 has no Transfer-Encoding"),
         (b"GET http://h/ HTTP/1.1\r\n\r\n", 400, "Missing mandatory Host: header"),
         (b"GET http://h/ HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n", 400, "illegal header line"),
         (b"CONNECT example.org HTTP/1.1\r\nHost: h\r\n\r\n", 400, "CONNECT needs a port"),
