@@ -23,7 +23,7 @@ from pync.config import Frozen
 from pync.protocols.dialogue import ConnectRequest, Refused, Unidentified, receive_more
 from pync.protocols.hosts import split_authority
 from pync.protocols.http_answer import error_page
-from pync.protocols.http_auth import check_credentials, is_fresh, make_challenges, make_nonce
+from pync.protocols.http_auth import check_credentials, make_challenges
 from pync.protocols.http_head import HeadTooLong, header_lines, read_head, read_response_head
 from pync.protocols.http_request import BadRequest, check_framing, next_request
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import h11
 
     from pync.protocols.dialogue import Dialogue, FailureKind, Login
+    from pync.protocols.http_auth import Nonces
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 HTTP_PORT = 80
@@ -58,10 +59,10 @@ class ProxyRequest(Frozen):
     asked: ConnectRequest
 
 
-def serve(login: Login | None, secret: bytes, now: float) -> Dialogue[ConnectRequest]:
+def serve(login: Login | None, nonces: Nonces, now: float) -> Dialogue[ConnectRequest]:
     """What a client asks for, once it has proved that it knows `login`, if there is one. Raises Refused.
 
-    `now` is in seconds. Its clock and `secret` must be the same for all clients.
+    `now` is in seconds. Its clock and `nonces` must be the same for all clients.
     """
     try:
         head, rest = yield from _request_head()
@@ -73,10 +74,10 @@ def serve(login: Login | None, secret: bytes, now: float) -> Dialogue[ConnectReq
         # With other methods than CONNECT, clients put the origin into the hash of Digest instead of the target.
         targets = (request.target, request.origin)
         verdict = check_credentials(
-            request.credentials, login, request.method, targets, lambda nonce: is_fresh(nonce, secret, now)
+            request.credentials, login, request.method, targets, lambda nonce, count: nonces.accept(nonce, count, now)
         )
         if verdict != "granted":
-            challenges = make_challenges(make_nonce(secret, now), stale=verdict == "stale")
+            challenges = make_challenges(nonces.make(now), stale=verdict == "stale")
             fields = [("Proxy-Authenticate", challenge) for challenge in challenges]
             yield error_page(407, "say who you are", fields=fields)
             if request.credentials is None or verdict == "stale":

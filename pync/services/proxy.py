@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 
 from pync.connections.outgoing import open_connection, prepare
 from pync.connections.proxy_client import hold
@@ -21,6 +20,7 @@ from pync.errors import AddressError, ConnectError, PeerLost, ProtocolError, Pro
 from pync.listener_events import Denied
 from pync.protocols import http_proxy, socks_server
 from pync.protocols.dialogue import REQUEST_LIMIT, Refused, Unidentified, late
+from pync.protocols.http_auth import Nonces
 from pync.protocols.http_request import PIECE, BadRequest, ChunkedBody
 from pync.services import Service
 from pync.services.forward import bridge, outgoing_config
@@ -62,7 +62,7 @@ class ProxyService(Service):
         assert served is not None
         self.login = None if served.user is None else (served.user, served.password)
         self.protocol = http_proxy if served.kind == "http" else socks_server
-        self.secret = os.urandom(32)
+        self.nonces = Nonces(os.urandom(32))
         limit = context.config.connect_timeout or CONNECT_LIMIT
         self.outgoing_context = context.derive(outgoing_config(context.config, tls=None, connect_timeout=limit))
         prepare(self.outgoing_context)
@@ -107,7 +107,7 @@ class ProxyService(Service):
 
     def _dialogue(self) -> Dialogue[ConnectRequest]:
         if self.protocol is http_proxy:
-            return http_proxy.serve(self.login, self.secret, time.time())
+            return http_proxy.serve(self.login, self.nonces, self.loop.clock())
         return socks_server.serve(self.login)
 
     async def _reach(self, client: Peer, asked: ConnectRequest) -> Peer | None:

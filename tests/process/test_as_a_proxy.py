@@ -7,6 +7,7 @@ connections are bridged, in test_bridge.py.
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
 import subprocess
@@ -37,6 +38,8 @@ from harness import (
 )
 from pairs import complaints, nothing_from, stuck_port
 from servers import Sshd, listening, microsocks, ncat_proxy, sshd, tinyproxy
+
+from pync.protocols.http_auth import answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -317,6 +320,21 @@ def test_a_stranger_is_not_served(scheme: str, login: str) -> None:
             ours.expect(r"^pync: proxy request from 127\.0\.0\.1:\d+: a wrong user or password$")
         else:
             ours.expect(r"^pync: connection from 127\.0\.0\.1 \d+ denied: it has to show who it is$")
+
+
+def test_an_answer_to_a_challenge_is_good_once() -> None:
+    with web() as server, proxy("http", "--proxy-auth", LOGIN) as ours:
+        place = server.url("").removeprefix("http://")
+        plain = f"GET {server.url()} HTTP/1.1\r\nHost: x\r\n".encode()
+        refusal = ask(ours, plain + b"\r\n").decode()
+        challenges = re.findall(r"Proxy-Authenticate: (Digest .*)\r\n", refusal)
+        credentials = answer(challenges, ("user", "secret"), "GET", "/", "c") or ""
+        known = f"Proxy-Authorization: {credentials}\r\n\r\n".encode()
+        assert ask(ours, plain + known).endswith(PAGE)
+        for again in plain, plain.replace(place.encode(), b"other"):  # the path is the same, the host is another one
+            replayed = ask(ours, again + known)
+            assert replayed.startswith(b"HTTP/1.1 407 ") and b"stale=true" in replayed
+        assert len(server.seen) == 1
 
 
 @pytest.mark.parametrize("kind", ["http", "socks5"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pync.protocols.dialogue import ConnectRequest
 from pync.protocols.http_answer import error_page
-from pync.protocols.http_auth import NONCE_LIFE, basic, make_nonce
+from pync.protocols.http_auth import NONCE_LIFE, Nonces, basic
 from pync.protocols.http_auth import answer as answer_to
 from pync.protocols.http_connect import connect
 from pync.protocols.http_head import HEAD_LIMIT
@@ -29,7 +29,7 @@ CONNECT = b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n"
 
 
 def asked(received: bytes, login: Login | None = None) -> Outcome:
-    return every_way(lambda: serve(login, SECRET, NOW), received)
+    return every_way(lambda: serve(login, Nonces(SECRET), NOW), received)
 
 
 def rewritten(request: bytes) -> bytes:
@@ -247,7 +247,7 @@ def test_a_client_that_answers_any_of_our_challenges_is_served(first: int) -> No
 @pytest.mark.parametrize("uri", ["http://h:81/x?y", "/x?y", "/other"])
 def test_the_credentials_of_a_plain_request_hold_its_uri_or_its_path(uri: str) -> None:
     request = message(b"GET http://h:81/x?y HTTP/1.1", b"Host: h:81")
-    challenge = f'Digest realm="pync", nonce="{make_nonce(SECRET, NOW)}", qop="auth"'
+    challenge = f'Digest realm="pync", nonce="{Nonces(SECRET).make(NOW)}", qop="auth"'
     credentials = answer_to([challenge], LOGIN, "GET", uri, "c") or ""
     outcome = asked(with_credentials(request, credentials), LOGIN)
     assert (outcome.refusal is None) == (uri != "/other")
@@ -256,7 +256,7 @@ def test_the_credentials_of_a_plain_request_hold_its_uri_or_its_path(uri: str) -
 
 
 def test_a_client_with_the_password_but_an_old_nonce_learns_which_is_wrong() -> None:
-    challenge = f'Digest realm="pync", nonce="{make_nonce(SECRET, NOW - NONCE_LIFE)}", qop="auth"'
+    challenge = f'Digest realm="pync", nonce="{Nonces(SECRET).make(NOW - NONCE_LIFE)}", qop="auth"'
     credentials = answer_to([challenge], LOGIN, "CONNECT", "example.org:443", "c") or ""
     outcome = asked(with_credentials(CONNECT, credentials), LOGIN)
     assert outcome.refusal == "it has to show who it is"
@@ -354,5 +354,5 @@ WORDS += [b"Connection:", b"Host: h", b"CONNECT", b"HTTP/1.1", b"Proxy-Authoriza
 def test_any_bytes_in_any_split_have_one_outcome(parts: list[bytes], login: Login | None) -> None:
     whole = b"".join(parts)
     for pieces in ([whole], bytewise(whole)):
-        assert hold(serve(login, SECRET, NOW), pieces) == hold(serve(login, SECRET, NOW), parts)
+        assert hold(serve(login, Nonces(SECRET), NOW), pieces) == hold(serve(login, Nonces(SECRET), NOW), parts)
         assert hold(answer(), pieces) == hold(answer(), parts)
