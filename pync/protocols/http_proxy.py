@@ -22,7 +22,7 @@ from __future__ import annotations
 from pync.config import Frozen
 from pync.protocols.dialogue import ConnectRequest, Refused, Unidentified, receive_more
 from pync.protocols.hosts import split_authority
-from pync.protocols.http_answer import error_page
+from pync.protocols.http_answer import error_page, response_head
 from pync.protocols.http_auth import check_credentials, make_challenges
 from pync.protocols.http_head import HeadTooLong, header_lines, read_head, read_response_head
 from pync.protocols.http_request import BadRequest, check_framing, next_request
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 HTTP_PORT = 80
+HOPS_DIGITS = 9  # of a Max-Forwards, at most
 
 STATUSES: dict[FailureKind, int] = {"forbidden": 403, "timed out": 504}
 OTHER_STATUS = 502  # of a trouble that has none of these (RFC 9110, section 15.6.3)
@@ -47,6 +48,8 @@ OTHER_STATUS = 502  # of a trouble that has none of these (RFC 9110, section 15.
 _HOP_BY_HOP = {b"connection", b"proxy-connection", b"keep-alive", b"te", b"upgrade"}
 _FOR_PROXIES = {b"proxy-authorization", b"proxy-authenticate", b"proxy-authentication-info"}
 _FRAMING = {b"transfer-encoding", b"content-length"}
+# What a TRACE that ends here is not answered with (RFC 9110, section 9.3.8).
+_SECRET = {b"authorization", b"cookie", *_FOR_PROXIES}
 
 
 class ProxyRequest(Frozen):
@@ -56,13 +59,15 @@ class ProxyRequest(Frozen):
     target: str  # as the client has written it
     origin: str  # as it is written to the server itself
     credentials: str | None
+    hops: int | None  # how many servers may still pass it on, if that is limited (Max-Forwards)
     asked: ConnectRequest
 
 
-def serve(login: Login | None, nonces: Nonces, now: float) -> Dialogue[ConnectRequest]:
+def serve(login: Login | None, nonces: Nonces, now: float) -> Dialogue[ConnectRequest | None]:
     """What a client asks for, once it has proved that it knows `login`, if there is one. Raises Refused.
 
-    `now` is in seconds. Its clock and `nonces` must be the same for all clients.
+    None if the request ends here, and has been answered. `now` is in seconds. Its clock and `nonces` must be the same
+    for all clients.
     """
     try:
         head, rest = yield from _request_head()
@@ -83,7 +88,18 @@ def serve(login: Login | None, nonces: Nonces, now: float) -> Dialogue[ConnectRe
             if request.credentials is None or verdict == "stale":
                 raise Unidentified("it has to show who it is")
             raise Refused("a wrong user or password")
+    if request.hops == 0:
+        yield _answer_of_the_last(request.method, head)
+        return None, rest
     return request.asked, rest
+
+
+def _answer_of_the_last(method: str, head: bytes) -> bytes:
+    """The answer to a TRACE or an OPTIONS that must not be passed on (RFC 9110, section 7.6.2)."""
+    if method == "OPTIONS":
+        return response_head(content_type=None, length=0)
+    received = _joined(head.partition(b"\n")[0].rstrip(), *_lines_without(head, _SECRET))
+    return response_head(content_type="message/http", length=len(received)) + received
 
 
 def success_reply(asked: ConnectRequest) -> bytes:
@@ -148,16 +164,30 @@ def parse_request(head: bytes) -> ProxyRequest:
         raise BadRequest(str(error)) from None
     if tunnel and port is None:
         raise BadRequest("CONNECT needs a port")
-    fields = (f"Host: {authority}".encode(), *_end_to_end(head, {b"host"}), b"Connection: close")
+    hops = _hops(request)
+    replaced = {b"host"} if hops is None else {b"host", b"max-forwards"}
+    limit = [f"Max-Forwards: {hops - 1}".encode()] if hops else []
+    fields = (f"Host: {authority}".encode(), *_end_to_end(head, replaced), *limit, b"Connection: close")
     rewritten = b"" if tunnel else _joined(f"{method} {origin} HTTP/{version}".encode(), *fields)
     asked = ConnectRequest(host=host, port=port or HTTP_PORT, head=rewritten, size=None if tunnel else _size(request))
-    return ProxyRequest(method=method, target=target, origin=origin, credentials=_credentials(request), asked=asked)
+    credentials = _credentials(request)
+    return ProxyRequest(method=method, target=target, origin=origin, credentials=credentials, hops=hops, asked=asked)
 
 
 def _size(request: h11.Request) -> int | None:
     """Bytes of the request's body; None if it comes in chunks, whose sum is unknown (RFC 9112, section 6.3)."""
     fields = dict(request.headers)
     return None if b"transfer-encoding" in fields else int(fields.get(b"content-length", b"0"))
+
+
+def _hops(request: h11.Request) -> int | None:
+    """The value of Max-Forwards, where a proxy has to obey it (RFC 9110, section 7.6.2). Raises BadRequest."""
+    values = [value for name, value in request.headers if name == b"max-forwards"]
+    if not values or request.method not in (b"TRACE", b"OPTIONS"):
+        return None
+    if len(values) > 1 or not values[0].isdigit() or len(values[0]) > HOPS_DIGITS:
+        raise BadRequest("Max-Forwards is not a number")
+    return int(values[0])
 
 
 def _credentials(request: h11.Request) -> str | None:
@@ -189,7 +219,11 @@ def _end_to_end(head: bytes, without: Set[bytes] = frozenset()) -> list[bytes]:
     if any(name == b"transfer-encoding" for name, _ in fields):
         # Then a Content-Length is wrong, and must not be passed on (RFC 9112, section 6.3).
         dropped.add(b"content-length")
-    return [line for name, line in fields if name not in dropped]
+    return _lines_without(head, dropped)
+
+
+def _lines_without(head: bytes, names: Set[bytes]) -> list[bytes]:
+    return [line for line in header_lines(head) if line.partition(b":")[0].strip().lower() not in names]
 
 
 def _joined(*lines: bytes) -> bytes:

@@ -91,10 +91,10 @@ class ProxyService(Service):
             await bridge(self.context, client, target)
 
     async def _asked(self, client: Peer) -> ConnectRequest | None:
-        """What the client asks for; None if it has to come again with a user and a password."""
+        """What the client asks for; None if it was answered, or has to come again with a user and a password."""
         limit = self.config.ending.idle_timeout or REQUEST_LIMIT
         try:
-            return await self.loop.within(limit, hold(client, self._dialogue()))
+            asked = await self.loop.within(limit, hold(client, self._dialogue()))
         except Refused as error:
             await _turn_away(client)
             if isinstance(error, Unidentified) and self.config.keep_open:
@@ -104,8 +104,11 @@ class ProxyService(Service):
         except TimeoutError:
             await _turn_away(client, self.protocol.late_reply(late(limit)))
             raise TimedOut(f"proxy request from {client.address}", late(limit)) from None
+        if asked is None:
+            await _turn_away(client)
+        return asked
 
-    def _dialogue(self) -> Dialogue[ConnectRequest]:
+    def _dialogue(self) -> Dialogue[ConnectRequest | None]:
         if self.protocol is http_proxy:
             return http_proxy.serve(self.login, self.nonces, self.loop.clock())
         return socks_server.serve(self.login)

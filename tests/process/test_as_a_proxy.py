@@ -226,6 +226,13 @@ def test_bodies_pass_both_ways(method: str, path: str, encoding: str, expect: st
         assert curl(ours, server.url(path), *words, stdin=data) == success(data)
 
 
+def test_a_trace_is_answered_by_the_proxy_that_must_not_pass_it_on() -> None:
+    with web() as server, proxy() as ours:
+        result = curl(ours, server.url(), "-X", "TRACE", "-H", "Max-Forwards: 0")
+        assert result.out.startswith(f"TRACE {server.url()} HTTP/1.1\r\n".encode())
+        assert complaints(ours) == server.seen == []
+
+
 def test_a_client_that_asks_twice_is_served_twice() -> None:
     with web() as server, proxy() as ours:
         assert curl(ours, server.url(), server.url("/chunked")) == success(PAGE + PAGE)

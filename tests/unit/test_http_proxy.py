@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pync.protocols.dialogue import ConnectRequest
-from pync.protocols.http_answer import error_page
+from pync.protocols.http_answer import error_page, response_head
 from pync.protocols.http_auth import NONCE_LIFE, Nonces, basic
 from pync.protocols.http_auth import answer as answer_to
 from pync.protocols.http_connect import connect
@@ -151,6 +151,18 @@ def test_an_old_client_gets_an_old_response() -> None:
     assert rewritten(b"GET http://h/ HTTP/1.0\n\n") == b"GET / HTTP/1.0\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 
+@pytest.mark.parametrize(("method", "hops"), [(b"TRACE", b"1"), (b"OPTIONS", b"007"), (b"TRACE", b"999999999")])
+def test_a_request_of_limited_hops_has_one_less_at_the_next(method: bytes, hops: bytes) -> None:
+    request = message(method + b" http://h/ HTTP/1.1", b"Host: h", b"MAX-forwards: " + hops, b"X: y")
+    left = f"Max-Forwards: {int(hops) - 1}".encode()
+    assert rewritten(request) == message(method + b" / HTTP/1.1", b"Host: h", b"X: y", left, b"Connection: close")
+
+
+def test_the_hops_of_other_methods_are_not_counted() -> None:
+    request = message(b"GET http://h/ HTTP/1.1", b"Host: h", b"Max-Forwards: 0")
+    assert rewritten(request) == message(b"GET / HTTP/1.1", b"Host: h", b"Max-Forwards: 0", b"Connection: close")
+
+
 values = st.from_regex(r"[!-~]([ -~]{0,20}[!-~])?", fullmatch=True)
 fields = st.tuples(st.from_regex(r"X-[A-Za-z-]{1,9}", fullmatch=True), values)
 
@@ -166,6 +178,25 @@ def test_everything_else_reaches_the_target_as_it_was(fields: list[tuple[str, st
     expected = [("Host", "h:81"), *fields, ("Connection", "close")]
     assert event.headers.raw_items() == [(name.encode(), value.encode()) for name, value in expected]
     assert (event.method, event.target) == (b"GET", path.encode())
+
+
+# -- Requests that end here -------------------------------------------------------------------------------------
+
+
+def test_a_trace_that_ends_here_is_answered_with_itself_but_for_secrets() -> None:
+    line, fields = b"TRACE http://h/x HTTP/1.1", [b"Host: h", b"Max-Forwards: 0", b"X: a"]
+    secrets = [b"Cookie: c", b"AUTHORIZATION: a", b"Proxy-Authorization: " + basic(LOGIN).encode()]
+    request = message(line, *fields, *secrets)
+    received = message(line, *fields)
+    head = response_head(content_type="message/http", length=len(received))
+    assert asked(request + BODY, LOGIN) == Outcome(said=[head + received], result=None, rest=BODY)
+    assert asked(message(line, *fields), LOGIN).refusal == "it has to show who it is"
+
+
+@pytest.mark.parametrize("uri", [b"http://h/x", b"http://h"])
+def test_an_options_that_ends_here_is_answered(uri: bytes) -> None:
+    request = message(b"OPTIONS " + uri + b" HTTP/1.1", b"Host: h", b"Max-Forwards: 0")
+    assert asked(request) == Outcome(said=[response_head(content_type=None, length=0)], result=None)
 
 
 # -- Refusals ----------------------------------------------------------------------------------------------------
@@ -184,6 +215,10 @@ def test_everything_else_reaches_the_target_as_it_was(fields: list[tuple[str, st
         (b"GET http://h\\.other/ HTTP/1.1\r\nHost: h\r\n\r\n", 400, "'h\\\\.other' is not a host name"),
         (b"GET http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 3, 3\r\n\r\n", 400, "more than one Content-Length"),
         (b"PUT http://h/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "HTTP/1.0 has no Transfer-Encoding"),
+        *(
+            (b"TRACE http://h/ HTTP/1.1\r\nHost: h\r\n" + field + b"\r\n\r\n", 400, "Max-Forwards is not a number")
+            for field in (b"Max-Forwards: -1", b"Max-Forwards: 1\r\nMax-Forwards: 1", b"Max-Forwards: " + b"9" * 5000)
+        ),
         (b"GET http://h/ HTTP/1.1\r\n\r\n", 400, "Missing mandatory Host: header"),
         (b"GET http://h/ HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n", 400, "illegal header line"),
         (b"CONNECT example.org HTTP/1.1\r\nHost: h\r\n\r\n", 400, "CONNECT needs a port"),

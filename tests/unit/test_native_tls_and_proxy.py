@@ -316,6 +316,16 @@ SERVED = LISTEN.but(serve_proxy=ServeProxy(kind="http"))
 KNOWN = ServeProxy(kind="http", user="u", password="w")
 
 
+@pytest.mark.parametrize("variable", LOGIN_VARIABLES)
+@pytest.mark.parametrize("line", ["-l --proxy-server http 8080", "-l -X http 8080", "-l --proxy-server 5 -x p 8080"])
+def test_a_proxy_is_not_open_because_a_variable_is_empty(
+    variable: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "")
+    assert message_of(line) == f"{variable} is empty: a proxy without a login needs no variable: take it out"
+    assert config_of("-l --proxy-server http --proxy-auth u:w 8080") == LISTEN.but(serve_proxy=KNOWN)
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [

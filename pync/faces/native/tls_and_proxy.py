@@ -205,6 +205,7 @@ def _served_proxy(values: Values) -> ServeProxy | None:
     kind = values["serve_proxy"]
     if kind not in ("http", "socks5"):
         raise UsageError(f"proxy type {kind}", "a proxy of ours is http or socks5")
+    _check_environment(values)
     next_proxy = next((values[dest] for dest in PROXIES if dest in values), None)
     if next_proxy is not None and "@" not in next_proxy:
         return ServeProxy(kind=kind)  # the login, as all else about a proxy, is meant for the next one
@@ -216,6 +217,15 @@ def _served_proxy(values: Values) -> ServeProxy | None:
     if user is not None and not password:
         raise UsageError("--proxy-auth", "a proxy that wants no password should not ask for one")
     return ServeProxy(kind=kind, user=user, password=password or "")
+
+
+def _check_environment(values: Values) -> None:
+    """Raise UsageError for a login in the environment that is empty: a script may have meant to set one."""
+    if "proxy_auth" in values:
+        return
+    for variable in LOGIN_VARIABLES:
+        if os.environ.get(variable) == "":
+            raise UsageError(f"{variable} is empty", "a proxy without a login needs no variable: take it out")
 
 
 def _login(values: Values, url_login: str) -> tuple[str | None, str | None]:
