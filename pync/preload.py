@@ -29,6 +29,7 @@ DATAGRAMS = (
 TLS_MODULES = ("pync.tls.handshake", "hashlib")
 HTTP = (
     *("h11", "http", "email.utils", "tempfile"),  # to parse a request, and to write the head of an answer
+    "pync.stages.visible",  # to show a request on a terminal
     *("mimetypes", "posixpath", "json", "codecs"),  # to find out the type of a file
 )
 OUTGOING = (

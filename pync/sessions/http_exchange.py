@@ -26,10 +26,11 @@ from pync.loop.tasks import Condition
 from pync.protocols.dialogue import REQUEST_LIMIT, late
 from pync.protocols.http_answer import content_type, error_page
 from pync.protocols.http_ranges import Page, answer_to
-from pync.protocols.http_request import PIECE, BadRequest, Request
+from pync.protocols.http_request import BadRequest, Request
 from pync.relay.flow import Flow
 from pync.sessions.conversation import end, flows
 from pync.sessions.delivery import deliver
+from pync.sessions.request_source import RequestSource
 from pync.stages import feed_all
 from pync.system import socket
 
@@ -44,40 +45,6 @@ if TYPE_CHECKING:
     Share = FileSource | Reader
 
 PROBE = 20  # seconds without traffic after which the client of a page without an end is probed
-
-
-class RequestSource(Source):
-    """What is shown of a request: its head as it comes, and its body without what frames it. Ends where it does."""
-
-    def __init__(self, context: Context, client: Peer, request: Request) -> None:
-        self.client = client
-        self.request = request
-        self.latest = b""  # the last bytes that were parsed, as they came
-        self.left = memoryview(b"")  # what came and was not parsed yet
-        self.logs: tuple[Stage, ...] = ()
-        if context.logs:
-            from pync.relay.log_files import RECEIVED
-
-            self.logs = context.logs.copy(RECEIVED)
-
-    async def read(self) -> bytes | None:
-        """The next bytes; None at the end of the request. Raises PeerLost, and BadRequest for what is no request."""
-        while not self.request.complete:
-            if self.left:
-                await self.client.loop.sleep(0)  # parsing gives the other clients their turn
-            else:
-                await self._fill()
-            self.latest, self.left = bytes(self.left[:PIECE]), self.left[PIECE:]
-            if not self.latest:
-                self.request.end()
-                return None
-            if shown := self.request.feed(self.latest):
-                return shown
-        return None
-
-    async def _fill(self) -> None:
-        """Read what the client sends next; nothing at its end."""
-        self.left = memoryview(feed_all(self.logs, await self.client.read() or b""))
 
 
 class Exchange:
@@ -119,7 +86,7 @@ class Exchange:
         except TimeoutError:
             raise await self._refused(BadRequest(late(limit), 408), TimedOut) from None
         except BadRequest as error:
-            await write_all(self.stdout, self.source.latest)
+            await write_all(self.stdout, self.source.show(self.source.latest, last=True))
             raise await self._refused(error) from None
         return True
 

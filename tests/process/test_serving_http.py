@@ -5,7 +5,9 @@ How a request is parsed and an answer is worded is tested in test_http_answer.py
 
 from __future__ import annotations
 
+import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -14,8 +16,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from clients import drain
-from harness import DEVNULL, PAYLOAD, PIPE, PYNC, connect, listen, require, run
+from harness import DEADLINE, DEVNULL, PAYLOAD, PIPE, PYNC, connect, listen, require, run
 from http_clients import GET, ask, curl, http, parsed
+from terminals import terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +64,22 @@ def test_a_head_request_gets_the_head_alone(page: IO[bytes]) -> None:
         assert (answer.status, answer.body) == (200, b"")
         assert answer.headers["content-length"] == str(len(PAGE))
         assert server.finish().out.startswith(b"HEAD / HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 10\r\n\r\n%s", b"Transfer-Encoding: chunked\r\n\r\na\r\n%s\r\n0\r\n\r\n"]
+)
+def test_a_terminal_obeys_no_request(page: IO[bytes], framing: bytes) -> None:
+    body = framing % b"a\x1b[2Jb\r\xff\xe2\x98"
+    with terminal(raw=True) as (keyboard, screen), http(page, "-k", stdout=screen) as server:
+        for request in b"POST / HTTP/1.1\r\nHost: test\r\nX: \xc2\x9b\r\n" + body, b"\x16\x1b[2J":
+            ask(server, request)
+        shown = b""
+        while not shown.endswith(rb"\x16\x1b[2J"):
+            assert select.select([keyboard], [], [], DEADLINE)[0], shown
+            shown += os.read(keyboard.fileno(), 4096)
+    assert rb"X: \x9b" in shown and rb"a\x1b[2Jb\r\xff\xe2\x98" in shown
+    assert shown.isascii() and shown.replace(b"\r\n", b"").decode().isprintable()
 
 
 def test_what_is_posted_is_shown_and_answered(page: IO[bytes]) -> None:

@@ -67,7 +67,8 @@ FEATURES = {
     "proxies": ("protocols", "connections.proxy_client", "services.proxy"),
     "HTTP": (
         *("protocols.http_answer", "protocols.http_ranges", "protocols.http_request"),
-        *("endpoints.kept_stdin", "sessions.http_exchange", "services.http_answer"),
+        *("endpoints.kept_stdin", "sessions.http_exchange", "sessions.request_source"),
+        *("services.http_answer", "stages.visible"),
     ),
     "TLS": ("tls", "connections.encryption"),
     "other users": ("net.privileges",),
