@@ -61,7 +61,9 @@ def needed(config: Config) -> Iterator[str]:
     yield from DATAGRAMS * config.datagram
     tls = bool(config.tls or target_tls or proxy_tls)
     yield from TLS_MODULES * tls
-    yield from IDNA * (tls or not "".join(names).isascii())
+    lists = [config.access, *([config.serve_proxy.targets] if config.serve_proxy else [])]
+    files = any(access.allow_files or access.deny_files for access in lists)  # they may have other names at a SIGHUP
+    yield from IDNA * (tls or files or not "".join(names).isascii())
     yield from HTTP * config.http
     yield from OUTGOING * bool(config.target or config.serve_proxy)
     yield from RETRY * bool(config.retry)

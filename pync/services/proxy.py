@@ -14,6 +14,7 @@ import errno
 import os
 
 from pync.connections.outgoing import open_connection, prepare
+from pync.connections.permitted import NotPermitted, open_permitted
 from pync.connections.proxy_client import hold
 from pync.endpoints import Source, write_all
 from pync.errors import AddressError, ConnectError, PeerLost, ProtocolError, ProxyError, TimedOut, TlsError
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pync.endpoints import Peer
     from pync.errors import PyncError
     from pync.events import Address
+    from pync.net.access import Rules
     from pync.protocols.dialogue import ConnectRequest, Dialogue, FailureKind
 
 CONNECT_LIMIT = 30.0  # seconds that a connection to a target may take, unless the user has set another limit
@@ -47,8 +49,12 @@ def is_open(config: Config, address: Address) -> bool:
     """Whether any host can use a proxy that listens on this address."""
     restricted = config.access.allow or config.access.allow_files or config.tls and config.tls.verify
     known = config.serve_proxy is not None and config.serve_proxy.user is not None
-    here = address.host.startswith("127.") or address.host == "::1" or address.port is None
-    return not (restricted or known or here)
+    return not (restricted or known or is_of_this_machine(address))
+
+
+def is_of_this_machine(address: Address) -> bool:
+    """Whether only this machine can connect to an address on which we listen: a loopback one, or a unix path."""
+    return address.host.startswith("127.") or address.host == "::1" or address.port is None
 
 
 class ProxyService(Service):
@@ -56,8 +62,10 @@ class ProxyService(Service):
 
     descriptors = 1
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, targets: Rules) -> None:
+        """`targets` decides which targets the clients get; a next proxy decides by itself."""
         super().__init__(context)
+        self.targets = targets
         served = context.config.serve_proxy
         assert served is not None
         self.login = None if served.user is None else (served.user, served.password)
@@ -116,7 +124,11 @@ class ProxyService(Service):
     async def _reach(self, client: Peer, asked: ConnectRequest) -> Peer | None:
         """The connection that is asked for; None if the client has left before it is made."""
         config = self.outgoing_context.config.but(host=asked.host, ports=(asked.port,))
-        opening = open_connection(self.outgoing_context.derive(config), asked.port)
+        context = self.outgoing_context.derive(config)
+        if config.proxy:
+            opening = open_connection(context, asked.port)
+        else:
+            opening = open_permitted(context, asked.port, self.targets)
         try:
             target: Peer | None = await self.loop.first(opening, client.wait_closed())
         except TARGET_FAILURES as error:
@@ -136,6 +148,8 @@ async def _turn_away(client: Peer, answer: bytes = b"") -> None:
 
 def _failure_kind(error: PyncError) -> FailureKind:
     match error:
+        case NotPermitted():
+            return "forbidden"
         case TimedOut():
             return "timed out"
         case AddressError():

@@ -64,7 +64,10 @@ FEATURES = {
     "logs": ("relay.log_files",),
     "hub": ("services.hub", "stages.chat_lines"),
     "forwarding": ("relay.bridge", "services.forward"),
-    "proxies": ("protocols", "connections.proxy_client", "services.proxy"),
+    "proxies": (
+        *("protocols", "connections.proxy_client", "connections.permitted"),
+        *("net.targets", "services.proxy"),
+    ),
     "HTTP": (
         *("protocols.http_answer", "protocols.http_ranges", "protocols.http_request"),
         *("endpoints.kept_stdin", "sessions.http_exchange", "sessions.request_source"),
@@ -329,7 +332,9 @@ BAD_REQUESTS = [
 
 
 @pytest.mark.parametrize("login", [[], KNOWN], ids=["open", "with a login"])
-@pytest.mark.parametrize("options", [[], ["--proxy", "{target}"], ["-x", "{closed}"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "options", [[], ["--proxy-deny", "::1,127.0.0.1"], ["--proxy", "{target}"], ["-x", "{closed}"]], ids=" ".join
+)
 def test_an_http_proxy_imports_nothing_once_it_listens(options: list[str], login: list[str]) -> None:
     questions = [
         *(GET, *BAD_REQUESTS),
