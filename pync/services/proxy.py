@@ -165,21 +165,23 @@ class RequestBody(Source):
         self.client = client
         self.left = size
         self.chunks = ChunkedBody()
-        self.received = memoryview(b"")  # what has come and was not looked at yet
+        self.received = memoryview(b"")  # what has come and was not parsed yet
 
     async def read(self) -> bytes | None:
         """The rest of the body; None when the client has ended. Raises PeerLost, ProtocolError."""
-        while True:
-            if self.received:
-                await self.client.loop.sleep(0)  # looking for the end of chunks gives the other clients their turn
-            elif not (data := await self.client.read()):
-                return None
-            else:
-                self.received = memoryview(data)
-            size = PIECE if self.left is None else len(self.received)
-            piece, self.received = bytes(self.received[:size]), self.received[size:]
-            if part := self._part(piece):
+        while data := await (self._piece() if self.left is None else self.client.read()):
+            if part := self._part(data):
                 return part
+        return None
+
+    async def _piece(self) -> bytes | None:
+        """What is to be parsed next; None when the client has ended."""
+        if self.received:
+            await self.client.loop.sleep(0)  # parsing gives the other clients their turn
+        else:
+            self.received = memoryview(await self.client.read() or b"")
+        piece, self.received = bytes(self.received[:PIECE]), self.received[PIECE:]
+        return piece or None
 
     def _part(self, data: bytes) -> bytes:
         """What of `data` belongs to the body."""
