@@ -411,6 +411,29 @@ def test_a_page_imports_nothing_once_it_is_served(page: str, piped: bool, tmp_pa
         assert imported_late(["--http"], questions, stdin) == set()
 
 
+CLIENT_HELLO = bytes.fromhex("160301002f0100002b0303") + bytes(32) + bytes.fromhex("000004009c00ff0100")  # of TLS 1.2
+
+
+@pytest.mark.parametrize("verify", [False, True], ids=["any client", "known clients"])
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--http"], ["-e", "/bin/cat"], ["--broker"], ["--to", "{target}"], ["--proxy-server", "socks5"]],
+    ids=" ".join,
+)
+def test_a_server_under_tls_imports_nothing_once_it_listens(
+    options: list[str], verify: bool, authority: Authority
+) -> None:
+    known = ["--ssl-verify", "--ssl-trustfile", str(authority.trust)] if verify else []
+    garbage = [b"hello\n", b"", b"\x16\x03\x01", b"\x16\x03\x01\xff\xff", b"\x80\x2e\x01", CLIENT_HELLO, GET]
+    assert imported_late([*options, *encrypted.ours(authority.server), *known], garbage) == set()
+
+
+@pytest.mark.parametrize("options", [["--to-ssl", "--to", "{target}"], ["--to-ssl", "--to", "localhost:{number}"]])
+@pytest.mark.parametrize("trust", [[], ["--ssl-no-verify"], ["--ssl-pin", f"sha256:{'ab' * 32}"]], ids=" ".join)
+def test_a_forwarder_to_tls_imports_nothing_once_it_listens(options: list[str], trust: list[str]) -> None:
+    assert imported_late([*options, *trust], [b"hello\n"]) == set()  # the target answers what is no TLS
+
+
 # -- TLS ---------------------------------------------------------------------------------------------------------
 
 
