@@ -165,7 +165,8 @@ class Nonces:
             return False
         moment, number = (int(part, 16) for part in text.split("-"))
         self._forget()
-        if number < self._oldest or not moment <= now < moment + NONCE_LIFE:
+        # `now` may be before `moment`: a client can open a connection first, and get the nonce on another one.
+        if number < self._oldest or now >= moment + NONCE_LIFE:
             return False
         counts = self._answered.setdefault(number, set())
         if count in counts:

@@ -5,7 +5,7 @@ a deadline, as has the connection that is then made. A tunnel is a bridge like a
 The answer to a plain HTTP request passes through here, because its head is rewritten.
 
 A proxy must not become an open relay by accident: `is_open` recognises one, and the face has a proxy listen on loopback
-unless another address was asked for.
+unless another address was asked for. Nor must it lead other machines to what trusts this one: see `net/targets.py`.
 """
 
 from __future__ import annotations
@@ -163,13 +163,13 @@ class RequestBody(Source):
     def __init__(self, client: Peer, size: int | None) -> None:
         """`size` is in bytes; None for a body in chunks."""
         self.client = client
-        self.left = size
-        self.chunks = ChunkedBody()
+        self.left = size or 0
+        self.chunks = ChunkedBody() if size is None else None
         self.received = memoryview(b"")  # what has come and was not parsed yet
 
     async def read(self) -> bytes | None:
         """The rest of the body; None when the client has ended. Raises PeerLost, ProtocolError."""
-        while data := await (self._piece() if self.left is None else self.client.read()):
+        while data := await (self._piece() if self.chunks else self.client.read()):
             if part := self._part(data):
                 return part
         return None
@@ -185,7 +185,7 @@ class RequestBody(Source):
 
     def _part(self, data: bytes) -> bytes:
         """What of `data` belongs to the body."""
-        if self.left is None:
+        if self.chunks:
             try:
                 return self.chunks.feed(data)
             except BadRequest as error:

@@ -227,7 +227,7 @@ def test_a_challenge_shows_whether_only_the_nonce_was_wrong() -> None:
     assert [parse_challenges(each)[0].parameters.get("stale") for each in make_challenges("n")] == [None, None, None]
 
 
-@pytest.mark.parametrize("moment", [0, 1000 - NONCE_LIFE, 1001])
+@pytest.mark.parametrize("moment", [0, 1000 - NONCE_LIFE])
 def test_an_answer_to_an_old_nonce_is_right_but_stale(moment: int) -> None:
     text = challenge(nonce=Nonces(SECRET).make(moment))
     assert verdict(answer([text], LOGIN, "CONNECT", TARGET, "c")) == "stale"
@@ -241,11 +241,11 @@ def test_a_nonce_that_is_not_ours_is_not_fresh(nonce: str) -> None:
     assert not fresh(nonce)
 
 
-@given(st.floats(0, 1e9), st.floats(0, 2 * NONCE_LIFE))
+@given(st.floats(NONCE_LIFE, 1e9), st.floats(-NONCE_LIFE, 2 * NONCE_LIFE))
 def test_a_nonce_lives_for_its_time(now: float, age: float) -> None:
     nonces = Nonces(SECRET)
     alive = nonces.accept(nonces.make(now), "", now + age)
-    assert alive == (int(now) <= now + age < int(now) + NONCE_LIFE)
+    assert alive == (now + age < int(now) + NONCE_LIFE)
 
 
 def test_a_nonce_is_good_once_for_each_count() -> None:
