@@ -14,6 +14,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
+import encrypted
 import pytest
 from clients import drain
 from harness import DEADLINE, DEVNULL, PAYLOAD, PIPE, PYNC, connect, listen, require, run
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from typing import IO
+
+    from certificates import Authority
 
 PAGE = b"""<!doctype html>
 <title>A page</title>
@@ -226,6 +229,20 @@ def test_an_idle_client_is_dropped_if_asked_for(page: IO[bytes]) -> None:
         server.expect(r"^pync: request from 127\.0\.0\.1:\d+: no whole request came within 0\.3 s$")
         assert parsed(drain(idle)).status == 408
         assert curl(server) == PAGE
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_a_head_that_comes_byte_by_byte_has_the_same_limit(page: IO[bytes], tls: bool, authority: Authority) -> None:
+    options = encrypted.ours(authority.server) if tls else ()
+    with http(page, "-k", "-w", "0.5", *options) as server:
+        context = encrypted.client_side(authority)
+        with encrypted.greeted(context, server.port) if tls else connect(server.port) as slow:
+            while "request from" not in server.stderr:
+                slow.sendall(b"G")
+                select.select([], [], [], 0.02)
+            server.expect(r"^pync: request from 127\.0\.0\.1:\d+: no whole request came within 0\.5 s$")
+            assert slow.recv(1 << 16).startswith(b"HTTP/1.1 408 ")
+        assert curl(server, scheme="https" if tls else "http") == PAGE
 
 
 # -- Clients that send no request --------------------------------------------------------------------------------------
