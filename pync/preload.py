@@ -24,7 +24,7 @@ SESSIONS = (
 DATAGRAMS = (
     *("pync.endpoints.datagrams", "pync.endpoints.datagram_server", "pync.services.datagram_clients"),
     *("pync.connections.first_sender", "pync.connections.next_address", "pync.endpoints.lines"),
-    *("pync.connections.datagram_peer", "pync.net.groups", "pync.endpoints.groups"),
+    *("pync.connections.datagram_peer", "pync.net.groups", "pync.endpoints.groups", "pync.net.source"),
 )
 TLS_MODULES = ("pync.tls.handshake", "hashlib")
 HTTP = (

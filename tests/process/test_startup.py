@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import re
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import encrypted
 import pytest
-from harness import DEVNULL, PYNC, UNMEASURED, Running, announced, connect, free_port, run, serve
+from harness import DEADLINE, DEVNULL, PYNC, UNMEASURED, Running, announced, connect, free_port, run, serve
 from layers import COSTLY, within
 from pairs import drain
 
@@ -126,7 +127,7 @@ class Imported:
             if any(within(name, room) for name in self.own for room in rooms)
         }
         self.others = {name for name in names if not name.startswith("pync")}
-        self.late = named(err.partition("\nListening on")[2])  # after a server had said where it listens
+        self.late = named(re.split("^(?:Listening|Bound) on", err, maxsplit=1, flags=re.MULTILINE)[-1])
 
 
 def client(*options: str, host: str = "127.0.0.1", port: int = 0, stdin: bytes = b"hello\n") -> Imported:
@@ -259,6 +260,7 @@ def test_a_way_through_a_proxy_imports_what_a_proxy_needs() -> None:
 # -- A server that is shut in --------------------------------------------------------------------------------------
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
+UNIX_DATAGRAMS = (socket.AF_UNIX, socket.SOCK_DGRAM)
 GREETING = b"\5\1\0"  # of SOCKS 5, which offers to do without authentication
 LOGIN = ("me", "secret")
 KNOWN = ["--proxy-auth", ":".join(LOGIN)]
@@ -305,6 +307,20 @@ def imported_late(options: list[str], questions: list[bytes], stdin: int | IO[by
 )
 def test_a_server_imports_nothing_once_it_listens(options: list[str]) -> None:
     assert imported_late(options, [b"hello\n", b"\xff\r\n"]) == set()
+
+
+def test_a_forwarder_of_unix_datagrams_imports_nothing_once_it_listens(tmp_path: Path) -> None:
+    ours, theirs = str(tmp_path / "ours"), str(tmp_path / "theirs")
+    with socket.socket(*UNIX_DATAGRAMS) as target, socket.socket(*UNIX_DATAGRAMS) as client:
+        target.bind(theirs)
+        target.settimeout(DEADLINE)
+        client.bind("")  # any abstract name
+        words = [*START, "-v", "-lkuU", "--to", theirs, ours]
+        with announced(Running(words, env=UNMEASURED, stdin=DEVNULL), "Bound") as process:
+            client.sendto(b"hello", ours)
+            assert target.recv(100) == b"hello"
+            process.signal(signal.SIGTERM)
+            assert Imported(process.finish().err).late == set()
 
 
 CONNECT = b"CONNECT %s HTTP/1.1\r\nHost: test\r\n%s\r\n"
