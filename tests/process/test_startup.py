@@ -323,6 +323,32 @@ def test_a_forwarder_of_unix_datagrams_imports_nothing_once_it_listens(tmp_path:
             assert Imported(process.finish().err).late == set()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        *([], ["--lines"], ["-C", "-i", "1ms", "--delay", "1ms"], ["-t"], ["--idle-timeout", "9"]),
+        *(["-e", "/bin/cat"], ["--filter", "cat"], ["--to", "127.0.0.1:{}"], ["--to", "localhost:{}"]),
+    ],
+    ids=" ".join,
+)
+def test_a_server_of_datagrams_imports_nothing_once_it_listens(options: list[str]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target:
+        target.bind(("127.0.0.1", 0))  # and not to ::1, which may be the first address of localhost
+        words = [*START, "-v", "-lku", *(option.format(target.getsockname()[1]) for option in options)]
+        with announced(Running([*words, "127.0.0.1", "0"], env=UNMEASURED, stdin=DEVNULL), "Bound") as process:
+            for number in range(2):
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                    client.connect(("127.0.0.1", process.port))
+                    client.send(b"hello\n")
+                    process.expect("^Connection received", count=number + 1)
+                    client.send(b"\xff\r\n")
+            if "--to" in options:
+                target.settimeout(DEADLINE)
+                assert [target.recv(100) for _ in range(2)][0] == b"hello\n"
+            process.signal(signal.SIGTERM)
+            assert Imported(process.finish().err).late == set()
+
+
 CONNECT = b"CONNECT %s HTTP/1.1\r\nHost: test\r\n%s\r\n"
 
 
