@@ -41,12 +41,13 @@ async def listen(context: Context) -> Outcome:
         make_server_context(context)
     bound = await bind(context)
     try:
-        service = _service(context)
+        targets = _target_rules(config, bound)
+        service = _service(context, targets)
         if identity:
             _become(identity, bound)
         server = Server(context, bound, allowed, service)
-        if config.access.allow_files or config.access.deny_files:
-            _read_again(context, server)
+        if files := _rule_files(config):
+            _read_again(context, server, files, targets)
         _announce(context, bound)
         return Outcome(child_status=await server.run())
     finally:
@@ -78,14 +79,38 @@ def _rules(config: Config) -> Rules:
     return load_rules(config.access, lambda name: _addresses(name, numeric=config.numeric))
 
 
-def _read_again(context: Context, server: Server) -> None:
-    """Have the server's rules be those of the access files as they are at the latest SIGHUP."""
+def _target_rules(config: Config, bound: Bound) -> Rules | None:
+    """The rules for the targets of a proxy's clients; None if we are no proxy."""
+    if not config.serve_proxy:
+        return None
+    from pync.net.targets import target_rules
+    from pync.services.proxy import is_of_this_machine
+
+    return target_rules(
+        config.serve_proxy.targets,
+        lambda name: _addresses(name, numeric=config.numeric),
+        for_other_machines=not all(is_of_this_machine(as_address(sock.getsockname())) for sock in bound.sockets),
+    )
+
+
+def _rule_files(config: Config) -> tuple[str, ...]:
+    accesses = [config.access, *([config.serve_proxy.targets] if config.serve_proxy else [])]
+    return tuple(path for access in accesses for path in (*access.allow_files, *access.deny_files))
+
+
+def _read_again(context: Context, server: Server, files: tuple[str, ...], targets: Rules | None) -> None:
+    """Have the rules be those of the files as they are at the latest SIGHUP."""
     from pync.net.access_again import read_again
 
-    def use(rules: Rules) -> None:
-        server.rules = rules
+    def load() -> tuple[Rules, Rules | None]:
+        return _rules(context.config), _target_rules(context.config, server.bound)
 
-    context.loop.spawn(read_again(context, lambda: _rules(context.config), use))
+    def use(rules: tuple[Rules, Rules | None]) -> None:
+        server.rules = rules[0]
+        if targets and rules[1]:
+            targets.become(rules[1])
+
+    context.loop.spawn(read_again(context, files, load, use))
 
 
 def _addresses(name: str, *, numeric: bool) -> list[str]:
@@ -97,7 +122,7 @@ def _addresses(name: str, *, numeric: bool) -> list[str]:
     return [str(item[4][0]) for item in found]
 
 
-def _service(context: Context) -> Service:
+def _service(context: Context, targets: Rules | None) -> Service:
     config = context.config
     if config.http:
         from pync.services.http_answer import HttpService
@@ -116,10 +141,10 @@ def _service(context: Context) -> Service:
         from pync.services.forward import ForwardService
 
         return ForwardService(context)
-    if config.serve_proxy:
+    if targets:
         from pync.services.proxy import ProxyService
 
-        return ProxyService(context)
+        return ProxyService(context, targets)
     if config.keep_open:
         return _shared_stdio(context)
     from pync.services.stdio import StdioService

@@ -81,6 +81,10 @@ TABLE = (
         value("", "proxy-auth", "LOGIN", "proxy_auth", str, "USER[:PASSWORD], for the proxy or for ours"),
         value("", "proxy-dns", "WHERE", "proxy_dns", LOCAL_OR_REMOTE, "look HOST up here (local) or there (remote)"),
         value("", "proxy-server", "TYPE", "serve_proxy", SERVED_PROXY_TYPE, "with -l: be a proxy, http or socks5"),
+        repeated("", "proxy-allow", "HOST,...", "proxy_allow", types.hosts, "connect our clients only to these"),
+        repeated("", "proxy-allowfile", "FILE", "proxy_allow_files", types.paths, "only to those that FILE lists"),
+        repeated("", "proxy-deny", "HOST,...", "proxy_deny", types.hosts, "do not connect our clients to these"),
+        repeated("", "proxy-denyfile", "FILE", "proxy_deny_files", types.paths, "not to those that FILE lists"),
     ),
     Section(
         "Relaying",
