@@ -174,10 +174,17 @@ class Outbox(Queue):
         """Write until the queue is empty."""
         try:
             while self.pieces:
-                self.drop(await self.peer.write(self._portion()))
+                self.drop(await self._write_some())
                 self.writes += 1
         except PeerLost as error:
             self.write_failed(error.also_unsent(self.size))
+
+    async def _write_some(self) -> int:
+        """Write what is next. While a client takes nothing, no bytes are joined and kept for it alone (TLS copies)."""
+        assert self.pieces
+        if self.peer.raw() is None:
+            return await self.peer.write(self._portion())
+        return self.peer.send_nowait(self._portion()) or await self.peer.write(self.pieces[0])
 
     def _portion(self) -> Bytes:
         """What to write next: a large piece as it is, or small pieces joined."""

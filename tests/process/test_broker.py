@@ -230,6 +230,32 @@ def test_what_many_clients_send_at_once_takes_no_more_memory_than_what_a_few_do(
         assert peak(server) - before < 40 * MB
 
 
+@pytest.mark.usefixtures("_many_descriptors")
+@pytest.mark.parametrize("kind", ["--broker", "-k"])
+def test_memory_and_descriptors_return_when_thousands_of_clients_have_left(kind: str) -> None:
+    with listen(kind, "0") as server, members(server, 1) as [stays]:
+        before, sizes = len(server.descriptors()), []
+        for turn in range(5):
+            with members(server, 2000) as conns:
+                for conn in conns[::100]:
+                    conn.sendall(b"x" * 1000 + b"\n")
+                server.send(b"news %d\n" % turn)
+                for conn in (conns[1], stays):
+                    while not line(conn).startswith(b"news %d" % turn):
+                        pass
+            # What is sent now shows that they have left.
+            is_true(lambda: server.send(b".\n") or len(server.descriptors()) <= before, "all have left")
+            sizes.append(memory(server))
+        # The first clients make the allocator take memory, which it keeps for the next.
+        assert sizes[4] - sizes[2] < 4 * MB, sizes
+
+
+def memory(server: Running) -> int:
+    """The memory that it uses now, in bytes."""
+    with open(f"/proc/{server.pid}/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
 def peak(server: Running) -> int:
     """The most memory that it has used, in bytes."""
     with open(f"/proc/{server.pid}/status") as status:

@@ -161,6 +161,25 @@ async def test_a_client_whose_progress_shows_only_when_asked_is_waited_for(loop:
     assert queue.why == "it takes nothing, and others wait"
 
 
+async def test_nothing_is_copied_for_a_client_that_takes_nothing(loop: Loop) -> None:
+    class Stuck(StubPeer):
+        waiting: Bytes = b""
+
+        def raw(self) -> int:
+            return 0
+
+        async def write(self, data: Bytes) -> int:
+            self.waiting = data
+            await loop.wait(Condition())
+            return 0
+
+    queue, pieces = Writing(Queues(loop), peer := Stuck(loop)), [bytes(1000) for _ in range(10)]
+    for piece in pieces:
+        queue.put(piece)
+    await turns(loop, 3)
+    assert peer.waiting is pieces[0]
+
+
 # -- Slow, but moving
 
 
