@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 SPARE = 4  # descriptors that a server keeps back for what is opened for a moment: the pipes of a new program, a look-up
+BATCHES = 150  # descriptors for clients that were accepted a moment ago
 RESERVE = 8 << 20  # bytes of memory that must be left for the sessions there are when one more begins
 
 
@@ -33,6 +34,14 @@ def free_descriptors() -> int:
         used = os.dup(0)  # the kernel gives the lowest number that is free
         os.close(used)
     return max(0, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - used - SPARE)
+
+
+def room_for_clients(asked: int | None) -> int:
+    """With how many clients a server is full that serves `asked` at most: then few descriptors are left for more."""
+    free = free_descriptors()
+    # A batch of clients is accepted before one of them is served.
+    room = max(1, free - min(BATCHES, free // 4))
+    return room if asked is None else min(asked, room)
 
 
 class Memory:

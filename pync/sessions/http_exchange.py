@@ -18,6 +18,7 @@ import time
 
 from pync.endpoints import Source, write_all
 from pync.endpoints.file_source import FileSource
+from pync.endpoints.half_closed import probe
 from pync.endpoints.null import Null
 from pync.endpoints.stdio import STDIN, is_regular
 from pync.endpoints.wrappers import Chain
@@ -175,11 +176,7 @@ class Exchange:
         One that has closed its socket looks like one that has half-closed, until it is probed (tcp(7)). The system of
         such a client answers with a reset a minute later at the latest.
         """
-        sock = self.client.sock
-        if self.context.transport == "tcp":
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
-                sock.setsockopt(socket.IPPROTO_TCP, option, PROBE)
+        probe(self.client.sock, PROBE)
         await self.client.wait_closed()
         raise PeerLost(f"connection to {self.client.address}", "the client closed it before the end of the answer")
 
