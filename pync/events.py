@@ -34,7 +34,7 @@ def as_address(name: Any) -> Address:
     if isinstance(name, tuple):
         # A vsock host is a number. Many clients may have one host, whose name `intern` keeps in memory once.
         return Address(host=sys.intern(str(name[0])), port=name[1])
-    text = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name or ""
+    text = name.decode(sys.getfilesystemencoding(), "surrogateescape") if isinstance(name, bytes) else name or ""
     return Address(host="@" + text[1:] if text.startswith("\0") else text)
 
 

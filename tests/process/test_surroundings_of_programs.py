@@ -1,0 +1,98 @@
+"""What surrounds a program, in the installed pync: its environment, whatever a peer is called, and no terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from clients import drain
+from harness import DEADLINE, PYNC, Running, announced, connect, listen
+from terminals import controlled, terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+OPTIONS = ["--exec", "--sh-exec", "--filter"]
+every_option = pytest.mark.parametrize("option", OPTIONS)
+PRINT = "sh -c 'printenv -0 PYNC_REMOTE_ADDR'"
+# What a client can have in its name: NUL, no text, a variable's, a line's end, text that its locale cannot write.
+TAILS = [b"\0b", b"\xff\xfe", b"=b", b"\nb\n", b"\xe4\xb8\xad", b"", b"\0" * 90]
+# Abstract names are those of the whole machine, and several tests run at the same time.
+NAMES = [b"\0%d" % os.getpid() + tail for tail in TAILS]
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}  # here Python takes file names for ASCII
+
+
+@contextlib.contextmanager
+def client_of(path: str, name: bytes, kind: int = socket.SOCK_STREAM) -> Iterator[socket.socket]:
+    """A connected client with this name."""
+    with contextlib.closing(socket.socket(socket.AF_UNIX, kind)) as conn:
+        conn.settimeout(DEADLINE)
+        conn.bind(name)
+        conn.connect(path)
+        yield conn
+
+
+def shown(name: bytes) -> bytes:
+    """A name as a program sees it."""
+    return b"@" + name[1:].replace(b"\0", b"@") if name.startswith(b"\0") else name
+
+
+@every_option
+@pytest.mark.parametrize("locale", [{}, ASCII], ids=["utf-8", "ascii"])
+def test_no_name_of_a_client_ends_a_server_and_a_program_sees_the_name(
+    option: str, locale: dict[str, str], tmp_path: Path
+) -> None:
+    path = str(tmp_path / "socket")
+    paths = [os.fsencode(tmp_path) + b"/\xff=\n", os.fsencode(tmp_path) + "/中".encode()]
+    with listen("-kU", option, PRINT, path, env={**os.environ, **locale}) as server:
+        for name in (*NAMES, *paths):
+            with client_of(path, name) as conn:
+                conn.shutdown(socket.SHUT_WR)
+                assert drain(conn) == shown(name) + b"\0"
+        assert server.stderr.count("Connection received") == len(NAMES) + len(paths)
+
+
+@every_option
+@pytest.mark.parametrize("name", [*NAMES, b"/own=\xff\n"], ids=[*map(repr, TAILS), "path"])
+def test_no_name_of_a_sender_of_datagrams_ends_a_server(option: str, name: bytes, tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    own = os.fsencode(tmp_path) + name if name.startswith(b"/") else name
+    with listen("-kuU", option, PRINT, path), client_of(path, own, socket.SOCK_DGRAM) as conn:
+        conn.send(b"hello")
+        assert conn.recv(1 << 10) == shown(own) + b"\0"
+
+
+@every_option
+def test_a_program_does_not_get_the_password_for_a_proxy(option: str) -> None:
+    secret = {"PYNC_PROXY_AUTH": "me:secret", "NCAT_PROXY_AUTH": "me:secret", "HARMLESS": "yes"}
+    with (
+        listen(option, "env", "0", env={**os.environ, **secret}) as server,
+        connect(server.port) as conn,
+    ):
+        variables = drain(conn).split(b"\n")
+        assert b"HARMLESS=yes" in variables
+        assert not [variable for variable in variables if b"PROXY_AUTH" in variable or b"secret" in variable]
+
+
+def test_a_variable_without_a_name_is_no_obstacle() -> None:
+    with announced(Running(["env", "=nameless", *PYNC, "-vl", "-e", "echo hi", "0"])) as server:
+        with connect(server.port) as conn:
+            assert drain(conn) == b"hi\n"
+        assert server.wait() == 0
+
+
+@every_option
+def test_a_program_has_a_session_of_its_own_without_our_terminal(option: str) -> None:
+    command = "sh -c 'cut -d\" \" -f1,6,7 /proc/self/stat; (: </dev/tty) 2>&1 && echo open; true'"
+    with terminal() as (_, screen), listen("-d", option, command, "0", stdin=screen, **controlled()) as server:
+        with connect(server.port) as conn:
+            conn.shutdown(socket.SHUT_WR)
+            answer = drain(conn).decode()
+        _, session, of_terminal = answer.split()[:3]
+        assert (session != str(os.getsid(server.pid)), of_terminal) == (True, "0")
+        assert "/dev/tty" in answer and "open" not in answer.split("\n")
+        assert server.wait() == 0
