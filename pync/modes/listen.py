@@ -1,13 +1,11 @@
 """Listening: bind, drop privileges, then serve one client or, with `keep_open`, any number.
 
-The order: look up the user to become, read the access rules and the certificate, bind, make the service with all that
-it opens, drop privileges, have SIGHUP read the files of the rules again, announce the listener, serve. `preload.py` has
-imported before what sessions need later.
+The order: look up the user to become, read the access rules and the certificate, bind (a unix path is created as that
+user's), make the service with all that it opens, drop privileges, have SIGHUP read the files of the rules again,
+announce the listener, serve. `preload.py` has imported before what sessions need later.
 """
 
 from __future__ import annotations
-
-import os
 
 from pync.errors import AddressError, reason
 from pync.events import Outcome, as_address
@@ -36,11 +34,11 @@ async def listen(context: Context) -> Outcome:
         from pync.connections.encryption import make_server_context
 
         make_server_context(context)
-    bound = await bind(context)
+    bound = await bind(context, identity)
     try:
         service = _service(context)
         if identity:
-            _become(identity, bound)
+            _become(identity, config)
         server = Server(context, bound, allowed, service)
         if config.access.allow_files or config.access.deny_files:
             _read_again(context, server)
@@ -122,12 +120,13 @@ def _shared_stdio(context: Context) -> Service:
     return SharedStdioService(context)
 
 
-def _become(identity: Identity, bound: Bound) -> None:
+def _become(identity: Identity, config: Config) -> None:
     """Drop privileges. Raises PrivilegeError."""
-    from pync.net.privileges import drop
+    from pync.net.privileges import close_terminal_for_reading, drop, settle
 
-    if bound.path:
-        os.chown(bound.path, identity.uid, identity.gid)
+    if config.program:
+        close_terminal_for_reading()
+    settle(identity)  # before: afterwards no module may be readable
     drop(identity)
 
 
