@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pync.errors import AddressError, reason
 from pync.events import Outcome, as_address
-from pync.listener_events import Listening, OpenProxy
+from pync.listener_events import Listening, OpenProgram, OpenProxy
 from pync.net.access import load_rules
 from pync.net.bind import bind
 from pync.services.server import Server
@@ -131,11 +131,16 @@ def _become(identity: Identity, config: Config) -> None:
 
 
 def _announce(context: Context, bound: Bound) -> None:
-    for sock in bound.sockets:
-        where = as_address(sock.getsockname())
+    addresses = [as_address(sock.getsockname()) for sock in bound.sockets]
+    for where in addresses:
         context.report(Listening(address=where, transport=context.transport))
         if context.config.serve_proxy:
             from pync.services.proxy import is_open
 
             if is_open(context.config, where):
                 context.report(OpenProxy(address=where))
+    if context.config.program:
+        from pync.services.stdio import is_open as runs_for_all
+
+        if reachable := [where for where in addresses if runs_for_all(context.config, where)]:
+            context.report(OpenProgram(address=reachable[0]))  # once, and not for each family

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from clients import drain
+from clients import ask, drain, is_true, take
 from harness import DEADLINE, PYNC, Running, announced, connect, listen
 from terminals import controlled, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from certificates import Authority
 
 OPTIONS = ["--exec", "--sh-exec", "--filter"]
 every_option = pytest.mark.parametrize("option", OPTIONS)
@@ -53,7 +56,7 @@ def test_no_name_of_a_client_ends_a_server_and_a_program_sees_the_name(
             with client_of(path, name) as conn:
                 conn.shutdown(socket.SHUT_WR)
                 assert drain(conn) == shown(name) + b"\0"
-        assert server.stderr.count("Connection received") == len(NAMES) + len(paths)
+        server.expect("^Connection received", count=len(NAMES) + len(paths))
 
 
 @every_option
@@ -96,3 +99,70 @@ def test_a_program_has_a_session_of_its_own_without_our_terminal(option: str) ->
         assert (session != str(os.getsid(server.pid)), of_terminal) == (True, "0")
         assert "/dev/tty" in answer and "open" not in answer.split("\n")
         assert server.wait() == 0
+
+
+# -- Which clients may have a program run, and how many at a time ------------------------------------------------------
+
+WARNING = "pync: warning: any host can run the program on port "
+
+
+def warnings(*args: str, word: str = "Listening") -> list[str]:
+    """The warnings of a server, which has announced all its sockets and then serves a client or nothing."""
+    with announced(Running([*PYNC, "-v", *args]), word) as server:
+        server.signal(signal.SIGTERM)
+        server.wait()
+        return [line.replace(str(server.port), "PORT") for line in server.stderr.splitlines() if "warning" in line]
+
+
+@every_option
+@pytest.mark.parametrize("open_to_all", [(), ("-4",), ("-6",), ("0.0.0.0",), ("--deny", "192.0.2.1")], ids=" ".join)
+def test_a_server_whose_program_any_host_can_run_warns_once(option: str, open_to_all: tuple[str, ...]) -> None:
+    options, hosts = (
+        [word for word in open_to_all if word != "0.0.0.0"],
+        [*open_to_all][:1] * ("0.0.0.0" in open_to_all),
+    )
+    assert warnings("-lk", *options, option, "cat", *hosts, "0") == [f"{WARNING}PORT; see --allow"]
+
+
+def test_a_server_of_datagrams_warns_too() -> None:
+    assert warnings("-luk", "-e", "cat", "0", word="Bound") == [f"{WARNING}PORT; see --allow"]
+
+
+def test_tls_without_certificates_of_the_clients_is_no_restriction(authority: Authority) -> None:
+    own = ["--ssl", "--ssl-cert", str(authority.server.chain), "--ssl-key", str(authority.server.key)]
+    assert warnings("-lk", *own, "-e", "cat", "0") == [f"{WARNING}PORT; see --allow"]
+    trusting = [*own, "--ssl-verify", "--ssl-trustfile", str(authority.trust)]
+    assert warnings("-lk", *trusting, "-e", "cat", "0") == []
+
+
+def test_a_server_that_few_can_reach_or_that_serves_one_client_does_not_warn(tmp_path: Path) -> None:
+    allowed = tmp_path / "allowed"
+    allowed.write_text("127.0.0.1\n")
+    assert warnings("-lk", "-e", "cat", "127.0.0.1", "0") == []
+    assert warnings("-lk", "--allow", "127.0.0.1", "-e", "cat", "0") == []
+    assert warnings("-lk", "--allowfile", str(allowed), "-e", "cat", "0") == []
+    assert warnings("-lkU", "-e", "cat", str(tmp_path / "socket")) == []
+    assert warnings("-l", "-e", "cat", "0") == []
+    assert warnings("-lk", "0") == []
+
+
+def is_served(port: int) -> bool:
+    """Whether a new client gets an answer of `cat`."""
+    with contextlib.suppress(ConnectionError):
+        return ask(port, b"served\n") == b"served\n"
+    return False
+
+
+@every_option
+def test_a_hundred_programs_run_at_the_same_time_and_no_more(option: str) -> None:
+    with listen("-k", option, "cat", "127.0.0.1", "0") as server, contextlib.ExitStack() as stack:
+        conns = [stack.enter_context(connect(server.port)) for _ in range(100)]
+        for conn in conns:
+            conn.sendall(b"served\n")
+            assert take(conn, 7) == b"served\n"
+        with connect(server.port) as late:
+            assert drain(late) == b""
+        server.expect(r"denied: connection limit reached \(100\)$")
+        conns[0].close()
+        is_true(lambda: len(server.children()) == 99, "its session has ended")
+        is_true(lambda: is_served(server.port), "the next client has its place")

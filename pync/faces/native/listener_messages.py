@@ -11,6 +11,7 @@ from pync.listener_events import (
     CertificateMade,
     Denied,
     Listening,
+    OpenProgram,
     OpenProxy,
     OutOfDescriptors,
     RulesKept,
@@ -42,6 +43,8 @@ def line(event: Event, config: Config) -> str:
             return f"pync: no --ssl-cert: one was made, for this run, {event.fingerprint}"
         case OpenProxy():
             return f"pync: warning: everybody can use the proxy on {event.address}; see --proxy-auth and --allow"
+        case OpenProgram():
+            return f"pync: warning: any host can run the program on port {event.address.port}; see --allow"
         case RulesRead():
             return "pync: the access lists were read again"
         case RulesKept():
