@@ -33,7 +33,6 @@ def run(config: Config, report: Report, wants: Wants = lambda kind: True) -> Out
 
     `wants` returns whether `report` has a use for events of a kind. Where there are thousands, others are not made.
     """
-    mode = _mode(config)
     context = Context(Loop(), config, report, wants, _logs(config))
     if config.keep_open or config.http or config.user:
         from pync.preload import preload
@@ -52,7 +51,7 @@ def run(config: Config, report: Report, wants: Wants = lambda kind: True) -> Out
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
-    return context.loop.run(mode(context))
+    return context.loop.run(_mode(config)(context))
 
 
 def _mode(config: Config) -> Mode:

@@ -5,6 +5,8 @@ An event is never an instruction, and no task waits until one is printed.
 
 from __future__ import annotations
 
+import os
+
 from pync.config import Frozen
 
 TYPE_CHECKING = False
@@ -31,7 +33,7 @@ def as_address(name: Any) -> Address:
     """A socket's address as the system gives it: a tuple, or a path for unix (abstract ones begin with NUL)."""
     if isinstance(name, tuple):
         return Address(host=str(name[0]), port=name[1])  # a vsock host is a number
-    text = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name or ""
+    text = os.fsdecode(name) if isinstance(name, bytes) else name or ""
     return Address(host="@" + text[1:] if text.startswith("\0") else text)
 
 

@@ -68,6 +68,12 @@ class OpenProxy(Event):
     address: Address
 
 
+class OpenProgram(Event):
+    """Any host can have a program run by this server, as often as it likes."""
+
+    address: Address
+
+
 class RulesRead(Event):
     """The files of access rules were read again; the new rules hold from now on."""
 

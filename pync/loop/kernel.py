@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     Shared = TypeVar("Shared")
     Until = float | None  # a moment of the clock
     Repeat = Callable[[], bool] | None
+    Wakes = Condition | None
 
 
 class Loop:
@@ -60,9 +61,7 @@ class Loop:
         self.child_ended = Condition()
         self.notified_by: dict[int, Condition] = {}  # by a signal's number: what it notifies instead of ending the run
 
-    def readable(
-        self, fd: int, until: Until = None, repeat: Repeat = None, condition: Condition | None = None
-    ) -> Work[bool]:
+    def readable(self, fd: int, until: Until = None, repeat: Repeat = None, condition: Wakes = None) -> Work[bool]:
         """Wait until `fd` has data, an end or an error, or `condition` is notified; False if `until` came first.
 
         `repeat` is called at each event, and the wait ends when it returns False. What it raises is raised here.
@@ -93,7 +92,7 @@ class Loop:
 
     @coroutine
     def _descriptor(
-        self, waiting: dict[int, Task], fd: int, event: int, until: Until, repeat: Repeat, condition: Condition | None
+        self, waiting: dict[int, Task], fd: int, event: int, until: Until, repeat: Repeat, condition: Wakes
     ) -> Generator[None, bool, bool]:
         task = self._running()
         if fd in waiting:

@@ -1,18 +1,16 @@
 """Listening: bind, drop privileges, then serve one client or, with `keep_open`, any number.
 
-The order: look up the user to become, read the access rules and the certificate, bind, make the service with all that
-it opens, drop privileges, have SIGHUP read the files of the rules again, announce the listener, serve. `preload.py` has
-imported before what sessions need later.
+The order: look up the user to become, read the access rules and the certificate, bind (a unix path is created as that
+user's), make the service with all that it opens, drop privileges, have SIGHUP read the files of the rules again,
+announce the listener, serve. `preload.py` has imported before what sessions need later.
 """
 
 from __future__ import annotations
 
-import os
-
 from pync.errors import AddressError, reason
 from pync.events import Outcome, as_address
 from pync.limits import raise_limit
-from pync.listener_events import Listening, OpenProxy
+from pync.listener_events import Listening, OpenProgram, OpenProxy
 from pync.net.access import load_rules
 from pync.net.bind import bind
 from pync.services.server import Server
@@ -39,12 +37,12 @@ async def listen(context: Context) -> Outcome:
         from pync.connections.encryption import make_server_context
 
         make_server_context(context)
-    bound = await bind(context)
+    bound = await bind(context, identity)
     try:
         targets = _target_rules(config, bound)
         service = _service(context, targets)
         if identity:
-            _become(identity, bound)
+            _become(identity, config)
         server = Server(context, bound, allowed, service)
         if files := _rule_files(config):
             _read_again(context, server, files, targets)
@@ -163,21 +161,27 @@ def _shared_stdio(context: Context) -> Service:
     return SharedStdioService(context)
 
 
-def _become(identity: Identity, bound: Bound) -> None:
+def _become(identity: Identity, config: Config) -> None:
     """Drop privileges. Raises PrivilegeError."""
-    from pync.net.privileges import drop
+    from pync.net.privileges import close_terminal_for_reading, drop, settle
 
-    if bound.path:
-        os.chown(bound.path, identity.uid, identity.gid)
+    if config.program:
+        close_terminal_for_reading()
+    settle(identity)  # before: afterwards no module may be readable
     drop(identity)
 
 
 def _announce(context: Context, bound: Bound) -> None:
-    for sock in bound.sockets:
-        where = as_address(sock.getsockname())
+    addresses = [as_address(sock.getsockname()) for sock in bound.sockets]
+    for where in addresses:
         context.report(Listening(address=where, transport=context.transport))
         if context.config.serve_proxy:
             from pync.services.proxy import is_open
 
             if is_open(context.config, where):
                 context.report(OpenProxy(address=where))
+    if context.config.program:
+        from pync.services.stdio import is_open as runs_for_all
+
+        if reachable := [where for where in addresses if runs_for_all(context.config, where)]:
+            context.report(OpenProgram(address=reachable[0]))  # once, and not for each family

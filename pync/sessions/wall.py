@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import errno
 
-from pync.errors import InputError, OutputError, PyncError, reason
+from pync.errors import InputError, Interrupted, OutputError, PyncError, reason
 from pync.listener_events import SessionCrashed, SessionFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.events import Address, Report
 
-SHARED = (InputError, OutputError)
+SHARED = (InputError, OutputError, Interrupted)  # a signal can interrupt a step of a session
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC)
 MOST = 100  # places of bugs that are told apart; those at any other are counted together
 

@@ -37,12 +37,11 @@ async def test_the_end_of_a_child_is_waited_for_and_its_status_returned(
     before = descriptors()
     pid = spawn(script)
     assert await exit_status(real_loop, pid) == status
-    with pytest.raises(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+    assert os.waitpid(pid, os.WNOHANG)[0] == pid, "it was left to be reaped"
     assert descriptors() == before
 
 
-async def test_children_that_end_together_are_all_reaped(real_loop: Bench) -> None:
+async def test_children_that_end_together_are_all_noticed(real_loop: Bench) -> None:
     children = [spawn(f"exit {status}") for status in range(8)]
     assert await together(real_loop, *(exit_status(real_loop, child) for child in children)) == list(range(8))
 

@@ -17,6 +17,7 @@ from pync.listener_events import (
     Denied,
     KeyExposed,
     Listening,
+    OpenProgram,
     OpenProxy,
     RulesKept,
     RulesRead,
@@ -103,6 +104,11 @@ SECURED = TlsEstablished(
             OpenProxy(address=Address(host="0.0.0.0", port=1080)),
             0,
             "pync: warning: everybody can use the proxy on 0.0.0.0:1080; see --proxy-auth and --allow",
+        ),
+        (
+            OpenProgram(address=Address(host="0.0.0.0", port=1080)),
+            0,
+            "pync: warning: any host can run the program on port 1080; see --allow",
         ),
     ],
 )

@@ -13,6 +13,7 @@ from pync.listener_events import (
     Denied,
     KeyExposed,
     Listening,
+    OpenProgram,
     OpenProxy,
     RulesKept,
     RulesRead,
@@ -49,6 +50,8 @@ def line(event: Event, config: Config) -> str:
             return f"pync: warning: other users can read the key in {event.path}; see chmod(1)"
         case OpenProxy():
             return f"pync: warning: everybody can use the proxy on {event.address}; see --proxy-auth and --allow"
+        case OpenProgram():
+            return f"pync: warning: any host can run the program on port {event.address.port}; see --allow"
         case RulesRead():
             return "pync: the access lists were read again"
         case RulesKept():

@@ -44,7 +44,7 @@ TABLE = (
         "Listening",
         flag("l", "listen", "listen", "wait for a client instead of connecting"),
         flag("k", "keep-open", "keep_open", "serve many clients, also at the same time"),
-        value("", "max-conns", "N", "max_conns", POSITIVE, "serve at most so many at the same time"),
+        value("", "max-conns", "N", "max_conns", POSITIVE, "serve at most so many at once; 100 for programs"),
         repeated("", "allow", "HOST,...", "allow", types.hosts, "serve only these: addresses, networks, names"),
         repeated("", "allowfile", "FILE", "allow_files", types.paths, "serve only those that FILE lists"),
         repeated("", "deny", "HOST,...", "deny", types.hosts, "turn these away, even if they are allowed"),
