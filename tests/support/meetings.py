@@ -140,3 +140,11 @@ def settled(condition: Callable[[], bool], seconds: float = DEADLINE) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+def program(folder: Path, script: str) -> Path:
+    """An executable file with a script of the shell: a program without arguments, which no tool has to quote."""
+    path = folder / "program"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path

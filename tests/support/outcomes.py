@@ -6,10 +6,10 @@ has ended within its limit; it has left nothing behind. A `Law` says what of thi
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import select
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -122,7 +122,7 @@ def _of_a_loss(law: Law, outcome: Outcome, missing: int) -> str:
 # -- A case ------------------------------------------------------------------------------------------------------
 
 ALL = tuple(NETCATS)
-WITH_PROGRAMS = ("pync", "ncat", "socat")
+WITHOUT_OPENBSD = ("pync", "ncat", "socat")
 
 
 class Case(NamedTuple):
@@ -186,9 +186,10 @@ class Descendants:
 
     def left(self, seconds: float = 5.0) -> tuple[str, ...]:
         """Those that are there so many seconds later. To be called once."""
-        alive = 0
+        until, alive = time.monotonic() + seconds, 0
         for descriptor in self._descriptors:
-            with contextlib.suppress(OSError):
-                alive += not select.select([descriptor], [], [], seconds)[0]
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            alive += not poll.poll(max(0.0, until - time.monotonic()) * 1000)
             os.close(descriptor)
         return (f"{alive} processes",) if alive else ()

@@ -6,6 +6,8 @@ one judge compares that with the law of the case. `test_faults.py` plays them to
 
 from __future__ import annotations
 
-import cases.peers
+from cases import descriptors, idleness, networks, peers, programs, shortage, signals
 
-CASES = [*cases.peers.CASES]
+CASES = [
+    case for module in (peers, descriptors, signals, programs, shortage, networks, idleness) for case in module.CASES
+]
