@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 
     from outcomes import Case
 
+LAW = """
+What `scripts/faults` did to the netcats of one machine, and what came of it. A case has held if the bytes delivered are
+the bytes sent, or the status is not 0 and stderr says that bytes are missing, and how many if the tool can know it. The
+tool has ended within its limit, with the right status, and has left nothing behind. “–” stands where a tool has nothing
+for a case.
+"""
 PAGE = ROOT / "scripts" / "faults.md"
 AT_A_TIME = 3  # cases
 
@@ -83,9 +89,7 @@ def _page(rows: Sequence[Row]) -> Iterator[str]:
     tools = list(rows[0].verdicts) if rows else []
     yield "# Faults"
     yield ""
-    yield "What `scripts/faults` did to the netcats of one machine, and what came of it. In each case the bytes delivered"
-    yield "must be the bytes sent, or the status is not 0 and stderr says how many are missing; the tool has ended within"
-    yield "its limit, with the right status, and has left nothing behind. “–” stands where a tool has nothing for a case."
+    yield from LAW.strip().splitlines()
     yield ""
     yield from _table(["outcome", *tools], _counts(rows, tools))
     for group, members in _groups(rows).items():

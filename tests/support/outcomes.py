@@ -6,9 +6,11 @@ has ended within its limit; it has left nothing behind. A `Law` says what of thi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
+import signal
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,6 +35,7 @@ DAMAGED = "wrong data"
 HANGS = "hangs"
 STATUS = "wrong status"
 BREAKS = "breaks off"
+CRASHES = "crashes"
 LEFT = "something left behind"
 BUSY = "uses the processor"
 UNABLE = "–"
@@ -85,6 +88,8 @@ def verdict(law: Law, outcome: Outcome) -> str:
     """The judge: HELD, or what is wrong."""
     if outcome.status is None:
         return HANGS
+    if outcome.status in CRASHED or "Traceback (most recent call last)" in outcome.err:
+        return CRASHES
     if not all(flow.intact for flow in outcome.flows):
         return DAMAGED
     if outcome.left:
@@ -96,6 +101,7 @@ def verdict(law: Law, outcome: Outcome) -> str:
 
 
 BUSY_SECONDS = 0.05  # in one second
+CRASHED = {128 + signum for signum in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)}
 
 
 def _of_a_status(statuses: tuple[int, ...] | None, outcome: Outcome) -> str:
@@ -185,11 +191,14 @@ class Descendants:
         self._descriptors = process.descendants()
 
     def left(self, seconds: float = 5.0) -> tuple[str, ...]:
-        """Those that are there so many seconds later. To be called once."""
+        """Those that are there so many seconds later, which are killed then. To be called once."""
         until, alive = time.monotonic() + seconds, 0
         for descriptor in self._descriptors:
             poll = select.poll()
             poll.register(descriptor, select.POLLIN)
-            alive += not poll.poll(max(0.0, until - time.monotonic()) * 1000)
+            if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
+                alive += 1
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
             os.close(descriptor)
         return (f"{alive} processes",) if alive else ()

@@ -18,7 +18,7 @@ from outcomes import FAILS, REPORTED, WHOLE, Case, Law, Outcome, flow, outcome_o
 from terminals import terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from netcats import Netcat
@@ -206,18 +206,20 @@ def with_a_stderr_that_fails(tool: Netcat, folder: Path, kind: str) -> Outcome:
 
 ROLES = ("client", "listener")
 
+STDOUTS: list[tuple[str, Callable[..., Outcome], dict[str, object], Law]] = [
+    ("/dev/full", into_a_full_file, {"kind": "/dev/full"}, REPORTED),
+    ("a full file system", into_a_full_file, {"kind": "tmpfs"}, REPORTED),
+    ("a slow reader", into_a_pipe, {}, WHOLE),
+    ("a slow reader of a non-blocking pipe", into_a_pipe, {"blocking": False}, WHOLE),
+    ("a pipe that is shared", into_a_shared_pipe, {}, WHOLE),
+    ("a reader that leaves", into_a_pipe, {"closed_after": 100_000}, REPORTED),
+]
+
 CASES = [
     *(
         Case(f"stdout of a {role}", name, scene, {"role": role, **facts}, law)
         for role in ROLES
-        for name, scene, facts, law in [
-            ("/dev/full", into_a_full_file, {"kind": "/dev/full"}, REPORTED),
-            ("a full file system", into_a_full_file, {"kind": "tmpfs"}, REPORTED),
-            ("a slow reader", into_a_pipe, {}, WHOLE),
-            ("a slow reader of a non-blocking pipe", into_a_pipe, {"blocking": False}, WHOLE),
-            ("a pipe that is shared", into_a_shared_pipe, {}, WHOLE),
-            ("a reader that leaves", into_a_pipe, {"closed_after": 100_000}, REPORTED),
-        ]
+        for name, scene, facts, law in STDOUTS
     ),
     *(_closed(role, fds) for role in ROLES for size in range(4) for fds in itertools.combinations(range(3), size)),
     Case("stdin of a client", "a directory", from_a_directory, {}, FAILS),

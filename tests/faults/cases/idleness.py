@@ -59,17 +59,26 @@ def blocked_by_its_peer(tool: Netcat, folder: Path) -> Iterator[Running]:
 @contextlib.contextmanager
 def blocked_by_stdout(tool: Netcat, folder: Path) -> Iterator[Running]:
     reading, writing = os.pipe()
-    with os.fdopen(reading, "rb"), os.fdopen(writing, "wb") as stdout:
-        with met(tool, Use(), stdin=PIPE, stdout=stdout) as (process, conn), sending(conn, payload(SIZE) * 4):
-            yield process
+    with (
+        os.fdopen(reading, "rb"),
+        os.fdopen(writing, "wb") as stdout,
+        met(tool, Use(), stdin=PIPE, stdout=stdout) as (process, conn),
+        sending(conn, payload(SIZE) * 4),
+    ):
+        yield process
 
 
 @contextlib.contextmanager
 def blocked_both_ways(tool: Netcat, folder: Path) -> Iterator[Running]:
     reading, writing = os.pipe()
-    with os.fdopen(reading, "rb"), os.fdopen(writing, "wb") as stdout, file_of(folder, payload(SIZE)) as stdin:
-        with met(tool, Use(), stdin=stdin, stdout=stdout) as (process, conn), sending(conn, payload(SIZE) * 4):
-            yield process
+    with (
+        os.fdopen(reading, "rb"),
+        os.fdopen(writing, "wb") as stdout,
+        file_of(folder, payload(SIZE)) as stdin,
+        met(tool, Use(), stdin=stdin, stdout=stdout) as (process, conn),
+        sending(conn, payload(SIZE) * 4),
+    ):
+        yield process
 
 
 @contextlib.contextmanager

@@ -174,8 +174,8 @@ def waits(tool: Netcat, folder: Path, role: str, full: bool) -> Outcome:
     """The peer is there and silent, and the tool has a limit of a second. `full`: it has a file to send."""
     data = payload(SIZE) if full else b""
     with contextlib.ExitStack() as stack:
-        given = {"stdin": stack.enter_context(file_of(folder, data)) if full else PIPE}
-        process, _ = stack.enter_context(met(tool, Use(role, wait=1), **given))
+        stdin = stack.enter_context(file_of(folder, data)) if full else PIPE
+        process, _ = stack.enter_context(met(tool, Use(role, wait=1), stdin=stdin))
         return outcome_of(process, flow(data, b""))
 
 

@@ -58,10 +58,12 @@ def takes_all(tool: Netcat, folder: Path, way: str) -> Outcome:
         return outcome._replace(flows=(flow(payload(SIZE), arrived),))
 
 
+IGNORANT = 'trap "" TERM HUP; echo ready; sleep 20; sleep 20'
+
+
 def ends_with_its_client(tool: Netcat, folder: Path, way: str) -> Outcome:
     """The client resets the connection of a program that ignores SIGTERM and SIGHUP."""
-    script = 'trap "" TERM HUP; echo ready; while :; do sleep 60; done'
-    use = Use("listener", program=program(folder, script), way=way)
+    use = Use("listener", program=program(folder, IGNORANT), way=way)
     with met(tool, use) as (process, conn):
         assert conn.recv(1)
         descendants = Descendants(process)
@@ -72,8 +74,7 @@ def ends_with_its_client(tool: Netcat, folder: Path, way: str) -> Outcome:
 
 def ends_with_us(tool: Netcat, folder: Path, way: str) -> Outcome:
     """The tool gets a SIGTERM that its program ignores."""
-    script = 'trap "" TERM HUP; echo ready; while :; do sleep 60; done'
-    use = Use("listener", program=program(folder, script), way=way)
+    use = Use("listener", program=program(folder, IGNORANT), way=way)
     with met(tool, use) as (process, conn):
         assert conn.recv(1)
         descendants = Descendants(process)
@@ -97,15 +98,15 @@ def leaves_no_zombie(tool: Netcat, folder: Path, way: str) -> Outcome:
 
 def inherits_nothing(tool: Netcat, folder: Path, way: str) -> Outcome:
     """With many descriptors in use, the program has 0, 1 and 2."""
-    use = Use("keep", program=program(folder, f"ls /proc/$$/fd > '{folder}/'$$; echo; exec sleep 60"), way=way)
+    use = Use("keep", program=program(folder, f"ls /proc/self/fd > '{folder}/'$$; echo; exec sleep 60"), way=way)
     with contextlib.ExitStack() as stack:
         process, first = stack.enter_context(met(tool, use))
         for conn in [first, *(stack.enter_context(connection(process, use)) for _ in range(4))]:
             assert conn.recv(1)
         seen = {int(fd) for path in folder.glob("[0-9]*") for fd in path.read_text().split()}
         process.signal(signal.SIGTERM)
-        # Descriptor 10 is the script that the shell reads.
-        strange = tuple(f"descriptor {fd}" for fd in sorted(seen - {0, 1, 2, 10}))
+        # Descriptor 3 is the folder that ls reads.
+        strange = tuple(f"descriptor {fd}" for fd in sorted(seen - {0, 1, 2, 3}))
         return outcome_of(process, left=strange)
 
 
@@ -114,7 +115,7 @@ ENDS = [
     # name, the program, what the client gets, what it sends, the law
     ("is killed", "echo early; kill -KILL $$", b"early\n", b"", Law((137,))),
     (
-        "is killed while it takes an upload",
+        "is killed during an upload",
         "read x; echo early; kill -KILL $$",
         b"early\n",
         payload(SIZE),
@@ -123,7 +124,7 @@ ENDS = [
     ("fails", "echo early; exit 3", b"early\n", b"", Law((3,))),
     ("leaves a process with its stdout", "(sleep 0.7; echo late) & echo early", HELLO, b"", WHOLE),
     (
-        "answers late, after the end of its stdin",
+        "answers late after an upload",
         "cat >/dev/null; sleep 0.7; echo late",
         b"late\n",
         payload(SIZE),

@@ -14,7 +14,7 @@ from harness import DEVNULL, PIPE, require, serve
 from meetings import connection, file_of, met, payload, program, received, sending, settled, shell
 from netcats import Unable, Use
 from network import ROOT
-from outcomes import COUNTED, REPORTED, WITHOUT_OPENBSD, Case, Law, Outcome, flow, outcome_of
+from outcomes import REPORTED, WITHOUT_OPENBSD, Case, Law, Outcome, flow, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ def burst(tool: Netcat, folder: Path, what: str, limit: str) -> Outcome:
     """Sixty clients at the same time, of whom only a few can be served: the others wait, and each gets its answer."""
     with contextlib.ExitStack() as stack:
         target = stack.enter_context(serve(_echo))[1]
-        use = Use("keep", **SERVERS[what](folder, target))
+        use = SERVERS[what](Use("keep"), folder, target)
         process = stack.enter_context(tool.start(use, shell(f'{limit}; exec "$@"'), stdin=DEVNULL))
         with ThreadPoolExecutor(CLIENTS) as pool:
             answers = list(pool.map(lambda _: _ask(process, use, what, target), range(CLIENTS)))
@@ -78,12 +78,14 @@ def _greet_socks(conn: socket.socket, target: int) -> None:
 
 
 GREETINGS = {"an HTTP proxy": _greet_http, "a SOCKS proxy": _greet_socks}
-SERVERS: dict[str, Callable[[Path, int], dict[str, object]]] = {
-    "programs with pipes": lambda folder, target: {"program": program(folder, "exec cat")},
-    "programs with the socket": lambda folder, target: {"program": program(folder, "exec cat"), "way": "socket"},
-    "forwarding": lambda folder, target: {"target": target},
-    "an HTTP proxy": lambda folder, target: {"proxy": "http"},
-    "a SOCKS proxy": lambda folder, target: {"proxy": "socks5"},
+SERVERS: dict[str, Callable[[Use, Path, int], Use]] = {
+    "programs with pipes": lambda use, folder, target: use._replace(program=program(folder, "exec cat")),
+    "programs with the socket": lambda use, folder, target: use._replace(
+        program=program(folder, "exec cat"), way="socket"
+    ),
+    "forwarding": lambda use, folder, target: use._replace(target=target),
+    "an HTTP proxy": lambda use, folder, target: use._replace(proxy="http"),
+    "a SOCKS proxy": lambda use, folder, target: use._replace(proxy="socks5"),
 }
 TOOLS_OF = {
     "programs with pipes": WITHOUT_OPENBSD,
@@ -137,8 +139,8 @@ def no_processes(tool: Netcat, folder: Path, what: str) -> Outcome:
     if not ROOT:
         raise Unable("only root can become another user")
     user = 50_000 + os.getpid() % 10_000 + threading.get_ident() % 1000
-    before = [require("setpriv"), f"--reuid={user}", f"--regid={user}", "--clear-groups"]
-    before += shell('ulimit -u 1; exec "$@"')
+    words = [f"--reuid={user}", f"--regid={user}", "--clear-groups", *(f"--{which}-caps={READING}" for which in CAPS)]
+    before = [require("setpriv"), *words, require("prlimit"), "--nproc=1"]
     folder.chmod(0o755)
     if what == "a name":
         data = payload(SIZE)
@@ -152,6 +154,10 @@ def no_processes(tool: Netcat, folder: Path, what: str) -> Outcome:
         arrived = received(conn)
         conn.close()
         return outcome_of(process, flow(b"started\n", arrived))
+
+
+# The interpreter may be in a directory of root's.
+CAPS, READING = ("inh", "ambient"), "+dac_read_search"
 
 
 def limited_files(tool: Netcat, folder: Path, what: str) -> Outcome:
@@ -168,15 +174,15 @@ def limited_files(tool: Netcat, folder: Path, what: str) -> Outcome:
         return outcome._replace(flows=(flow(data, written),))
 
 
-FEW = "ulimit -n 20"
+FEW, LITTLE = "ulimit -n 20", f"ulimit -v {60 * 1024}"
+ENDED = Law((NAMED,))
+
 CASES = [
     *(
-        Case(
-            "ulimit -n 20, 60 clients", f"of {what}", burst, {"what": what, "limit": FEW}, Law((NAMED,)), TOOLS_OF[what]
-        )
+        Case("ulimit -n 20, 60 clients", f"of {what}", burst, {"what": what, "limit": FEW}, ENDED, TOOLS_OF[what])
         for what in SERVERS
     ),
-    Case("ulimit -n 20, 60 clients", "of stdout", lines_of_many, {"limit": FEW}, Law((NAMED,))),
+    Case("ulimit -n 20, 60 clients", "of stdout", lines_of_many, {"limit": FEW}, ENDED),
     *(
         Case("ulimit -v", f"a {role} with {size} MB", little_memory, {"role": role, "megabytes": size}, REPORTED)
         for role in ("client", "listener")
@@ -186,15 +192,12 @@ CASES = [
         Case("ulimit -v", f"a start with {size} MB", cannot_start, {"megabytes": size}, Law(None))
         for size in (8, 20, 30)
     ),
-    Case(
-        "ulimit -v",
-        "programs of 60 clients with 60 MB",
-        burst,
-        {"what": "programs with pipes", "limit": "ulimit -v 61440"},
-        Law((NAMED,)),
-        TOOLS_OF["programs with pipes"],
+    *(
+        Case("ulimit -v", f"60 clients of {what} with 60 MB", burst, {"what": what, "limit": LITTLE}, ENDED, tools)
+        for what in ("programs with pipes", "forwarding")
+        for tools in [TOOLS_OF[what]]
     ),
-    Case("ulimit -u 1", "a client that looks up a name", no_processes, {"what": "a name"}, COUNTED),
+    Case("ulimit -u 1", "a client that looks up a name", no_processes, {"what": "a name"}, REPORTED),
     Case("ulimit -u 1", "a listener with a program", no_processes, {"what": "a program"}, REPORTED, WITHOUT_OPENBSD),
     Case("ulimit -f", "stdout is a file", limited_files, {"what": "stdout"}, REPORTED),
     Case("ulimit -f", "a log of the bytes", limited_files, {"what": "log"}, REPORTED, ("pync", "ncat")),

@@ -91,10 +91,15 @@ def relaying(tool: Netcat, folder: Path) -> Iterator[Running]:
 def blocked(tool: Netcat, folder: Path) -> Iterator[Running]:
     """Neither stdout nor the peer takes anything."""
     reading, writing = os.pipe()
-    with os.fdopen(reading, "rb"), os.fdopen(writing, "wb") as stdout, file_of(folder, payload(SIZE)) as stdin:
-        with met(tool, Use(), stdin=stdin, stdout=stdout) as (process, conn), sending(conn, payload(SIZE)):
-            assert conn.recv(1)
-            yield process
+    with (
+        os.fdopen(reading, "rb"),
+        os.fdopen(writing, "wb") as stdout,
+        file_of(folder, payload(SIZE)) as stdin,
+        met(tool, Use(), stdin=stdin, stdout=stdout) as (process, conn),
+        sending(conn, payload(SIZE)),
+    ):
+        assert conn.recv(1)
+        yield process
 
 
 @contextlib.contextmanager
