@@ -1,6 +1,7 @@
-"""The program behind scripts/faults: plays the cases of tests/faults to each netcat, and writes the table.
+"""The program behind scripts/faults: plays the cases of tests/faults to each netcat, and writes the tables.
 
-A case is played in a folder of its own. Cases wait more than they compute, so several are played at a time.
+A case is played in a folder of its own. Cases wait more than they compute, so several are played at a time. The page
+has all verdicts, the README only their numbers, between two comments.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from netcats import NETCATS  # noqa: E402
 from outcomes import HELD, UNABLE, played  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from outcomes import Case
 
@@ -36,7 +37,8 @@ the bytes sent, or the status is not 0 and stderr says that bytes are missing, a
 tool has ended within its limit, with the right status, and has left nothing behind. “–” stands where a tool has nothing
 for a case.
 """
-PAGE = ROOT / "scripts" / "faults.md"
+PAGE, README = ROOT / "scripts" / "faults.md", ROOT / "README.md"
+BEGIN, END = "<!-- counts of faults -->\n\n", "\n<!-- end of counts -->"
 AT_A_TIME = 3  # cases
 
 
@@ -55,13 +57,14 @@ def main() -> int:
     page = "\n".join(_page(rows))
     if options.write:
         PAGE.write_text(page + "\n")
+        README.write_text(_with_counts(README.read_text(), rows))
     print(page)
     return int(any(row.verdicts.get("pync", HELD) not in {HELD, UNABLE} for row in rows))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/faults", description="Play faults to the netcats; show the table.")
-    parser.add_argument("--write", action="store_true", help=f"write the table to {PAGE.relative_to(ROOT)}")
+    parser.add_argument("--write", action="store_true", help="write the tables to scripts/faults.md and README.md")
     parser.add_argument("--only", metavar="REGEX", default="", help="only the cases whose title has this")
     parser.add_argument("--tool", dest="tools", action="append", choices=NETCATS, help="only this one; repeatable")
     parser.add_argument("--details", action="store_true", help="show on stderr what came of each that did not hold")
@@ -91,7 +94,7 @@ def _page(rows: Sequence[Row]) -> Iterator[str]:
     yield ""
     yield from LAW.strip().splitlines()
     yield ""
-    yield from _table(["outcome", *tools], _counts(rows, tools))
+    yield from _counts(rows, tools)
     for group, members in _groups(rows).items():
         yield ""
         yield f"## {group[0].upper()}{group[1:]}"
@@ -101,14 +104,26 @@ def _page(rows: Sequence[Row]) -> Iterator[str]:
     yield f"Played on {datetime.date.today()} with Linux {platform.release().partition('-')[0]}, {_versions(tools)}."
 
 
-def _counts(rows: Sequence[Row], tools: Sequence[str]) -> Iterator[list[str]]:
+def _counts(rows: Sequence[Row], tools: Sequence[str]) -> Iterator[str]:
+    """A table with the number of each verdict."""
     counts = {tool: collections.Counter(row.verdicts[tool] for row in rows) for tool in tools}
-    played = {tool: len(rows) - counts[tool][UNABLE] for tool in tools}
-    yield ["**held, of those that it can be asked**", *(f"**{counts[t][HELD]} of {played[t]}**" for t in tools)]
-    others = collections.Counter(verdict for row in rows for verdict in row.verdicts.values())
-    for verdict, _ in others.most_common():
-        if verdict not in {HELD, UNABLE}:
-            yield [verdict, *(str(counts[tool][verdict]) for tool in tools)]
+    held = [f"**{count[HELD]} of {len(rows) - count[UNABLE]}**" for count in counts.values()]
+    found = collections.Counter(verdict for row in rows for verdict in row.verdicts.values())
+    others = [verdict for verdict, _ in found.most_common() if verdict not in {HELD, UNABLE}]
+    yield from _table(
+        ["", *tools],
+        [
+            ["**held, of those that the tool can be asked**", *held],
+            *([verdict, *(str(count[verdict]) for count in counts.values())] for verdict in others),
+        ],
+    )
+
+
+def _with_counts(readme: str, rows: Sequence[Row]) -> str:
+    """The README with other numbers."""
+    before, rest = readme.split(BEGIN)
+    table, after = "\n".join(_counts(rows, list(rows[0].verdicts))), rest.split(END)[1]
+    return f"{before}{BEGIN}{table}\n{END}{after}"
 
 
 def _groups(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -118,7 +133,7 @@ def _groups(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return groups
 
 
-def _table(head: Sequence[str], lines: Iterator[list[str]]) -> Iterator[str]:
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> Iterator[str]:
     yield f"| {' | '.join(head)} |"
     yield f"| {' | '.join('---' for _ in head)} |"
     for line in lines:

@@ -17,6 +17,7 @@ import time
 from typing import TYPE_CHECKING
 
 from harness import DEADLINE, DEVNULL, PAYLOAD, Running
+from netcats import NeverMet, alive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,8 +44,7 @@ def met(tool: Netcat, use: Use, *, before: Sequence[str] = (), **popen: Any) -> 
         return
     with listening(use.unix) as server:
         there = use if use.unix else use._replace(port=server.getsockname()[1])
-        with tool.start(there, before, **popen) as process, server.accept()[0] as conn:
-            conn.settimeout(PATIENCE)
+        with tool.start(there, before, **popen) as process, accepted(server, process) as conn:
             yield process, conn
 
 
@@ -55,8 +55,19 @@ def listening(path: Path | None = None) -> Iterator[socket.socket]:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
         server.bind(str(path) if path else ("127.0.0.1", 0))
         server.listen(128)
-        server.settimeout(DEADLINE)
+        server.settimeout(1)  # `accepted` has waited already
         yield server
+
+
+def accepted(server: socket.socket, process: Running) -> socket.socket:
+    """The connection of a tool that connects."""
+    until = time.monotonic() + DEADLINE
+    while not select.select([server], [], [], 0.05)[0] and time.monotonic() < until:
+        if not alive(process):
+            raise NeverMet(process)
+    conn = server.accept()[0]
+    conn.settimeout(PATIENCE)
+    return conn
 
 
 def connection(process: Running, use: Use) -> socket.socket:
@@ -85,7 +96,7 @@ def received(conn: socket.socket, size: int = 1 << 40, pause: float = 0, chunk: 
 
 @contextlib.contextmanager
 def sending(conn: socket.socket, data: bytes, *, end: bool = True) -> Iterator[None]:
-    """Sends in a thread, and then half-closes. A connection that breaks, or the end of the context, ends it."""
+    """Sends in a thread, and then half-closes. A connection that breaks ends that, or the context, if it is stuck."""
 
     def send() -> None:
         with contextlib.suppress(OSError):
@@ -98,6 +109,7 @@ def sending(conn: socket.socket, data: bytes, *, end: bool = True) -> Iterator[N
     try:
         yield
     finally:
+        thread.join(1)
         if thread.is_alive():
             with contextlib.suppress(OSError):
                 conn.shutdown(socket.SHUT_RDWR)

@@ -27,6 +27,14 @@ class Unable(Exception):
     """The tool has no option for this."""
 
 
+class NeverMet(Exception):
+    """The tool has ended before it was connected."""
+
+    def __init__(self, process: Running) -> None:
+        self.status, self.err = process.wait(), process.stderr
+        super().__init__(f"ended with {self.status}: {self.err}")
+
+
 class Use(NamedTuple):
     """What a tool is started for."""
 
@@ -37,7 +45,7 @@ class Use(NamedTuple):
     program: Path | None = None  # an executable file that gets the connection
     way: str = "pipes"  # how the program gets it: "pipes", the "socket" itself, or as a "filter"
     wait: int = 0  # seconds for connecting and for silence
-    tls: bool = False  # as a client, without verifying
+    tls: bool = False  # a client does not verify, a listener makes its certificate
     target: int = 0  # the port to which each client is connected
     proxy: str = ""  # the kind of proxy that a listener is: "http" or "socks5"
     log: Path | None = None  # a copy of what is transferred
@@ -50,7 +58,7 @@ class Use(NamedTuple):
 def _pync(use: Use) -> list[str]:
     words = {"client": [], "listener": ["-l"], "keep": ["-lk"]}[use.role]
     words += ["-w", str(use.wait)] if use.wait else []
-    words += ["--ssl", "--ssl-no-verify"] if use.tls else []
+    words += ["--ssl", *([] if use.listens else ["--ssl-no-verify"])] if use.tls else []
     words += ["--to", f"{HOST}:{use.target}"] if use.target else []
     words += ["--proxy-server", use.proxy] if use.proxy else []
     words += ["-o", str(use.log)] if use.log else []
@@ -86,7 +94,7 @@ def _place(use: Use) -> list[str]:
 
 
 def _socat(use: Use) -> list[str]:
-    if use.way != "pipes" or use.proxy or use.log:
+    if use.way != "pipes" or use.proxy or use.log or (use.tls and use.listens):
         raise Unable
     fork = ",fork" if use.role == "keep" else ""
     if use.unix:
@@ -108,14 +116,13 @@ class Netcat(NamedTuple):
     words: Callable[[Use], list[str]]
 
     def start(self, use: Use, before: Sequence[str] = (), **popen: Any) -> Running:
-        """Start it and, if it listens on a port, wait until it does. `before`: the words of a command that starts it.
-
-        Its end is asked for by `ended` (`outcomes.py`).
-        """
+        """Start it and, if it listens, wait until it does. `before`: the words of a command that starts it."""
         process = Running([*before, *self.words(use)], **popen)
         try:
             if use.listens:
                 process.port = _unix_port(process, use.unix) if use.unix else _port(process)
+                if not alive(process):
+                    raise NeverMet(process)
         except BaseException:
             process.close()
             raise
@@ -131,7 +138,7 @@ NETCATS = {
 def _port(process: Running) -> int:
     """The port on which a process listens, once it does, in whatever network it is; 0 if it ends before."""
     until = time.monotonic() + DEADLINE
-    while _alive(process) and time.monotonic() < until:
+    while alive(process) and time.monotonic() < until:
         with contextlib.suppress(OSError):  # the process has just ended
             sockets = set(process.descriptors())
             for table in "tcp", "tcp6":
@@ -147,7 +154,7 @@ def _unix_port(process: Running, path: Path) -> int:
     """Wait until a process listens on a path. 0, which is the port of a path, or of a process that has ended."""
     until = time.monotonic() + DEADLINE
     flags = "00010000"  # SO_ACCEPTCON in /proc/net/unix: it listens
-    while _alive(process) and time.monotonic() < until:
+    while alive(process) and time.monotonic() < until:
         lines = Path("/proc/net/unix").read_text().splitlines()
         if any(line.split()[3] == flags and line.endswith(f" {path}") for line in lines[1:]):
             break
@@ -155,6 +162,6 @@ def _unix_port(process: Running, path: Path) -> int:
     return 0
 
 
-def _alive(process: Running) -> bool:
-    state = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    return state is None
+def alive(process: Running) -> bool:
+    """Whether a process has not ended. It is not reaped."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None

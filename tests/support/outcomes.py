@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from harness import Running
-from netcats import NETCATS, Netcat, Unable
+from netcats import NETCATS, Netcat, NeverMet, Unable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -158,6 +158,8 @@ def played(case: Case, name: str, folder: Path) -> tuple[str, object]:
         outcome = case.play(NETCATS[name], folder)
     except (Unable, pytest.skip.Exception) as reason:
         return UNABLE, reason
+    except NeverMet as end:
+        outcome = Outcome(end.status, end.err, (Flow(1, 0, intact=True),))
     except (TimeoutError, pytest.fail.Exception) as failure:
         return HANGS, failure
     except (OSError, AssertionError) as failure:

@@ -6,8 +6,10 @@ one judge compares that with the law of the case. `test_faults.py` plays them to
 
 from __future__ import annotations
 
-from cases import descriptors, idleness, networks, peers, programs, shortage, signals
+from cases import descriptors, idleness, networks, peers, programs, shortage, signals, tls
 
 CASES = [
-    case for module in (peers, descriptors, signals, programs, shortage, networks, idleness) for case in module.CASES
+    case
+    for module in (peers, tls, descriptors, signals, programs, shortage, networks, idleness)
+    for case in module.CASES
 ]

@@ -10,7 +10,7 @@ import subprocess
 import termios
 from typing import TYPE_CHECKING
 
-from harness import DEVNULL, PIPE, require
+from harness import DEVNULL, PIPE, UNMEASURED, require
 from meetings import file_of, listening, met, payload, read_slowly, received, sending, shell
 from netcats import Unable, Use
 from network import ROOT
@@ -93,7 +93,10 @@ def closed(tool: Netcat, folder: Path, role: str, closed: tuple[int, ...]) -> Ou
     """An exchange: what is open gets its bytes, and nothing else gets into the connection."""
     closing = " ".join(f"{fd}{'<' if fd == 0 else '>'}&-" for fd in closed)
     before = shell(f'exec "$@" {closing}')
-    with file_of(folder, QUESTION) as stdin, met(tool, Use(role), before=before, stdin=stdin) as (process, conn):
+    with (
+        file_of(folder, QUESTION) as stdin,
+        met(tool, Use(role), before=before, stdin=stdin, env=UNMEASURED) as (process, conn),
+    ):
         with sending(conn, ANSWER):
             arrived = received(conn)
         conn.close()

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from harness import DEVNULL, PIPE
-from meetings import connection, file_of, listening, met, payload, program, sending, settled
+from meetings import accepted, connection, file_of, listening, met, payload, program, sending, settled
 from netcats import Use
 from outcomes import ALL, WITHOUT_OPENBSD, Case, Law, Outcome
 from pairs import stuck_port
@@ -110,14 +110,14 @@ def shaking_hands(tool: Netcat, folder: Path) -> Iterator[Running]:
 
 @contextlib.contextmanager
 def running_a_program(tool: Netcat, folder: Path) -> Iterator[Running]:
-    with met(tool, Use("listener", program=program(folder, "exec sleep 60"))) as (process, _):
+    with met(tool, Use("listener", program=program(folder, "exec sleep 20"))) as (process, _):
         yield process
 
 
 @contextlib.contextmanager
 def running_a_program_without_ends(tool: Netcat, folder: Path) -> Iterator[Running]:
     """The program has closed stdin and stdout, and lives on."""
-    use = Use("listener", program=program(folder, "exec <&- >&-; exec sleep 60"))
+    use = Use("listener", program=program(folder, "exec <&- >&-; exec sleep 20"))
     with met(tool, use) as (process, conn), sending(conn, payload(SIZE)):
         yield process
 
@@ -137,14 +137,14 @@ def forwarding(tool: Netcat, folder: Path) -> Iterator[Running]:
     """The client sends, and the target takes nothing."""
     with listening() as target:
         use = Use("keep", target=target.getsockname()[1])
-        with met(tool, use) as (process, conn), target.accept()[0], sending(conn, payload(SIZE)):
+        with met(tool, use) as (process, conn), accepted(target, process), sending(conn, payload(SIZE)):
             yield process
 
 
 @contextlib.contextmanager
 def out_of_descriptors(tool: Netcat, folder: Path) -> Iterator[Running]:
     """As many clients as it can have are there, and more wait."""
-    use = Use("keep", program=program(folder, "exec sleep 60"))
+    use = Use("keep", program=program(folder, "exec sleep 20"))
     before = ["sh", "-c", 'ulimit -n 20; exec "$@"', "sh"]
     with contextlib.ExitStack() as stack:
         process, _ = stack.enter_context(met(tool, use, before=before))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clients import reset
+from harness import UNMEASURED
 from meetings import connection, met, payload, program, received, sending, settled
 from netcats import Use
 from outcomes import WHOLE, Case, Descendants, Flow, Law, Outcome, flow, outcome_of
@@ -26,7 +27,7 @@ TOOLS_OF = {"socket": ("pync",), "pipes": ("pync", "ncat", "socat"), "filter": (
 def answers(tool: Netcat, folder: Path, way: str, script: str, answer: bytes, question: bytes = b"") -> Outcome:
     """The client sends its question and its end, and the program answers."""
     use = Use("listener", program=program(folder, script), way=way)
-    with met(tool, use) as (process, conn), sending(conn, question):
+    with met(tool, use) as (process, conn), sending(conn, question, end=bool(question)):
         arrived = received(conn)
         conn.close()
         return outcome_of(process, flow(answer, arrived))
@@ -89,8 +90,9 @@ def leaves_no_zombie(tool: Netcat, folder: Path, way: str) -> Outcome:
     with met(tool, use) as (process, first):
         arrived = b""
         for conn in [first, *(connection(process, use) for _ in range(9))]:
-            with conn, sending(conn, b"x\n"):
-                arrived += received(conn)
+            with conn:
+                conn.sendall(b"x\n")
+                arrived += received(conn, 2)
         none = settled(lambda: not process.children(), 5)
         process.signal(signal.SIGTERM)
         return outcome_of(process, flow(b"x\n" * 10, arrived), left=() if none else ("children",))
@@ -98,9 +100,9 @@ def leaves_no_zombie(tool: Netcat, folder: Path, way: str) -> Outcome:
 
 def inherits_nothing(tool: Netcat, folder: Path, way: str) -> Outcome:
     """With many descriptors in use, the program has 0, 1 and 2."""
-    use = Use("keep", program=program(folder, f"ls /proc/self/fd > '{folder}/'$$; echo; exec sleep 60"), way=way)
+    use = Use("keep", program=program(folder, f"ls /proc/self/fd > '{folder}/'$$; echo; exec sleep 20"), way=way)
     with contextlib.ExitStack() as stack:
-        process, first = stack.enter_context(met(tool, use))
+        process, first = stack.enter_context(met(tool, use, env=UNMEASURED))
         for conn in [first, *(stack.enter_context(connection(process, use)) for _ in range(4))]:
             assert conn.recv(1)
         seen = {int(fd) for path in folder.glob("[0-9]*") for fd in path.read_text().split()}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness import DEVNULL, PIPE, PYNC, Running
 from link import dark_network
-from meetings import connection, file_of, listening, met, payload, program, received, sending, settled
+from meetings import accepted, connection, file_of, listening, met, payload, program, received, sending, settled
 from netcats import Use
 from outcomes import ALL, WITHOUT_OPENBSD, Case, Descendants, Law, Outcome, flow, outcome_of
 from pairs import stuck_port
@@ -128,7 +128,7 @@ def serving_many(tool: Netcat, folder: Path) -> Iterator[Running]:
 
 @contextlib.contextmanager
 def running_a_program(tool: Netcat, folder: Path) -> Iterator[Running]:
-    use = Use("listener", program=program(folder, "echo started; sleep 60 & wait"))
+    use = Use("listener", program=program(folder, "echo started; sleep 20 & wait"))
     with met(tool, use) as (process, conn):
         assert conn.recv(1)
         yield process
@@ -136,10 +136,35 @@ def running_a_program(tool: Netcat, folder: Path) -> Iterator[Running]:
 
 @contextlib.contextmanager
 def running_many_programs(tool: Netcat, folder: Path) -> Iterator[Running]:
-    use = Use("keep", program=program(folder, "echo started; exec sleep 60"))
+    use = Use("keep", program=program(folder, "echo started; exec sleep 20"))
     with met(tool, use) as (process, first), contextlib.ExitStack() as stack:
         for conn in [first, *(stack.enter_context(connection(process, use)) for _ in range(4))]:
             assert conn.recv(1)
+        yield process
+
+
+@contextlib.contextmanager
+def filtering(tool: Netcat, folder: Path) -> Iterator[Running]:
+    use = Use("keep", program=program(folder, "echo started; exec cat"), way="filter")
+    with met(tool, use) as (process, conn):
+        assert conn.recv(1)
+        yield process
+
+
+@contextlib.contextmanager
+def forwarding(tool: Netcat, folder: Path) -> Iterator[Running]:
+    with listening() as target:
+        use = Use("keep", target=target.getsockname()[1])
+        with met(tool, use) as (process, _), accepted(target, process):
+            yield process
+
+
+@contextlib.contextmanager
+def listening_with_tls(tool: Netcat, folder: Path) -> Iterator[Running]:
+    """It has made a certificate, for which it may need files."""
+    (folder / TEMPORARY).mkdir()
+    environment = {**os.environ, "TMPDIR": str(folder / TEMPORARY)}
+    with tool.start(Use("keep", tls=True), stdin=PIPE, env=environment) as process:
         yield process
 
 
@@ -151,6 +176,7 @@ def ends_by(tool: Netcat, folder: Path, stage: str, signum: signal.Signals) -> O
         outcome = outcome_of(process, limit=SOON)
         left = descendants.left()
     left += ("a unix path",) if (folder / "left-behind").exists() else ()
+    left += tuple(path.name for path in folder.glob(f"{TEMPORARY}/*"))
     return outcome._replace(left=left)
 
 
@@ -164,10 +190,22 @@ STAGES = {
     "listening": listening_alone,
     "listening on a path": listening_on_a_path,
     "serving 21 clients": serving_many,
+    "listening with TLS": listening_with_tls,
+    "forwarding": forwarding,
+    "running a filter": filtering,
     "running a program": running_a_program,
     "running five programs": running_many_programs,
 }
-NOT_ALL = {"running a program", "running five programs", "shaking hands", "serving 21 clients"}
+TOOLS_OF = {
+    "shaking hands": WITHOUT_OPENBSD,
+    "serving 21 clients": WITHOUT_OPENBSD,
+    "listening with TLS": ("pync", "ncat"),  # socat makes no certificate
+    "forwarding": WITHOUT_OPENBSD,
+    "running a filter": ("pync",),
+    "running a program": WITHOUT_OPENBSD,
+    "running five programs": WITHOUT_OPENBSD,
+}
+TEMPORARY = "temporary-files"
 
 
 def at_the_password(tool: Netcat, folder: Path, signum: signal.Signals) -> Outcome:
@@ -207,7 +245,7 @@ CASES = [
             ends_by,
             {"stage": stage, "signum": signum},
             Law((128 + signum,)),
-            WITHOUT_OPENBSD if stage in NOT_ALL else ALL,
+            TOOLS_OF.get(stage, ALL),
         )
         for signum in SIGNALS
         for stage in STAGES
