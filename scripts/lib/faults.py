@@ -39,6 +39,7 @@ for a case.
 """
 PAGE, README = ROOT / "scripts" / "faults.md", ROOT / "README.md"
 BEGIN, END = "<!-- counts of faults -->\n\n", "\n<!-- end of counts -->"
+IN_README = 4  # kinds of verdict
 AT_A_TIME = 3  # cases
 
 
@@ -68,7 +69,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", metavar="REGEX", default="", help="only the cases whose title has this")
     parser.add_argument("--tool", dest="tools", action="append", choices=NETCATS, help="only this one; repeatable")
     parser.add_argument("--details", action="store_true", help="show on stderr what came of each that did not hold")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.write and (options.only or options.tools):
+        parser.error("--write is for all cases and all tools")
+    return options
 
 
 def _rows(cases: Sequence[Case], tools: Sequence[str], *, details: bool) -> Iterator[Row]:
@@ -97,33 +101,33 @@ def _page(rows: Sequence[Row]) -> Iterator[str]:
     yield from _counts(rows, tools)
     for group, members in _groups(rows).items():
         yield ""
-        yield f"## {group[0].upper()}{group[1:]}"
+        yield f"## {group}"
         yield ""
         yield from _table(["case", *tools], ([row.case.name, *row.verdicts.values()] for row in members))
     yield ""
     yield f"Played on {datetime.date.today()} with Linux {platform.release().partition('-')[0]}, {_versions(tools)}."
 
 
-def _counts(rows: Sequence[Row], tools: Sequence[str]) -> Iterator[str]:
-    """A table with the number of each verdict."""
+def _counts(rows: Sequence[Row], tools: Sequence[str], kinds: int = 100) -> Iterator[str]:
+    """A table with the number of each verdict; those that are rarer than the first `kinds` are counted together."""
     counts = {tool: collections.Counter(row.verdicts[tool] for row in rows) for tool in tools}
-    held = [f"**{count[HELD]} of {len(rows) - count[UNABLE]}**" for count in counts.values()]
-    found = collections.Counter(verdict for row in rows for verdict in row.verdicts.values())
-    others = [verdict for verdict, _ in found.most_common() if verdict not in {HELD, UNABLE}]
-    yield from _table(
-        ["", *tools],
-        [
-            ["**held, of those that the tool can be asked**", *held],
-            *([verdict, *(str(count[verdict]) for count in counts.values())] for verdict in others),
-        ],
-    )
+    found = sum(counts.values(), collections.Counter[str]())
+    wrong = [verdict for verdict, _ in found.most_common() if verdict not in {HELD, UNABLE}]
+    lines = [
+        ["**held, of those that the tool can be asked**"]
+        + [f"**{count[HELD]} of {len(rows) - count[UNABLE]}**" for count in counts.values()]
+    ]
+    lines += [[verdict, *(str(count[verdict]) for count in counts.values())] for verdict in wrong[:kinds]]
+    if rest := wrong[kinds:]:
+        lines.append(["anything else", *(str(sum(count[verdict] for verdict in rest)) for count in counts.values())])
+    yield from _table(["", *tools], lines)
 
 
 def _with_counts(readme: str, rows: Sequence[Row]) -> str:
     """The README with other numbers."""
     before, rest = readme.split(BEGIN)
-    table, after = "\n".join(_counts(rows, list(rows[0].verdicts))), rest.split(END)[1]
-    return f"{before}{BEGIN}{table}\n{END}{after}"
+    table = "\n".join(_counts(rows, list(NETCATS), IN_README))
+    return f"{before}{BEGIN}{table}\n{END}{rest.split(END)[1]}"
 
 
 def _groups(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -111,7 +111,7 @@ def _closed(role: str, fds: tuple[int, ...]) -> Case:
     which = ", ".join(("stdin", "stdout", "stderr")[fd] for fd in fds)
     name = f"{which} closed at the start" if fds else "none closed"
     return Case(
-        f"descriptors of a {role}", name, closed, {"role": role, "closed": fds}, REPORTED if 1 in fds else WHOLE
+        f"Descriptors of a {role}", name, closed, {"role": role, "closed": fds}, REPORTED if 1 in fds else WHOLE
     )
 
 
@@ -220,14 +220,14 @@ STDOUTS: list[tuple[str, Callable[..., Outcome], dict[str, object], Law]] = [
 
 CASES = [
     *(
-        Case(f"stdout of a {role}", name, scene, {"role": role, **facts}, law)
+        Case(f"Stdout of a {role}", name, scene, {"role": role, **facts}, law)
         for role in ROLES
         for name, scene, facts, law in STDOUTS
     ),
     *(_closed(role, fds) for role in ROLES for size in range(4) for fds in itertools.combinations(range(3), size)),
-    Case("stdin of a client", "a directory", from_a_directory, {}, FAILS),
+    Case("Stdin of a client", "a directory", from_a_directory, {}, FAILS),
     *(
-        Case(f"stdin of a {role}", name, scene, {"role": role})
+        Case(f"Stdin of a {role}", name, scene, {"role": role})
         for role in ROLES
         for name, scene in [
             ("a growing file", from_a_growing_file),
@@ -237,7 +237,7 @@ CASES = [
         ]
     ),
     *(
-        Case("stderr of a client", kind, with_a_stderr_that_fails, {"kind": kind}, Law((1,), "reported"))
+        Case("Stderr of a client", kind, with_a_stderr_that_fails, {"kind": kind}, Law((1,), "reported"))
         for kind in ("/dev/full", "a full pipe", "a pipe without a reader")
     ),
 ]

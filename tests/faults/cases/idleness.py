@@ -192,6 +192,6 @@ STATES = {
 }
 
 CASES = [
-    Case("no processor time", f"a {state}", uses_nothing, {"state": state}, Law(), tools)
+    Case("No processor time", f"a {state}", uses_nothing, {"state": state}, Law(), tools)
     for state, (_, tools) in STATES.items()
 ]

@@ -106,7 +106,7 @@ ENDS_LATE = Law(None, "reported")
 CASES = [
     *(
         Case(
-            "a network",
+            "A network",
             f"packets are {what}, {'to the client' if from_listener else 'to the listener'}",
             transfers,
             {"quality": quality, "from_listener": from_listener},
@@ -115,22 +115,22 @@ CASES = [
         for what, quality in LINKS.items()
         for from_listener in (False, True)
     ),
-    Case("a network", "it is cut for 3 s", is_cut),
+    Case("A network", "it is cut for 3 s", is_cut),
     Case(
-        "a network",
+        "A network",
         "it is cut for good while a client with -w 1 sends",
         is_cut_for_good,
         {"uploading": True},
         Law(None, "counted"),
     ),
     Case(
-        "a network",
+        "A network",
         "it is cut for good while a client with -w 1 receives",
         is_cut_for_good,
         {"uploading": False},
         ENDS_LATE,
     ),
-    Case("a network", "a black hole, with -w 1", is_dark, {"host": BEYOND}, ENDS_LATE),
-    Case("a network", "a full backlog, with -w 1", has_a_full_backlog, {}, ENDS_LATE),
-    Case("a network", "a name server that never answers, with -w 1", is_dark, {"host": "a.name.example"}, ENDS_LATE),
+    Case("A network", "a black hole, with -w 1", is_dark, {"host": BEYOND}, ENDS_LATE),
+    Case("A network", "a full backlog, with -w 1", has_a_full_backlog, {}, ENDS_LATE),
+    Case("A network", "a name server that never answers, with -w 1", is_dark, {"host": "a.name.example"}, ENDS_LATE),
 ]

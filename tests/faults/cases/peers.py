@@ -259,7 +259,7 @@ ROLES = [("client", False), ("listener", False), ("client", True), ("listener", 
 CASES = [
     *(
         Case(
-            "the peer of a " + ("unix " if unix else "") + role,
+            "The peer of a " + ("unix " if unix else "") + role,
             f"it {_named(peer)}",
             scene,
             {"role": role, "peer": peer, "unix": unix},
@@ -273,7 +273,7 @@ CASES = [
     ),
     *(
         Case(
-            f"the peer of a {role}",
+            f"The peer of a {role}",
             f"it is silent, with -w 1, and {'does not take a file' if full else 'stdin is open'}",
             waits,
             {"role": role, "full": full},
@@ -282,16 +282,16 @@ CASES = [
         for role in ("client", "listener")
         for full in (False, True)
     ),
-    *(Case(f"the peer of a {role}", "both send", both_ways, {"role": role}) for role in ("client", "listener")),
-    Case("the peer of a client", "there is none", no_listener, {}, FAILS),
+    *(Case(f"The peer of a {role}", "both send", both_ways, {"role": role}) for role in ("client", "listener")),
+    Case("The peer of a client", "there is none", no_listener, {}, FAILS),
     *(
-        Case("the clients of -lk", f"one {_named(client)}, the next is served", then_serves, {"client": client}, law)
+        Case("The clients of -lk", f"one {_named(client)}, the next is served", then_serves, {"client": client}, law)
         for client in THEN_SERVES
         for law in [ENDS._replace(statuses=(143,))]
     ),
     *(
         Case(
-            "the clients of -lk",
+            "The clients of -lk",
             f"one {_named(peer)}, the next gets the file",
             a_file_to_each,
             {"peer": peer},

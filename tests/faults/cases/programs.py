@@ -140,7 +140,7 @@ ENDS = [
 
 def _case(way: str, name: str, scene: object, law: Law = WHOLE, **facts: object) -> Case:
     assert callable(scene)
-    return Case(f"programs, by {way}", f"one that {name}", scene, {"way": way, **facts}, law, TOOLS_OF[way])
+    return Case(f"Programs, by {way}", f"one that {name}", scene, {"way": way, **facts}, law, TOOLS_OF[way])
 
 
 CASES = [

@@ -185,26 +185,44 @@ ENDED = Law((NAMED,))
 
 CASES = [
     *(
-        Case("ulimit -n 20, 60 clients", f"of {what}", burst, {"what": what, "limit": FEW}, ENDED, TOOLS_OF[what])
+        Case(
+            "Limits: ulimit -n 20, 60 clients", f"of {what}", burst, {"what": what, "limit": FEW}, ENDED, TOOLS_OF[what]
+        )
         for what in SERVERS
     ),
-    Case("ulimit -n 20, 60 clients", "of stdout", lines_of_many, {"limit": FEW}, ENDED),
+    Case("Limits: ulimit -n 20, 60 clients", "of stdout", lines_of_many, {"limit": FEW}, ENDED),
     *(
-        Case("ulimit -v", f"a {role} with {size} MB", little_memory, {"role": role, "megabytes": size}, REPORTED)
+        Case(
+            "Limits: ulimit -v", f"a {role} with {size} MB", little_memory, {"role": role, "megabytes": size}, REPORTED
+        )
         for role in ("client", "listener")
         for size in (40, 60, 100)
     ),
     *(
-        Case("ulimit -v", f"a start with {size} MB", cannot_start, {"megabytes": size}, Law(None))
+        Case("Limits: ulimit -v", f"a start with {size} MB", cannot_start, {"megabytes": size}, Law(None))
         for size in (8, 20, 30)
     ),
     *(
-        Case("ulimit -v", f"60 clients of {what} with 60 MB", burst, {"what": what, "limit": LITTLE}, ENDED, tools)
+        Case(
+            "Limits: ulimit -v",
+            f"60 clients of {what} with 60 MB",
+            burst,
+            {"what": what, "limit": LITTLE},
+            ENDED,
+            tools,
+        )
         for what in ("programs with pipes", "forwarding")
         for tools in [TOOLS_OF[what]]
     ),
-    Case("ulimit -u 1", "a client that looks up a name", no_processes, {"what": "a name"}, REPORTED),
-    Case("ulimit -u 1", "a listener with a program", no_processes, {"what": "a program"}, REPORTED, WITHOUT_OPENBSD),
-    Case("ulimit -f", "stdout is a file", limited_files, {"what": "stdout"}, REPORTED),
-    Case("ulimit -f", "a log of the bytes", limited_files, {"what": "log"}, REPORTED, ("pync", "ncat")),
+    Case("Limits: ulimit -u 1", "a client that looks up a name", no_processes, {"what": "a name"}, REPORTED),
+    Case(
+        "Limits: ulimit -u 1",
+        "a listener with a program",
+        no_processes,
+        {"what": "a program"},
+        REPORTED,
+        WITHOUT_OPENBSD,
+    ),
+    Case("Limits: ulimit -f", "stdout is a file", limited_files, {"what": "stdout"}, REPORTED),
+    Case("Limits: ulimit -f", "a log of the bytes", limited_files, {"what": "log"}, REPORTED, ("pync", "ncat")),
 ]

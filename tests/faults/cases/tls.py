@@ -114,7 +114,7 @@ def downloads(tool: Netcat, folder: Path, server: Callable[[ssl.SSLSocket], byte
 BROKEN = Law((1,), "reported")
 
 CASES = [
-    Case("the TLS server of a client", f"it {server.__name__.replace('_', ' ')}", scene, {"server": server}, law, tools)
+    Case("The TLS server of a client", f"it {server.__name__.replace('_', ' ')}", scene, {"server": server}, law, tools)
     for scene, servers in (
         (
             uploads,
