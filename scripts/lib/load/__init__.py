@@ -21,6 +21,8 @@ class Load(NamedTuple):
     server: Server
     burden: Callable[[], AbstractContextManager[None]]
     next_client: Callable[[], None]
+    # Has the server send something to its clients: only then it learns which have left after a half-close.
+    nudge: Callable[[], object] = lambda: None
 
 
 Starting = Iterator[Load]

@@ -5,22 +5,22 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from soak import Lost
-from soak.servers import Server, Usage, folder, quiet_usages
+from soak.servers import DEADLINE, MORE_MEMORY, Usage, folder, quiet_usages
 
 from load import Load, Start, crowds, quick, silent
 from load.clients import SPARE, raise_limit
 from load.quick import answered, broker, echo, page, socks
 
-CROWD, BURST, SILENT = 10_000, 20_000, 1_000  # clients
+ROUNDS = 2  # of the same load, for the same server
+CROWD, BURST, SILENT = 10_000, 20_000 // ROUNDS, 1_000  # clients of a round
 AT_ONCE = 1.0  # seconds within which the next client must be served
-TRIES = 3  # next clients
-# What a server may keep of the memory that the load has taken: Python's allocator gives pages back late, and not all.
-KEPT, MORE_MEMORY = 0.25, 4.0  # a part of it, and MB
+TRIES = 3  # next clients in a round
+STEADY = 1.0  # seconds in which a server must not change, to be looked at
 
 SHAPES: dict[str, tuple[int, Start]] = {
     "idle": (CROWD, crowds.idle),
@@ -40,13 +40,10 @@ SHAPES: dict[str, tuple[int, Start]] = {
 }
 
 
-class Row(NamedTuple):
-    """What a shape came to. Each `Usage` has the memory and the descriptors of the server."""
+class Round(NamedTuple):
+    """What a round came to. Each `Usage` has the memory and the descriptors of the server."""
 
-    name: str
-    clients: int
     seconds: float  # until all clients were served or there
-    before: Usage
     most: Usage
     after: Usage
     next_client: float  # the slowest of some, in seconds
@@ -59,13 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # leaves by `finally`
     limit = raise_limit(2 * CROWD + SPARE)
     print(f"{os.cpu_count()} processors, {limit} descriptors for each process")
-    print(f"{'shape':15}{'clients':>8}{'seconds':>9}{'memory, MB':>22}{'descriptors':>20}{'next client':>13}")
+    print(f"{'shape':15}{'clients':>8}{'seconds':>9}{'memory, MB':>30}{'descriptors':>34}{'next client':>13}")
     failed = False
     for name in options.only or SHAPES:
-        count, start = SHAPES[name]
-        row = _measure(name, max(1, round(count * options.scale)), start)
-        failed |= bool(row.wrong)
-        print(_line(row), *(f"  {wrong}" for wrong in row.wrong), sep="\n", flush=True)
+        clients, start = SHAPES[name]
+        clients = max(1, round(clients * options.scale))
+        before, rounds, wrong = _measure(clients, start)
+        failed |= bool(wrong)
+        print(_line(name, clients, before, rounds), *(f"  {each}" for each in wrong), sep="\n", flush=True)
     return int(failed)
 
 
@@ -79,22 +77,44 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _measure(name: str, clients: int, start: Start) -> Row:
+def _measure(clients: int, start: Start) -> tuple[Usage, list[Round], list[str]]:
+    """What a fresh server holds, the rounds of this load, and what was wrong."""
     with folder() as directory, start(clients, directory) as load:
         load.next_client()  # so that what a first client makes is there before
-        before, wrong = _quiet(load.server), list[str]()
-        since, seconds, slowest, most = time.monotonic(), 0.0, 0.0, before
-        try:
-            with load.burden():
-                seconds = time.monotonic() - since
-                most = load.server.usage()
-                slowest = max(_seconds(load) for _ in range(TRIES))
-        except (Lost, OSError) as error:
-            wrong.append(f"{type(error).__name__}: {error}")
-        peak = _if_alive(load.server.peak)
-        after = _quiet(load.server, before)
-        wrong += _verdict(load.server, before, peak, after, slowest)
-    return Row(name, clients, seconds, before, most._replace(memory=peak), after, slowest, wrong)
+        fresh = before = _quiet(load)
+        rounds, wrong = [], list[str]()
+        for number in range(1, ROUNDS + 1):
+            found = _round(load, fresh)
+            rounds.append(found)
+            wrong += (f"round {number}: {why}" for why in found.wrong)
+            if number > 1 and found.after.memory > before.memory + MORE_MEMORY:
+                wrong.append(f"round {number}: {found.after.memory:.1f} MB of memory instead of {before.memory:.1f}")
+            before = found.after
+            if load.server.trouble():
+                break
+    return fresh, rounds, wrong
+
+
+def _round(load: Load, fresh: Usage) -> Round:
+    wrong, slowest, most, since = list[str](), 0.0, fresh, time.monotonic()
+    seconds = 0.0
+    try:
+        with load.burden():
+            seconds = time.monotonic() - since
+            most = load.server.usage()
+            slowest = max(_seconds(load) for _ in range(TRIES))
+    except (Lost, OSError) as error:
+        wrong.append(f"{type(error).__name__}: {error}")
+    with suppress(OSError, StopIteration):  # it has ended, which `trouble` reports
+        most = most._replace(memory=load.server.peak())
+    after = _quiet(load, fresh)
+    if trouble := load.server.trouble():
+        wrong.append(trouble)
+    if slowest > AT_ONCE:
+        wrong.append(f"the next client had to wait for {slowest:.1f} s")
+    if after.descriptors > fresh.descriptors or after.children:
+        wrong.append(f"{after.descriptors} descriptors instead of {fresh.descriptors}, {after.children} children")
+    return Round(seconds, most, after, slowest, wrong)
 
 
 def _seconds(load: Load) -> float:
@@ -103,31 +123,22 @@ def _seconds(load: Load) -> float:
     return time.monotonic() - since
 
 
-def _quiet(server: Server, before: Usage | None = None) -> Usage:
-    with suppress(OSError):  # it has ended, which `trouble` reports
-        return quiet_usages({"": server}, {"": before} if before else None)[""]
-    return Usage(0, 0, 0)
+def _quiet(load: Load, fresh: Usage | None = None) -> Usage:
+    """What the server holds once it holds no more descriptors than a fresh one, or after some time."""
+    until, usage = time.monotonic() + DEADLINE, Usage(0, 0, 0)
+    with suppress(OSError, Lost):
+        while time.monotonic() < until:
+            load.nudge()
+            usage = quiet_usages({"": load.server}, seconds=STEADY)[""]
+            if fresh is None or usage.descriptors <= fresh.descriptors and not usage.children:
+                break
+    return usage
 
 
-def _if_alive(ask: Callable[[], float]) -> float:
-    with suppress(OSError, StopIteration):
-        return ask()
-    return 0.0
-
-
-def _verdict(server: Server, before: Usage, peak: float, after: Usage, slowest: float) -> list[str]:
-    wrong = [trouble] if (trouble := server.trouble()) else []
-    if slowest > AT_ONCE:
-        wrong.append(f"the next client had to wait for {slowest:.1f} s")
-    if after.descriptors > before.descriptors or after.children:
-        wrong.append(f"{after.descriptors} descriptors instead of {before.descriptors}, {after.children} children")
-    if after.memory > before.memory + MORE_MEMORY + KEPT * (peak - before.memory):
-        wrong.append(f"{after.memory:.1f} MB of memory are kept, of {peak:.1f}; before it were {before.memory:.1f}")
-    return wrong
-
-
-def _line(row: Row) -> str:
-    memory = " → ".join(f"{usage.memory:.0f}" for usage in (row.before, row.most, row.after))
-    descriptors = " → ".join(str(usage.descriptors) for usage in (row.before, row.most, row.after))
-    counts = f"{row.name:15}{row.clients:>8,}{row.seconds:>9.1f}"
-    return f"{counts}{memory:>22}{descriptors:>20}{row.next_client * 1000:>10.0f} ms"
+def _line(name: str, clients: int, before: Usage, rounds: list[Round]) -> str:
+    usages = [before, *(usage for each in rounds for usage in (each.most, each.after))]
+    memory = " → ".join(f"{usage.memory:.0f}" for usage in usages)
+    descriptors = " → ".join(str(usage.descriptors) for usage in usages)
+    slowest = max(each.next_client for each in rounds) * 1000
+    seconds = max(each.seconds for each in rounds)
+    return f"{name:15}{clients:>8,}{seconds:>9.1f}{memory:>30}{descriptors:>34}{slowest:>10.0f} ms"

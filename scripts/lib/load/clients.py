@@ -3,11 +3,13 @@
 import itertools
 import resource
 import socket
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from soak.servers import Server
+from soak import Lost
+from soak.servers import LOOK, Server
 from soak.wire import RESET
 
 DEADLINE = 30.0  # seconds for a client to get on
@@ -44,14 +46,23 @@ def received(sock: socket.socket, count: int) -> bytes:
 
 @contextmanager
 def holding(server: Server, count: int, first: bytes = b"", receive_buffer: int = 0) -> Iterator[list[socket.socket]]:
-    """So many clients, each of which has sent these bytes. Half of them leave by a reset, the others by a close."""
+    """So many clients, each of which has sent these bytes. Half of them leave by a reset, the others by a close.
+
+    All are accepted: at least one descriptor is there for each. Raises Lost if they are not.
+    """
     socks: list[socket.socket] = []
+    before = server.usage().descriptors
     try:
         for _ in range(count):
             sock = connect(server, receive_buffer)
             socks.append(sock)
             if first:
                 sock.sendall(first)
+        until = time.monotonic() + DEADLINE
+        while (accepted := server.usage().descriptors - before) < count:
+            if time.monotonic() > until:
+                raise Lost(f"only {accepted} of {count} clients are accepted after {DEADLINE} s")
+            time.sleep(LOOK)
         yield socks
     finally:
         for number, sock in enumerate(socks):

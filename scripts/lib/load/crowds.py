@@ -29,7 +29,9 @@ def idle(clients: int, folder: Path) -> Starting:
     try:
         server = Server("idle", folder, stdin=stdin, stdout=writer)
         try:
-            yield Load(server, partial(_held, server, clients, keep), partial(_sends, server, stdout))
+            yield Load(
+                server, partial(held, server, clients), partial(_sends, server, stdout), partial(os.write, keep, LINE)
+            )
         finally:
             server.end()
     finally:
@@ -38,11 +40,10 @@ def idle(clients: int, folder: Path) -> Starting:
 
 
 @contextmanager
-def _held(server: Server, clients: int, stdin: int) -> Iterator[None]:
-    with holding(server, clients):
+def held(server: Server, clients: int, first: bytes = b"") -> Iterator[None]:
+    """Clients that are there, and have sent no more than their first bytes."""
+    with holding(server, clients, first):
         yield
-    # Only when it sends something, the server learns which clients have left after a half-close.
-    os.write(stdin, b"\n")
 
 
 def _sends(server: Server, stdout: int) -> None:
@@ -58,7 +59,8 @@ def broker(clients: int, folder: Path) -> Starting:
     """Each client receives what one of them sends; so does one more."""
     server = Server("broker", folder, "--broker")
     try:
-        yield Load(server, partial(_addressed, server, clients), partial(_hears, server))
+        hears = partial(_hears, server)
+        yield Load(server, partial(_addressed, server, clients), hears, hears)
     finally:
         server.end()
 

@@ -39,7 +39,7 @@ def quick(options: list[str], doing: Doing, *, target: bool = False) -> Start:
             server = Server("quick", folder, *words, stdin=stdin)
             stack.callback(server.end)
             one = partial(doing, server, port)
-            yield Load(server, partial(_burst, clients, one), one)
+            yield Load(server, partial(_burst, clients, one), one, one)
 
     return start
 

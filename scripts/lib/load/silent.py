@@ -12,7 +12,8 @@ from soak.wire import connect as encrypted
 from soak.wire import exchange
 
 from load import Load, Start
-from load.clients import connect, holding, received
+from load.clients import connect, received
+from load.crowds import held
 from load.quick import QUESTION, page
 
 
@@ -26,17 +27,11 @@ def silent(options: list[str], first: bytes, next_client: Callable[[Server], Non
         with path.open("rb") as stdin:
             server = Server("silent", folder, *options, stdin=stdin)
         try:
-            yield Load(server, partial(_held, server, clients, first), partial(next_client, server))
+            yield Load(server, partial(held, server, clients, first), partial(next_client, server))
         finally:
             server.end()
 
     return start
-
-
-@contextmanager
-def _held(server: Server, clients: int, first: bytes) -> Iterator[None]:
-    with holding(server, clients, first):
-        yield
 
 
 def shakes_hands(server: Server) -> None:
