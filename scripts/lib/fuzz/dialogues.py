@@ -7,6 +7,7 @@ from fuzz import Target, pieces
 from pync.protocols import http_connect, http_head, http_proxy, socks_client, socks_server
 from pync.protocols.dialogue import ConnectRequest
 from pync.protocols.hosts import authority
+from pync.protocols.http_auth import Nonces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def http_clients(data: bytes) -> None:
     """A client of our HTTP proxy."""
     choice, whole, parts = pieces(data)
     login = LOGIN if choice & 1 else None
-    outcome = _however_split(lambda: http_proxy.serve(login, SECRET, NOW), whole, parts)
+    outcome = _however_split(lambda: http_proxy.serve(login, Nonces(SECRET), NOW), whole, parts)
     _check_request(outcome)
     if outcome.refusal:
         _check_response(b"".join(outcome.said))

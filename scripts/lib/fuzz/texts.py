@@ -13,7 +13,7 @@ from pync.faces.option_table import every, read
 from pync.net.access import Addresses, Rules, load_rules
 from pync.protocols.dialogue import Refused
 from pync.protocols.hosts import ascii_name, authority, split_authority
-from pync.protocols.http_auth import answer, check_credentials, is_fresh, make_nonce, parse_challenges
+from pync.protocols.http_auth import Nonces, answer, check_credentials, parse_challenges
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def hosts(data: bytes) -> None:
 def authentication(data: bytes) -> None:
     """Credentials that a client sends, and challenges that a proxy sends: the same bytes are taken for both."""
     text = data.decode("utf-8", "surrogateescape")
-    is_fresh(text, SECRET, NOW)
+    Nonces(SECRET).accept(text, "00000001", NOW)
     for method, fresh in ("GET", True), ("CONNECT", False):
-        verdict = check_credentials(text, LOGIN, method, ("/", "a:1"), lambda _, fresh=fresh: fresh)  # type: ignore[misc]
+        verdict = check_credentials(text, LOGIN, method, ("/", "a:1"), lambda *_, fresh=fresh: fresh)
         assert verdict == "denied", verdict
     try:
         given = answer([text], LOGIN, "GET", "/", "cnonce")
@@ -62,8 +62,8 @@ def authentication(data: bytes) -> None:
     assert sent.parameters["nonce"] in [challenge.parameters.get("nonce") for challenge in parse_challenges(text)]
     ours = sent.parameters["realm"] == "pync" and "userhash" not in sent.parameters
     if ours:
-        assert check_credentials(given, LOGIN, "GET", ("/",), lambda _: True) == "granted", given
-        assert check_credentials(given, LOGIN, "POST", ("/",), lambda _: True) == "denied", given
+        assert check_credentials(given, LOGIN, "GET", ("/",), lambda *_: True) == "granted", given
+        assert check_credentials(given, LOGIN, "POST", ("/",), lambda *_: True) == "denied", given
 
 
 def access(data: bytes) -> None:
@@ -157,7 +157,7 @@ TARGETS = {
             b'algorithm=SHA-512-256-sess, response="00", opaque="o\\"p"',
             b'Digest realm="pync", nonce="n", qop="auth,auth-int", algorithm=MD5, userhash=true, Basic realm="pync"',
             b'Negotiate, Digest realm=pync, nonce="x"',
-            make_nonce(SECRET, NOW).encode(),
+            Nonces(SECRET).make(NOW).encode(),
         ],
     ),
     "access": Target(
