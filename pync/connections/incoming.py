@@ -11,7 +11,7 @@ import errno
 from pync.endpoints.streams import StreamSocket
 from pync.errors import reason
 from pync.events import as_address
-from pync.listener_events import OutOfDescriptors
+from pync.listener_events import AcceptingPauses
 from pync.net.attempt import tune
 from pync.system import socket
 
@@ -36,7 +36,7 @@ async def accept(context: Context, sock: socket.socket) -> Peer | None:
             if error.errno not in SHORTAGE:
                 return None  # no client waits, or the client that waited has left again
             if not reported:
-                context.report(OutOfDescriptors(why=reason(error)))
+                context.report(AcceptingPauses(why=reason(error)))
             reported = True
             await context.loop.sleep(PAUSE)
         else:

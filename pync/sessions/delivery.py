@@ -6,7 +6,7 @@ A module of its own, because other sessions have the peer's end to wait for.
 from __future__ import annotations
 
 from pync.endpoints import LINGER
-from pync.errors import TimedOut
+from pync.errors import TimedOut, not_sent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,4 +24,4 @@ async def deliver(peer: Peer, idle_limit: float | None) -> None:
         idle = idle + step if unsent == left else 0.0
         left = unsent
         if idle_limit is not None and idle >= idle_limit:
-            raise TimedOut("idle connection", f"nothing was taken for {idle_limit:g} s")
+            raise TimedOut("idle connection", f"nothing was taken for {idle_limit:g} s{not_sent(unsent)}")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from clients import is_true
 from harness import (
     DEADLINE,
     DEVNULL,
@@ -588,3 +589,18 @@ def test_a_peer_that_has_left_ends_a_client(path: str) -> None:
         client.send(b"two")
         assert client.wait() == 1
         assert client.stderr == f"pync: datagrams to {path}: Connection refused, 3 bytes were not sent\n"
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_of_many_starts_over_one_dead_path_one_serves_and_the_others_are_refused(attempt: int, path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(path)
+    with contextlib.ExitStack() as stack:
+        started = [stack.enter_context(pync("-vlkU", "-e", "cat", path)) for _ in range(6)]
+        is_true(lambda: sum("already in use" in each.stderr for each in started) == len(started) - 1, "one is left")
+        (server,) = [each for each in started if "already in use" not in each.stderr]
+        server.expect("^Listening on ")
+        assert run([*PYNC, "-U", path], b"served") == success(b"served")
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 143
+    assert not os.path.exists(path)

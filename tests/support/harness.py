@@ -342,6 +342,10 @@ class Running:
         """The process ids of its children."""
         return [pid for pid, parent in _parents() if parent == self.pid]
 
+    def descendants(self) -> list[int]:
+        """Descriptors (pidfd_open(2)) of its children, their children and so on, which the caller closes."""
+        return _descendants(self.pid)
+
 
 def shell_status(returncode: int) -> int:
     """The status as a shell shows it, from the one that Popen gives."""

@@ -25,7 +25,7 @@ from pync.connections import incoming
 from pync.endpoints.wrappers import MEMORY
 from pync.errors import AddressError, BindError, ConnectError, PeerLost, PyncError, TimedOut
 from pync.events import Address, Connected, ConnectFailed, Retrying
-from pync.listener_events import Listening, OutOfDescriptors
+from pync.listener_events import AcceptingPauses, Listening
 from pync.net.attempt import new_socket
 
 if TYPE_CHECKING:
@@ -436,7 +436,7 @@ def test_a_lack_of_descriptors_is_reported_and_waited_out(monkeypatch: pytest.Mo
     clients.close()
     assert ran.out == b"hello"
     assert refusals == []
-    assert OutOfDescriptors(why="Too many open files") in ran.events
+    assert AcceptingPauses(why="Too many open files") in ran.events
 
 
 def test_datagrams_that_are_denied_do_not_end_the_run() -> None:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 # How many -v it takes for an event to be reported, if not one. By names, because most of them are a listener's.
 VERBOSITY = {
-    **dict.fromkeys(("CertificateMade", "OpenProxy", "OutOfDescriptors", "RulesKept", "SessionFailed"), 0),
-    "StdinNotKept": 0,
+    **dict.fromkeys(("AcceptingPauses", "CertificateMade", "KeyExposed", "OpenProxy", "RulesKept"), 0),
+    **dict.fromkeys(("OpenProgram", "SessionCrashed", "SessionFailed", "StdinNotKept"), 0),
     "Retrying": 2,
 }
 

@@ -1,0 +1,106 @@
+"""The process group of a program: which processes are in it beside the program itself, and which of them hold a socket.
+
+Theory: the number of a group is the process id of its first process, the program. Other processes may still be in the
+group when the program has ended. The system gives the number to no other process while the program is not reaped. So
+a group is looked at, and sent signals, only until the program is reaped.
+
+The system has no call that lists a group. So each process of `/proc` is asked for its group, which takes less than a
+microsecond for each. Without `/proc` no other process is found.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pync.loop.kernel import Loop
+
+SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+SHORTEST_LOOK, LONGEST_LOOK = 0.05, 5.0  # seconds between two looks
+UNKNOWN = 0  # in place of a process id: no descriptor is left to find out
+
+
+def is_inhabited(program: int) -> bool:
+    """Whether a process other than the program runs in its group. True if no descriptor is left to find out."""
+    try:
+        return any(_runs(pid) for pid in _others(program))
+    except OSError as error:
+        return error.errno in SHORTAGE
+
+
+async def released(loop: Loop, program: int, sock: int) -> None:
+    """Wait until no other process of the program's group has the socket, which is a descriptor of ours.
+
+    The end of such a process is noticed at once, and its closing of the socket after at most `LONGEST_LOOK` seconds.
+    """
+    name = f"socket:[{os.fstat(sock).st_ino}]"
+    pause = SHORTEST_LOOK
+    while (holder := _holder(program, name)) is not None:
+        await _ended(loop, holder, pause)
+        pause = min(2 * pause, LONGEST_LOOK)
+
+
+def _holder(program: int, name: str) -> int | None:
+    """Another process of the group that has the socket of this name, if there is one; or UNKNOWN."""
+    try:
+        return next((pid for pid in _others(program) if _has(pid, name)), None)
+    except OSError as error:
+        return UNKNOWN if error.errno in SHORTAGE else None
+
+
+async def _ended(loop: Loop, pid: int, seconds: float) -> None:
+    """Wait until a process has ended, which need not be our child, and for so many seconds at most."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    except (AttributeError, OSError):  # no pidfd on this system, no descriptor left for one, or UNKNOWN
+        await loop.sleep(seconds)
+        return
+    try:
+        await loop.readable(fd, loop.clock() + seconds)
+    finally:
+        loop.forget(fd)
+        os.close(fd)
+
+
+def _others(program: int) -> Iterator[int]:
+    """The other processes of the program's group, also those that have ended and are not reaped. Raises OSError."""
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != program and _group_of(int(name)) == program:
+            yield int(name)
+
+
+def _group_of(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except OSError:  # it has ended meanwhile
+        return None
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process has not ended: its new parent may never reap it. Raises OSError."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _has(pid: int, name: str) -> bool:
+    """Whether a process has a descriptor of this name (proc(5)). False for another user's process. Raises OSError."""
+    try:
+        return any(_link(f"/proc/{pid}/fd/{fd}") == name for fd in os.listdir(f"/proc/{pid}/fd"))
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return False
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:  # it was closed meanwhile
+        return ""
