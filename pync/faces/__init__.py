@@ -11,8 +11,9 @@ failed(error)
 A status from 0 on is the exit status of the process. A negative one, -N, asks for the process to end by signal N; an
 error that ends so (an interrupt, a stdout that its reader has closed) is not reported.
 
-During a run stdout carries only what the peer sends, so a face writes its lines on stderr, with `print_line`. A text
-that the user asked for instead of a run (--help) goes to stdout, with `print_text`.
+During a run stdout carries only what the peer sends, so a face writes its lines on stderr, with `print_line`, or with
+`print_lines` if several belong together, such as those of a traceback. A text that the user asked for instead of a run
+(--help) goes to stdout, with `print_text`.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def print_line(line: str) -> None:
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Write several lines on stderr that belong together, such as a traceback: all are shown, or none."""
+    """Write several lines on stderr as one message: all are shown, or none if there is no room for them."""
     from pync.faces.stderr import STANDARD
 
     text = "".join([f"{printable(line, backslash_escape)}\n" for line in lines])

@@ -64,6 +64,7 @@ class Stderr:
             pass
 
     def _drain(self, patience: float | None) -> None:
+        idle = 0.0
         while self._queue and self._poll(patience):
             with self._lock:
                 taken = self._take(self._queue)
@@ -74,6 +75,9 @@ class Stderr:
                 elif not self._queue:
                     self.draining = False
                     return
+            idle = 0.0 if taken else idle + PAUSE
+            if patience is not None and idle > patience:
+                return
             if not taken:
                 time.sleep(PAUSE)
 

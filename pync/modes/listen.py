@@ -18,12 +18,17 @@ from pync.system import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pync.config import Config
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from pync.config import Access, Config
     from pync.context import Context
     from pync.net.access import Rules
     from pync.net.bind import Bound
     from pync.net.privileges import Identity
     from pync.services import Service
+
+    T = TypeVar("T")
 
 
 async def listen(context: Context) -> Outcome:
@@ -32,14 +37,14 @@ async def listen(context: Context) -> Outcome:
     if config.keep_open or config.http:
         raise_limit()
     identity = await _identity(context)
-    allowed = await _first_rules(context)
+    allowed = await _loaded(context, config.access, lambda: _rules(config))
     if config.tls:
         from pync.connections.encryption import make_server_context
 
         make_server_context(context)
     bound = await bind(context, identity)
     try:
-        targets = _target_rules(config, bound)
+        targets = await _first_target_rules(context, bound)
         service = _service(context, targets)
         if identity:
             _become(identity, config)
@@ -63,14 +68,13 @@ async def _identity(context: Context) -> Identity | None:
     return await in_thread(context.loop, lambda: lookup(user))
 
 
-async def _first_rules(context: Context) -> Rules:
-    """The access rules. Their names are looked up, and their files may be pipes, which must not hold up the loop."""
-    access = context.config.access
+async def _loaded(context: Context, access: Access, load: Callable[[], T]) -> T:
+    """What `load` makes of the rules. Their names are looked up, and their files may be pipes: not in the loop."""
     if not (access.allow or access.deny or access.allow_files or access.deny_files):
-        return _rules(context.config)
+        return load()
     from pync.loop.threads import in_thread
 
-    return await in_thread(context.loop, lambda: _rules(context.config))
+    return await in_thread(context.loop, load)
 
 
 def _rules(config: Config) -> Rules:
@@ -89,6 +93,13 @@ def _target_rules(config: Config, bound: Bound) -> Rules | None:
         lambda name: _addresses(name, numeric=config.numeric),
         for_other_machines=not all(is_of_this_machine(as_address(sock.getsockname())) for sock in bound.sockets),
     )
+
+
+async def _first_target_rules(context: Context, bound: Bound) -> Rules | None:
+    config = context.config
+    if not config.serve_proxy:
+        return None
+    return await _loaded(context, config.serve_proxy.targets, lambda: _target_rules(config, bound))
 
 
 def _rule_files(config: Config) -> tuple[str, ...]:

@@ -123,6 +123,7 @@ def asks(process: Running) -> bool:
         ("-l", "h.test", "0"),
         ("-lk", "--allow", "h.test", "0"),
         ("-l", "--deny", "h.test", "0"),
+        ("-lk", "--proxy-server", "http", "--proxy-allow", "h.test", "0"),
     ],
     ids=" ".join,
 )

@@ -146,6 +146,23 @@ def test_the_end_of_a_run_does_not_wait_long_for_a_reader_that_is_stuck(
     assert rig.err.waiting
 
 
+@pytest.mark.parametrize("wait", [True, False])
+def test_the_end_of_a_run_does_not_wait_long_for_a_stderr_that_seems_ready_and_takes_nothing(
+    wait: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int, data: bytes) -> int:
+        raise BlockingIOError
+
+    with Rig(a_pipe()) as rig:
+        with monkeypatch.context() as patched:
+            patched.setattr(stderr, "PATIENCE", 0.05)
+            patched.setattr(os, "write", refuse)
+            rig.err.write(b"a message\n")
+            rig.err.finish(wait=wait)
+            assert rig.err.waiting
+        assert rig.lines(b"\n") == [b"a message\n"]
+
+
 def test_without_a_thread_the_end_of_a_run_writes_what_waits(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
