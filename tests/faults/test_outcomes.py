@@ -17,8 +17,8 @@ from outcomes import (
     HANGS,
     HELD,
     LEFT,
-    LOST,
     MISCOUNTED,
+    MISSING,
     REPORTED,
     SILENT,
     STATUS,
@@ -40,7 +40,7 @@ TRACEBACK = "Traceback (most recent call last):\n"
     [
         (WHOLE, Outcome(0, flows=(ALL,)), HELD),
         (WHOLE, Outcome(0, flows=(ALL, HALF)), SILENT),
-        (WHOLE, Outcome(1, "4 bytes were not sent", (HALF,)), LOST),
+        (WHOLE, Outcome(1, "4 bytes were not sent", (HALF,)), MISSING),
         (WHOLE, Outcome(1, flows=(ALL,)), STATUS),
         (WHOLE, Outcome(0, flows=(OTHER,)), DAMAGED),
         (WHOLE, Outcome(None, flows=(ALL,)), HANGS),

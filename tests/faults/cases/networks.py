@@ -98,11 +98,11 @@ def has_a_full_backlog(tool: Netcat, folder: Path) -> Outcome:
 LONG = 40.0  # seconds for a transfer over a bad link, on a busy machine
 SOON = 5.0  # seconds for a limit of one
 LINKS = {
-    "lost, 3 %": Quality(loss=0.03),
+    "dropped, 3 %": Quality(loss=0.03),
     "delayed, 40 ms": Quality(delay=0.04),
     "reordered, 20 %": Quality(late=0.2, delay=0.002),
     "doubled, 20 %": Quality(doubled=0.2),
-    "lost, delayed, reordered and doubled": Quality(loss=0.01, delay=0.005, late=0.1, doubled=0.1),
+    "dropped, delayed, reordered and doubled": Quality(loss=0.01, delay=0.005, late=0.1, doubled=0.1),
 }
 ENDS_LATE = Law(None, "reported")
 

@@ -106,13 +106,13 @@ def lines_of_many(tool: Netcat, folder: Path) -> Outcome:
     use = Use("keep")
     with tool.start(use, shell('ulimit -n 20; exec "$@"'), stdin=PIPE, env=UNMEASURED) as process:
         with ThreadPoolExecutor(CLIENTS) as pool:
-            list(pool.map(lambda _: _tell(process, use), range(CLIENTS)))
+            list(pool.map(lambda _: _send_line(process, use), range(CLIENTS)))
         printed = process.read(len(LINE) * CLIENTS)
         process.signal(signal.SIGTERM)
         return outcome_of(process, flow(LINE * CLIENTS, printed))
 
 
-def _tell(process: Running, use: Use) -> None:
+def _send_line(process: Running, use: Use) -> None:
     with contextlib.suppress(OSError), connection(process, use) as conn:
         conn.sendall(LINE)
         conn.shutdown(socket.SHUT_WR)
