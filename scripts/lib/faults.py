@@ -38,9 +38,9 @@ tool has ended within its limit, with the right status, and has left nothing beh
 for a case.
 """
 PAGE, README = ROOT / "scripts" / "faults.md", ROOT / "README.md"
-BEGIN, END = "<!-- counts of faults -->\n\n", "\n<!-- end of counts -->"
+BEGIN, END = "<!-- counts of faults -->", "<!-- end of counts -->"  # around the table in the README
 IN_README = 4  # kinds of verdict
-AT_A_TIME = 3  # cases
+AT_A_TIME = 4  # cases
 
 
 class Row(NamedTuple):
@@ -127,7 +127,7 @@ def _with_counts(readme: str, rows: Sequence[Row]) -> str:
     """The README with other numbers."""
     before, rest = readme.split(BEGIN)
     table = "\n".join(_counts(rows, list(NETCATS), IN_README))
-    return f"{before}{BEGIN}{table}\n{END}{rest.split(END)[1]}"
+    return f"{before}{BEGIN}\n\n{table}\n\n{END}{rest.split(END)[1]}"
 
 
 def _groups(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -1,4 +1,4 @@
-"""A network with one bad link: it loses, delays, reorders and doubles packets, and can be cut and mended.
+"""A network with one bad link: it drops, delays, reorders and doubles packets, and can be cut and mended.
 
     with link(Quality(loss=0.05)) as there:
         … there.inside(words) listens on HERE …
@@ -6,9 +6,9 @@
         there.cut()
 
 Theory: the link is a tun device (Documentation/networking/tuntap.rst) whose program, this file, writes each packet
-back with source and destination exchanged. So a host HERE that sends to BEYOND hears itself as BEYOND, and both ends of
-a connection live in one namespace. Checksums stay right, because they are sums. Every kernel with tun has this, while
-`tc netem` is a module that many lack.
+back with source and destination exchanged. So what HERE sends to BEYOND comes back as a packet of BEYOND, and both ends
+of a connection live in one namespace. Checksums stay right, because they are sums. Every kernel with tun has this,
+while `tc netem` is a module that many lack.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ HERE, BEYOND, NAME_SERVER = "10.9.0.1", "10.9.0.2", "10.9.0.53"
 class Quality(NamedTuple):
     """What happens to packets, in each direction."""
 
-    loss: float = 0.0  # the part that is lost
+    loss: float = 0.0  # the part that is dropped
     doubled: float = 0.0  # the part that arrives twice
     late: float = 0.0  # the part that is overtaken by others
     delay: float = 0.0  # seconds for all
@@ -171,7 +171,7 @@ class Reflector:
 
     def _deliver(self) -> None:
         while self._waiting and self._waiting[0][0] <= time.monotonic():
-            with contextlib.suppress(OSError):  # the queue of the device is full: a packet more is lost
+            with contextlib.suppress(OSError):  # the queue of the device is full: one packet more is dropped
                 os.write(self._tun, heapq.heappop(self._waiting)[2])
 
 

@@ -27,10 +27,10 @@ LIMIT = 15.0  # seconds that a tool has for its end, on a busy machine, after th
 SIGNALLED = 128  # statuses above are those of a signal, which needs no words
 
 HELD = "held"
-SILENT = "data lost in silence"
-LOST = "data lost"
-UNCOUNTED = "a loss without a word or number"
-MISCOUNTED = "a wrong number"
+SILENT = "bytes missing in silence"
+MISSING = "bytes missing"
+UNCOUNTED = "bytes missing, not counted"
+MISCOUNTED = "bytes missing, counted wrongly"
 DAMAGED = "wrong data"
 HANGS = "hangs"
 STATUS = "wrong status"
@@ -113,7 +113,7 @@ def _of_a_loss(law: Law, outcome: Outcome, missing: int) -> str:
     if outcome.status == 0:
         return SILENT
     if law.loss == "never":
-        return LOST
+        return MISSING
     if law.loss == "signal":
         return _of_a_status(law.statuses, outcome)
     if law.loss == "reported":

@@ -102,7 +102,7 @@ def closed(tool: Netcat, folder: Path, role: str, closed: tuple[int, ...]) -> Ou
         conn.close()
         printed = process.read_all()
         sent = b"" if 0 in closed else QUESTION
-        # Without a stderr there is no word about what is lost: the status says it.
+        # Without a stderr there is no line about what is missing: the status reports it.
         outcome = outcome_of(process, flow(sent, arrived), flow(ANSWER, printed))
         return outcome._replace(err="(stderr is closed)") if 2 in closed else outcome
 

@@ -85,7 +85,7 @@ def ends_with_us(tool: Netcat, folder: Path, way: str) -> Outcome:
 
 
 def leaves_no_zombie(tool: Netcat, folder: Path, way: str) -> Outcome:
-    """Ten clients, one after the other: their programs are gone when they are."""
+    """Ten clients, one after the other: their programs have ended when the clients have left."""
     use = Use("keep", program=program(folder, "cat"), way=way)
     with met(tool, use) as (process, first):
         arrived = b""

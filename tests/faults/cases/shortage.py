@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import signal
 import socket
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from clients import line
-from harness import DEVNULL, PIPE, UNMEASURED, require, serve
+from harness import DEVNULL, PIPE, UNMEASURED, require, run, serve
 from meetings import connection, file_of, met, payload, program, received, sending, settled, shell
 from netcats import Unable, Use
 from network import ROOT
@@ -27,13 +30,13 @@ SIZE = 3_000_000
 CLIENTS = 60
 TURN = 12.0  # seconds until a client is served
 LINE = b"What a client sends.\n"
-NAMED = 15 + 128  # the status of a server that was asked to end
 
 # -- Descriptors
 
 
-def burst(tool: Netcat, folder: Path, what: str, limit: str) -> Outcome:
+def burst(tool: Netcat, folder: Path, what: str, descriptors: int = 0, megabytes: int = 0) -> Outcome:
     """Sixty clients at the same time, of whom only a few can be served: the others wait, and each gets its answer."""
+    limit = _ulimit(megabytes) if megabytes else f"ulimit -n {descriptors}"
     with contextlib.ExitStack() as stack:
         target = stack.enter_context(serve(_echo))[1]
         use = SERVERS[what](Use("keep"), folder, target)
@@ -41,7 +44,7 @@ def burst(tool: Netcat, folder: Path, what: str, limit: str) -> Outcome:
         with ThreadPoolExecutor(CLIENTS) as pool:
             answers = list(pool.map(lambda _: _ask(process, use, what, target), range(CLIENTS)))
         alive = settled(lambda: _ask(process, use, what, target) == LINE, 5)
-        process.signal(15)
+        process.signal(signal.SIGTERM)
         served = sum(answer == LINE for answer in answers)
         outcome = outcome_of(process, flow(LINE * CLIENTS, LINE * served))
         return outcome if alive else outcome._replace(left=("a server that serves no more",))
@@ -98,18 +101,18 @@ TOOLS_OF = {
 }
 
 
-def lines_of_many(tool: Netcat, folder: Path, limit: str) -> Outcome:
+def lines_of_many(tool: Netcat, folder: Path) -> Outcome:
     """Sixty clients at the same time, each with a line for the tool's stdout."""
     use = Use("keep")
-    with tool.start(use, shell(f'{limit}; exec "$@"'), stdin=PIPE, env=UNMEASURED) as process:
+    with tool.start(use, shell('ulimit -n 20; exec "$@"'), stdin=PIPE, env=UNMEASURED) as process:
         with ThreadPoolExecutor(CLIENTS) as pool:
-            list(pool.map(lambda _: _tell(process, use), range(CLIENTS)))
+            list(pool.map(lambda _: _send_line(process, use), range(CLIENTS)))
         printed = process.read(len(LINE) * CLIENTS)
-        process.signal(15)
+        process.signal(signal.SIGTERM)
         return outcome_of(process, flow(LINE * CLIENTS, printed))
 
 
-def _tell(process: Running, use: Use) -> None:
+def _send_line(process: Running, use: Use) -> None:
     with contextlib.suppress(OSError), connection(process, use) as conn:
         conn.sendall(LINE)
         conn.shutdown(socket.SHUT_WR)
@@ -119,10 +122,24 @@ def _tell(process: Running, use: Use) -> None:
 # -- Memory, processes, files
 
 
+PEAK = "print(open('/proc/self/status').read().partition('VmPeak:')[2].split()[0])"
+
+
+@functools.cache
+def _python() -> int:
+    """What a Python needs that does nothing, in kB, as `ulimit -v` counts it."""
+    return int(run([sys.executable, "-I", "-c", PEAK], env=UNMEASURED).out)
+
+
+def _ulimit(more: int) -> str:
+    """The command of the shell that leaves so many megabytes to a Python that has started."""
+    return f"ulimit -v {_python() + more * 1024}"
+
+
 def little_memory(tool: Netcat, folder: Path, role: str, megabytes: int) -> Outcome:
     """`ulimit -v`: what it starts it finishes, or it reports that it cannot."""
     data = payload(SIZE)
-    before = shell(f'ulimit -v {megabytes * 1024}; exec "$@"')
+    before = shell(f'{_ulimit(megabytes)}; exec "$@"')
     with (
         file_of(folder, data) as stdin,
         met(tool, Use(role), before=before, env=UNMEASURED, stdin=stdin) as (process, conn),
@@ -131,14 +148,6 @@ def little_memory(tool: Netcat, folder: Path, role: str, megabytes: int) -> Outc
             arrived = received(conn)
             printed = process.read_all()
         return outcome_of(process, flow(data, arrived), flow(data, printed))
-
-
-def cannot_start(tool: Netcat, folder: Path, megabytes: int) -> Outcome:
-    """So little memory that it may not even start: it does not hang, and does not succeed."""
-    with tool.start(
-        Use(port=1), shell(f'ulimit -v {megabytes * 1024}; exec "$@"'), stdin=DEVNULL, env=UNMEASURED
-    ) as process:
-        return outcome_of(process)
 
 
 def no_processes(tool: Netcat, folder: Path, what: str) -> Outcome:
@@ -180,49 +189,26 @@ def limited_files(tool: Netcat, folder: Path, what: str) -> Outcome:
         return outcome._replace(flows=(flow(data, written),))
 
 
-FEW, LITTLE = "ulimit -n 20", f"ulimit -v {60 * 1024}"
-ENDED = Law((NAMED,))
+MEMORY = "Limits: ulimit -v, so many MB more than Python needs"
+FEW = "Limits: ulimit -n 20, 60 clients"
+USER = "Limits: ulimit -u 1"
+FILES = "Limits: ulimit -f"
+ENDED = Law((128 + signal.SIGTERM,))
 
 CASES = [
+    *(Case(FEW, f"of {what}", burst, {"what": what, "descriptors": 20}, ENDED, TOOLS_OF[what]) for what in SERVERS),
+    Case(FEW, "of stdout", lines_of_many, {}, ENDED),
     *(
-        Case(
-            "Limits: ulimit -n 20, 60 clients", f"of {what}", burst, {"what": what, "limit": FEW}, ENDED, TOOLS_OF[what]
-        )
-        for what in SERVERS
-    ),
-    Case("Limits: ulimit -n 20, 60 clients", "of stdout", lines_of_many, {"limit": FEW}, ENDED),
-    *(
-        Case(
-            "Limits: ulimit -v", f"a {role} with {size} MB", little_memory, {"role": role, "megabytes": size}, REPORTED
-        )
+        Case(MEMORY, f"a {role}, {more} MB", little_memory, {"role": role, "megabytes": more}, REPORTED)
         for role in ("client", "listener")
-        for size in (40, 60, 100)
+        for more in (5, 10, 40)
     ),
     *(
-        Case("Limits: ulimit -v", f"a start with {size} MB", cannot_start, {"megabytes": size}, Law(None))
-        for size in (8, 20, 30)
-    ),
-    *(
-        Case(
-            "Limits: ulimit -v",
-            f"60 clients of {what} with 60 MB",
-            burst,
-            {"what": what, "limit": LITTLE},
-            ENDED,
-            tools,
-        )
+        Case(MEMORY, f"60 clients of {what}, 20 MB", burst, {"what": what, "megabytes": 20}, ENDED, TOOLS_OF[what])
         for what in ("programs with pipes", "forwarding")
-        for tools in [TOOLS_OF[what]]
     ),
-    Case("Limits: ulimit -u 1", "a client that looks up a name", no_processes, {"what": "a name"}, REPORTED),
-    Case(
-        "Limits: ulimit -u 1",
-        "a listener with a program",
-        no_processes,
-        {"what": "a program"},
-        REPORTED,
-        WITHOUT_OPENBSD,
-    ),
-    Case("Limits: ulimit -f", "stdout is a file", limited_files, {"what": "stdout"}, REPORTED),
-    Case("Limits: ulimit -f", "a log of the bytes", limited_files, {"what": "log"}, REPORTED, ("pync", "ncat")),
+    Case(USER, "a client that looks up a name", no_processes, {"what": "a name"}, REPORTED),
+    Case(USER, "a listener with a program", no_processes, {"what": "a program"}, REPORTED, WITHOUT_OPENBSD),
+    Case(FILES, "stdout is a file", limited_files, {"what": "stdout"}, REPORTED),
+    Case(FILES, "a log of the bytes", limited_files, {"what": "log"}, REPORTED, ("pync", "ncat")),
 ]
