@@ -14,14 +14,13 @@ from typing import NamedTuple
 
 from soak import Lost, datagrams, sessions, shared
 from soak.place import Place, opened
-from soak.servers import Usage, folder, quiet_usages
+from soak.servers import MORE_MEMORY, Usage, folder, quiet_usages
 from soak.sessions import Session
 from soak.wire import Chance
 
 FIRST_PART = 60.0  # seconds until memory and descriptors are read for the first time, but at most a third of the run
 WORKERS = 8  # sessions at a time
 FAILURES = 5  # after which no more sessions begin
-MORE_MEMORY = 4.0  # MB that a server may have more at the end: Python's allocator gives pages back late
 
 KINDS: dict[str, Session] = {
     **dict.fromkeys(["exec", "shell", "filter", "pipes", "tls exec", "forward", "forward to tls"], sessions.echo),

@@ -17,8 +17,11 @@ PYNC = str(Path(sys.executable).with_name("pync"))
 HOST = "127.0.0.1"
 DEADLINE = 20.0  # seconds for a server to listen, to be quiet or to end
 LOOK = 0.02  # seconds between two looks at a process
-PAUSE, STEADY = 0.25, 12  # seconds between two looks at all of them, and looks without a change
+PAUSE = 0.25  # seconds between two looks at all servers
 LISTENING = {"tcp": "0A", "udp": "07"}  # states in /proc/net; of UDP it is any bound socket
+# MB that a server may have more after the same load once more. Python's allocator keeps what it once had, for the next
+# time, and cyclic garbage is collected only when there are many thousands of objects.
+MORE_MEMORY = 12.0
 TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
 
 
@@ -108,18 +111,23 @@ class Server:
             time.sleep(LOOK)
 
 
-def quiet_usages(servers: Mapping[str, Server], before: Mapping[str, Usage] | None = None) -> dict[str, Usage]:
-    """What each server holds once it has no child, and either no more descriptors than before, or always as many."""
-    until, last, same = time.monotonic() + DEADLINE, _usages(servers), dict.fromkeys(servers, 0)
+def quiet_usages(
+    servers: Mapping[str, Server], before: Mapping[str, Usage] | None = None, seconds: float = 3.0
+) -> dict[str, Usage]:
+    """What each server holds once it has no child, and no more descriptors than before.
+
+    Without `before`, what each holds once that has not changed for some seconds.
+    """
+    until, last, same = time.monotonic() + DEADLINE, _usages(servers), 0
     while time.monotonic() < until:
         time.sleep(PAUSE)
         now = _usages(servers)
-        same = {name: same[name] + 1 if now[name] == last[name] else 0 for name in servers}
-        last = now
-        if all(
-            not usage.children and (usage.descriptors <= before[name].descriptors if before else same[name] >= STEADY)
+        same, last = (same + 1 if now == last else 0), now
+        quiet = all(
+            not usage.children and (before is None or usage.descriptors <= before[name].descriptors)
             for name, usage in now.items()
-        ):
+        )
+        if quiet and (before or same * PAUSE >= seconds):
             break
     return last
 
