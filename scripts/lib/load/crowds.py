@@ -5,7 +5,9 @@ import random
 import select
 import socket
 import time
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,9 +16,10 @@ from soak import Lost
 from soak.servers import Server
 
 from load import Load, Starting
-from load.clients import DEADLINE, connect, holding, received
+from load.clients import DEADLINE, THREADS, connect, holding, received
 
-FILE = random.Random(3).randbytes(300_000)  # more than the buffers of a connection take, with the clients' small ones
+FILE = random.Random(3).randbytes(200_000)  # more than the buffers of a connection take, with the clients' small ones
+PROBE_EVERY = 0.3  # seconds; each probe is sent to all members
 SMALL = 4096  # bytes of a client's receive buffer
 LINE = b"a line\n"
 MESSAGE = b"a message to all of them, which is as long as a line of a log or of a chat often is, perhaps longer\n"
@@ -78,7 +81,7 @@ def _addressed(server: Server, clients: int) -> Iterator[None]:
 def _hears(server: Server) -> None:
     """A new client receives what another new one sends (the second sends until the first is a member)."""
     with connect(server) as reader, connect(server) as writer:
-        reader.settimeout(0.05)
+        reader.settimeout(PROBE_EVERY)
         until = time.monotonic() + DEADLINE
         while time.monotonic() < until:
             writer.sendall(b"x")
@@ -107,8 +110,8 @@ def file(clients: int, folder: Path) -> Starting:
 def _slow(server: Server, clients: int) -> Iterator[None]:
     with holding(server, clients, receive_buffer=SMALL) as socks:
         yield
-        for number, sock in enumerate(socks, 1):
-            _check_file(sock, number)
+        with ThreadPoolExecutor(THREADS) as pool:
+            deque(pool.map(_check_file, socks, range(1, clients + 1)), maxlen=0)
 
 
 def _check_file(sock: socket.socket, number: int) -> None:
