@@ -13,7 +13,7 @@ import os
 import stat
 
 from pync.endpoints import Peer, queued
-from pync.errors import TimedOut, not_sent
+from pync.errors import PeerLost, TimedOut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,12 @@ async def watch(
         await loop.sleep(limit / STEPS)
         if (now := progress()) != seen:
             seen, since = now, loop.clock()
-    raise TimedOut(what, f"nothing came or went for {limit:g} s{not_sent(unsent())}")
+    raise idle(what, f"nothing came or went for {limit:g} s", unsent())
+
+
+def idle(what: str, why: str, unsent: int) -> TimedOut:
+    """The error of an idle limit. The bytes that were not sent are worded as if the connection had broken."""
+    return TimedOut(what, PeerLost(what, why, unsent=unsent).why)
 
 
 async def watch_relay(relay: Relay, limit: float) -> None:
