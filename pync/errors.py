@@ -32,16 +32,12 @@ class BindError(PyncError):
     """Our own address could not be bound: it is in use, not permitted, or not ours."""
 
 
-def not_sent(count: int) -> str:
-    """What is added to an error if `count` bytes did not reach the peer."""
-    return f", {count} byte{'s were' if count > 1 else ' was'} not sent" if count else ""
-
-
 class PeerLost(PyncError):
     """The connection broke, by a reset, a broken pipe or a refused datagram. `unsent` bytes did not reach the peer."""
 
     def __init__(self, what: str, why: str, *, unsent: int = 0) -> None:
-        super().__init__(what, why + not_sent(unsent))
+        loss = f", {unsent} byte{'s were' if unsent > 1 else ' was'} not sent" if unsent else ""
+        super().__init__(what, why + loss)
         self.cause = why
         self.unsent = unsent
 

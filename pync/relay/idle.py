@@ -13,7 +13,7 @@ import os
 import stat
 
 from pync.endpoints import Peer, queued
-from pync.errors import TimedOut, not_sent
+from pync.errors import PeerLost, TimedOut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,12 @@ async def watch(
         await loop.sleep(limit / STEPS)
         if (now := progress()) != seen:
             seen, since = now, loop.clock()
-    raise TimedOut(what, f"nothing came or went for {limit:g} s{not_sent(unsent())}")
+    raise idle(what, f"nothing came or went for {limit:g} s", unsent())
+
+
+def idle(what: str, why: str, unsent: int) -> TimedOut:
+    """The error of an idle limit. The bytes that were not sent are worded as if the connection had broken."""
+    return TimedOut(what, PeerLost(what, why, unsent=unsent).why)
 
 
 async def watch_relay(relay: Relay, limit: float) -> None:
@@ -54,7 +59,12 @@ async def watch_relay(relay: Relay, limit: float) -> None:
 
 def movement(*flows: Flow) -> list[int]:
     """Numbers of which one changes whenever anything moves in these flows."""
-    return [number for flow in flows for number in (flow.moved, flow.reads, held(flow.sink))]
+    numbers: list[int] = []
+    for flow in flows:
+        numbers += flow.moved, flow.reads
+        if flow.moved or flow.reads:  # a server has thousands of clients to which nothing was sent
+            numbers.append(held(flow.sink))
+    return numbers
 
 
 def held(sink: Sink) -> int:
