@@ -13,7 +13,6 @@ import select
 import signal
 import socket
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -244,17 +243,16 @@ def test_memory_and_descriptors_return_when_thousands_of_clients_have_left(kind:
                 for conn in (conns[1], stays):
                     while not line(conn).startswith(b"news %d" % turn):
                         pass
-            # What is sent now shows that they have left.
-            is_true(partial(have_left, server, before), "all have left")
+            is_true(lambda: is_alone(server, before), "all have left")
             sizes.append(memory(server))
         # The first clients make the allocator take memory, which it keeps for the next.
         assert sizes[4] - sizes[2] < 4 * MB, sizes
 
 
-def have_left(server: Running, before: int) -> bool:
-    """Send something, and see whether so few descriptors are left."""
+def is_alone(server: Running, descriptors: int) -> bool:
+    """Whether all clients but the first have left, which the server finds out by sending to them."""
     server.send(b".\n")
-    return len(server.descriptors()) <= before
+    return len(server.descriptors()) <= descriptors
 
 
 def memory(server: Running) -> int:
