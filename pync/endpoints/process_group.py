@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 SHORTEST_LOOK, LONGEST_LOOK = 0.05, 5.0  # seconds between two looks
-UNKNOWN = 0  # in place of a process id: no descriptor is left to find out
+SHORTAGE_LIMIT = 1.0  # seconds to wait for a descriptor to look with: a session that waits keeps descriptors itself
 
 
 def is_inhabited(program: int) -> bool:
@@ -39,17 +39,21 @@ async def released(loop: Loop, program: int, sock: int) -> None:
     """
     name = f"socket:[{os.fstat(sock).st_ino}]"
     pause = SHORTEST_LOOK
-    while (holder := _holder(program, name)) is not None:
+    while (holder := await _holder(loop, program, name)) is not None:
         await _ended(loop, holder, pause)
         pause = min(2 * pause, LONGEST_LOOK)
 
 
-def _holder(program: int, name: str) -> int | None:
-    """Another process of the group that has the socket of this name, if there is one; or UNKNOWN."""
-    try:
-        return next((pid for pid in _others(program) if _has(pid, name)), None)
-    except OSError as error:
-        return UNKNOWN if error.errno in SHORTAGE else None
+async def _holder(loop: Loop, program: int, name: str) -> int | None:
+    """Another process of the group that has the socket of this name, if one can be found."""
+    until = loop.clock() + SHORTAGE_LIMIT
+    while True:
+        try:
+            return next((pid for pid in _others(program) if _has(pid, name)), None)
+        except OSError as error:
+            if error.errno not in SHORTAGE or loop.clock() >= until:
+                return None
+        await loop.sleep(SHORTEST_LOOK)
 
 
 async def _ended(loop: Loop, pid: int, seconds: float) -> None:
@@ -58,7 +62,7 @@ async def _ended(loop: Loop, pid: int, seconds: float) -> None:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
         return
-    except (AttributeError, OSError):  # no pidfd on this system, no descriptor left for one, or UNKNOWN
+    except (AttributeError, OSError):  # no pidfd on this system, or no descriptor left for one
         await loop.sleep(seconds)
         return
     try:

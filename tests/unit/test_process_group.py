@@ -137,7 +137,7 @@ async def test_a_process_without_the_socket_keeps_no_session(real_loop: Bench) -
 
 
 @pytest.mark.parametrize("call", ["listdir", "pidfd_open"])
-async def test_without_a_descriptor_to_find_out_the_socket_counts_as_held(
+async def test_a_shortage_of_descriptors_is_waited_for(
     real_loop: Bench, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     near, far = unix_pair()
@@ -149,6 +149,18 @@ async def test_without_a_descriptor_to_find_out_the_socket_counts_as_held(
             assert not waiting.done
         os.kill(left.other, signal.SIGKILL)
         await join(real_loop, waiting)
+    near.close()
+    far.close()
+
+
+async def test_a_lasting_shortage_of_descriptors_does_not_keep_a_session_that_has_some(
+    real_loop: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_group, "SHORTAGE_LIMIT", 0.1)
+    near, far = unix_pair()
+    with group(near.fileno()) as left, monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", refuse(errno.EMFILE))
+        await released(real_loop, left.program, near.fileno())
     near.close()
     far.close()
 
