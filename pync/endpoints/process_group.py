@@ -6,6 +6,10 @@ a group is looked at, and sent signals, only until the program is reaped.
 
 The system has no call that lists a group. So each process of `/proc` is asked for its group, which takes less than a
 microsecond for each. Without `/proc` no other process is found.
+
+A program has no controlling terminal, or else it could type into ours (TIOCSTI, ioctl_tty(2)) and be stopped by it. So
+where we have one, the group is in a session of its own. Where we have none, it is not: Linux schedules each session by
+itself (sched(7), autogroup), which would make the start of a program slower.
 """
 
 from __future__ import annotations
@@ -16,12 +20,27 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from pync.loop.kernel import Loop
 
 SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 SHORTEST_LOOK, LONGEST_LOOK = 0.05, 5.0  # seconds between two looks
 SHORTAGE_LIMIT = 1.0  # seconds to wait for a descriptor to look with: a session that waits keeps descriptors itself
+
+
+def apart() -> dict[str, Any]:
+    """Arguments of posix_spawn(3) with which a program leads a group of its own, without a controlling terminal."""
+    return {"setsid": True} if _has_terminal() else {"setpgroup": 0}
+
+
+def _has_terminal() -> bool:
+    """Whether we have a controlling terminal, as far as we can find out."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError as error:
+        return error.errno != errno.ENXIO
+    return True
 
 
 def is_inhabited(program: int) -> bool:
