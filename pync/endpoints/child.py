@@ -126,6 +126,7 @@ class Child:
         """`into` and `out` are our ends, None where the program has the socket; `most`: bytes of one read at most."""
         self.loop = loop
         self.pid = pid
+        self.begun = loop.clock()
         self.status: int | None = None
         self.reaped = False
         self.input = ChildStdin(loop, into)
@@ -146,7 +147,7 @@ class Child:
     async def left(self, sock: socket.socket) -> int:
         """Wait until neither the program nor what it leaves in its group has the socket; the program's exit status."""
         status = await self.ended()
-        await released(self.loop, self.pid, sock.fileno())
+        await released(self.loop, self.pid, sock.fileno(), self.loop.clock() - self.begun)
         return status
 
     def reap(self) -> None:
