@@ -8,10 +8,9 @@ filter is a pseudo-terminal in raw mode, which changes no byte. Where coreutils'
 too, and makes stdio unbuffered: then even a client that sends no newline and waits gets its answer.
 
 A child gets no other descriptor, the default signal dispositions (Python ignores SIGPIPE, nohup SIGHUP), both
-addresses of the connection in its environment, and a session of its own. So it has no controlling terminal: it can
-neither type into ours (TIOCSTI, ioctl_tty(2)) nor be stopped by it. As the first process of its session it leads a
-process group, which is signalled as a whole. It is reaped when its session is over, and not before: until then no other
-process gets its number, which is that of the group.
+addresses of the connection in its environment, no controlling terminal, and a process group of its own, which is
+signalled as a whole. It is reaped when its session is over, and not before: until then no other process gets its
+number, which is that of the group.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import os
 
 from pync.endpoints import CHUNK, SHORT, Half, Sink, Source, next_read_size
 from pync.endpoints.child_environment import unbuffered
-from pync.endpoints.process_group import SHORTEST_LOOK, is_inhabited, released
+from pync.endpoints.process_group import SHORTEST_LOOK, apart, is_inhabited, released
 from pync.errors import ProgramError, reason
 from pync.system import signal
 
@@ -127,6 +126,7 @@ class Child:
         """`into` and `out` are our ends, None where the program has the socket; `most`: bytes of one read at most."""
         self.loop = loop
         self.pid = pid
+        self.begun = loop.clock()
         self.status: int | None = None
         self.reaped = False
         self.input = ChildStdin(loop, into)
@@ -147,7 +147,7 @@ class Child:
     async def left(self, sock: socket.socket) -> int:
         """Wait until neither the program nor what it leaves in its group has the socket; the program's exit status."""
         status = await self.ended()
-        await released(self.loop, self.pid, sock.fileno())
+        await released(self.loop, self.pid, sock.fileno(), self.loop.clock() - self.begun)
         return status
 
     def reap(self) -> None:
@@ -259,7 +259,7 @@ def start(loop: Loop, program: Program, environment: Mapping[str, str], most: in
 def _spawn(argv: tuple[str, ...], stdin: int, stdout: int, environment: Mapping[str, str]) -> int:
     actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, stdout, 1)]
     try:
-        return os.posix_spawnp(argv[0], argv, environment, file_actions=actions, setsid=True, setsigdef=BACK_TO_DEFAULT)
+        return os.posix_spawnp(argv[0], argv, environment, file_actions=actions, setsigdef=BACK_TO_DEFAULT, **apart())
     except OSError as error:
         raise ProgramError(argv[0], reason(error), found=not isinstance(error, FileNotFoundError)) from None
 

@@ -4,8 +4,13 @@ Theory: the number of a group is the process id of its first process, the progra
 group when the program has ended. The system gives the number to no other process while the program is not reaped. So
 a group is looked at, and sent signals, only until the program is reaped.
 
-The system has no call that lists a group. So each process of `/proc` is asked for its group, which takes less than a
-microsecond for each. Without `/proc` no other process is found.
+The system has no call that lists a group. So each process of `/proc` is asked for its group. Without `/proc` no other
+process is found. Most programs run for a moment. What such a program has started has one of the few numbers that the
+system has given since. So these alone are looked at: listing `/proc` takes a third as long as starting a program.
+
+A program has no controlling terminal, or else it could type into ours (TIOCSTI, ioctl_tty(2)) and be stopped by it. So
+where we have one, the group is in a session of its own. Where we have none, it is not: Linux schedules each session by
+itself (sched(7), autogroup), which would make the start of a program slower.
 """
 
 from __future__ import annotations
@@ -16,12 +21,28 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from pync.loop.kernel import Loop
 
 SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 SHORTEST_LOOK, LONGEST_LOOK = 0.05, 5.0  # seconds between two looks
-UNKNOWN = 0  # in place of a process id: no descriptor is left to find out
+YOUNG, FEW = 1.0, 200  # seconds, and process ids: by then the system cannot have given all numbers once
+SHORTAGE_LIMIT = 1.0  # seconds to wait for a descriptor to look with: a session that waits keeps descriptors itself
+
+
+def apart() -> dict[str, Any]:
+    """Arguments of posix_spawn(3) with which a program leads a group of its own, without a controlling terminal."""
+    return {"setsid": True} if _has_terminal() else {"setpgroup": 0}
+
+
+def _has_terminal() -> bool:
+    """Whether we have a controlling terminal, as far as we can find out."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError as error:
+        return error.errno != errno.ENXIO
+    return True
 
 
 def is_inhabited(program: int) -> bool:
@@ -32,24 +53,31 @@ def is_inhabited(program: int) -> bool:
         return error.errno in SHORTAGE
 
 
-async def released(loop: Loop, program: int, sock: int) -> None:
+async def released(loop: Loop, program: int, sock: int, age: float) -> None:
     """Wait until no other process of the program's group has the socket, which is a descriptor of ours.
 
+    `age`: the seconds since the program was started.
     The end of such a process is noticed at once, and its closing of the socket after at most `LONGEST_LOOK` seconds.
     """
+    if age < YOUNG and _has_started_nothing(program):
+        return
     name = f"socket:[{os.fstat(sock).st_ino}]"
     pause = SHORTEST_LOOK
-    while (holder := _holder(program, name)) is not None:
+    while (holder := await _holder(loop, program, name)) is not None:
         await _ended(loop, holder, pause)
         pause = min(2 * pause, LONGEST_LOOK)
 
 
-def _holder(program: int, name: str) -> int | None:
-    """Another process of the group that has the socket of this name, if there is one; or UNKNOWN."""
-    try:
-        return next((pid for pid in _others(program) if _has(pid, name)), None)
-    except OSError as error:
-        return UNKNOWN if error.errno in SHORTAGE else None
+async def _holder(loop: Loop, program: int, name: str) -> int | None:
+    """Another process of the group that has the socket of this name, if one can be found."""
+    until = loop.clock() + SHORTAGE_LIMIT
+    while True:
+        try:
+            return next((pid for pid in _others(program) if _has(pid, name)), None)
+        except OSError as error:
+            if error.errno not in SHORTAGE or loop.clock() >= until:
+                return None
+        await loop.sleep(SHORTEST_LOOK)
 
 
 async def _ended(loop: Loop, pid: int, seconds: float) -> None:
@@ -58,7 +86,7 @@ async def _ended(loop: Loop, pid: int, seconds: float) -> None:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
         return
-    except (AttributeError, OSError):  # no pidfd on this system, no descriptor left for one, or UNKNOWN
+    except (AttributeError, OSError):  # no pidfd on this system, or no descriptor left for one
         await loop.sleep(seconds)
         return
     try:
@@ -66,6 +94,20 @@ async def _ended(loop: Loop, pid: int, seconds: float) -> None:
     finally:
         loop.forget(fd)
         os.close(fd)
+
+
+def _has_started_nothing(program: int) -> bool:
+    """Whether none of the process ids that the system has given since that of a young program is in its group.
+
+    False if they are many, or if the system does not report the latest one (proc_loadavg(5)).
+    """
+    try:
+        with open("/proc/loadavg", "rb") as file:
+            latest = int(file.read().split()[4])
+    except OSError:
+        return False
+    given = range(program + 1, latest + 1)
+    return latest >= program and len(given) < FEW and all(_group_of(pid) != program for pid in given)
 
 
 def _others(program: int) -> Iterator[int]:

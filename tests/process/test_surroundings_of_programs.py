@@ -89,7 +89,7 @@ def test_a_variable_without_a_name_is_no_obstacle() -> None:
 
 
 @every_option
-def test_a_program_has_a_session_of_its_own_without_our_terminal(option: str) -> None:
+def test_a_program_does_not_have_our_terminal(option: str) -> None:
     command = "sh -c 'cut -d\" \" -f1,6,7 /proc/self/stat; (: </dev/tty) 2>&1 && echo open; true'"
     with terminal() as (_, screen), listen("-d", option, command, "0", stdin=screen, **controlled()) as server:
         with connect(server.port) as conn:

@@ -604,3 +604,30 @@ def test_of_many_starts_over_one_dead_path_one_serves_and_the_others_are_refused
         server.signal(signal.SIGTERM)
         assert server.wait() == 143
     assert not os.path.exists(path)
+
+
+@pytest.mark.parametrize("options", ["-luU", "-uUs"], ids=["listener", "client"])
+def test_a_path_of_datagrams_that_another_process_has_made_since_stays(options: str, path: str) -> None:
+    own, far = f"{path}.own", f"{path}.far"
+    with bound(far) as peer:
+        argv = [own] if options == "-luU" else [own, far]
+        with Running([*PYNC, "-v", options, *argv]) as process:
+            if options == "-luU":
+                process.expect("^Bound on ")
+                replace(own)
+                peer.connect(f"{own}.old")
+                peer.send(b"hello")
+                process.read(5)
+            else:
+                process.send(b"hello")
+                peer.recv(100)
+                replace(own)
+            process.signal(signal.SIGTERM)
+            assert process.wait() == 143
+    assert Path(own).read_text() == "precious"
+
+
+def replace(path: str) -> None:
+    """Move a socket away, and put a file in its place."""
+    os.rename(path, f"{path}.old")
+    Path(path).write_text("precious")

@@ -291,9 +291,23 @@ async def test_a_program_has_the_default_signal_dispositions(real_loop: Bench) -
 
 
 @both_ways
-async def test_a_program_leads_a_session_and_its_process_group(real_loop: Bench, way: str) -> None:
+@pytest.mark.parametrize(("code", "session"), [(0, True), (errno.ENXIO, False), (errno.EMFILE, True)])
+async def test_a_program_leads_a_process_group_and_a_session_if_we_may_have_a_terminal(
+    real_loop: Bench, way: str, code: int, session: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = os.open
+
+    def open_it(path: str, *args: int) -> int:
+        if path != "/dev/tty":
+            return really(path, *args)
+        if code:
+            raise OSError(code, os.strerror(code))
+        return os.dup(0)
+
+    monkeypatch.setattr(os, "open", open_it)
     async with started(real_loop, "cat", way=way) as process:
-        assert os.getpgid(process.pid) == os.getsid(process.pid) == process.pid != os.getpgrp()
+        assert os.getpgid(process.pid) == process.pid != os.getpgrp()
+        assert (os.getsid(process.pid) == process.pid) is session
 
 
 def test_a_program_gets_the_addresses_in_its_environment() -> None:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 LEAVES = "exec 3<&0; { exec 0<&3 3<&- >/dev/null; echo $BASHPID >&2; exec sleep 60; } & exec 3<&- 0</dev/null; exit 0"
 
 
+OLD = 3600.0  # seconds since a program was started
+
+
 class Group:
     """A program that has ended and is not reaped, and a process of its group that goes on."""
 
@@ -95,7 +98,7 @@ async def test_a_socket_is_released_when_its_last_holder_in_the_group_has_ended(
     near, far = unix_pair()
     before = descriptors()
     with group(near.fileno()) as left:
-        waiting = real_loop.spawn(released(real_loop, left.program, near.fileno()), Condition())
+        waiting = real_loop.spawn(released(real_loop, left.program, near.fileno(), OLD), Condition())
         await turns(real_loop, 5)
         assert not waiting.done
         begun = real_loop.clock()
@@ -117,7 +120,7 @@ async def test_a_socket_is_released_when_its_holder_closes_it_and_lives_on(
         "exec 3<&- 0</dev/null; exit"
     )
     with group(near.fileno(), holds_until_it_reads) as left:
-        waiting = real_loop.spawn(released(real_loop, left.program, near.fileno()), Condition())
+        waiting = real_loop.spawn(released(real_loop, left.program, near.fileno(), OLD), Condition())
         await turns(real_loop, 5)
         assert not waiting.done
         far.send(b"\n")
@@ -130,25 +133,61 @@ async def test_a_socket_is_released_when_its_holder_closes_it_and_lives_on(
 async def test_a_process_without_the_socket_keeps_no_session(real_loop: Bench) -> None:
     near, far = unix_pair()
     with group() as left:
-        await released(real_loop, left.program, near.fileno())
+        await released(real_loop, left.program, near.fileno(), OLD)
         assert is_inhabited(left.program)
     near.close()
     far.close()
 
 
+async def test_what_a_young_program_has_left_is_found_among_the_latest_numbers(real_loop: Bench) -> None:
+    near, far = unix_pair()
+    with group(near.fileno()) as left:
+        waiting = real_loop.spawn(released(real_loop, left.program, near.fileno(), 0.0), Condition())
+        await turns(real_loop, 5)
+        assert not waiting.done
+        os.kill(left.other, signal.SIGKILL)
+        await join(real_loop, waiting)
+    near.close()
+    far.close()
+
+
+async def test_for_a_young_program_that_has_left_nothing_proc_is_not_listed(
+    real_loop: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, far = unix_pair()
+    with group(script="exit") as alone, monkeypatch.context() as patch:
+        patch.setattr(process_group, "FEW", 1 << 22)  # the other tests start processes, too
+        patch.setattr(os, "listdir", lambda *_: pytest.fail("it was listed"))
+        await released(real_loop, alone.program, near.fileno(), 0.0)
+    near.close()
+    far.close()
+
+
 @pytest.mark.parametrize("call", ["listdir", "pidfd_open"])
-async def test_without_a_descriptor_to_find_out_the_socket_counts_as_held(
+async def test_a_shortage_of_descriptors_is_waited_for(
     real_loop: Bench, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     near, far = unix_pair()
     with group(near.fileno()) as left:
         with monkeypatch.context() as patch:
             patch.setattr(os, call, refuse(errno.EMFILE))
-            waiting = real_loop.spawn(released(real_loop, left.program, near.fileno()), Condition())
+            waiting = real_loop.spawn(released(real_loop, left.program, near.fileno(), OLD), Condition())
             await real_loop.sleep(2 * process_group.SHORTEST_LOOK)
             assert not waiting.done
         os.kill(left.other, signal.SIGKILL)
         await join(real_loop, waiting)
+    near.close()
+    far.close()
+
+
+async def test_a_lasting_shortage_of_descriptors_does_not_keep_a_session_that_has_some(
+    real_loop: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_group, "SHORTAGE_LIMIT", 0.1)
+    near, far = unix_pair()
+    with group(near.fileno()) as left, monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", refuse(errno.EMFILE))
+        await released(real_loop, left.program, near.fileno(), OLD)
     near.close()
     far.close()
 
@@ -166,7 +205,7 @@ async def test_a_process_that_cannot_be_looked_into_does_not_count(
             return really(path)
 
         monkeypatch.setattr(os, "listdir", listdir)
-        await released(real_loop, left.program, near.fileno())
+        await released(real_loop, left.program, near.fileno(), OLD)
     near.close()
     far.close()
 
