@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from clients import ask, drain
+from clients import ask, drain, line
 from harness import DEADLINE, PYNC, UNMEASURED, Running, announced, connect, failure, listen, require, run
 from terminals import controlled, terminal
 
@@ -148,3 +148,17 @@ def test_a_program_can_write_to_the_terminal_of_root_and_neither_read_it_nor_typ
             assert b"Bad file descriptor" in answer and b"secret" not in answer
             assert b"Operation not permitted" in answer or b"Input/output error" in answer
             assert process.wait(DEADLINE) == 0
+
+
+@as_root
+def test_what_a_program_of_the_user_leaves_behind_still_answers(directory: Path) -> None:
+    fifo = directory / "fifo"
+    os.mkfifo(fifo)
+    os.chmod(fifo, 0o644)
+    command = f"(read x < {fifo}; echo late) & echo early"
+    with listen("--user", "nobody", "--sh-exec", command, "0", env=UNMEASURED) as server:
+        with connect(server.port) as conn:
+            assert line(conn) == b"early\n"
+            fifo.write_text("\n")
+            assert drain(conn) == b"late\n"
+        assert server.wait() == 0
