@@ -583,7 +583,7 @@ def test_a_proxy_is_on_loopback_unless_another_address_is_given(options: tuple[s
 
 def test_pync_warns_of_a_proxy_that_is_open_to_all() -> None:
     with pync("-lk", "--proxy-server", "http", "0.0.0.0", "0") as ours:
-        ours.expect(r"^pync: warning: everybody can use the proxy on 0\.0\.0\.0:\d+; see --proxy-auth and --allow$")
+        ours.expect(r"^pync: warning: every host can use the proxy on 0\.0\.0\.0:\d+; see --proxy-auth and --allow$")
 
 
 def test_pync_does_not_warn_of_a_proxy_that_is_not_open() -> None:

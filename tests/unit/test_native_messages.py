@@ -103,7 +103,7 @@ SECURED = TlsEstablished(
         (
             OpenProxy(address=Address(host="0.0.0.0", port=1080)),
             0,
-            "pync: warning: everybody can use the proxy on 0.0.0.0:1080; see --proxy-auth and --allow",
+            "pync: warning: every host can use the proxy on 0.0.0.0:1080; see --proxy-auth and --allow",
         ),
         (
             OpenProgram(address=Address(host="0.0.0.0", port=1080)),

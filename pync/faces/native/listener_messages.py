@@ -49,7 +49,7 @@ def line(event: Event, config: Config) -> str:
         case KeyExposed():
             return f"pync: warning: other users can read the key in {event.path}; see chmod(1)"
         case OpenProxy():
-            return f"pync: warning: everybody can use the proxy on {event.address}; see --proxy-auth and --allow"
+            return f"pync: warning: every host can use the proxy on {event.address}; see --proxy-auth and --allow"
         case OpenProgram():
             return f"pync: warning: any host can run the program on port {event.address.port}; see --allow"
         case RulesRead():
