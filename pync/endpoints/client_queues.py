@@ -181,9 +181,11 @@ class Outbox(Queue):
 
     async def _write_some(self) -> int:
         """Write what is next. While a client takes nothing, no bytes are joined and kept for it alone (TLS copies)."""
-        assert self.pieces
-        if self.peer.raw() is None:
+        plain = self.peer.raw()
+        if plain is None:
             return await self.peer.write(self._portion())
+        await self.peer.loop.writable(plain)
+        assert self.pieces
         return self.peer.send_nowait(self._portion()) or await self.peer.write(self.pieces[0])
 
     def _portion(self) -> Bytes:

@@ -145,12 +145,13 @@ class HubService(Service):
     async def _pass_on(self, member: Member) -> bool:
         """Send the others what one read gives; False at the client's end."""
         peer = member.peer
-        plain = peer.raw()
-        if plain is not None:  # TLS may hold decrypted bytes, which the descriptor does not show
+        plain = peer.raw()  # TLS may hold decrypted bytes, which a descriptor does not show
+        takes_turns = plain is not None and len(self.members) > HOLDERS
+        if plain is not None and takes_turns:
             await self.loop.readable(plain)
             while self.holders >= HOLDERS:
                 await self.loop.wait(self.released)
-        self.holders += plain is not None
+        self.holders += takes_turns
         try:
             peer.expect_much()  # what is read once is sent to many: fewer reads are better
             data = await peer.read()
@@ -161,7 +162,7 @@ class HubService(Service):
             member.passed_on = member.reads
             return True
         finally:
-            if plain is not None:
+            if takes_turns:
                 self.holders -= 1
                 self.released.notify()
 

@@ -152,11 +152,18 @@ def test_of_several_clients_that_flood_each_is_received_whole_and_in_order() -> 
     count = 4
     # Each client sends bytes of a range of its own.
     words = [bytes(64 * number + byte % 64 for byte in PAYLOAD(MB)) for number in range(count)]
+    received: list[bytes] = []
+
+    def receive(conn: socket.socket) -> None:
+        received.append(take(conn, count * MB))
+
     with listen("--broker", "0") as server, members(server, count + 2) as conns, contextlib.ExitStack() as stack:
         for conn, text in zip(conns, words, strict=False):
             stack.enter_context(meanwhile(conn.sendall, text))
             stack.enter_context(meanwhile(take, conn, (count - 1) * MB))
-        received = [take(conn, count * MB) for conn in conns[count:]]
+        for conn in conns[count:]:
+            stack.enter_context(meanwhile(receive, conn))
+    assert len(received) == 2
     for data in received:
         for number, text in enumerate(words):
             others = bytes(byte for byte in range(256) if byte // 64 != number)

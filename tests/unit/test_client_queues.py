@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -162,11 +163,13 @@ async def test_a_client_whose_progress_shows_only_when_asked_is_waited_for(loop:
 
 
 async def test_nothing_is_copied_for_a_client_that_takes_nothing(loop: Loop) -> None:
+    one, other = socket.socketpair()
+
     class Stuck(StubPeer):
         waiting: Bytes = b""
 
         def raw(self) -> int:
-            return 0
+            return one.fileno()
 
         async def write(self, data: Bytes) -> int:
             self.waiting = data
@@ -176,8 +179,11 @@ async def test_nothing_is_copied_for_a_client_that_takes_nothing(loop: Loop) -> 
     queue, pieces = Writing(Queues(loop), peer := Stuck(loop)), [bytes(1000) for _ in range(10)]
     for piece in pieces:
         queue.put(piece)
-    await turns(loop, 3)
+    await turns(loop, 5)
     assert peer.waiting is pieces[0]
+    for sock in (one, other):
+        loop.forget(sock.fileno())
+        sock.close()
 
 
 # -- Slow, but moving

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from expectations import expect
 from hypothesis import given
@@ -207,3 +209,10 @@ def test_an_interruption_knows_its_signal() -> None:
 def test_the_reason_is_the_systems_message_without_decoration() -> None:
     assert reason(FileNotFoundError(2, "No such file or directory", "/x")) == "No such file or directory"
     assert reason(OSError("odd")) == "odd"
+
+
+def test_a_hosts_name_is_not_kept_for_ever() -> None:
+    parts = ["192.0.2", ".", "77"]
+    assert as_address(("".join(parts), 1)).host == "".join(parts)
+    name = "".join(parts)
+    assert sys.intern(name) is name, "an equal name was interned, and some versions of Python never drop it"
