@@ -122,16 +122,18 @@ class DatagramServer:
         loop: Loop,
         report: Report,
         welcome: Callable[[DatagramPeer], bool],
+        failed: Callable[[Address, Exception], None],
         most: int | None = None,
         crowd: Crowd | None = None,
     ) -> None:
         """`welcome` is called for each new peer: it starts a session, or refuses the peer and returns False.
 
-        `most`: peers at a time.
+        `failed` is called with what goes wrong with a datagram of a peer. `most`: peers at a time.
         """
         self.loop = loop
         self.report = report
         self.welcome = welcome
+        self.failed = failed
         self.most = most or PEERS
         self.crowd = crowd
         self.sessions: OrderedDict[Key, DatagramPeer] = crowd.peers if crowd else OrderedDict()
@@ -151,7 +153,10 @@ class DatagramServer:
                     break
                 except OSError:
                     continue  # the host of one of the peers has answered a datagram of ours with an error
-                self._sort((sock, name, source), piece, size, now)
+                try:
+                    self._sort((sock, name, source), piece, size, now)
+                except Exception as error:  # what goes wrong with one peer is not for the others to bear
+                    self.failed(as_address(name), error)
 
     def _sort(self, key: Key, piece: bytes, size: int, now: float) -> None:
         peer = self.sessions.get(key) or self._new_peer(key)

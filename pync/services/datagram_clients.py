@@ -34,7 +34,9 @@ class DatagramClients:
         self.running = 0  # sessions that have begun and not ended: a session that was dismissed takes time to end
         self.left = Condition()  # notified when a session has ended
         report = server.context.report
-        self.datagrams = DatagramServer(self.loop, report, self._welcome, self.most, self.service.crowd)
+        self.datagrams = DatagramServer(
+            self.loop, report, self._welcome, server.wall.report, self.most, self.service.crowd
+        )
 
     def works(self) -> list[Work[None]]:
         """What has to run as long as the server does."""

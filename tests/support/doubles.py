@@ -99,6 +99,11 @@ def a_context(loop: Loop, config: Config | None = None, report: Report = lambda 
     return Context(loop, config or Config(**{"mode": "connect", **facts}), report, lambda kind: True)
 
 
+def raised(peer: Address, error: Exception) -> None:
+    """What a server of datagrams does with a failure in a test that expects none."""
+    raise error
+
+
 class StubPeer(Peer):
     """A peer that is only asked for its address."""
 

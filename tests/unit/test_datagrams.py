@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conformance import LARGEST, Bench, human, same, turns
+from doubles import raised
 from harness import PAYLOAD
 from hypothesis import given
 from hypothesis import strategies as st
@@ -319,7 +320,7 @@ class Served:
         self.peers: list[DatagramPeer] = []
         self.asked: list[DatagramPeer] = []
         self.open = True
-        self.server = DatagramServer(loop, self.reports.append, self._welcome)
+        self.server = DatagramServer(loop, self.reports.append, self._welcome, raised)
 
     def _welcome(self, peer: DatagramPeer) -> bool:
         self.asked.append(peer)
@@ -599,7 +600,7 @@ async def test_peers_that_read_nothing_leave_the_others_their_share(
 
 
 async def test_a_peer_without_traffic_is_dismissed_after_its_time(loop: Loop, clock: Clock) -> None:
-    server = DatagramServer(loop, lambda event: None, lambda peer: True)
+    server = DatagramServer(loop, lambda event: None, lambda peer: True, raised)
     dismissed: list[tuple[float, int | None]] = []
     with udp(1) as (near,):
         watching = loop.spawn(
@@ -623,7 +624,7 @@ async def test_of_a_crowd_a_peer_that_cannot_be_sent_to_leaves_and_the_others_ge
     failed: list[str] = []
     crowd = Crowd(real_loop, lambda peer, error: failed.append(str(error)))
     with unix(tmp_path / "near") as near, unix(tmp_path / "1") as one, unix(tmp_path / "2") as two, unix() as nameless:
-        server = DatagramServer(real_loop, lambda event: None, lambda peer: True, crowd=crowd)
+        server = DatagramServer(real_loop, lambda event: None, lambda peer: True, raised, crowd=crowd)
         receiving = real_loop.spawn(server.receive(near), Condition())
         for sock in (one, nameless, two):
             sock.sendto(b"hello", str(tmp_path / "near"))
@@ -648,3 +649,26 @@ async def test_what_waits_for_the_end_of_a_session_goes_on_when_its_peer_has_to_
             served.peers[0].dismiss()
             await turns(real_loop, 3)
             assert waiting.done
+
+
+async def test_what_goes_wrong_with_one_peer_ends_neither_the_server_nor_the_others(real_loop: Bench) -> None:
+    failures: list[Exception] = []
+    served: list[DatagramPeer] = []
+
+    def welcome(peer: DatagramPeer) -> bool:
+        if not failures:
+            raise LookupError("odd")
+        served.append(peer)
+        return True
+
+    server = DatagramServer(real_loop, lambda event: None, welcome, lambda peer, error: failures.append(error))
+    with udp(3) as (sock, first, second):
+        receiving = real_loop.spawn(server.receive(sock), Condition())
+        for number, peer in enumerate((first, second)):
+            peer.sendto(b"hello", sock.getsockname())
+            while len(failures) + len(served) <= number:
+                await real_loop.sleep(0)
+        await real_loop.cancel_and_wait(receiving)
+        real_loop.forget(sock.fileno())
+        assert [type(error) for error in failures] == [LookupError]
+        assert await served[0].read() == b"hello"

@@ -24,7 +24,7 @@ from conformance import (
     terminal,
     unix_pair,
 )
-from doubles import StubPeer
+from doubles import StubPeer, raised
 
 from pync.config import Program
 from pync.endpoints import child, shared_stdio
@@ -127,7 +127,7 @@ async def peer(host: str | None, loop: Loop, scratch: Path) -> AsyncIterator[Rig
     near, far = datagram_pair(host, scratch)
     near.setblocking(False)
     peers: list[DatagramPeer] = []
-    mailroom = DatagramServer(loop, print, lambda peer: not peers.append(peer))  # type: ignore[func-returns-value]
+    mailroom = DatagramServer(loop, print, lambda peer: not peers.append(peer), raised)  # type: ignore[func-returns-value]
     receiving = loop.spawn(mailroom.receive(near), Condition())
     other = FarSocket(loop, far, near.getsockname())
     await other.give(b"the first")
