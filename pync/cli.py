@@ -36,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         status = _run(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:  # the loop has not taken over the signals yet
         status = -signal.SIGINT
+    _finish_printing(wait=status >= 0)
     if status < 0:
         _end_by_signal(-status)
     if argv is None:
@@ -50,6 +51,12 @@ def _run(argv: list[str]) -> int:
         return face.run(argv)
     except PyncError as error:
         return face.failed(error)
+
+
+def _finish_printing(*, wait: bool) -> None:
+    from pync.faces import finish_printing  # which a face has imported
+
+    finish_printing(wait=wait)
 
 
 def _choose_face() -> Face:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from typing import Any, ClassVar, Literal, Self, dataclass_transform
 
     Family = Literal["any", "ipv4", "ipv6", "unix", "vsock"]
-    Mode = Literal["connect", "listen", "scan"]
     ProxyKind = Literal["http", "socks4", "socks5"]
     HubKind = Literal["broker", "chat"]
 else:
@@ -103,7 +102,7 @@ class Ending(Frozen):
 
 
 class Access(Frozen):
-    """Which clients are served: rules as the user typed them, and files with more rules."""
+    """Which clients are served, or which targets they get: rules as the user typed them, and files with more rules."""
 
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
@@ -150,6 +149,7 @@ class ServeProxy(Frozen):
     kind: Literal["http", "socks5"]
     user: str | None = None  # None: clients need no user and password
     password: str = ""
+    targets: Access = Access()
 
 
 class Target(Frozen):
@@ -163,7 +163,7 @@ class Target(Frozen):
 class Config(Frozen):
     """One run of pync."""
 
-    mode: Mode
+    mode: Literal["connect", "listen", "scan"]
     family: Family = "any"
     datagram: bool = False  # UDP, or unix datagrams
     sctp: bool = False  # streams by SCTP instead of TCP

@@ -33,12 +33,7 @@ def run(config: Config, report: Report, wants: Wants = lambda kind: True) -> Out
 
     `wants` returns whether `report` has a use for events of a kind. Where there are thousands, others are not made.
     """
-    mode = _mode(config)
     context = Context(Loop(), config, report, wants, _logs(config))
-    if config.keep_open or config.http or (config.mode == "scan" and len(config.ports) > 1):
-        from pync.descriptor_limit import raise_limit
-
-        raise_limit()
     if config.keep_open or config.http or config.user:
         from pync.preload import preload
 
@@ -47,13 +42,16 @@ def run(config: Config, report: Report, wants: Wants = lambda kind: True) -> Out
         from pync.endpoints.child import seal
 
         seal()
-    # glibc maps and unmaps every large buffer, with a page fault for each of its pages, until a larger one was freed
-    # (mallopt(3), M_MMAP_THRESHOLD). So one is made and freed here, which halves the time of copying.
-    bytes(LARGE)
+    # glibc maps and unmaps every large buffer, page by page, until a larger one was freed (mallopt(3),
+    # M_MMAP_THRESHOLD). So one is made and freed here, if memory allows, which halves the time of copying.
+    try:
+        bytes(LARGE)
+    except MemoryError:
+        pass
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
-    return context.loop.run(mode(context))
+    return context.loop.run(_mode(config)(context))
 
 
 def _mode(config: Config) -> Mode:

@@ -5,7 +5,7 @@ An event is never an instruction, and no task waits until one is printed.
 
 from __future__ import annotations
 
-import sys
+import os
 
 from pync.config import Frozen
 
@@ -32,9 +32,8 @@ class Address(Frozen):
 def as_address(name: Any) -> Address:
     """A socket's address as the system gives it: a tuple, or a path for unix (abstract ones begin with NUL)."""
     if isinstance(name, tuple):
-        # A vsock host is a number. Many clients may have one host, whose name `intern` keeps in memory once.
-        return Address(host=sys.intern(str(name[0])), port=name[1])
-    text = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name or ""
+        return Address(host=str(name[0]), port=name[1])  # a vsock host is a number
+    text = os.fsdecode(name) if isinstance(name, bytes) else name or ""
     return Address(host="@" + text[1:] if text.startswith("\0") else text)
 
 

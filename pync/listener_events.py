@@ -1,6 +1,7 @@
 """The events of listeners, beside those in `events.py`.
 
-A module of its own, because a client has no such events, and what every client imports is kept small.
+A module of its own, because a client has no such events, but for `KeyExposed`, and what every client imports is kept
+small.
 """
 
 from __future__ import annotations
@@ -41,14 +42,34 @@ class SessionFailed(Event):
     error: PyncError
 
 
+class SessionCrashed(Event):
+    """A bug has ended the session of one client; the server goes on."""
+
+    peer: Address
+    trace: str  # the error, and the places in the code that it came through
+    times: int  # how often it has come from there by now
+
+
 class CertificateMade(Event):
     """A listener has made its own certificate."""
 
     fingerprint: str  # SHA-256, as --ssl-pin takes it
 
 
+class KeyExposed(Event):
+    """Other users can read the file with our private key."""
+
+    path: str
+
+
 class OpenProxy(Event):
     """Any host can use this proxy."""
+
+    address: Address
+
+
+class OpenProgram(Event):
+    """Any host can have a program run by this server, as often as it likes."""
 
     address: Address
 
@@ -63,8 +84,8 @@ class RulesKept(Event):
     error: PyncError
 
 
-class OutOfDescriptors(Event):
-    """No descriptor is left for the next client: accepting pauses for a moment."""
+class AcceptingPauses(Event):
+    """There are no descriptors, or no memory, for the session of one more client: accepting pauses until there are."""
 
     why: str
 

@@ -14,26 +14,30 @@ if TYPE_CHECKING:
 
 SESSIONS = (
     *("fcntl", "termios", "tty"),  # to ask the kernel about queues, pipes and terminals
+    *("resource", "mmap"),  # to find out what is left of descriptors and memory
     *("pync.loop.hangups", "pync.relay.zerocopy", "pync.relay.idle", "pync.relay.patience"),
-    *("pync.relay.truncation", "pync.relay.unread"),
+    *("pync.relay.truncation", "pync.relay.unread", "pync.relay.spare_pipes"),
     *("pync.endpoints.socket_end", "pync.endpoints.wrappers", "pync.sessions.between", "pync.sessions.program"),
     *("pync.endpoints.null", "pync.sessions.delivery"),
-    *("pync.stages.crlf", "pync.stages.telnet"),
+    *("pync.stages.crlf", "pync.stages.telnet", "pync.relay.negotiation"),
 )
 DATAGRAMS = (
     *("pync.endpoints.datagrams", "pync.endpoints.datagram_server", "pync.services.datagram_clients"),
     *("pync.connections.first_sender", "pync.connections.next_address", "pync.endpoints.lines"),
-    *("pync.connections.datagram_peer", "pync.net.groups", "pync.endpoints.groups"),
+    *("pync.connections.datagram_peer", "pync.net.groups", "pync.endpoints.groups", "pync.net.source"),
 )
-TLS_MODULES = ("pync.tls.handshake", "encodings.idna", "hashlib")  # `ssl` needs the codec for a server's name
+TLS_MODULES = ("pync.tls.handshake", "hashlib")
 HTTP = (
     *("h11", "http", "email.utils", "tempfile"),  # to parse a request, and to write the head of an answer
+    "pync.stages.visible",  # to show a request on a terminal
     *("mimetypes", "posixpath", "json", "codecs"),  # to find out the type of a file
 )
 OUTGOING = (
     *("pync.net.happy_eyeballs", "pync.loop.threads"),  # to connect to a name for a client
     "pync.net.no_socket",  # to report why not
 )
+# `ssl` needs the codec for any server's name, a look-up and a proxy for a name that is not in ASCII.
+IDNA = ("encodings.idna", "encodings.punycode")
 RETRY = ("pync.connections.retry",)
 PROXY_CLIENT = (
     *("pync.connections.proxy_client", "pync.protocols.http_connect", "pync.protocols.socks_client"),
@@ -50,11 +54,16 @@ def preload(config: Config) -> None:
 
 def needed(config: Config) -> Iterator[str]:
     """The names of the modules that the sessions of a server with this config may need."""
+    names = [place.host for place in (config.target, config.proxy) if place]
     target_tls = config.target.tls if config.target else None
     proxy_tls = config.proxy.tls if config.proxy else None
     yield from SESSIONS
     yield from DATAGRAMS * config.datagram
-    yield from TLS_MODULES * bool(config.tls or target_tls or proxy_tls)
+    tls = bool(config.tls or target_tls or proxy_tls)
+    yield from TLS_MODULES * tls
+    lists = [config.access, *([config.serve_proxy.targets] if config.serve_proxy else [])]
+    files = any(access.allow_files or access.deny_files for access in lists)  # they may have other names at a SIGHUP
+    yield from IDNA * (tls or files or not "".join(names).isascii())
     yield from HTTP * config.http
     yield from OUTGOING * bool(config.target or config.serve_proxy)
     yield from RETRY * bool(config.retry)

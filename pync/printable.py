@@ -1,32 +1,30 @@
 """Text that a peer has chosen, made fit for a terminal.
 
-A certificate, a proxy's reply, a unix path or a line of a chat can hold anything. Control characters are commands to a
+A certificate, a proxy's reply or a unix path can hold anything. Control characters are commands to a
 terminal, and bidirectional controls change the order of what it shows (UAX #9). Such letters must never reach it. Each
 caller chooses what is shown in their place.
 
-This is a module of its own, because faces, TLS, protocols and stages all need it, and they may all import only what is
-at the bottom (row 0 in `test_layers.py`). It must import nothing, because every start of pync imports it.
+This is a module of its own, because faces, TLS and protocols all need it, and they may all import only what is at the
+bottom (row 0 in `test_layers.py`). It must import nothing, because every start of pync imports it.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable
 
 
-def printable(text: str, substitute: Callable[[str], str], harmful: Container[str] | None = None) -> str:
+def printable(text: str, substitute: Callable[[str], str]) -> str:
     """`text` with `substitute(letter)` in place of each harmful letter.
 
-    By default `harmful` is what `str.isprintable` refuses: control and format characters, surrogates, separators other
-    than the space, and what Unicode has not assigned. A caller for which that is too much (an emoji can hold a format
-    character) gives its own set of `harmful` letters, each of which `str.isprintable` must refuse.
+    Harmful is what `str.isprintable` refuses: control and format characters, surrogates, separators other than the
+    space, and what Unicode has not assigned. For a chat that is too much, because an emoji can hold a format character:
+    see `stages/chat_lines.py`.
     """
     if text.isprintable():
         return text
-    if harmful is None:
-        return "".join([letter if letter.isprintable() else substitute(letter) for letter in text])
-    return "".join([substitute(letter) if letter in harmful else letter for letter in text])
+    return "".join([letter if letter.isprintable() else substitute(letter) for letter in text])
 
 
 def question_mark(letter: str) -> str:

@@ -5,7 +5,10 @@ A module of its own, because a connection without TLS does not import it.
 
 from __future__ import annotations
 
-from pync.listener_events import CertificateMade
+import os
+import stat
+
+from pync.listener_events import CertificateMade, KeyExposed
 from pync.tls.context import client_context, server_context
 from pync.tls.handshake import HANDSHAKE_LIMIT, secure
 
@@ -13,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ssl import SSLContext
 
+    from pync.config import Tls
     from pync.context import Context
     from pync.endpoints import Peer
 
@@ -24,14 +28,34 @@ def make_client_contexts(context: Context) -> None:
         context.proxy_tls_context = client_context(proxy.tls)
     if tls:
         context.tls_context = client_context(tls)
+        _report_exposed_key(context, tls)
 
 
 def make_server_context(context: Context) -> None:
     """Make the TLS context for our clients, with our certificate or a new one. Raises TlsError."""
-    assert context.config.tls is not None
-    context.tls_context, fingerprint = server_context(context.config.tls, context.config.host)
+    tls = context.config.tls
+    assert tls is not None
+    context.tls_context, fingerprint = server_context(tls, context.config.host)
     if fingerprint:
         context.report(CertificateMade(fingerprint=fingerprint))
+    _report_exposed_key(context, tls)
+
+
+def _report_exposed_key(context: Context, tls: Tls) -> None:
+    """Report a key in a file that other users can read.
+
+    The group of a file of root's is how a service is given its key (ssl-cert on Debian), and is no exposure.
+    """
+    path = tls.key or tls.certificate
+    if path is None:
+        return
+    try:
+        status = os.stat(path)
+    except OSError:  # it was there when it was read
+        return
+    others = stat.S_IROTH if status.st_uid == 0 else stat.S_IROTH | stat.S_IRGRP
+    if stat.S_ISREG(status.st_mode) and status.st_mode & others:
+        context.report(KeyExposed(path=path))
 
 
 async def encrypt_to_server(context: Context, peer: Peer) -> Peer:

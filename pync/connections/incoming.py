@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import errno
 
-from pync import system
 from pync.endpoints.streams import StreamSocket
 from pync.errors import reason
 from pync.events import as_address
-from pync.listener_events import OutOfDescriptors
+from pync.listener_events import AcceptingPauses
 from pync.net.attempt import tune
+from pync.system import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    from typing import Any
 
     from pync.context import Context
     from pync.endpoints import Peer
@@ -31,14 +31,20 @@ async def accept(context: Context, sock: socket.socket) -> Peer | None:
     reported = False
     while True:
         try:
-            client, name = system.accept(sock)
+            client, name = take(sock)
         except OSError as error:
             if error.errno not in SHORTAGE:
                 return None  # no client waits, or the client that waited has left again
             if not reported:
-                context.report(OutOfDescriptors(why=reason(error)))
+                context.report(AcceptingPauses(why=reason(error)))
             reported = True
             await context.loop.sleep(PAUSE)
         else:
             tune(client)
             return StreamSocket(context.loop, client, as_address(name))
+
+
+def take(listener: socket.socket) -> tuple[socket.socket, Any]:
+    """The socket of a client that waits at a listener, and its address as the system gives it. Raises OSError."""
+    fd, name = listener._accept()  # type: ignore[attr-defined]
+    return socket.socket(listener.family, listener.type, listener.proto, fileno=fd), name

@@ -1,4 +1,4 @@
-"""Making a connection, for every mode and every service: all are made here, except the direct probes of a scan.
+"""Making a connection, for every mode and service, except a scan's probes and a proxy's targets (`permitted.py`).
 
 Theory: the host or its proxy is dialled, the proxy is asked for the host, and TLS is put over the result. One deadline
 is for all three steps. A step that the config does not ask for is not imported; a proxy has all that in its own module.

@@ -93,6 +93,7 @@ class Sink(Half):
     """A writable half."""
 
     __slots__ = ()
+    below: Sink | None = None  # the sink into which this one writes, if it wraps one or shares it
 
     async def write(self, data: Bytes) -> int:
         """Write some of `data`, at least one byte (a datagram whole), and return how many. Waits for room."""

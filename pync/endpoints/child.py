@@ -8,8 +8,9 @@ filter is a pseudo-terminal in raw mode, which changes no byte. Where coreutils'
 too, and makes stdio unbuffered: then even a client that sends no newline and waits gets its answer.
 
 A child gets no other descriptor, the default signal dispositions (Python ignores SIGPIPE, nohup SIGHUP), both
-addresses of the connection in its environment, and a process group of its own, which is signalled as a whole. It is
-always reaped.
+addresses of the connection in its environment, no controlling terminal, and a process group of its own, which is
+signalled as a whole. It is reaped when its session is over, and not before: until then no other process gets its
+number, which is that of the group.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from __future__ import annotations
 import os
 
 from pync.endpoints import CHUNK, SHORT, Half, Sink, Source, next_read_size
+from pync.endpoints.child_environment import unbuffered
+from pync.endpoints.process_group import SHORTEST_LOOK, apart, is_inhabited, released
 from pync.errors import ProgramError, reason
 from pync.system import signal
 
@@ -27,13 +30,12 @@ if TYPE_CHECKING:
 
     from pync.config import Program
     from pync.endpoints import Bytes
-    from pync.events import Address
     from pync.loop.kernel import Loop
 
 TAKING = 0.1  # seconds that a child has to act on what it has received, before it is hung up on
-# When its session is over, a child gets these signals, each with the seconds to act on it.
-TERMINATION_STEPS = ((signal.SIGHUP, 0.2), (signal.SIGTERM, 2.0), (signal.SIGKILL, None))
-LIBSTDBUF = ("/usr/libexec/coreutils/libstdbuf.so", "/usr/lib/coreutils/libstdbuf.so")
+# When its session breaks off, a program and its group get these signals, each with the seconds to act on it.
+TERMINATION_STEPS = ((signal.SIGHUP, 0.2), (signal.SIGTERM, 2.0), (signal.SIGKILL, 0.0))
+STUCK = 5.0  # seconds after SIGKILL, after which a program that has not ended does not hold up pync's own end
 BACK_TO_DEFAULT = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP)
 TERMINAL = 4095  # bytes that reading a terminal gives at most (n_tty.c)
 TERMINAL_READS = 15  # reads of a terminal that are joined before they are passed on, at most
@@ -124,7 +126,9 @@ class Child:
         """`into` and `out` are our ends, None where the program has the socket; `most`: bytes of one read at most."""
         self.loop = loop
         self.pid = pid
+        self.begun = loop.clock()
         self.status: int | None = None
+        self.reaped = False
         self.input = ChildStdin(loop, into)
         self.output = ChildStdout(loop, out, most)
 
@@ -140,29 +144,52 @@ class Child:
             self.status = status if status >= 0 else 128 - status
         return self.status
 
+    async def left(self, sock: socket.socket) -> int:
+        """Wait until neither the program nor what it leaves in its group has the socket; the program's exit status."""
+        status = await self.ended()
+        await released(self.loop, self.pid, sock.fileno(), self.loop.clock() - self.begun)
+        return status
+
+    def reap(self) -> None:
+        """Reap the program, which has ended. From now on it is sent nothing, nor is its group."""
+        os.waitpid(self.pid, 0)
+        self.reaped = True
+
     async def hang_up(self) -> None:
         """Send SIGHUP, after the time to act on what the program has received."""
         await self._ended_within(TAKING)
         self._signal(signal.SIGHUP)
 
-    async def terminate(self) -> None:
-        """End the program by signals of rising force to its group, and reap it.
+    async def terminate(self, stuck: float | None = STUCK) -> None:
+        """End the program, and what it leaves in its group, by signals of rising force, and reap it.
 
         A stdin that is still open was not received to its end. So the end-of-file comes after SIGHUP, because a program
-        that reads the end-of-file alone takes a part for the whole.
+        that reads the end-of-file alone takes a part for the whole. A program that not even SIGKILL ends is left alone
+        after `stuck` seconds, and None is no limit: it hangs in the system, or is another user's.
         """
-        await self._ended_within(TAKING)
-        for signum, grace in TERMINATION_STEPS:
-            self._signal(signum)
-            self.close()
-            await self._ended_within(grace)
+        over, interruption = self.reaped, None
+        for signum, grace in ((0, TAKING), *TERMINATION_STEPS):
+            if over:
+                break
+            if signum:
+                self._signal(signum)
+                self.close()
+            try:
+                over = await self._over_within(grace)
+            except BaseException as error:  # the run ends meanwhile: the next step comes at once, but it does come
+                interruption = error
+        self.close()
+        await self._ended_within(stuck)
+        if self.status is not None and not self.reaped:
+            self.reap()
+        if interruption:
+            raise interruption
 
     def _signal(self, signum: int) -> None:
-        if self.status is None:
-            try:
-                os.killpg(self.pid, signum)
-            except (PermissionError, ProcessLookupError):  # it is another user's now, as with sudo
-                pass
+        try:
+            os.killpg(self.pid, signum)
+        except (PermissionError, ProcessLookupError):  # it is another user's now, as with sudo
+            pass
 
     async def _ended_within(self, seconds: float | None) -> None:
         if self.status is None:
@@ -171,22 +198,22 @@ class Child:
             except TimeoutError:
                 pass
 
+    async def _over_within(self, seconds: float) -> bool:
+        """Whether the program and all that it leaves in its group have ended, after so many seconds at most."""
+        until = self.loop.clock() + seconds
+        await self._ended_within(seconds)
+        while self.status is not None and is_inhabited(self.pid):
+            if self.loop.clock() >= until:
+                return False
+            await self.loop.sleep(SHORTEST_LOOK)
+        return self.status is not None
+
 
 async def exit_status(loop: Loop, pid: int) -> int:
-    """Wait for a child's end and reap it. Returns its exit status, or -n if signal n ended it."""
-    try:
-        fd = os.pidfd_open(pid)
-    except (AttributeError, OSError):  # no pidfd on this system, or no descriptor left for one
-        pass
-    else:
-        try:
-            await loop.readable(fd)
-        finally:
-            loop.forget(fd)
-            os.close(fd)
-    while (end := os.waitpid(pid, os.WNOHANG)) == (0, 0):
+    """Wait for a child's end, and leave it to be reaped. Returns its exit status, or -n if signal n ended it."""
+    while (end := os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is None:
         await loop.wait(loop.child_ended)
-    return os.waitstatus_to_exitcode(end[1])
+    return end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
 
 
 def hand_over(loop: Loop, program: Program, sock: socket.socket, environment: Mapping[str, str]) -> Child:
@@ -213,7 +240,7 @@ def start(loop: Loop, program: Program, environment: Mapping[str, str], most: in
         theirs.append(writing)
         ours.append(out)
         if program.filters:
-            environment = {**environment, **_unbuffered(environment)}
+            environment = {**environment, **unbuffered(environment)}
         pid = _spawn(program.argv, reading, writing, environment)
     except BaseException as error:
         for fd in ours:
@@ -232,7 +259,7 @@ def start(loop: Loop, program: Program, environment: Mapping[str, str], most: in
 def _spawn(argv: tuple[str, ...], stdin: int, stdout: int, environment: Mapping[str, str]) -> int:
     actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, stdout, 1)]
     try:
-        return os.posix_spawnp(argv[0], argv, environment, file_actions=actions, setpgroup=0, setsigdef=BACK_TO_DEFAULT)
+        return os.posix_spawnp(argv[0], argv, environment, file_actions=actions, setsigdef=BACK_TO_DEFAULT, **apart())
     except OSError as error:
         raise ProgramError(argv[0], reason(error), found=not isinstance(error, FileNotFoundError)) from None
 
@@ -247,27 +274,6 @@ def _terminal() -> tuple[int, int]:
         return os.pipe()
     tty.setraw(slave)
     return master, slave
-
-
-def _unbuffered(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that make C programs write at once; none without libstdbuf (stdbuf(1) does the same)."""
-    library = next(filter(os.path.exists, LIBSTDBUF), None)
-    if library is None:
-        return {}
-    preloaded = environment.get("LD_PRELOAD", "")
-    return {"LD_PRELOAD": f"{preloaded}:{library}".lstrip(":"), "_STDBUF_O": "0"}
-
-
-def environment(protocol: str, local: Address, remote: Address) -> dict[str, str]:
-    """Our environment with the facts of the connection, as PYNC_* and as NCAT_* (ncat(1), "NCAT_REMOTE_ADDR")."""
-    facts = {
-        "REMOTE_ADDR": remote.host,
-        "REMOTE_PORT": "" if remote.port is None else str(remote.port),
-        "LOCAL_ADDR": local.host,
-        "LOCAL_PORT": "" if local.port is None else str(local.port),
-        "PROTO": protocol.upper(),
-    }
-    return {**os.environ, **{f"{prefix}_{name}": value for prefix in ("PYNC", "NCAT") for name, value in facts.items()}}
 
 
 def seal() -> None:

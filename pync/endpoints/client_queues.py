@@ -2,8 +2,12 @@
 
 Theory: what is sent to all is put into the queue of each client, and the sender waits for `room` before it puts more.
 A queue that holds more than its limit is full. A client that is slow but takes something slows the senders down, and
-no byte is dropped. A client that takes nothing for STALL seconds while its queue is full is stalled: senders do not
-wait for its queue any longer, so it cannot stop the others. A subclass decides in `stalled` what else happens to it.
+no byte is dropped. But it cannot stop the others: senders wait no longer for the queue of a client that takes nothing
+for STALL seconds while its queue is full, or that needs more than PATIENCE seconds in which its queue is full to take
+as much as was in it at their beginning. Such a client is stalled. A subclass decides in `stalled` what happens to it.
+
+The time in which a queue is not full does not count, because then no sender waits. What a client takes is measured by
+what it acknowledges: the kernel takes more for a slow client only in large steps.
 
 An `Outbox` is a queue that also writes. Usually the connection takes a piece at once, in one system call. What it does
 not take goes into the queue, and a task writes it until the queue is empty.
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 QUEUE_BYTES = 1 << 20  # bytes that may wait for one client
 QUEUE_PIECES = 1 << 14  # pieces that may wait for one client: each takes memory, however small it is
 STALL = 2.0  # seconds after which a client with a full queue that takes nothing is stalled
+PATIENCE = 30.0  # seconds with a full queue in which a client has to take as much as the queue held
 LOOK = 0.25  # seconds between two checks of what the clients have taken
 
 
@@ -42,36 +47,37 @@ class Queues:
     async def room(self) -> None:
         """Wait until no queue is full. A queue whose client is stalled is discarded."""
         while self.full:
-            deadline = min(queue.moved_at for queue in self.full) + STALL
+            deadline = min(queue.deadline() for queue in self.full)
             await self.loop.wait(self.changed, min(deadline, self.loop.clock() + LOOK))
-            now = self.loop.clock()
             for queue in [*self.full]:
-                if queue.moves():
-                    queue.moved_at = now
-                elif now >= queue.moved_at + STALL:
+                if why := queue.hindrance(self.loop.clock()):
                     self.discard(queue)
-                    queue.stalled()
+                    queue.stalled(why)
 
     def discard(self, queue: Queue) -> None:
         """Have `room` wait for this queue no longer."""
         if queue in self.full:
             del self.full[queue]
+            queue.patience -= self.loop.clock() - queue.full_at
             self.changed.notify()
 
 
 class Queue:
     """The pieces that wait for one client."""
 
-    __slots__ = ("moved_at", "peer", "pieces", "queues", "size", "unacknowledged")
+    __slots__ = ("full_at", "moved_at", "owed", "patience", "peer", "pieces", "queues", "size", "unacknowledged")
 
     def __init__(self, queues: Queues, peer: Peer) -> None:
         """`peer` is the client, which is asked how much it has acknowledged."""
         self.queues = queues
         self.peer = peer
-        self.unacknowledged = 0  # bytes, at the last call of `moves`
+        self.unacknowledged = 0  # bytes that were not acknowledged at the last look, and what was taken since then
         self.pieces: deque[Bytes] | None = None  # a deque takes half a kilobyte, so there is one only when needed
         self.size = 0
         self.moved_at = 0.0  # when the client last took something, or the queue became full
+        self.full_at = 0.0  # when the queue last became full, or `owed` was set while it was
+        self.owed = 0  # bytes that the client has to acknowledge within `patience` seconds of a full queue
+        self.patience = PATIENCE
 
     def put(self, data: Bytes) -> None:
         """Add a piece."""
@@ -81,18 +87,23 @@ class Queue:
         self.size += len(data)
         if self._overfull() and self not in self.queues.full:
             self.queues.full[self] = None
-            self.moved_at = self.queues.loop.clock()  # the STALL seconds begin now
+            self.moves()  # what the client has taken until now is not taken within these seconds
+            self.moved_at = self.full_at = self.queues.loop.clock()
+            if self.owed <= 0:
+                self._demand()
 
     def drop(self, count: int) -> None:
         """Remove the `count` bytes that the client has taken: a part of the first piece, all of it, or more."""
         assert self.pieces, "nothing is there to be taken"
         self.size -= count
+        self.unacknowledged += count
         while len(piece := self.pieces.popleft()) < count:
             count -= len(piece)
         if len(piece) > count:
             self.pieces.appendleft(memoryview(piece)[count:])
         if not self.pieces:
             self.pieces = None
+            self.owed = 0
         self.moved_at = self.queues.loop.clock()
         if not self._overfull():
             self.queues.discard(self)
@@ -100,21 +111,39 @@ class Queue:
     def _overfull(self) -> bool:
         return self.size > QUEUE_BYTES or (self.pieces is not None and len(self.pieces) > QUEUE_PIECES)
 
-    def moves(self) -> bool:
-        """Whether the client has acknowledged something since the last call.
+    def _demand(self) -> None:
+        """Have the client take as much as its queue holds now, within PATIENCE seconds."""
+        self.owed, self.patience, self.full_at = self.size, PATIENCE, self.queues.loop.clock()
 
-        Writing would not show it, because the kernel takes more for a slow client only once there is much room.
-        """
+    def deadline(self) -> float:
+        """The moment at which the full queue is to be looked at again."""
+        return min(self.moved_at + STALL, self.full_at + self.patience)
+
+    def hindrance(self, now: float) -> str:
+        """Why senders shall not wait for this full queue any longer; "" if they shall."""
+        if self.moves():
+            self.moved_at = now
+        if self.owed <= 0:
+            self._demand()
+        if now >= self.moved_at + STALL:
+            return "it takes nothing, and others wait"
+        return "it is too slow, and others wait" if now >= self.full_at + self.patience else ""
+
+    def moves(self) -> bool:
+        """Whether the client has acknowledged something since the last call."""
         before, self.unacknowledged = self.unacknowledged, self.peer.unacknowledged()
+        if self.owed > 0:
+            # The difference may be negative: a source's reader takes a piece from here before the kernel has all of it.
+            self.owed -= before - self.unacknowledged
         return self.unacknowledged < before
 
-    def stall_error(self, unsent: int) -> PeerLost:
-        """The error with which a stalled client is cut off; `unsent` bytes do not reach it."""
+    def cut_off(self, why: str, waiting: int) -> PeerLost:
+        """The error that ends the client's session. `waiting` bytes, and those in the kernel, do not reach it."""
         what = f"connection to {self.peer.address}"
-        return PeerLost(what, "cut off: it takes nothing, and others wait", unsent=unsent)
+        return PeerLost(what, f"cut off: {why}", unsent=waiting + self.peer.unacknowledged())
 
-    def stalled(self) -> None:
-        """Called when the client has taken nothing for too long, and its queue was discarded."""
+    def stalled(self, why: str) -> None:
+        """Called when senders wait for the client no longer, and its queue was discarded; `why` is the reason."""
         raise NotImplementedError
 
 
@@ -134,6 +163,7 @@ class Outbox(Queue):
             taken = self.peer.send_nowait(data)
             if taken:
                 self.writes += 1
+                self.unacknowledged += taken
                 if taken == len(data):
                     return
                 data = memoryview(data)[taken:]
@@ -144,10 +174,17 @@ class Outbox(Queue):
         """Write until the queue is empty."""
         try:
             while self.pieces:
-                self.drop(await self.peer.write(self._portion()))
+                self.drop(await self._write_some())
                 self.writes += 1
         except PeerLost as error:
             self.write_failed(error.also_unsent(self.size))
+
+    async def _write_some(self) -> int:
+        """Write what is next. While a client takes nothing, no bytes are joined and kept for it alone (TLS copies)."""
+        assert self.pieces
+        if self.peer.raw() is None:
+            return await self.peer.write(self._portion())
+        return self.peer.send_nowait(self._portion()) or await self.peer.write(self.pieces[0])
 
     def _portion(self) -> Bytes:
         """What to write next: a large piece as it is, or small pieces joined."""

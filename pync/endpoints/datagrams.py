@@ -38,14 +38,33 @@ if TYPE_CHECKING:
 PORT_REFUSED = os.strerror(errno.ECONNREFUSED)
 
 
-def remove_own_path(sock: socket.socket) -> None:
-    """Remove the path to which a unix datagram socket is bound: no answer can reach it any more."""
-    name = sock.getsockname() if sock.family == socket.AF_UNIX else None
-    if name and isinstance(name, str):  # an abstract name is bytes, and ends with the socket
+class OwnPath:
+    """The path to which a unix datagram socket of a client is bound, if it is. No answer reaches it afterwards."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        name = sock.getsockname() if sock.family == socket.AF_UNIX else None
+        self.name = name if isinstance(name, str) else None  # an abstract name is bytes, and ends with the socket
+        self.file = self._file()
+
+    def remove(self) -> None:
+        """Remove the path, if it is still this socket's. Doing it again changes nothing."""
+        if self.name and self.file and self._file() == self.file:
+            try:
+                os.unlink(self.name)
+            except OSError:
+                pass
+
+    def _file(self) -> tuple[int, int] | None:
         try:
-            os.unlink(name)
-        except OSError:  # pync may have dropped the privilege for it
-            pass
+            status = os.lstat(self.name) if self.name else None
+        except OSError:
+            return None
+        return (status.st_dev, status.st_ino) if status else None
+
+
+def remove_own_path(sock: socket.socket) -> None:
+    """Remove the path to which a socket was bound a moment ago, because it could not be connected."""
+    OwnPath(sock).remove()
 
 
 class DatagramSocket(ConnectedSocket, Peer):
@@ -61,6 +80,8 @@ class DatagramSocket(ConnectedSocket, Peer):
         self.receiver = Receiver(sock)
         self.private = False  # whether nothing is left that other senders sent before the socket was connected
         self.segmented = is_segmented(sock)
+        # The path of a listener, which has received the first datagrams, is the matter of `net/unix_path.py`.
+        self.own_path = OwnPath(sock) if first is None else None
 
     async def read(self) -> bytes | None:
         """One datagram of the peer's. Raises PeerLost if its port is closed, once all that came before was read."""
@@ -180,8 +201,9 @@ class DatagramSocket(ConnectedSocket, Peer):
 
     def close(self) -> None:
         """Close the socket, and remove the path of our own end (unix)."""
-        if self.sock.fileno() >= 0:
-            remove_own_path(self.sock)
+        if self.own_path:
+            self.own_path.remove()
+            self.own_path = None
         super().close()
 
     def failed(self, error: OSError) -> PeerLost:

@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pync.endpoints.shared_stdio import Sender
     from pync.loop.kernel import Loop
     from pync.loop.tasks import Work
 
@@ -110,9 +111,12 @@ class FileSource(Source):
         """False, because a file always has something to give, if only its end."""
         return False
 
-    async def attend(self, session: Work[Any]) -> None:
+    async def attend(self, session: Work[Any], sender: Sender) -> None:
         """Run the client's session. It is never cut off: a client with a file of its own stops no other."""
         await session
+
+    def client_ended(self) -> None:
+        """Nothing to do when the client has half-closed: it has a file to receive, which shows whether it is there."""
 
     def leave(self) -> None:
         """Nothing to do when the client has left."""

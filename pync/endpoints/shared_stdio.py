@@ -5,38 +5,52 @@ read once, while a client is there to receive it, and each chunk goes to all cli
 queue for each (`client_queues.py`): a slow client slows the reading down, and a client that takes nothing is cut off.
 
 On stdout the lines of different clients are not mixed: while there are several, the unfinished last line of a read is
-held until its end comes, it is longer than HELD_LINE, or its client or all other clients have left.
+held until its end comes, it is too long, or its client or all other clients have left.
 """
 
 from __future__ import annotations
 
+import sys
+
 from pync.endpoints import Sink, Source, write_all
 from pync.endpoints.client_queues import Queue, Queues
 from pync.endpoints.file_source import FileSource, extent
+from pync.endpoints.half_closed import HalfClosed
 from pync.endpoints.stdio import STDIN
 from pync.endpoints.wrappers import Attended, Chain
 from pync.loop.tasks import Condition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, Protocol
 
     from pync.endpoints import Bytes, Peer
     from pync.loop.kernel import Loop
     from pync.loop.tasks import Work
+    from pync.relay.flow import Flow
+
+    class Sender(Protocol):
+        """What a session has its flow to the client in, once there is one."""
+
+        sending: Flow | None
+
 
 HELD_LINE = 1 << 16  # bytes of an unfinished line that are held back, at most
+HELD_LINES = 1 << 24  # bytes of those of all clients together: each has an equal share of them
 
 
 class SharedStdin:
     """Gives each client a source of its own."""
 
-    def __init__(self, loop: Loop, stdin: Source) -> None:
+    def __init__(self, loop: Loop, stdin: Source, most: int = sys.maxsize) -> None:
+        """With `most` clients the server is full."""
         self.loop = loop
         place = extent(STDIN)
         self.start = place[0] if place else None
         self.readers: dict[Reader, None] = {}
         self.queues = Queues(loop)
+        self.half_closed = HalfClosed(self.readers, most)
         self.joined = Condition()
         self.stdin = Attended(loop, stdin, self.readers, self.joined)
         self.given = False  # some of it went to the clients
@@ -48,6 +62,7 @@ class SharedStdin:
             return FileSource(self.loop, STDIN, self.start)
         reader = Reader(self, client)
         self.readers[reader] = None
+        self.half_closed.make_room()
         self.joined.notify()
         return reader
 
@@ -55,6 +70,7 @@ class SharedStdin:
         """Drop the reader of a client that has left."""
         self.readers.pop(reader, None)
         self.queues.discard(reader)
+        self.half_closed.discard(reader)
 
     def is_over(self) -> bool:
         """Whether there is nothing left for a client that comes now, although there was something for others."""
@@ -73,6 +89,7 @@ class SharedStdin:
     def give(self, data: bytes) -> None:
         """Put a chunk into the queue of each client."""
         self.given = True
+        self.half_closed.sent_to_all()
         for reader in self.readers:
             reader.put(data)
 
@@ -86,27 +103,30 @@ class SharedStdin:
 class Reader(Queue, Source):
     """One client's view of a stdin that all share."""
 
-    __slots__ = ("_stalled", "arrived", "shared")
+    __slots__ = ("_stalled", "_why", "arrived", "shared")
 
     def __init__(self, shared: SharedStdin, client: Peer) -> None:
         super().__init__(shared.queues, client)
         self.shared = shared
         self.arrived = Condition()
+        self._why = ""  # the reason why its session shall end, if there is one
         self._stalled: Condition | None = None  # made on demand: a silent client has no use for it
 
-    async def attend(self, session: Work[Any]) -> None:
-        """Run the client's session. Raises PeerLost when the client is stalled, which cuts it off."""
-        await self.shared.loop.first(session, self._cut_off())
+    async def attend(self, session: Work[Any], sender: Sender) -> None:
+        """Run the client's session, in which `sender` has the flow. Raises PeerLost when the client is stalled."""
+        await self.shared.loop.first(session, self._wait_for_stall(sender))
 
-    async def _cut_off(self) -> None:
+    async def _wait_for_stall(self, sender: Sender) -> None:
         if self._stalled is None:
             self._stalled = Condition()
-        await self.shared.loop.wait(self._stalled)
-        raise self.stall_error(self.size)
+        while not self._why:
+            await self.shared.loop.wait(self._stalled)
+        raise self.cut_off(self._why, sender.sending.unsent() if sender.sending else self.size)
 
-    def stalled(self) -> None:
+    def stalled(self, why: str) -> None:
         """Give the client nothing more, and end its session."""
         self.shared.readers.pop(self, None)
+        self._why = why
         if self._stalled:
             self._stalled.notify()
 
@@ -150,6 +170,10 @@ class Reader(Queue, Source):
         """Bytes that wait for this client."""
         return self.size
 
+    def client_ended(self) -> None:
+        """Take note that the client has half-closed, and perhaps closed."""
+        self.shared.half_closed.add(self)
+
     def leave(self) -> None:
         """Drop this reader, because its client has left."""
         self.shared.leave(self)
@@ -167,9 +191,9 @@ class SharedStdout:
         self.busy = False
         self.free = Condition()
 
-    def join(self) -> Share:
-        """A sink for a new client. Its `send_eof` leaves stdout open."""
-        share = Share(self)
+    def join(self, ended: Callable[[], None] = lambda: None) -> Share:
+        """A sink for a new client. Its `send_eof` leaves stdout open, and calls `ended`."""
+        share = Share(self, ended)
         self.shares[share] = None
         return share
 
@@ -196,10 +220,12 @@ class SharedStdout:
 class Share(Sink):
     """One client's part of stdout."""
 
-    __slots__ = ("shared", "unfinished")
+    __slots__ = ("below", "ended", "shared", "unfinished")
 
-    def __init__(self, shared: SharedStdout) -> None:
+    def __init__(self, shared: SharedStdout, ended: Callable[[], None]) -> None:
         self.shared = shared
+        self.below = shared.sink
+        self.ended = ended
         self.unfinished = b""
 
     async def write(self, data: Bytes) -> int:
@@ -208,7 +234,7 @@ class Share(Sink):
         end = len(text)
         if self.shared.lines and len(self.shared.shares) > 1:
             end = text.rfind(b"\n") + 1
-            if end == 0 and len(text) > HELD_LINE:
+            if end == 0 and len(text) > min(HELD_LINE, HELD_LINES // len(self.shared.shares)):
                 end = len(text)
         self.unfinished = text[end:]
         await self.shared.write(text[:end])
@@ -221,4 +247,5 @@ class Share(Sink):
 
     async def send_eof(self) -> None:
         """End this client's part: what it holds back is written, and stdout stays open."""
+        self.ended()
         await self.shared.leave(self)

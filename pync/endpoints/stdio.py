@@ -24,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.endpoints import Bytes
     from pync.loop.kernel import Loop
+    from pync.relay.flow import Flow
 
 STDIN, STDOUT = 0, 1
 PIPE_SIZE = 1 << 20  # bytes that a pipe is to hold: with the usual 64 KiB the loop turns four times as often
@@ -65,6 +66,7 @@ class Stdio:
 
     watched = False  # it is noticed, also while nothing is written, when no process reads stdout any more
     loops = False  # what goes to the sink may come back by the source, after any time
+    sending: Flow | None = None  # the flow from the source, once there is one
 
     def __init__(self, source: Source | None, sink: Sink, *, terminal: bool = False) -> None:
         """`terminal`: the source is a terminal, which is not read any more once the peer has ended."""

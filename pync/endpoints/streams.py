@@ -165,7 +165,9 @@ class StreamSocket(ConnectedSocket, Stream):
 
         After an end-of-file the socket stays readable for ever, so only its hang-up can be waited for.
         """
-        await self.loop.hangups.wait(self.sock.fileno(), Condition())
+        from pync.loop.hangups import Hangups
+
+        await self.loop.shared(Hangups).wait(self.sock.fileno(), Condition())
         self._check()
 
     def _check(self) -> None:

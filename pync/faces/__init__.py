@@ -11,8 +11,9 @@ failed(error)
 A status from 0 on is the exit status of the process. A negative one, -N, asks for the process to end by signal N; an
 error that ends so (an interrupt, a stdout that its reader has closed) is not reported.
 
-During a run stdout carries only what the peer sends, so a face writes its lines on stderr, with `print_line`. A text
-that the user asked for instead of a run (--help) goes to stdout, with `print_text`.
+During a run stdout carries only what the peer sends, so a face writes its lines on stderr, with `print_line`, or with
+`print_lines` if several belong together, such as those of a traceback. A text that the user asked for instead of a run
+(--help) goes to stdout, with `print_text`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pync.printable import backslash_escape, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Protocol
 
     from pync.errors import PyncError
@@ -38,15 +40,25 @@ if TYPE_CHECKING:
 
 
 def print_line(line: str) -> None:
-    """Write a line on stderr with one system call. A stderr that is closed or full must not end a transfer: no error.
+    """Write a line on stderr, at once or when there is room (`stderr.py`). A stderr that is closed or full is no error.
 
     The line may hold what a stranger chose (the path of a unix socket), so whatever is not printable is escaped.
     """
-    line = printable(line, backslash_escape)
-    try:
-        os.write(2, f"{line}\n".encode(sys.getfilesystemencoding(), "backslashreplace"))
-    except OSError:
-        pass
+    print_lines((line,))
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Write several lines on stderr as one message: all are shown, or none if there is no room for them."""
+    from pync.faces.stderr import STANDARD
+
+    text = "".join([f"{printable(line, backslash_escape)}\n" for line in lines])
+    STANDARD.write(text.encode(sys.getfilesystemencoding(), "backslashreplace"))
+
+
+def finish_printing(*, wait: bool) -> None:
+    """Write what stderr had no room for. With `wait`, give its reader some time."""
+    if module := sys.modules.get("pync.faces.stderr"):  # a run that has printed nothing has not imported it
+        module.STANDARD.finish(wait=wait)
 
 
 def print_text(text: str) -> None:

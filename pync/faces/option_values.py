@@ -241,9 +241,9 @@ def user(text: str) -> str:
 
 
 def alpn_names(text: str) -> tuple[str, ...]:
-    """A list of protocols divided by commas, each of 1 to 255 bytes (RFC 7301, section 3.1)."""
+    """A list of protocols divided by commas, each of 1 to 255 bytes (RFC 7301, section 3.1), which are ASCII here."""
     names = tuple(text.split(","))
-    if not all(0 < len(name.encode()) < 256 for name in names):
+    if not text.isascii() or not all(0 < len(name) < 256 for name in names):
         raise ValueError(f"not a list of names: {text}")
     return names
 

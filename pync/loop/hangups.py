@@ -2,9 +2,11 @@
 
 Theory: once the peer's end-of-file was read, a socket stays readable for ever, and only its hang-up is a new event. An
 epoll that asks for no event reports hang-ups and errors alone (epoll_ctl(2)), and is itself a descriptor to wait for.
-Where the system gives no epoll, a wait ends only by its condition, and the next write to the connection finds its end.
+A connection that the epoll cannot take, or for which there is no epoll, is looked at every second instead: a shortage
+of this moment must not become a wait for ever.
 
-A module of its own, because few conversations need it: the kernel imports it when `Loop.hangups` is first used.
+A module of its own, because few conversations need it. A server opens the epoll at its start (`Loop.shared`), before
+its clients use up the descriptors.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.loop.kernel import Loop
     from pync.loop.tasks import Condition
+
+LOOK = 1.0  # seconds between two looks at a connection that the epoll does not watch
+OVER = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 
 def events_now(fd: int, asked: int = 0) -> int:
@@ -33,14 +38,15 @@ class Hangups:
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self.watched: dict[int, Condition] = {}
-        self.epoll: select.epoll | None = None
+        self._epoll: select.epoll | None = None
 
     async def wait(self, fd: int, condition: Condition) -> None:
         """Wait until the connection is closed in both directions or broken, or until `condition` is notified."""
-        self.open()
+        if not self._watches(fd):
+            while not (await self._loop.wait(condition, self._loop.clock() + LOOK) or events_now(fd) & OVER):
+                pass
+            return
         self.watched[fd] = condition
-        if self.epoll:
-            self.epoll.register(fd, 0)
         try:
             await self._loop.wait(condition)
         finally:
@@ -48,15 +54,22 @@ class Hangups:
 
     def open(self) -> None:
         """Open the epoll, unless it is open or the system gives none."""
-        if self.epoll is not None:
-            return
+        if self._epoll is None:
+            try:
+                self._epoll = select.epoll()
+            except (AttributeError, OSError):  # this system has no epoll, or no descriptor is left
+                return
+            self._loop.spawn(self._watch(self._epoll))
+
+    def _watches(self, fd: int) -> bool:
+        """Have the epoll watch this connection; False if it cannot."""
+        self.open()
         try:
-            self.epoll = select.epoll()
-        except (AttributeError, OSError):  # this system has no epoll, or no descriptor is left
-            return
-        for fd in self.watched:
-            self.epoll.register(fd, 0)
-        self._loop.spawn(self._watch(self.epoll))
+            if self._epoll:
+                self._epoll.register(fd, 0)
+        except OSError:  # all users' watches together have a limit (epoll(7), max_user_watches), and so has memory
+            return False
+        return self._epoll is not None
 
     async def _watch(self, epoll: select.epoll) -> None:
         try:
@@ -70,5 +83,5 @@ class Hangups:
             epoll.close()
 
     def _unwatch(self, fd: int) -> None:
-        if self.watched.pop(fd, None) and self.epoll and not self.epoll.closed:
-            self.epoll.unregister(fd)
+        if self.watched.pop(fd, None) and self._epoll and not self._epoll.closed:
+            self._epoll.unregister(fd)

@@ -33,12 +33,13 @@ if TYPE_CHECKING:
     from selectors import BaseSelector
     from typing import Any, TypeVar
 
-    from pync.loop.hangups import Hangups
     from pync.loop.tasks import Work
 
     T = TypeVar("T")
+    Shared = TypeVar("Shared")
     Until = float | None  # a moment of the clock
     Repeat = Callable[[], bool] | None
+    Wakes = Condition | None
 
 
 class Loop:
@@ -56,13 +57,11 @@ class Loop:
         self._tasks: dict[Task, None] = {}
         self._current: Task | None = None
         self._failure: Task | None = None  # the first failed task that has no owner
-        self._hangups: Hangups | None = None
+        self._shared: dict[Callable[[Loop], Any], Any] = {}
         self.child_ended = Condition()
         self.notified_by: dict[int, Condition] = {}  # by a signal's number: what it notifies instead of ending the run
 
-    def readable(
-        self, fd: int, until: Until = None, repeat: Repeat = None, condition: Condition | None = None
-    ) -> Work[bool]:
+    def readable(self, fd: int, until: Until = None, repeat: Repeat = None, condition: Wakes = None) -> Work[bool]:
         """Wait until `fd` has data, an end or an error, or `condition` is notified; False if `until` came first.
 
         `repeat` is called at each event, and the wait ends when it returns False. What it raises is raised here.
@@ -73,14 +72,10 @@ class Loop:
         """Wait until `fd` takes data or has an error; False if `until` came first. `repeat` is as for `readable`."""
         return self._descriptor(self._writing, fd, EVENT_WRITE, until, repeat, None)
 
-    @property
-    def hangups(self) -> Hangups:
-        """The watch over connections that no task reads. A server opens it at its start: it takes a descriptor."""
-        if self._hangups is None:
-            from pync.loop.hangups import Hangups
-
-            self._hangups = Hangups(self)
-        return self._hangups
+    def shared(self, kind: Callable[[Loop], Shared]) -> Shared:
+        """The one object of this class that all tasks share. It is made when it is first asked for."""
+        made: Shared = self._shared.get(kind) or self._shared.setdefault(kind, kind(self))
+        return made
 
     async def wait(self, condition: Condition, until: float | None = None) -> bool:
         """Wait for the next time that `condition` is notified; False if `until` came first."""
@@ -97,7 +92,7 @@ class Loop:
 
     @coroutine
     def _descriptor(
-        self, waiting: dict[int, Task], fd: int, event: int, until: Until, repeat: Repeat, condition: Condition | None
+        self, waiting: dict[int, Task], fd: int, event: int, until: Until, repeat: Repeat, condition: Wakes
     ) -> Generator[None, bool, bool]:
         task = self._running()
         if fd in waiting:
@@ -209,8 +204,7 @@ class Loop:
                 while self._tasks:
                     self._turn()
                 self._selector.close()
-        result: T = (self._failure or task).result()
-        return result
+            return (self._failure or task).result()  # type: ignore[no-any-return]
 
     def _turn(self) -> None:
         """Find out which tasks can go on, and run each until its next wait."""

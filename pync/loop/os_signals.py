@@ -1,15 +1,15 @@
-"""Signals of the operating system, as bytes on a descriptor that a task reads.
+"""Signals of the operating system, as bytes on a descriptor that a task reads. The kernel must know no signal numbers.
 
 `set_wakeup_fd` writes the number of each signal into a pipe. A task reads it while no other task runs, so a signal
-never interrupts a step of a task. A signal that is ignored when pync starts (by nohup, or in a background job of a
-script) stays ignored. A module of its own, to keep signal numbers out of the kernel.
+interrupts no step of a task, unless the step blocks. An alarm finds that out; it spares the code of the loop, which a
+busy machine may slow down. A signal that is ignored at the start (by nohup, or by a script's `&`) stays ignored.
 """
 
 from __future__ import annotations
 
 import os
 
-from pync.errors import Interrupted
+from pync.errors import Interrupted, PyncError
 from pync.system import signal
 
 TYPE_CHECKING = False
@@ -20,41 +20,51 @@ if TYPE_CHECKING:
     from pync.loop.tasks import Task
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STUCK = 0.5  # seconds from a stopping signal to the alarm, which means that a step blocks
 
 
 class Delivery:
-    """A context manager: within it a signal notifies its condition of `notified_by`, or else it ends `main`.
+    """A context manager: within it a signal notifies its condition of `notified_by`, or else it cancels `main`.
 
-    SIGCHLD notifies `child_ended`. A stopping signal without a condition cancels `main` with Interrupted. Afterwards
-    every signal has the disposition that it had before.
+    Afterwards each has its disposition of before, and Interrupted is raised if a signal came that should end `main`.
     """
 
     def __init__(self, loop: Loop, main: Task) -> None:
-        self._loop = loop
-        self._main = main
-        loop.notified_by[signal.SIGCHLD] = loop.child_ended
-        self._before: dict[int, Any] = {}
+        self._notified_by, self._main, self._stopped_by = loop.notified_by, main, 0
+        loop.notified_by |= dict.fromkeys((signal.SIGCHLD, signal.SIGALRM), loop.child_ended)  # for alarms see `_came`
+        self._pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        loop.spawn(self._listen(loop), loop.child_ended)
 
     def __enter__(self) -> None:
-        caught = [signum for signum in STOPPING if signal.getsignal(signum) != signal.SIG_IGN]
-        self._reading, self._writing = os.pipe()
-        os.set_blocking(self._writing, False)
-        self._loop.spawn(self._listen(), self._loop.child_ended)
-        self._before = {signum: signal.signal(signum, lambda *_: None) for signum in (*caught, signal.SIGCHLD)}
-        self._wakeup = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+        caught = [n for n in STOPPING if signal.getsignal(n) != signal.SIG_IGN]
+        self._wakeup = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)  # before a handler takes a signal
+        self._before = [(n, signal.signal(n, self._came)) for n in (*caught, signal.SIGCHLD, signal.SIGALRM)]
 
-    def __exit__(self, *_: object) -> None:
-        signal.set_wakeup_fd(self._wakeup)
-        for signum, handler in self._before.items():
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # which calls `_came` for those that have come
+        for signum, handler in self._before:
             signal.signal(signum, handler)
-        os.close(self._reading)
-        os.close(self._writing)
+        os.close(signal.set_wakeup_fd(self._wakeup))
+        os.close(self._pipe[0])
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if self._stopped_by and (error is None or isinstance(error, PyncError)):
+            raise Interrupted(self._stopped_by)
 
-    async def _listen(self) -> None:
+    def _came(self, signum: int, frame: Any) -> None:
+        if signum not in self._notified_by:
+            self._stopped_by = signum
+            signal.setitimer(signal.ITIMER_REAL, STUCK, STUCK / 10)
+        elif signum == signal.SIGALRM and not self._main.done and frame.f_globals["__name__"][:10] != "pync.loop.":
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise Interrupted(self._stopped_by or signum)
+
+    async def _listen(self, loop: Loop) -> None:
         while True:
-            await self._loop.readable(self._reading)
-            for signum in os.read(self._reading, 64):
-                if condition := self._loop.notified_by.get(signum):
+            await loop.readable(self._pipe[0])
+            for signum in os.read(self._pipe[0], 64):
+                if condition := self._notified_by.get(signum):
                     condition.notify()
                 else:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
                     self._main.cancel(Interrupted(signum))

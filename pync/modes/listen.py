@@ -1,17 +1,16 @@
 """Listening: bind, drop privileges, then serve one client or, with `keep_open`, any number.
 
-The order: look up the user to become, read the access rules and the certificate, bind, make the service with all that
-it opens, drop privileges, have SIGHUP read the files of the rules again, announce the listener, serve. `preload.py` has
-imported before what sessions need later.
+The order: look up the user to become, read the access rules and the certificate, bind (a unix path is created as that
+user's), make the service with all that it opens, drop privileges, have SIGHUP read the files of the rules again,
+announce the listener, serve. `preload.py` has imported before what sessions need later.
 """
 
 from __future__ import annotations
 
-import os
-
 from pync.errors import AddressError, reason
 from pync.events import Outcome, as_address
-from pync.listener_events import Listening, OpenProxy
+from pync.limits import raise_limit
+from pync.listener_events import Listening, OpenProgram, OpenProxy
 from pync.net.access import load_rules
 from pync.net.bind import bind
 from pync.services.server import Server
@@ -19,57 +18,108 @@ from pync.system import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pync.config import Config
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from pync.config import Access, Config
     from pync.context import Context
     from pync.net.access import Rules
     from pync.net.bind import Bound
     from pync.net.privileges import Identity
     from pync.services import Service
 
+    T = TypeVar("T")
+
 
 async def listen(context: Context) -> Outcome:
     """Serve. Raises the PyncError of the step that fails, of the only session, or of what all sessions share."""
     config = context.config
-    identity = _identity(config.user)
-    allowed = _rules(config)
+    if config.keep_open or config.http:
+        raise_limit()
+    identity = await _identity(context)
+    allowed = await _loaded(context, config.access, lambda: _rules(config))
     if config.tls:
         from pync.connections.encryption import make_server_context
 
         make_server_context(context)
-    bound = await bind(context)
+    bound = await bind(context, identity)
     try:
-        service = _service(context)
+        targets = await _first_target_rules(context, bound)
+        service = _service(context, targets)
         if identity:
-            _become(identity, bound)
+            _become(identity, config)
         server = Server(context, bound, allowed, service)
-        if config.access.allow_files or config.access.deny_files:
-            _read_again(context, server)
+        if files := _rule_files(config):
+            _read_again(context, server, files, targets)
         _announce(context, bound)
         return Outcome(child_status=await server.run())
     finally:
         bound.close()
 
 
-def _identity(user: str | None) -> Identity | None:
+async def _identity(context: Context) -> Identity | None:
+    """The user to become. It may be looked up in the network, which must not hold up the loop."""
+    user = context.config.user
     if user is None:
         return None
+    from pync.loop.threads import in_thread
     from pync.net.privileges import lookup
 
-    return lookup(user)
+    return await in_thread(context.loop, lambda: lookup(user))
+
+
+async def _loaded(context: Context, access: Access, load: Callable[[], T]) -> T:
+    """What `load` makes of the rules. Their names are looked up, and their files may be pipes: not in the loop."""
+    if not (access.allow or access.deny or access.allow_files or access.deny_files):
+        return load()
+    from pync.loop.threads import in_thread
+
+    return await in_thread(context.loop, load)
 
 
 def _rules(config: Config) -> Rules:
     return load_rules(config.access, lambda name: _addresses(name, numeric=config.numeric))
 
 
-def _read_again(context: Context, server: Server) -> None:
-    """Have the server's rules be those of the access files as they are at the latest SIGHUP."""
+def _target_rules(config: Config, bound: Bound) -> Rules | None:
+    """The rules for the targets of a proxy's clients; None if we are no proxy."""
+    if not config.serve_proxy:
+        return None
+    from pync.net.targets import target_rules
+    from pync.services.proxy import is_of_this_machine
+
+    return target_rules(
+        config.serve_proxy.targets,
+        lambda name: _addresses(name, numeric=config.numeric),
+        for_other_machines=not all(is_of_this_machine(as_address(sock.getsockname())) for sock in bound.sockets),
+    )
+
+
+async def _first_target_rules(context: Context, bound: Bound) -> Rules | None:
+    config = context.config
+    if not config.serve_proxy:
+        return None
+    return await _loaded(context, config.serve_proxy.targets, lambda: _target_rules(config, bound))
+
+
+def _rule_files(config: Config) -> tuple[str, ...]:
+    accesses = [config.access, *([config.serve_proxy.targets] if config.serve_proxy else [])]
+    return tuple(path for access in accesses for path in (*access.allow_files, *access.deny_files))
+
+
+def _read_again(context: Context, server: Server, files: tuple[str, ...], targets: Rules | None) -> None:
+    """Have the rules be those of the files as they are at the latest SIGHUP."""
     from pync.net.access_again import read_again
 
-    def use(rules: Rules) -> None:
-        server.rules = rules
+    def load() -> tuple[Rules, Rules | None]:
+        return _rules(context.config), _target_rules(context.config, server.bound)
 
-    context.loop.spawn(read_again(context, lambda: _rules(context.config), use))
+    def use(rules: tuple[Rules, Rules | None]) -> None:
+        server.rules = rules[0]
+        if targets and rules[1]:
+            targets.become(rules[1])
+
+    context.loop.spawn(read_again(context, files, load, use))
 
 
 def _addresses(name: str, *, numeric: bool) -> list[str]:
@@ -81,7 +131,7 @@ def _addresses(name: str, *, numeric: bool) -> list[str]:
     return [str(item[4][0]) for item in found]
 
 
-def _service(context: Context) -> Service:
+def _service(context: Context, targets: Rules | None) -> Service:
     config = context.config
     if config.http:
         from pync.services.http_answer import HttpService
@@ -100,10 +150,10 @@ def _service(context: Context) -> Service:
         from pync.services.forward import ForwardService
 
         return ForwardService(context)
-    if config.serve_proxy:
+    if targets:
         from pync.services.proxy import ProxyService
 
-        return ProxyService(context)
+        return ProxyService(context, targets)
     if config.keep_open:
         return _shared_stdio(context)
     from pync.services.stdio import StdioService
@@ -122,21 +172,27 @@ def _shared_stdio(context: Context) -> Service:
     return SharedStdioService(context)
 
 
-def _become(identity: Identity, bound: Bound) -> None:
+def _become(identity: Identity, config: Config) -> None:
     """Drop privileges. Raises PrivilegeError."""
-    from pync.net.privileges import drop
+    from pync.net.privileges import close_terminal_for_reading, drop, settle
 
-    if bound.path:
-        os.chown(bound.path, identity.uid, identity.gid)
+    if config.program:
+        close_terminal_for_reading()
+    settle(identity)  # before: afterwards no module may be readable
     drop(identity)
 
 
 def _announce(context: Context, bound: Bound) -> None:
-    for sock in bound.sockets:
-        where = as_address(sock.getsockname())
+    addresses = [as_address(sock.getsockname()) for sock in bound.sockets]
+    for where in addresses:
         context.report(Listening(address=where, transport=context.transport))
         if context.config.serve_proxy:
             from pync.services.proxy import is_open
 
             if is_open(context.config, where):
                 context.report(OpenProxy(address=where))
+    if context.config.program:
+        from pync.services.stdio import is_open as runs_for_all
+
+        if reachable := [where for where in addresses if runs_for_all(context.config, where)]:
+            context.report(OpenProgram(address=reachable[0]))  # once, and not for each family

@@ -63,15 +63,18 @@ class Probe:
         name = with_port(self.name, port)
         limit = max(0.0, until - self.loop.clock())
         sock, _ = await self.loop.within(limit, attempt(self.context, self.family, name, self.own))
+        own_path = None
+        if self.config.datagram:
+            from pync.endpoints.datagrams import OwnPath
+
+            own_path = OwnPath(sock)
         try:
             if self.config.datagram and self.family != socket.AF_UNIX:
                 await self._knock(sock, min(limit, UDP_SILENCE) / 2)
         finally:
             self.loop.forget(sock.fileno())
-            if self.config.datagram:
-                from pync.endpoints.datagrams import remove_own_path
-
-                remove_own_path(sock)
+            if own_path:
+                own_path.remove()
             sock.close()
 
     async def _knock(self, sock: socket.socket, wait: float) -> None:

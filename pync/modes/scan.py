@@ -47,6 +47,10 @@ CLOSED = OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
 async def scan(context: Context) -> Outcome:
     """Try each port, report each in order; `opened` if any is open. With `retry`, again until one is, or TimedOut."""
+    if len(context.config.ports) > 1:
+        from pync.limits import raise_limit
+
+        raise_limit()
     if context.config.retry is None:
         return Outcome(opened=await _round(context) is None)
 

@@ -1,4 +1,4 @@
-"""Which clients are served: the lists of --allow, --deny and their files, in Ncat's grammar.
+"""Which clients are served, and which targets a proxy connects to: the lists of hosts, in Ncat's grammar.
 
 Theory: every address is one 128-bit number. That of an IPv4 address is the number of its IPv4-mapped form
 ::ffff:a.b.c.d (RFC 4291, 2.5.5.2), under which it also appears on a dual-stack socket. So both forms are equal, and
@@ -33,26 +33,30 @@ _MAPPED = 0xFFFF  # the upper 96 bits of an IPv4-mapped address
 _OCTETS = {str(value): value for value in range(256)}  # without "010", which means 8 to inet_aton(3)
 
 
-def load_rules(access: Access, resolve: Resolve) -> Rules:
-    """The rules that the user has given, read from the files and resolved.
+def load_rules(access: Access, resolve: Resolve, options: tuple[str, str] = ("--allow", "--deny")) -> Rules:
+    """The rules that the user has given by these options, read from the files and resolved.
 
     Raises InputError for a file that cannot be read, UsageError for a malformed rule, AddressError for a name
     without an address; each names the option, or the file and line.
     """
-    allow = _collect(_listed("--allow", access.allow, access.allow_files), resolve)
-    deny = _collect(_listed("--deny", access.deny, access.deny_files), resolve)
+    allow = _collect(_listed(options[0], access.allow, access.allow_files), resolve)
+    deny = _collect(_listed(options[1], access.deny, access.deny_files), resolve)
     return Rules(allow if access.allow or access.allow_files else None, deny)
 
 
 class Rules:
-    """The decision about each client. `allow` is None if there is no list of allowed clients."""
+    """The decision about each client, or each target. `allow` is None if there is no list of those that are allowed."""
 
     def __init__(self, allow: Addresses | None, deny: Addresses) -> None:
         self._allow = allow
         self._deny = deny
 
+    def become(self, other: Rules) -> None:
+        """Decide as `other` does from now on."""
+        self._allow, self._deny = other._allow, other._deny
+
     def denial_reason(self, host: str) -> str | None:
-        """Why the client at this numeric address (or unix path) is not served; None if it is."""
+        """Why the host at this numeric address (or unix path) is not allowed; None if it is."""
         number = _number(host)
         if number is None:
             return None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 
-from pync.errors import InputError, Interrupted, PyncError
+from pync.errors import InputError, Interrupted, PyncError, reason
 from pync.listener_events import RulesKept, RulesRead
 from pync.loop.tasks import Condition
 from pync.loop.threads import in_thread
@@ -21,12 +21,13 @@ from pync.system import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from typing import TypeVar
 
-    from pync.config import Access
     from pync.context import Context
     from pync.loop.tasks import Work
-    from pync.net.access import Rules
+
+    Rules = TypeVar("Rules")  # whatever is made of the files
 
 
 class Hangup(Condition):
@@ -44,10 +45,15 @@ class Hangup(Condition):
         super().notify()
 
 
-def read_again(context: Context, load: Callable[[], Rules], use: Callable[[Rules], None]) -> Work[None]:
-    """The work of calling `use` with what `load` returns, at each SIGHUP from now on. `load` is called in a thread."""
+def read_again(
+    context: Context, files: Iterable[str], load: Callable[[], Rules], use: Callable[[Rules], None]
+) -> Work[None]:
+    """The work of calling `use` with what `load` makes of the files, at each SIGHUP from now on.
+
+    `load` is called in a thread.
+    """
     hangup = context.loop.notified_by[signal.SIGHUP] = Hangup()
-    return _at_each(hangup, context, load, use)
+    return _at_each(hangup, context, lambda: _from_files(files, load), use)
 
 
 async def _at_each(hangup: Hangup, context: Context, load: Callable[[], Rules], use: Callable[[Rules], None]) -> None:
@@ -59,16 +65,18 @@ async def _at_each(hangup: Hangup, context: Context, load: Callable[[], Rules], 
         if had_terminal and not _has_terminal():
             raise Interrupted(signal.SIGHUP)
         try:
-            use(await in_thread(context.loop, lambda: _from_files(context.config.access, load)))
+            use(await in_thread(context.loop, load))
+        except OSError as error:  # no thread, or no descriptor for its pipe
+            context.report(RulesKept(error=InputError("read them", reason(error))))
         except PyncError as error:
             context.report(RulesKept(error=error))
         else:
             context.report(RulesRead())
 
 
-def _from_files(access: Access, load: Callable[[], Rules]) -> Rules:
+def _from_files(files: Iterable[str], load: Callable[[], Rules]) -> Rules:
     """What `load` returns. Raises as `load`, and InputError for a file that cannot be read a second time."""
-    for path in (*access.allow_files, *access.deny_files):
+    for path in files:
         if os.path.exists(path) and not os.path.isfile(path):
             raise InputError(path, "only a regular file can be read again")
     return load()

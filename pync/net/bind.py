@@ -2,15 +2,13 @@
 
 Theory: a listener has a socket for every address of its host, in both families, on one port. TCP sockets have
 SO_REUSEADDR, so that a server can be started again at once; never SO_REUSEPORT, with which a second server would
-silently take half of the clients. The path of a unix socket is taken over only if nothing answers there, and it is
-removed at the end only if it is still ours.
+silently take half of the clients. `unix_path.py` has the paths of unix sockets.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import stat
 
 from pync.errors import BindError, reason
 from pync.events import as_address
@@ -25,6 +23,8 @@ if TYPE_CHECKING:
     from pync.config import Config
     from pync.context import Context
     from pync.loop.kernel import Loop
+    from pync.net.privileges import Identity
+    from pync.net.unix_path import UnixPath
 
 BACKLOG = 4096  # connections that may wait to be accepted; the system caps it
 EPHEMERAL_TRIES = 16  # attempts to find an ephemeral port that is free in both families
@@ -35,11 +35,10 @@ NOT_HERE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)  # this machine has no such
 class Bound:
     """The bound sockets of a listener. Closing them removes a unix path, if it is still ours."""
 
-    def __init__(self, loop: Loop, sockets: list[socket.socket], path: str | None = None) -> None:
+    def __init__(self, loop: Loop, sockets: list[socket.socket], path: UnixPath | None = None) -> None:
         self.loop = loop
         self.sockets = sockets
         self.path = path
-        self.inode = _inode(path) if path else None
 
     def close(self) -> None:
         """Close all sockets. Doing it again changes nothing."""
@@ -47,7 +46,8 @@ class Bound:
             if sock.fileno() >= 0:
                 self.loop.forget(sock.fileno())
                 sock.close()
-        self.remove()
+        if self.path:
+            self.path.remove()
 
     def keep(self, sock: socket.socket) -> None:
         """Close all sockets but this one."""
@@ -57,21 +57,15 @@ class Bound:
                 other.close()
         self.sockets = [sock]
 
-    def remove(self) -> None:
-        """Remove our path."""
-        path, self.path = self.path, None
-        if path and _inode(path) == self.inode:
-            try:
-                os.unlink(path)
-            except OSError:  # the privilege for it may have been dropped
-                pass
 
+async def bind(context: Context, owner: Identity | None = None) -> Bound:
+    """Sockets bound (streams: listening) as the config asks; a unix path belongs to its `owner`.
 
-async def bind(context: Context) -> Bound:
-    """Sockets bound (streams: listening) as the config asks. Raises BindError, AddressError, ConnectError."""
+    Raises BindError, AddressError, ConnectError, PrivilegeError.
+    """
     config = context.config
     if config.family == "unix":
-        return _bind_unix(context)
+        return await _bind_unix(context, owner)
     found = await resolve(context, config.host, config.ports[0])
     # IPv6 comes first: if the port is an ephemeral one, the other sockets take the port that this one got.
     found.sort(key=lambda item: item[0] != socket.AF_INET6)
@@ -142,40 +136,24 @@ def _bind_datagrams(sock: socket.socket, name: Any, interface: str | None) -> No
     sock.bind(name)
 
 
-def _bind_unix(context: Context) -> Bound:
+async def _bind_unix(context: Context, owner: Identity | None) -> Bound:
     config = context.config
     path = config.host or ""
     name = unix_name(path)
     try:
         if isinstance(name, bytes):
             return Bound(context.loop, [_bind_one(config, socket.AF_UNIX, name)])
-        try:
-            sock = _bind_one(config, socket.AF_UNIX, name)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE or not _is_dead(path, datagram=config.datagram):
-                raise
-            os.unlink(path)
-            sock = _bind_one(config, socket.AF_UNIX, name)
-        return Bound(context.loop, [sock], path)
+        from pync.net.unix_path import bind_path
+
+        def bind_it() -> socket.socket:
+            if owner is None:
+                return _bind_one(config, socket.AF_UNIX, name)
+            from pync.net.privileges import creating_as
+
+            return creating_as(owner, lambda: _bind_one(config, socket.AF_UNIX, name))
+
+        kind = socket.SOCK_DGRAM if config.datagram else socket.SOCK_STREAM
+        sock, place = await bind_path(context.loop, path, bind_it, kind)
+        return Bound(context.loop, [sock], place)
     except OSError as error:
         raise BindError(f"listen on {path}", reason(error)) from None
-
-
-def _is_dead(path: str, *, datagram: bool) -> bool:
-    """Whether the path is a socket at which nothing answers."""
-    if not stat.S_ISSOCK(os.lstat(path).st_mode):
-        return False
-    probe = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM)
-    try:
-        probe.setblocking(False)
-        return probe.connect_ex(path) == errno.ECONNREFUSED
-    finally:
-        probe.close()
-
-
-def _inode(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.lstat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

@@ -11,8 +11,14 @@ The user that the process becomes:
 
 Real, effective and saved ids all change. That clears root's capabilities (capabilities(7): when all user ids change
 from 0 to others), unless the process is set to keep them. CAP_SETUID and CAP_SETGID that were kept are found by trying
-to become root again. The environment stays as it is: programs that pync starts see the HOME and USER of the user that
-started pync, as under setpriv(1).
+to become root again.
+
+`settle` makes good what the ids do not. No program gains rights by its file any more, as by sudo(8)'s set-user-ID bit
+(prctl(2), PR_SET_NO_NEW_PRIVS). HOME, USER and LOGNAME are the new user's; SHELL and PATH stay, because they give no
+rights. A terminal as stderr can only be written to, so that a program cannot read what root types.
+
+`creating_as` makes a file that is the new user's from its first moment, before the process becomes that user. To change
+the owner afterwards would be a race: the path may lead to another file by then.
 
 Afterwards the process's entries in /proc belong to root (proc(5), under "dumpable"): /proc/self/fd/N can no longer be
 opened.
@@ -29,7 +35,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import pwd
     from collections.abc import Callable
+    from typing import TypeVar
 
+    T = TypeVar("T")
+
+# <linux/prctl.h>, <linux/securebits.h>
+PR_GET_SECUREBITS, PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS = 27, 28, 38
+SECBIT_NO_SETUID_FIXUP = 1 << 2
 _LAST_ID = 2**32 - 2  # to the kernel the next number means: leave this id as it is
 
 
@@ -40,19 +52,22 @@ class Identity(Frozen):
     uid: int
     gid: int
     groups: tuple[int, ...]
+    login: str | None = None  # the name of the account, if there is one, and its home
+    home: str | None = None
 
 
 def lookup(text: str) -> Identity:
     """The user that is meant by NAME or NAME:GROUP. Raises PrivilegeError if the user or group does not exist."""
     name, colon, group = text.partition(":")
     uid, account = _user(name)
+    login, home = (account.pw_name, account.pw_dir) if account else (None, None)
     if colon:
         gid = _group(group)
-        return Identity(name=text, uid=uid, gid=gid, groups=(gid,))
+        return Identity(name=text, uid=uid, gid=gid, groups=(gid,), login=login, home=home)
     if account is None:
         raise PrivilegeError(f"user {name}", f"no account tells its group; name one, as in {name}:GROUP")
     groups = os.getgrouplist(account.pw_name, account.pw_gid)
-    return Identity(name=text, uid=uid, gid=account.pw_gid, groups=tuple(groups))
+    return Identity(name=text, uid=uid, gid=account.pw_gid, groups=tuple(groups), login=login, home=home)
 
 
 def drop(identity: Identity) -> None:
@@ -63,6 +78,62 @@ def drop(identity: Identity) -> None:
         raise PrivilegeError(f"user {identity.name}", "the system did not change all the ids")
     if identity.uid != 0:
         _check_no_way_back(identity)
+
+
+def settle(identity: Identity) -> None:
+    """Have the programs of this process be those of the user that it is about to become. Raises PrivilegeError."""
+    for name, value in (("HOME", identity.home), ("USER", identity.login), ("LOGNAME", identity.login)):
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    if _prctl(PR_SET_NO_NEW_PRIVS, 1) < 0:
+        raise PrivilegeError(f"user {identity.name}", "programs could gain other rights")
+
+
+def close_terminal_for_reading() -> None:
+    """Open our stderr again, for writing only, if it is a terminal, as long as we may. Raises PrivilegeError."""
+    if os.isatty(2):
+        try:
+            fd = os.open("/proc/self/fd/2", os.O_WRONLY | os.O_NOCTTY)
+        except OSError as error:
+            raise PrivilegeError("open the terminal for writing only", reason(error)) from None
+        os.dup2(fd, 2)
+        os.close(fd)
+
+
+def creating_as(identity: Identity, create: Callable[[], T]) -> T:
+    """Call `create` and return its result; the files that it creates belong to the user. Raises PrivilegeError.
+
+    Root keeps its capabilities meanwhile, so files are also created where the user may not create any. A root that
+    may not keep them (capabilities(7), SECBIT_NO_SETUID_FIXUP) has the rights of the user for that time.
+    """
+    if _is(identity):
+        return create()
+    before = os.geteuid(), os.getegid()
+    bits = _prctl(PR_GET_SECUREBITS)
+    _prctl(PR_SET_SECUREBITS, bits | SECBIT_NO_SETUID_FIXUP)
+    try:
+        os.setegid(identity.gid)
+        os.seteuid(identity.uid)
+    except OSError as error:
+        raise PrivilegeError(f"user {identity.name}", reason(error)) from None
+    else:
+        return create()
+    finally:
+        os.seteuid(before[0])
+        os.setegid(before[1])
+        _prctl(PR_SET_SECUREBITS, bits)
+
+
+def _prctl(request: int, value: int = 0) -> int:
+    """The result of prctl(2), which Python does not have: -1 at an error."""
+    try:
+        import ctypes
+    except ImportError:  # this Python was built without it
+        return -1
+    result: int = ctypes.CDLL(None).prctl(request, ctypes.c_ulong(value), *[ctypes.c_ulong(0)] * 3)
+    return result
 
 
 def _user(name: str) -> tuple[int, pwd.struct_passwd | None]:

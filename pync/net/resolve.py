@@ -1,7 +1,9 @@
 """Looking up the addresses of a name, without ever holding up the loop.
 
 Theory: an address needs no look-up. A name is looked up in a thread (`loop/threads.py`), so that deadlines and Ctrl-C
-work while a name server is silent. A module of its own, because dialling, binding, scanning and proxies share it.
+work while a name server is silent. A name that waits for a thread, or gets none, costs its own session alone.
+
+A module of its own, because dialling, binding, scanning and proxies share it.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ async def resolve(context: Context, host: str | None, port: int, family: Family 
             from pync.loop.threads import in_thread
 
             found = await in_thread(context.loop, lambda: socket.getaddrinfo(*query))
-    except (socket.gaierror, UnicodeError) as error:
+    except (OSError, UnicodeError) as error:
         why = reason(error) if isinstance(error, OSError) else "not a valid name"
         raise AddressError(f"host {host}", why) from None
     return list(dict.fromkeys((item[0], item[4]) for item in found))

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     Login = tuple[str, str]  # a user and a password
     FailureKind = Literal["forbidden", "no network", "no host", "refused", "timed out", "failed"]
 
+# Seconds that a client has for the whole of its request: the head of HTTP, or all that it says by SOCKS.
+REQUEST_LIMIT = 30.0
+
 
 class Refused(Exception):
     """The peer does not do what it should. The text is the reason, and calls the peer "it"."""
@@ -46,9 +49,14 @@ class ConnectRequest(Frozen):
     host: str  # a name, or an address as text
     port: int
     head: bytes = b""  # what the proxy must send to the host first; b"" if the client asks for a tunnel
-    # How many bytes after its head belong to the client's request, if that is known. It may mean what it sends after
-    # them for another host.
+    # How many bytes after its head belong to the client's request; None if they come in chunks. It may mean what it
+    # sends after them for another host.
     size: int | None = None
+
+
+def late(limit: float) -> str:
+    """Why a client that has not made its request within `limit` seconds is refused."""
+    return f"no whole request came within {limit:g} s"
 
 
 def receive_more(have: bytes) -> Part[bytes]:

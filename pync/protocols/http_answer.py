@@ -75,7 +75,8 @@ def error_page(status: int, why: str, now: float | None = None, fields: Iterable
     """A whole small response that refuses a request, with the status and the words of a BadRequest."""
     from http import HTTPStatus
 
-    body = f"{status} {HTTPStatus(status).phrase}: {why}\n".encode()
+    # The words may be those of another peer, which need not be Unicode.
+    body = f"{status} {HTTPStatus(status).phrase}: {why}\n".encode("utf-8", "backslashreplace")
     kind = "text/plain; charset=utf-8"
     return response_head(status=status, content_type=kind, length=len(body), now=now, fields=fields) + body
 

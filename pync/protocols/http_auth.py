@@ -8,9 +8,9 @@ account need not look at the name that is sent, nor at the ways in which it may 
 
 There are two qualities of protection: `auth`, and the older form without any (RFC 2069). There is no `auth-int`,
 because the body has not come yet when the head is judged. A nonce holds the time when it was made, and proves that this
-proxy made it, so none has to be remembered. Within its life an answer to it can be replayed for the same target.
+proxy made it, so only those that were answered are remembered: each is good once, or once for each count of a client's.
 
-Must never use a clock or a source of chance: the caller gives nonces and the time. Passwords are compared in constant
+Must never use a clock or a source of chance: the caller gives a secret and the time. Passwords are compared in constant
 time.
 """
 
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 REALM = "pync"  # the name of what this proxy protects
 NONCE_LIFE = 300  # seconds
-NONCE_COUNT = "00000001"  # a client answers each nonce only once
+NONCE_COUNT = "00000001"  # a client of ours answers each nonce only once
+ANSWERS_LIMIT = 10_000  # answers to nonces that the proxy remembers, so that none is accepted twice
 
 # The algorithms that a client answers, the strongest first, and their names in hashlib.
 HASHES = {"SHA-512-256": "sha512_256", "SHA-256": "sha256", "MD5": "md5"}
@@ -128,34 +129,68 @@ def _quote(text: str) -> str:
 
 
 def make_challenges(nonce: str, *, stale: bool = False) -> list[str]:
-    """The challenges of a 407; `stale` if the last credentials were right, but their nonce was too old."""
+    """The challenges of a 407; `stale` if the last credentials were right, but not their nonce."""
     rest = f'realm="{REALM}", nonce="{nonce}", qop="auth", charset=UTF-8{", stale=true" if stale else ""}'
     return [*(f"Digest {rest}, algorithm={each}" for each in OFFERED), f'Basic realm="{REALM}", charset="UTF-8"']
 
 
-def make_nonce(secret: bytes, now: float) -> str:
-    """A nonce of this moment, which cannot be made without knowing `secret` (RFC 7616, section 3.3)."""
-    import hmac
+class Nonces:
+    """The nonces of a proxy (RFC 7616, section 3.3): it makes them, and each answer to one is accepted once.
 
-    moment = f"{int(now):x}"
-    return f"{moment}-{hmac.digest(secret, moment.encode(), 'sha256').hex()}"
+    They are numbered. When too many answers are remembered, those to the older nonces are forgotten, and these nonces
+    are too old from then on: a client of one is sent a new nonce.
+    """
 
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+        self._made = 0
+        self._oldest = 1  # the number of the first nonce that is not too old
+        self._answered: dict[int, set[str]] = {}  # the counts of the answers, by the number of the nonce
+        self._answers = 0
 
-def is_fresh(nonce: str, secret: bytes, now: float) -> bool:
-    """Whether this nonce was made with `secret`, no longer than its life ago."""
-    try:
-        moment = int(nonce.partition("-")[0], 16)
-    except ValueError:
-        return False
-    return moment <= now < moment + NONCE_LIFE and _same(nonce, make_nonce(secret, moment))
+    def make(self, now: float) -> str:
+        """A new nonce, of this moment in seconds, which cannot be made without knowing the secret."""
+        self._made += 1
+        return self._signed(f"{int(now):x}-{self._made:x}")
+
+    def _signed(self, text: str) -> str:
+        import hmac
+
+        return f"{text}-{hmac.digest(self._secret, text.encode(), 'sha256').hex()}"
+
+    def accept(self, nonce: str, count: str, now: float) -> bool:
+        """Whether a nonce is ours and not too old, and was not answered before with this count of the client's."""
+        text = nonce.rpartition("-")[0]
+        if not _same(nonce, self._signed(text)):
+            return False
+        moment, number = (int(part, 16) for part in text.split("-"))
+        self._forget()
+        # `now` may be before `moment`: a client can open a connection first, and get the nonce on another one.
+        if number < self._oldest or now >= moment + NONCE_LIFE:
+            return False
+        counts = self._answered.setdefault(number, set())
+        if count in counts:
+            return False
+        counts.add(count)
+        self._answers += 1
+        return True
+
+    def _forget(self) -> None:
+        """Forget the answers to the older half of the nonces if there is no room for one more."""
+        if self._answers < ANSWERS_LIMIT:
+            return
+        numbers = sorted(self._answered)
+        self._oldest = numbers[len(numbers) // 2] + 1
+        self._answered = {number: counts for number, counts in self._answered.items() if number >= self._oldest}
+        self._answers = sum(map(len, self._answered.values()))
 
 
 def check_credentials(
-    credentials: str | None, login: Login, method: str, targets: Collection[str], fresh: Callable[[str], bool]
+    credentials: str | None, login: Login, method: str, targets: Collection[str], fresh: Callable[[str, str], bool]
 ) -> Verdict:
-    """Whether a Proxy-Authorization proves that its sender knows `login`; "stale" if it does, but with an old nonce.
+    """Whether a Proxy-Authorization proves that its sender knows `login`; "stale" if it does, but with a used nonce.
 
-    `targets` are the ways in which the request's target may be written, and `fresh` checks a nonce.
+    `targets` are the ways in which the request's target may be written, and `fresh` accepts a nonce and its count.
     """
     given = parse_challenges(credentials or "")[:1]
     if given and given[0].scheme == "basic":
@@ -165,7 +200,9 @@ def check_credentials(
     parameters = given[0].parameters
     if not _is_digest(parameters, login, method) or parameters["uri"] not in targets:
         return "denied"
-    return "granted" if fresh(parameters["nonce"]) else "stale"
+    # A count that is not in the hash proves nothing.
+    count = parameters["nc"] if _qualities(parameters) else ""
+    return "granted" if fresh(parameters["nonce"], count) else "stale"
 
 
 def _is_basic(token: str, login: Login) -> bool:
@@ -182,6 +219,8 @@ def _is_basic(token: str, login: Login) -> bool:
 def _is_digest(given: Parameters, login: Login, method: str) -> bool:
     needed = {"realm", "nonce", "uri", "response"} | ({"nc", "cnonce"} if _qualities(given) else set())
     if not needed <= given.keys() or given["realm"] != REALM or not _is_answerable(given):
+        return False
+    if len(given.get("nc", NONCE_COUNT)) != len(NONCE_COUNT):
         return False
     return _same(given["response"], _response(given, login, method))
 

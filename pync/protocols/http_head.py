@@ -47,6 +47,17 @@ def read_response_head(have: bytes, otherwise: str) -> Dialogue[bytes]:
     return (yield from read_head(signature + have))
 
 
+def header_lines(head: bytes) -> list[bytes]:
+    """The header's lines without their ends; one that was folded becomes one line again (RFC 9112, section 5.2)."""
+    lines: list[bytes] = []
+    for line in head.split(b"\n")[1:]:
+        if lines and line.startswith((b" ", b"\t")):
+            lines[-1] += b" " + line.strip()
+        elif line := line.rstrip(b"\r"):
+            lines.append(line)
+    return lines
+
+
 def _empty_line(data: bytes, start: int) -> int:
     """Where the first empty line after `start` ends; 0 if there is none."""
     marks = (b"\n\r\n", b"\n\n")

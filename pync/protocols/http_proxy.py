@@ -7,8 +7,8 @@ So the fields that describe the body stay, and so does the client's version: the
 client can read.
 
 A client may send further requests before the response. They must not be relayed: they may be meant for another server,
-and may hold a password for this proxy. So no more than the body is relayed, and the client asks again. (A body in
-chunks is relayed as it comes, because clients that send chunks do not send ahead.)
+and may hold a password for this proxy. So no more than the body is relayed, and the client asks again. A body in chunks
+passes as it comes, but it is read along, because its end has to be found.
 
 The head of the response is rewritten in the same way. Otherwise the target could keep the connection open, and the
 client would send its next request there too, although that may be meant for another server.
@@ -22,10 +22,10 @@ from __future__ import annotations
 from pync.config import Frozen
 from pync.protocols.dialogue import ConnectRequest, Refused, Unidentified, receive_more
 from pync.protocols.hosts import split_authority
-from pync.protocols.http_answer import error_page
-from pync.protocols.http_auth import check_credentials, is_fresh, make_challenges, make_nonce
-from pync.protocols.http_head import HeadTooLong, read_head, read_response_head
-from pync.protocols.http_request import BadRequest, next_request
+from pync.protocols.http_answer import error_page, response_head
+from pync.protocols.http_auth import check_credentials, make_challenges
+from pync.protocols.http_head import HeadTooLong, header_lines, read_head, read_response_head
+from pync.protocols.http_request import BadRequest, check_framing, next_request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     import h11
 
     from pync.protocols.dialogue import Dialogue, FailureKind, Login
+    from pync.protocols.http_auth import Nonces
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 HTTP_PORT = 80
+HOPS_DIGITS = 9  # of a Max-Forwards, at most
 
 STATUSES: dict[FailureKind, int] = {"forbidden": 403, "timed out": 504}
 OTHER_STATUS = 502  # of a trouble that has none of these (RFC 9110, section 15.6.3)
@@ -46,6 +48,8 @@ OTHER_STATUS = 502  # of a trouble that has none of these (RFC 9110, section 15.
 _HOP_BY_HOP = {b"connection", b"proxy-connection", b"keep-alive", b"te", b"upgrade"}
 _FOR_PROXIES = {b"proxy-authorization", b"proxy-authenticate", b"proxy-authentication-info"}
 _FRAMING = {b"transfer-encoding", b"content-length"}
+# What a TRACE that ends here is not answered with (RFC 9110, section 9.3.8).
+_SECRET = {b"authorization", b"cookie", *_FOR_PROXIES}
 
 
 class ProxyRequest(Frozen):
@@ -55,13 +59,15 @@ class ProxyRequest(Frozen):
     target: str  # as the client has written it
     origin: str  # as it is written to the server itself
     credentials: str | None
+    hops: int | None  # how many servers may still pass it on, if that is limited (Max-Forwards)
     asked: ConnectRequest
 
 
-def serve(login: Login | None, secret: bytes, now: float) -> Dialogue[ConnectRequest]:
+def serve(login: Login | None, nonces: Nonces, now: float) -> Dialogue[ConnectRequest | None]:
     """What a client asks for, once it has proved that it knows `login`, if there is one. Raises Refused.
 
-    `now` is in seconds. Its clock and `secret` must be the same for all clients.
+    None if the request ends here, and has been answered. `now` is in seconds. Its clock and `nonces` must be the same
+    for all clients.
     """
     try:
         head, rest = yield from _request_head()
@@ -73,16 +79,27 @@ def serve(login: Login | None, secret: bytes, now: float) -> Dialogue[ConnectReq
         # With other methods than CONNECT, clients put the origin into the hash of Digest instead of the target.
         targets = (request.target, request.origin)
         verdict = check_credentials(
-            request.credentials, login, request.method, targets, lambda nonce: is_fresh(nonce, secret, now)
+            request.credentials, login, request.method, targets, lambda nonce, count: nonces.accept(nonce, count, now)
         )
         if verdict != "granted":
-            challenges = make_challenges(make_nonce(secret, now), stale=verdict == "stale")
+            challenges = make_challenges(nonces.make(now), stale=verdict == "stale")
             fields = [("Proxy-Authenticate", challenge) for challenge in challenges]
             yield error_page(407, "say who you are", fields=fields)
             if request.credentials is None or verdict == "stale":
                 raise Unidentified("it has to show who it is")
             raise Refused("a wrong user or password")
+    if request.hops == 0:
+        yield _answer_of_the_last(request.method, head)
+        return None, rest
     return request.asked, rest
+
+
+def _answer_of_the_last(method: str, head: bytes) -> bytes:
+    """The answer to a TRACE or an OPTIONS that must not be passed on (RFC 9110, section 7.6.2)."""
+    if method == "OPTIONS":
+        return response_head(content_type=None, length=0)
+    received = _joined(head.partition(b"\n")[0].rstrip(), *_lines_without(head, _SECRET))
+    return response_head(content_type="message/http", length=len(received)) + received
 
 
 def success_reply(asked: ConnectRequest) -> bytes:
@@ -94,6 +111,11 @@ def success_reply(asked: ConnectRequest) -> bytes:
 def failure_reply(trouble: FailureKind, why: str) -> bytes:
     """The reply for a connection that could not be made, or a target that did not respond."""
     return error_page(STATUSES.get(trouble, OTHER_STATUS), why)
+
+
+def late_reply(why: str) -> bytes:
+    """The reply to a client that does not make its request in time."""
+    return error_page(408, why)
 
 
 def answer() -> Dialogue[tuple[bytes, bool]]:
@@ -132,6 +154,7 @@ def parse_request(head: bytes) -> ProxyRequest:
     parser.receive_data(head)
     request = next_request(parser)
     assert request is not None, "a whole head is nothing else"
+    check_framing(head, request)
     method, target, version = (part.decode() for part in (request.method, request.target, request.http_version))
     tunnel = method == "CONNECT"
     authority, origin = (target, target) if tunnel else _absolute(method, target)
@@ -141,16 +164,30 @@ def parse_request(head: bytes) -> ProxyRequest:
         raise BadRequest(str(error)) from None
     if tunnel and port is None:
         raise BadRequest("CONNECT needs a port")
-    fields = (f"Host: {authority}".encode(), *_end_to_end(head, {b"host"}), b"Connection: close")
+    hops = _hops(request)
+    replaced = {b"host"} if hops is None else {b"host", b"max-forwards"}
+    limit = [f"Max-Forwards: {hops - 1}".encode()] if hops else []
+    fields = (f"Host: {authority}".encode(), *_end_to_end(head, replaced), *limit, b"Connection: close")
     rewritten = b"" if tunnel else _joined(f"{method} {origin} HTTP/{version}".encode(), *fields)
     asked = ConnectRequest(host=host, port=port or HTTP_PORT, head=rewritten, size=None if tunnel else _size(request))
-    return ProxyRequest(method=method, target=target, origin=origin, credentials=_credentials(request), asked=asked)
+    credentials = _credentials(request)
+    return ProxyRequest(method=method, target=target, origin=origin, credentials=credentials, hops=hops, asked=asked)
 
 
 def _size(request: h11.Request) -> int | None:
     """Bytes of the request's body; None if it comes in chunks, whose sum is unknown (RFC 9112, section 6.3)."""
     fields = dict(request.headers)
     return None if b"transfer-encoding" in fields else int(fields.get(b"content-length", b"0"))
+
+
+def _hops(request: h11.Request) -> int | None:
+    """The value of Max-Forwards, where a proxy has to obey it (RFC 9110, section 7.6.2). Raises BadRequest."""
+    values = [value for name, value in request.headers if name == b"max-forwards"]
+    if not values or request.method not in (b"TRACE", b"OPTIONS"):
+        return None
+    if len(values) > 1 or not values[0].isdigit() or len(values[0]) > HOPS_DIGITS:
+        raise BadRequest("Max-Forwards is not a number")
+    return int(values[0])
 
 
 def _credentials(request: h11.Request) -> str | None:
@@ -175,25 +212,18 @@ def _absolute(method: str, uri: str) -> tuple[str, str]:
 
 def _end_to_end(head: bytes, without: Set[bytes] = frozenset()) -> list[bytes]:
     """The header lines that are passed on, without those for the next hop alone, and those whose names are given."""
-    fields = [(line.partition(b":")[0].strip().lower(), line) for line in _header_lines(head)]
+    fields = [(line.partition(b":")[0].strip().lower(), line) for line in header_lines(head)]
     values = [line.partition(b":")[2] for name, line in fields if name == b"connection"]
     listed = {option.strip().lower() for value in values for option in value.split(b",")}
     dropped = _HOP_BY_HOP | _FOR_PROXIES | without | (listed - _FRAMING)
     if any(name == b"transfer-encoding" for name, _ in fields):
         # Then a Content-Length is wrong, and must not be passed on (RFC 9112, section 6.3).
         dropped.add(b"content-length")
-    return [line for name, line in fields if name not in dropped]
+    return _lines_without(head, dropped)
 
 
-def _header_lines(head: bytes) -> list[bytes]:
-    """The header's lines without their ends; one that was folded becomes one line again (RFC 9112, section 5.2)."""
-    lines: list[bytes] = []
-    for line in head.split(b"\n")[1:]:
-        if lines and line.startswith((b" ", b"\t")):
-            lines[-1] += b" " + line.strip()
-        elif line := line.rstrip(b"\r"):
-            lines.append(line)
-    return lines
+def _lines_without(head: bytes, names: Set[bytes]) -> list[bytes]:
+    return [line for line in header_lines(head) if line.partition(b":")[0].strip().lower() not in names]
 
 
 def _joined(*lines: bytes) -> bytes:

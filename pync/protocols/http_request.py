@@ -7,6 +7,9 @@ head as it came, and its body decoded.
 Every method is accepted, because people also use a netcat to catch what a webhook posts. CONNECT is refused, because a
 200 to it would mean that a tunnel is open.
 
+Two readers of one request must not take its body for different ones, because one of them may be behind the other. So a
+length that is given twice is refused, and so are chunks in HTTP/1.0.
+
 Must never hold more than one head or one line of chunks. Must never import h11 at its top: most runs of pync speak no
 HTTP.
 """
@@ -14,11 +17,13 @@ HTTP.
 from __future__ import annotations
 
 from pync.config import Frozen
-from pync.protocols.http_head import HEAD_LIMIT
+from pync.protocols.http_head import HEAD_LIMIT, header_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import h11
+
+PIECE = 32 * 1024  # bytes of a body that are parsed at a time: in chunks of one byte they take long
 
 
 class BadRequest(ValueError):
@@ -50,7 +55,7 @@ class Request:
         self.head: Head | None = None
         self.complete = False  # all of the body has come
         self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
-        self._room = HEAD_LIMIT  # bytes that the head may still have
+        self._begun = bytearray()  # what has come of the head
         self._body = 0  # bytes of the body that have come
 
     def feed(self, data: bytes) -> bytes:
@@ -69,7 +74,7 @@ class Request:
         """Take note of the end-of-file. Raises BadRequest within a request; without any input `head` stays None."""
         if self.head and not self.complete:
             raise BadRequest(f"the body broke off after {self._body} bytes")
-        if not self.head and self._room < HEAD_LIMIT:
+        if not self.head and self._begun:
             raise BadRequest("the request broke off")
 
     def go_ahead(self) -> bytes:
@@ -89,22 +94,26 @@ class Request:
         begun = self._without_blank_lines(data)
         if not begun:
             return data
-        taken, rest = begun[: self._room], begun[self._room :]
-        self._room -= len(taken)
+        room = HEAD_LIMIT - len(self._begun)
+        taken, rest = begun[:room], begun[room:]
+        self._begun += taken
         self._parser.receive_data(taken)
         if request := next_request(self._parser):
+            beyond = len(self._parser.trailing_data[0])
+            check_framing(bytes(self._begun[: len(self._begun) - beyond]), request)
             self.head = _accepted(request)
-            after = len(self._parser.trailing_data[0]) + len(rest)
+            self._begun.clear()
+            after = beyond + len(rest)
             if rest:  # no bytes would stand for the end-of-file
                 self._parser.receive_data(rest)
             return data[: len(data) - after] + self._body_so_far()
-        if not self._room:
+        if len(self._begun) == HEAD_LIMIT:
             raise BadRequest(f"the request's head is longer than {HEAD_LIMIT} bytes", 431)
         return data
 
     def _without_blank_lines(self, data: bytes) -> bytes:
         """The data without empty lines before the request, which are ignored (RFC 9112, section 2.2)."""
-        return data.lstrip(b"\r\n") if self._room == HEAD_LIMIT else data
+        return data if self._begun else data.lstrip(b"\r\n")
 
     def _body_so_far(self) -> bytes:
         """What the parser has received of the body."""
@@ -117,6 +126,30 @@ class Request:
         body = b"".join(parts)
         self._body += len(body)
         return body
+
+
+class ChunkedBody:
+    """Finds the end of a body in chunks, which passes as it is (RFC 9112, section 7.1)."""
+
+    def __init__(self) -> None:
+        import h11
+
+        self.complete = False  # all of the body has come
+        self._parser = h11.Connection(h11.SERVER)
+        self._parser.receive_data(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        next_request(self._parser)
+
+    def feed(self, data: bytes) -> bytes:
+        """What of `data`, at least a byte, belongs to the body. Raises BadRequest, and must not be fed after it."""
+        import h11
+
+        if self.complete:
+            return b""
+        self._parser.receive_data(data)
+        while isinstance(event := next_event(self._parser), h11.Data):
+            pass
+        self.complete = isinstance(event, h11.EndOfMessage)
+        return data[: len(data) - len(self._parser.trailing_data[0])] if self.complete else data
 
 
 def next_event(parser: h11.Connection) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
@@ -140,6 +173,19 @@ def next_request(parser: h11.Connection) -> h11.Request | None:
     if not event.http_version.startswith(b"1."):
         raise BadRequest(f"HTTP/{event.http_version.decode()} is not spoken here", 505)
     return event
+
+
+def check_framing(head: bytes, request: h11.Request) -> None:
+    """Raise BadRequest for a head of which not all readers would take the same bytes for the body.
+
+    h11 takes `3, 3` for 3 (RFC 9110, section 8.6), and knows chunks in HTTP/1.0, which that has not (RFC 9112, 6.1).
+    """
+    fields = [line.partition(b":") for line in header_lines(head)]
+    lengths = b",".join(value for name, _, value in fields if name.strip().lower() == b"content-length")
+    if b"," in lengths:
+        raise BadRequest("more than one Content-Length")
+    if request.http_version < b"1.1" and any(name == b"transfer-encoding" for name, _ in request.headers):
+        raise BadRequest("HTTP/1.0 has no Transfer-Encoding")
 
 
 def _accepted(request: h11.Request) -> Head:

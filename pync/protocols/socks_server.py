@@ -10,7 +10,7 @@ Must be strict: a client that may not do what it asks gets a reply that refuses 
 from __future__ import annotations
 
 from pync.protocols.dialogue import ConnectRequest, Refused, Unidentified, exactly
-from pync.protocols.hosts import ascii_name
+from pync.protocols.hosts import received_name
 from pync.protocols.socks_client import CONNECT, DOMAIN_NAME, IPV4, IPV6, NO_AUTHENTICATION, PASSWORD, SIZES
 from pync.system import packed_address, socket
 
@@ -58,6 +58,11 @@ def success_reply(asked: ConnectRequest) -> bytes:
 def failure_reply(trouble: FailureKind, why: str) -> bytes:
     """The reply for a connection that could not be made. The protocol has no room for `why`."""
     return _reply(CODES[trouble])
+
+
+def late_reply(why: str) -> bytes:
+    """Nothing: the protocol has no reply to a client that does not make its request in time."""
+    return b""
 
 
 def _reply(code: int) -> bytes:
@@ -114,8 +119,7 @@ def _request(have: bytes) -> Dialogue[ConnectRequest]:
 def _host(kind: int, octets: bytes) -> str:
     if kind in ADDRESS_FAMILIES:
         return socket.inet_ntop(ADDRESS_FAMILIES[kind], octets)
-    host = octets.decode("ascii", "replace")
     # There are clients that send every address as if it were a name, so an address is right here, too.
-    if packed_address(host) is None:
-        ascii_name(host)
-    return host
+    if octets.isascii() and packed_address(host := octets.decode("ascii")):
+        return host
+    return received_name(octets)

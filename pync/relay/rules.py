@@ -72,9 +72,9 @@ class Relay:
         """What runs at the same time: the first that ends, ends the relay."""
         works: list[Work[None]] = [self.conduct()]
         if self.idle_limit:
-            from pync.relay.idle import watch
+            from pync.relay.idle import watch_relay
 
-            works.append(watch(self.loop, "idle connection", self.idle_limit, self._progress))
+            works.append(watch_relay(self, self.idle_limit))
         if self.telnet:
             works.append(self._answer(self.telnet))
         return works
@@ -115,16 +115,10 @@ class Relay:
                     return
             await self.loop.wait(flow.progress, until)
 
-    def _progress(self) -> float:
-        if self.idle_suspended:
-            return self.loop.clock()
-        return self.sending.moved + self.sending.reads + self.receiving.moved + self.receiving.reads
-
     async def _answer(self, telnet: Telnet) -> None:
-        while True:
-            while answers := telnet.take_refusals():
-                await self.sending.send(answers)
-            await self.loop.wait(self.receiving.progress)
+        from pync.relay.negotiation import answer
+
+        await answer(self, telnet)
 
 
 class Conversation(Relay):

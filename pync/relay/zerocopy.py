@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pync.loop.kernel import Loop
     from pync.loop.tasks import Work
     from pync.relay.flow import Flow
+    from pync.relay.spare_pipes import Pipe
 
 SLICE = 1 << 20  # bytes that one call moves at most, and the size of the pipes
 KERNEL_REFUSES = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
@@ -234,7 +235,10 @@ class Tunnel(Mover):
 
     def __init__(self, loop: Loop, source: Source, sink: Sink, from_fd: int, to_fd: int) -> None:
         super().__init__(loop, source, sink, from_fd, to_fd)
-        self.pipe: tuple[int, int] | tuple[()] = ()
+        from pync.relay.spare_pipes import SparePipes
+
+        self.pipes = loop.shared(SparePipes)
+        self.pipe: Pipe = ()
         self.copied = b""  # what is left, if it is not in the pipe
         self.much = False
 
@@ -255,7 +259,7 @@ class Tunnel(Mover):
 
     def _take(self) -> None:
         if self.much and not self.pipe:
-            self.pipe = pipe_of_size(SLICE)
+            self.pipe = self.pipes.take(SLICE)
         try:
             if self.pipe:
                 self.left = os.splice(self.from_fd, self.pipe[1], SLICE, None, None, os.SPLICE_F_NONBLOCK)
@@ -282,18 +286,4 @@ class Tunnel(Mover):
     def close(self) -> None:
         """Close our pipe, if there is one."""
         pipe, self.pipe = self.pipe, ()
-        for end in pipe:
-            os.close(end)
-
-
-def pipe_of_size(size: int) -> tuple[int, int] | tuple[()]:
-    """A pipe that holds at least `size` bytes; an empty tuple if the system gives none."""
-    try:
-        pipe = os.pipe()
-    except OSError:
-        return ()
-    if grow(pipe[1], size) >= size:
-        return pipe
-    for end in pipe:
-        os.close(end)
-    return ()
+        self.pipes.give_back(pipe)

@@ -43,6 +43,6 @@ class Service:
     async def session(self, client: Peer) -> int | None:
         """Serve one client, and close it; the exit status of its program, if it has one.
 
-        Raises what ends this session, one of `server.SESSION_FAILURES`, or what ends the server.
+        What it raises ends this session, unless it is one of `sessions.wall.SHARED`, which ends the server.
         """
         raise NotImplementedError

@@ -7,8 +7,6 @@ begins when that one has ended, with its program and its descriptors. Until then
 
 from __future__ import annotations
 
-import os
-
 from pync.endpoints.datagram_server import PEERS, DatagramServer
 from pync.errors import TimedOut
 from pync.listener_events import SessionFailed
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from pync.services.server import Server
 
 QUIET = 120.0  # seconds without a datagram that end a session (RFC 4787, REQ-5: at least two minutes)
-SPARE = 16  # descriptors that are left for what is opened for a moment: a pipe to a new program, a look-up
 
 
 class DatagramClients:
@@ -78,8 +75,7 @@ def most_sessions(config: Config, service: Service) -> int:
     """Sessions at a time: as many as were asked for, and as there are descriptors for."""
     most = min(config.max_conns or PEERS, PEERS)
     if service.descriptors:
-        import resource
+        from pync.limits import free_descriptors
 
-        free = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - len(os.listdir("/dev/fd")) - SPARE
-        most = min(most, free // service.descriptors)
+        most = min(most, free_descriptors() // service.descriptors)
     return max(1, most)

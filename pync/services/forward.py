@@ -16,7 +16,6 @@ from pync.errors import TimedOut
 from pync.relay.bridge import Bridge, Exchange
 from pync.relay.flow import Flow
 from pync.services import Service
-from pync.system import packed_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,13 +48,12 @@ def target_config(config: Config) -> Config:
 class ForwardService(Service):
     """A connection to the target for each client."""
 
+    descriptors = 1
+
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.outgoing_context = context.derive(target_config(context.config))
         prepare(self.outgoing_context)
-        host = self.outgoing_context.config.host or ""
-        # The target's socket, and for a moment the pipe of a look-up, unless the target is an address or a path.
-        self.descriptors = 1 if self.port is None or packed_address(host) else 3
 
     async def session(self, client: Peer) -> int | None:
         """Relay one client. Raises what `open_connection`, `bridge` and `exchange` raise."""

@@ -51,7 +51,7 @@ class HttpService(SharedStdioService):
             if not self.config.keep_open:
                 self.answering = client
             share = self.stdin.join(client) if self.stdin else None
-            await (share.attend(exchange.run(share)) if share else exchange.run(None))
+            await (share.attend(exchange.run(share), exchange) if share else exchange.run(None))
             return True
         except PyncError as error:
             self.used_up = self.used_up or self._is_used_up(exchange, error)

@@ -2,10 +2,12 @@
 
 Theory: each client has a task that receives from it, and an outbox (`endpoints/client_queues.py`). Before anything is
 sent to all, the hub waits for room in every outbox. So a client that is slow but takes something slows the senders
-down, and no byte is dropped, while a client that takes nothing is cut off and stops no other.
+down, and no byte is dropped, while a client that takes nothing is cut off and stops no other. The outboxes share what
+was read, and few clients are read at a time, so memory is bounded for all clients together.
 
 A client that half-closes sends nothing more but goes on receiving until its connection is closed. A client that has
-closed its socket looks the same until something is sent to it. So a chat sends it a line, which finds that out.
+closed its socket looks the same until something is sent to it. So a chat sends it a line, which finds that out, and a
+broker has it go first when another client needs its place (`endpoints/half_closed.py`).
 
 Our stdin is sent to all clients; nothing is written to stdout. A hub must never send a client its own bytes, nor mix
 those of two clients within a read (`--broker`) or a line (`--chat`).
@@ -14,8 +16,11 @@ those of two clients within a read (`--broker`) or a line (`--chat`).
 from __future__ import annotations
 
 from pync.endpoints.client_queues import Outbox, Queues
+from pync.endpoints.half_closed import HalfClosed
 from pync.endpoints.wrappers import Attended
 from pync.errors import PeerLost, TimedOut
+from pync.limits import room_for_clients
+from pync.loop.hangups import Hangups
 from pync.loop.tasks import Cancelled, Condition
 from pync.services import Service
 from pync.stages import feed_all, flush_all
@@ -30,18 +35,24 @@ if TYPE_CHECKING:
     from pync.stages import Stage
 
 
+HOLDERS = 64  # clients of which something is read and waits for room, at most: 16 MiB
+NAMES = 50  # names of clients that a newcomer to a chat is sent; of more clients it is sent the number
+
+
 class Member(Outbox):
     """One client, with a task that receives from it as long as it is among the others."""
 
-    __slots__ = ("label", "left", "name", "reads", "receiving", "stages")
+    __slots__ = ("hub", "label", "left", "name", "passed_on", "reads", "receiving", "stages")
     receiving: Task
 
     def __init__(self, hub: HubService, peer: Peer, name: str) -> None:
         super().__init__(hub.queues, peer)
+        self.hub = hub
         self.name = name
         self.label = ""  # how it is announced to a newcomer, once the others know it
         self.stages = hub.stages_of_client(name)
         self.reads = 0
+        self.passed_on = 0  # reads that were passed on; the latest may wait for room
         self.left: Condition | None = None  # made when it half-closes; notified when its connection is closed
 
     def write_failed(self, error: PeerLost) -> None:
@@ -51,9 +62,10 @@ class Member(Outbox):
         else:
             self.receiving.cancel(error)
 
-    def stalled(self) -> None:
+    def stalled(self, why: str) -> None:
         """It is cut off: its session ends."""
-        self.receiving.cancel(self.stall_error(self.size + self.peer.unacknowledged()))
+        self.hub.members.pop(self, None)
+        self.receiving.cancel(self.cut_off(why, self.size))
 
 
 class HubService(Service):
@@ -64,7 +76,10 @@ class HubService(Service):
         self.members: dict[Member, None] = {}
         self.joined = Condition()
         self.queues = Queues(context.loop)
+        self.half_closed = HalfClosed(self.members, room_for_clients(context.config.max_conns))
         self.chats = context.config.hub == "chat"
+        self.holders = 0  # clients of which something was read and not sent yet
+        self.released = Condition()  # notified when there is one less
         self.names = 0  # names given so far; none is given twice
         self.stdin = Attended(context.loop, stdin, self.members, self.joined) if stdin else None
 
@@ -106,6 +121,7 @@ class HubService(Service):
             # The member goes first: what is sent from now on is not for it.
             self.members.pop(member, None)
             self.queues.discard(member)
+            self.half_closed.discard(member)
             tasks = (member.receiving, member.writing, watching)
             await self.loop.cancel_and_wait(*(task for task in tasks if task))
         if isinstance(member.receiving.error, PeerLost):
@@ -114,20 +130,40 @@ class HubService(Service):
     async def _receive(self, member: Member) -> None:
         """Send the others what one client sends; after its end, wait until its connection is closed."""
         peer = member.peer
-        while True:
-            peer.expect_much()  # what is read once is sent to many: fewer reads are better
-            data = await peer.read()
-            if data is None:
-                break
-            member.reads += 1
-            await self.send(feed_all(member.stages, data), member)
+        while await self._pass_on(member):
+            pass
         peer.check_clean_end()
         await self._flush(member.stages, member)
         member.left = Condition()
         if self.chats:
             # A client that has closed its socket answers this with a reset.
             member.put(b"<announce> you are only listening now.\n")
-        await self.loop.hangups.wait(peer.sock.fileno(), member.left)
+        else:
+            self.half_closed.add(member)
+        await self.loop.shared(Hangups).wait(peer.sock.fileno(), member.left)
+
+    async def _pass_on(self, member: Member) -> bool:
+        """Send the others what one read gives; False at the client's end."""
+        peer = member.peer
+        plain = peer.raw()
+        if plain is not None:  # TLS may hold decrypted bytes, which the descriptor does not show
+            await self.loop.readable(plain)
+            while self.holders >= HOLDERS:
+                await self.loop.wait(self.released)
+        self.holders += plain is not None
+        try:
+            peer.expect_much()  # what is read once is sent to many: fewer reads are better
+            data = await peer.read()
+            if data is None:
+                return False
+            member.reads += 1
+            await self.send(feed_all(member.stages, data), member)
+            member.passed_on = member.reads
+            return True
+        finally:
+            if plain is not None:
+                self.holders -= 1
+                self.released.notify()
 
     async def send(self, data: bytes, sender: Member | None = None) -> None:
         """Send data to all clients but the sender, once there is room for it."""
@@ -136,6 +172,7 @@ class HubService(Service):
             self._put(data, sender)
 
     def _put(self, data: bytes, sender: Member | None) -> None:
+        self.half_closed.sent_to_all()
         for member in self.members:
             if member is not sender:
                 member.put(data)
@@ -152,17 +189,19 @@ class HubService(Service):
             await self.queues.room()
             self._announce(member)
         self.members[member] = None
+        self.half_closed.make_room()
         self.joined.notify()
 
     def _announce(self, member: Member) -> None:
         from pync.stages.chat_lines import printable_line
 
         host = printable_line(member.peer.address.host) or "a unix client"
-        others = ", ".join([other.label for other in self.members]) or "nobody"
+        count = len(self.members)
+        others = ", ".join([other.label for other in self.members]) if count <= NAMES else f"{count} clients"
         member.label = f"{host} as <{member.name}>"
         arrival = f"<announce> {host} is connected as <{member.name}>.\n"
         self._put(arrival.encode(), None)
-        member.put(f"{arrival}<announce> already connected: {others}.\n".encode())
+        member.put(f"{arrival}<announce> already connected: {others or 'nobody'}.\n".encode())
 
     async def _leave(self, member: Member) -> None:
         """Send the others the client's last line, and in a chat that it has left."""
@@ -172,11 +211,20 @@ class HubService(Service):
 
     async def _watch(self, member: Member, limit: float) -> None:
         """End the session of a client that has neither sent nor taken anything for `limit` seconds."""
-        from pync.relay.idle import watch
+        from pync.relay.idle import held, watch
+
+        peer = member.peer
+
+        def progress() -> object:
+            # A client that is not read, because another one is slow, is not idle.
+            waits = member.passed_on < member.reads
+            return self.loop.clock() if waits else (member.reads, member.writes, held(peer))
+
+        def unsent() -> int:
+            return member.size + peer.unacknowledged()
 
         try:
-            what = f"connection to {member.peer.address}"
-            await watch(self.loop, what, limit, lambda: member.reads + member.writes)
+            await watch(self.loop, f"connection to {peer.address}", limit, progress, unsent)
         except TimedOut as idle:
             member.receiving.cancel(idle)
 
@@ -197,7 +245,7 @@ class HubService(Service):
             return ()
         from pync.stages.chat_lines import ChatLines
 
-        return (ChatLines(f"<{name}> "),)
+        return (ChatLines(f"<{name}> ", self.members),)
 
     def _logs(self, *, sent: bool) -> Sequence[Stage]:
         if not self.context.logs:

@@ -4,25 +4,23 @@ The way of a client: accepted → access rules and limit → encrypted → ready
 `keep_open` the first client that is ready closes the listener, and its session is the run. So a client that is
 denied, fails its handshake, or does not send the request that the service waits for never ends a listener.
 
-Theory: a session that fails is reported, and ends alone. A failure of what all sessions share (stdout, stdin, a log)
-ends the server. Clients are accepted in batches. The service decides what is done with a client.
+Theory: a session that fails is reported, and ends alone (`wall.py`). A failure of what all sessions share (stdout,
+stdin, a log) ends the server. Clients are accepted in batches, and only as many at a time as there are descriptors for,
+with all that their sessions hold: the others wait in the backlog. The service decides what is done with a client.
 """
 
 from __future__ import annotations
 
-from pync.connections.incoming import accept
-from pync.errors import (
-    AddressError,
-    ConnectError,
-    PeerLost,
-    ProgramError,
-    ProtocolError,
-    ProxyError,
-    TimedOut,
-    TlsError,
-)
-from pync.listener_events import Accepted, Denied, SessionFailed
+import errno
+import os
+
+from pync.connections.incoming import PAUSE, accept
+from pync.errors import PyncError
+from pync.events import Address
+from pync.limits import Memory, free_descriptors
+from pync.listener_events import Accepted, AcceptingPauses, Denied
 from pync.loop.tasks import Condition
+from pync.sessions.wall import SHARED, Wall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,16 +28,14 @@ if TYPE_CHECKING:
 
     from pync.context import Context
     from pync.endpoints import Peer
-    from pync.events import Address
     from pync.loop.tasks import Task
     from pync.net.access import Rules
     from pync.net.bind import Bound
     from pync.services import Service
 
 ACCEPT_BATCH = 64  # clients accepted before the other tasks have their turn
-SESSION_FAILURES = (
-    *(AddressError, ConnectError, PeerLost, ProgramError, ProtocolError, ProxyError, TimedOut, TlsError),
-)
+REPORTED = 60.0  # seconds in which a lack of descriptors or memory is reported once
+LOOK = 1.0  # seconds between two looks whether they are there again
 
 
 class Server:
@@ -56,13 +52,17 @@ class Server:
         several = self.config.keep_open or self.config.http
         # Of datagrams there is no client to be turned away: see `datagram_clients.py`.
         self.limit = self.config.max_conns if several and not self.config.datagram else None
+        self.wall = Wall(context.report)
         self.sessions = 0
         self.accepting: list[Task] = []
         self.candidates: dict[Task, None] = {}  # the tasks of clients that may become the only one
         self.only: Peer | None = None
         self.changed = Condition()  # notified when one of these tasks has ended, or the only client is there
         if self.config.keep_open:
-            self.loop.hangups.open()  # now, before clients use up the descriptors
+            self._open_watches()
+        self.room = max(1, self._descriptors() // (1 + service.descriptors))  # sessions at a time
+        self.memory = Memory()
+        self.full_since: float | None = None  # when a lack of room was reported last
 
     async def run(self) -> int | None:
         """Serve many clients until the service ends, or one until its session ends; the exit status of its program."""
@@ -72,6 +72,26 @@ class Server:
             return None
         status: int | None = await self.loop.first(self._serve_one(), self.service.run())
         return status
+
+    def _open_watches(self) -> None:
+        """Open what watches for all clients now, before they use up the descriptors."""
+        from pync.loop.hangups import Hangups
+
+        self.loop.shared(Hangups).open()
+        if self.config.target or self.config.serve_proxy:
+            from pync.loop.threads import Threads
+
+            self.loop.shared(Threads).open()
+
+    def _descriptors(self) -> int:
+        """How many descriptors the sessions may hold. Pipes that make a relay faster may take a quarter of all."""
+        count = free_descriptors()
+        if self.config.target or self.config.serve_proxy:
+            from pync.relay.spare_pipes import SparePipes
+
+            pipes = self.loop.shared(SparePipes).left = count // 8
+            count -= 2 * pipes
+        return count
 
     # -- Many clients
 
@@ -87,19 +107,43 @@ class Server:
     async def _accept(self, sock: socket.socket) -> None:
         while not self.only:
             await self.loop.readable(sock.fileno())
-            for _ in range(ACCEPT_BATCH):
-                # Another listening socket may have brought the only client in this same turn of the loop.
-                client = None if self.only else await accept(self.context, sock)
-                if client is None:
-                    break
-                if not self.admit(client.address):
-                    client.close()
-                elif self.config.keep_open:
-                    self.loop.spawn(self.serve(client))
-                elif self.service.ready_at_once and not self.config.tls:
-                    self._choose(client)
-                else:
-                    self.candidates[self.loop.spawn(self.serve(client), self.changed)] = None
+            try:
+                for _ in range(ACCEPT_BATCH):
+                    await self._has_room()
+                    # Another listening socket may have brought the only client in this same turn of the loop.
+                    client = None if self.only else await accept(self.context, sock)
+                    if client is None:
+                        break
+                    self._receive(client)
+            except Exception as error:
+                self.wall.report(Address(host="", port=None), error)
+                await self.loop.sleep(PAUSE)  # the same error may meet the next attempt, too
+
+    async def _has_room(self) -> None:
+        """Wait until there are descriptors and memory for one more session."""
+        while (code := self._lacks()) is not None:
+            now = self.loop.clock()
+            if self.full_since is None or now > self.full_since + REPORTED:
+                self.full_since = now
+                self.context.report(AcceptingPauses(why=os.strerror(code)))
+            await self.loop.wait(self.changed, now + LOOK)
+
+    def _lacks(self) -> int | None:
+        """The errno of what is not there for one more session; None if it has all that it needs."""
+        if self.sessions >= self.room:
+            return errno.EMFILE
+        return None if self.memory.has_room(self.sessions) else errno.ENOMEM
+
+    def _receive(self, client: Peer) -> None:
+        """Begin the session of a client that was accepted, or turn it away."""
+        if not self.admit(client.address):
+            client.close()
+        elif self.config.keep_open:
+            self.loop.spawn(self.serve(client))
+        elif self.service.ready_at_once and not self.config.tls:
+            self._choose(client)
+        else:
+            self.candidates[self.loop.spawn(self.serve(client), self.changed)] = None
 
     def admit(self, address: Address) -> bool:
         """Whether the limit and the access rules let this client in, and count it; the decision is reported."""
@@ -117,6 +161,19 @@ class Server:
     async def serve(self, client: Peer) -> None:
         """Take a client from its admission to the end of its session; without `keep_open`, until it is ready."""
         try:
+            await self._serve(client)
+        except SHARED:
+            raise
+        except Exception as error:
+            if self.service.used_up:
+                raise
+            self.wall.report(client.address, error)
+        finally:
+            self.sessions -= 1
+            self.changed.notify()
+
+    async def _serve(self, client: Peer) -> None:
+        try:
             if self.config.tls:
                 from pync.connections.encryption import encrypt_to_client
 
@@ -127,14 +184,14 @@ class Server:
                 await self.service.session(client)
             elif not self.only:
                 self._choose(client)
-        except SESSION_FAILURES as error:
-            if self.service.used_up:
-                raise
-            self.context.report(SessionFailed(peer=client.address, error=error))
+        except PyncError:
+            raise
+        except Exception:  # an end-of-file would look as if nothing was missing
+            client.abort()
+            raise
         finally:
             if client is not self.only:
                 client.close()
-            self.sessions -= 1
 
     # -- One client
 

@@ -6,6 +6,7 @@ from pync.endpoints import LINGER
 from pync.endpoints.shared_stdio import SharedStdin, SharedStdout
 from pync.endpoints.stdio import Stdio
 from pync.endpoints.streams import SHORTEST_LOOK
+from pync.limits import room_for_clients
 from pync.listener_events import StdinOver
 from pync.loop.tasks import Condition
 from pync.services.stdio import StdioService
@@ -30,7 +31,7 @@ class SharedStdioService(StdioService):
 
     def share(self, source: Source) -> SharedStdin:
         """Our stdin, shared."""
-        return SharedStdin(self.loop, source)
+        return SharedStdin(self.loop, source, room_for_clients(self.config.max_conns))
 
     async def run(self) -> None:
         """Read stdin for all clients, and end with stdout's reader if nothing is left to do then.
@@ -63,7 +64,7 @@ class SharedStdioService(StdioService):
     async def session(self, client: Peer) -> int | None:
         """Converse with one client. Raises PeerLost, TimedOut, InputError, OutputError."""
         share = self.stdin.join(client) if self.stdin else None
-        stdout = self.stdout.join()
+        stdout = self.stdout.join(share.client_ended) if share else self.stdout.join()
         try:
             if share and self.stdin and self.stdin.is_over():
                 self.context.report(StdinOver(peer=client.address))
@@ -73,7 +74,7 @@ class SharedStdioService(StdioService):
             stdio = Stdio(share, stdout, terminal=self.stdio.terminal)
             conversation = converse(self.context, client, stdio)
             # A client that stops the others which read the same stdin is cut off.
-            await (share.attend(conversation) if share else conversation)
+            await (share.attend(conversation, stdio) if share else conversation)
         finally:
             await self.leave(client, share, stdout)
         return None

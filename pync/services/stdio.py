@@ -13,11 +13,13 @@ from pync.sessions.conversation import converse, open_stdio
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pync.config import Program
+    from pync.config import Config, Program
     from pync.context import Context
     from pync.endpoints import Peer
+    from pync.events import Address
     from pync.loop.tasks import Task
 
+ALL_ADDRESSES = ("0.0.0.0", "::")
 LOOK = 0.5  # seconds between two looks at a stdin that nothing reads yet
 
 
@@ -55,10 +57,16 @@ class StdioService(Service):
         return None
 
 
+def is_open(config: Config, address: Address) -> bool:
+    """Whether any host can have a program run by a server that listens on this address, again and again."""
+    restricted = config.access.allow or config.access.allow_files or (config.tls and config.tls.verify)
+    return config.keep_open and address.host in ALL_ADDRESSES and not restricted
+
+
 class ProgramService(Service):
     """A process for each client."""
 
-    descriptors = 3  # both its pipes, and the one that is waited for to learn of its end
+    descriptors = 2  # our ends of its pipes
 
     def __init__(self, context: Context, program: Program) -> None:
         super().__init__(context)

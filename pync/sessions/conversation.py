@@ -62,7 +62,7 @@ async def converse(context: Context, peer: Peer, stdio: Stdio) -> None:
     try:
         # A conversation never reads the source that stands in for none.
         relay = Conversation(context, peer, stdio, flows(context, peer, stdio.source or Source(), stdio.sink))
-        sending = relay.sending
+        stdio.sending = sending = relay.sending
         running = relay.run()
         if stdio.watched:
             from pync.relay.unread import while_read

@@ -6,7 +6,6 @@ A module of its own, because other sessions have the peer's end to wait for.
 from __future__ import annotations
 
 from pync.endpoints import LINGER
-from pync.errors import TimedOut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,9 +18,12 @@ async def deliver(peer: Peer, idle_limit: float | None) -> None:
     Raises PeerLost, and TimedOut after `idle_limit` seconds in which the peer has taken nothing.
     """
     step = min(LINGER, idle_limit or LINGER)
-    left, idle = 0, 0.0
+    left, silent = 0, 0.0
     while not await peer.linger(step) and (unsent := peer.unacknowledged()):
-        idle = idle + step if unsent == left else 0.0
+        silent = silent + step if unsent == left else 0.0
         left = unsent
-        if idle_limit is not None and idle >= idle_limit:
-            raise TimedOut("idle connection", f"nothing was taken for {idle_limit:g} s")
+        if idle_limit is not None and silent >= idle_limit:
+            from pync.relay.idle import idle
+
+            lost = unsent if peer.raw() is not None else 0  # under TLS the kernel holds other bytes
+            raise idle("idle connection", f"nothing was taken for {idle_limit:g} s", lost)

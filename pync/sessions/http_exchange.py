@@ -8,8 +8,7 @@ answer begins: a program that makes the page out of the body could else not go o
 A request ends by its own length, and so the exchange ends when the answer was sent and acknowledged, however the client
 leaves then: with a reset, without a close_notify, or not at all.
 
-An answer that cannot be sent as its head promises is an error, and must never look complete. The client sees that by
-the length in the head, and if there is none, by a connection that breaks.
+An answer that cannot be sent as its head promises is an error, and must never look complete: the connection breaks.
 """
 
 from __future__ import annotations
@@ -19,17 +18,20 @@ import time
 
 from pync.endpoints import Source, write_all
 from pync.endpoints.file_source import FileSource
+from pync.endpoints.half_closed import probe
 from pync.endpoints.null import Null
 from pync.endpoints.stdio import STDIN, is_regular
 from pync.endpoints.wrappers import Chain
-from pync.errors import PeerLost, ProtocolError, TimedOut
+from pync.errors import PeerLost, ProtocolError, PyncError, TimedOut
 from pync.loop.tasks import Condition
+from pync.protocols.dialogue import REQUEST_LIMIT, late
 from pync.protocols.http_answer import content_type, error_page
 from pync.protocols.http_ranges import Page, answer_to
 from pync.protocols.http_request import BadRequest, Request
 from pync.relay.flow import Flow
 from pync.sessions.conversation import end, flows
 from pync.sessions.delivery import deliver
+from pync.sessions.request_source import RequestSource
 from pync.stages import feed_all
 from pync.system import socket
 
@@ -44,41 +46,6 @@ if TYPE_CHECKING:
     Share = FileSource | Reader
 
 PROBE = 20  # seconds without traffic after which the client of a page without an end is probed
-PIECE = 32 * 1024  # bytes of a body that are parsed at a time: in chunks of one byte they take long
-
-
-class RequestSource(Source):
-    """What is shown of a request: its head as it comes, and its body without what frames it. Ends where it does."""
-
-    def __init__(self, context: Context, client: Peer, request: Request) -> None:
-        self.client = client
-        self.request = request
-        self.latest = b""  # the last bytes that were parsed, as they came
-        self.left = memoryview(b"")  # what came and was not parsed yet
-        self.logs: tuple[Stage, ...] = ()
-        if context.logs:
-            from pync.relay.log_files import RECEIVED
-
-            self.logs = context.logs.copy(RECEIVED)
-
-    async def read(self) -> bytes | None:
-        """The next bytes; None at the end of the request. Raises PeerLost, and BadRequest for what is no request."""
-        while not self.request.complete:
-            if self.left:
-                await self.client.loop.sleep(0)  # parsing gives the other clients their turn
-            else:
-                await self._fill()
-            self.latest, self.left = bytes(self.left[:PIECE]), self.left[PIECE:]
-            if not self.latest:
-                self.request.end()
-                return None
-            if shown := self.request.feed(self.latest):
-                return shown
-        return None
-
-    async def _fill(self) -> None:
-        """Read what the client sends next; nothing at its end."""
-        self.left = memoryview(feed_all(self.logs, await self.client.read() or b""))
 
 
 class Exchange:
@@ -94,7 +61,6 @@ class Exchange:
         self.source = RequestSource(context, client, self.request)
         self.receiving = Flow(self.loop, self._delayed(self.source), stdout, (), self.config.ending.receive_limit)
         self.sending: Flow | None = None  # the answer, once it has begun
-        self.has_length = False  # the head of the answer has the length of its body
 
     def _delayed(self, source: Source) -> Source:
         if not self.config.delay:
@@ -106,20 +72,22 @@ class Exchange:
     async def head(self) -> bool:
         """Read the head of the request and show it; False if the client left and sent nothing.
 
-        Raises ProtocolError for what is no request, after an answer that refuses it; PeerLost; OutputError; and
-        TimedOut when nothing came for the time of the idle limit.
+        Raises ProtocolError for what is no request, and TimedOut when the whole head has not come in the time of the
+        idle limit or of REQUEST_LIMIT, both after an answer that says so; PeerLost; OutputError.
         """
-        limit = self.config.ending.idle_timeout
+        limit = left = self.config.ending.idle_timeout or REQUEST_LIMIT
         try:
             while self.request.head is None:
-                shown = await self.loop.within(limit, self.source.read())
+                since = self.loop.clock()
+                shown = await self.loop.within(left, self.source.read())
+                left -= self.loop.clock() - since  # only the client's time counts, not that of stdout
                 if shown is None:
                     return False
                 await write_all(self.stdout, shown)
         except TimeoutError:
-            raise TimedOut(f"request from {self.client.address}", f"nothing came for {limit:g} s") from None
+            raise await self._refused(BadRequest(late(limit), 408), TimedOut) from None
         except BadRequest as error:
-            await write_all(self.stdout, self.source.latest)
+            await write_all(self.stdout, self.source.show(self.source.latest, last=True))
             raise await self._refused(error) from None
         return True
 
@@ -132,22 +100,22 @@ class Exchange:
         # Most requests have no body, and need no second task.
         works = [answering if self.request.complete else self._both(self._receive(), answering)]
         if limit := self.config.ending.idle_timeout:
-            from pync.relay.idle import watch
+            from pync.relay.idle import movement, unsent, watch
 
-            works.append(watch(self.loop, "idle connection", limit, self._progress))
+            loop, flows = self.loop, self._flows
+            works.append(watch(loop, "idle connection", limit, lambda: movement(*flows()), lambda: unsent(*flows())))
         try:
             await (self.loop.first(*works) if len(works) > 1 else works[0])
         except BadRequest as error:
             raise await self._refused(error) from None
         except BaseException:
-            if self.sending and not self.has_length:
-                self.client.abort()  # an end-of-file would look as if nothing was missing
+            if self.sending:
+                self.client.abort()  # an end-of-file could look as if nothing was missing
             raise
         await self._end()
 
-    def _progress(self) -> int:
-        flows = [self.receiving, self.sending] if self.sending else [self.receiving]
-        return sum(flow.moved + flow.reads for flow in flows)
+    def _flows(self) -> list[Flow]:
+        return [self.receiving, self.sending] if self.sending else [self.receiving]
 
     async def _both(self, *works: Work[None]) -> None:
         """Run the works until all have ended. The failure of one cancels the other, and is raised."""
@@ -162,14 +130,14 @@ class Exchange:
         finally:
             await self.loop.cancel_and_wait(*tasks)
 
-    async def _refused(self, error: BadRequest) -> ProtocolError:
+    async def _refused(self, error: BadRequest, kind: type[PyncError] = ProtocolError) -> PyncError:
         """Answer that the request is a bad one, unless it is being answered already; the failure of the exchange."""
         if self.sending:
             self.client.abort()
         else:
             await write_all(self.client, error_page(error.status, str(error), time.time()))
             await self.client.linger()
-        return ProtocolError(f"request from {self.client.address}", str(error))
+        return kind(f"request from {self.client.address}", str(error))
 
     # -- The request
 
@@ -208,11 +176,7 @@ class Exchange:
         One that has closed its socket looks like one that has half-closed, until it is probed (tcp(7)). The system of
         such a client answers with a reset a minute later at the latest.
         """
-        sock = self.client.sock
-        if self.context.transport == "tcp":
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
-                sock.setsockopt(socket.IPPROTO_TCP, option, PROBE)
+        probe(self.client.sock, PROBE)
         await self.client.wait_closed()
         raise PeerLost(f"connection to {self.client.address}", "the client closed it before the end of the answer")
 
@@ -220,7 +184,6 @@ class Exchange:
         assert self.request.head is not None
         first, whole = await share.begin() if share else (b"", True)
         answer = answer_to(self.request.head, self._page(share, first, whole), time.time())
-        self.has_length = answer.part is None or answer.part[1] is not None
         start, page = answer.start, _part(share, first, answer.part, whole=whole)
         if whole and page and not (self.config.pace or self.config.delay):
             # A short page travels with its head: a client may leave when it has read what has come.

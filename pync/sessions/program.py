@@ -3,9 +3,11 @@
 `pass_descriptor` gives the connection to a program that runs already and waits for it at our stdout.
 
 Theory: a program gets the socket itself where nothing has to see the bytes, as under inetd. Otherwise it is relayed.
-The rule of ending: the session is over once the program's output has ended, and after it the program itself or the
-peer's sending. A connection that breaks ends the session at once, because a program that does not read would not
-notice.
+The rule of ending: the session of a relayed program is over once its output has ended, and after it the program itself
+or the peer's sending. The session of a program with the socket is over once it has ended, and what it leaves in its
+process group has closed the socket, too. A connection that breaks ends the session at once, because a program that does
+not read would not notice. Then all of the group is terminated. After a session that has ended as it should, what the
+program leaves behind is left alone, because it holds nothing of the connection.
 
 What broke off must not look complete to the program. A program that has the socket reads the error of a reset itself,
 so nothing here may ask for that error (SO_ERROR), because the kernel reports it once. A program that is relayed gets
@@ -21,11 +23,12 @@ import select
 import sys
 
 from pync.endpoints import CHUNK, child
+from pync.endpoints.child_environment import environment
 from pync.endpoints.stdio import STDOUT
 from pync.errors import OutputError, PeerLost, ProgramError, reason
 from pync.events import as_address
-from pync.loop.hangups import events_now
-from pync.loop.tasks import Condition
+from pync.loop.hangups import Hangups, events_now
+from pync.loop.tasks import Cancelled, Condition
 from pync.relay.rules import Relay
 from pync.sessions.conversation import end, flows
 from pync.system import socket
@@ -45,10 +48,10 @@ async def run_program(context: Context, peer: Peer, program: Program) -> int:
     """Put the program on the connection; its exit status. Raises PeerLost, TimedOut, ProgramError, OutputError."""
     try:
         local = as_address(peer.sock.getsockname())
-        environment = child.environment(context.transport, local, peer.address)
+        variables = environment(context.transport, local, peer.address)
         if peer.raw() is not None and _may_hand_over(context.config, program):
-            return await _hand_over(context, peer, program, environment)
-        return await _relay(context, peer, program, environment)
+            return await _hand_over(context, peer, program, variables)
+        return await _relay(context, peer, program, variables)
     except BaseException as error:
         # What breaks off the program breaks the connection, so that the client does not take a part for the whole.
         if not isinstance(error, (PeerLost, ProgramError)):
@@ -65,12 +68,27 @@ def _may_hand_over(config: Config, program: Program) -> bool:
     return not (watched or limited or program.filters or program.pipes)
 
 
-async def _hand_over(context: Context, peer: Peer, program: Program, environment: dict[str, str]) -> int:
-    process = child.hand_over(context.loop, program, peer.sock, environment)
-    try:
-        status: int | None = await context.loop.first(process.ended(), _reset(peer))
-    finally:
-        await process.terminate()
+class Terminating:
+    """A context manager: a program that was not reaped within it is terminated at its end, with its group."""
+
+    def __init__(self, context: Context, process: Child) -> None:
+        self.keeps_open = context.config.keep_open
+        self.process = process
+
+    async def __aenter__(self) -> Child:
+        return self.process
+
+    async def __aexit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        # What not even SIGKILL ends is waited for by its session alone, and does not hold up pync's own end.
+        ends = isinstance(error, Cancelled) or not self.keeps_open
+        await self.process.terminate(child.STUCK if ends else None)
+
+
+async def _hand_over(context: Context, peer: Peer, program: Program, variables: dict[str, str]) -> int:
+    async with Terminating(context, child.hand_over(context.loop, program, peer.sock, variables)) as process:
+        status: int | None = await context.loop.first(process.left(peer.sock), _reset(peer))
+        if status is not None:
+            process.reap()
     if status is None:  # only now: a program that has not read the error yet would read an end-of-file instead
         code = peer.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
         raise peer.failed(OSError(code, os.strerror(code)))
@@ -85,24 +103,22 @@ async def _reset(peer: Peer) -> None:
     A connection that has ended without an error, or whose error the program has read already, is the program's to
     notice.
     """
-    await peer.loop.hangups.wait(peer.sock.fileno(), Condition())
+    await peer.loop.shared(Hangups).wait(peer.sock.fileno(), Condition())
     if not events_now(peer.sock.fileno()) & select.POLLERR:
         await peer.loop.wait(Condition())
 
 
-async def _relay(context: Context, peer: Peer, program: Program, environment: dict[str, str]) -> int:
+async def _relay(context: Context, peer: Peer, program: Program, variables: dict[str, str]) -> int:
     most = CHUNK
     if context.config.datagram:
         from pync.endpoints.segments import LARGEST
 
         most = LARGEST
-    process = child.start(context.loop, program, environment, most)
-    try:
+    async with Terminating(context, child.start(context.loop, program, variables, most)) as process:
         relay = ProgramRelay(context, peer, process, flows(context, peer, process.output, process.input))
         await relay.run()
         status = await process.ended()
-    finally:
-        await process.terminate()
+        process.reap()
     await end(peer, lingers=not relay.receiving.ended, relay=relay)
     return status
 

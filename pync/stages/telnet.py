@@ -37,6 +37,11 @@ class Telnet:
         held, self._held_cr = self._held_cr, b""
         return held
 
+    @property
+    def waiting(self) -> int:
+        """Bytes of refusals that were not taken yet."""
+        return len(self._answers)
+
     def take_refusals(self) -> bytes:
         """The refusals that have to be sent to the peer, without escapes; each is returned once."""
         answers = bytes(self._answers)

@@ -74,10 +74,10 @@ def _context(protocol: ssl._SSLMethod, tls: Tls) -> ssl.SSLContext:
     # Renegotiation is of no use here, and a way to attack TLS 1.2.
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    if tls.ciphers:
+    if tls.ciphers is not None:
         try:
             context.set_ciphers(tls.ciphers)
-        except ssl.SSLError:
+        except (ssl.SSLError, ValueError):  # ValueError: the text cannot even be passed to OpenSSL
             raise TlsError(f"ciphers {tls.ciphers}", "none of them can be used (those of TLS 1.3 are fixed)") from None
     if tls.alpn:
         try:

@@ -42,10 +42,10 @@ async def secure(
             raise TimedOut(f"TLS handshake with {below.address}", f"no answer for {limit:g} s") from None
         if pin is not None:
             _compare(stream, pin)
+        report(_secured(stream))
     except BaseException:
         below.close()
         raise
-    report(_secured(stream))
     return stream
 
 
@@ -71,6 +71,15 @@ def _secured(stream: TlsStream) -> TlsEstablished:
         peer=stream.address,
         protocol=tls.version() or "",
         cipher=cipher[0] if cipher else "",
-        alpn=tls.selected_alpn_protocol(),
+        alpn=_application_protocol(stream),
         certificate=describe_certificate(tls),
     )
+
+
+def _application_protocol(stream: TlsStream) -> str | None:
+    """Raises TlsError if the peer has chosen one that cannot have been offered: all that are offered are ASCII."""
+    try:
+        return stream.tls.selected_alpn_protocol()
+    except UnicodeDecodeError:
+        why = "the peer has chosen an application protocol (ALPN) that was not offered"
+        raise TlsError(f"TLS handshake with {stream.address}", why) from None

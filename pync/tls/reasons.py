@@ -6,7 +6,9 @@ our own could only be wrong. Once OpenSSL has refused, the certificate is out of
 But the object behind an `SSLObject` still has it (Python 3.10 and later; `truststore` reads it there, too). That is
 good enough for words: where the certificate is missing, the reason has fewer details.
 
-A certificate was written by a stranger: no letter of it that could command a terminal is passed on.
+A certificate was written by a stranger: no letter of it that could command a terminal is passed on, and of a long name
+only the beginning. It may even be one that `ssl` cannot read (a name that is not UTF-8, a bad string); the reason then
+has no details either, and the fingerprint is all that is known of it.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ from pync.tls.certificate import fingerprint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 NAMES_LISTED = 5  # of a certificate; the others are only counted
+LONGEST = 255  # letters of one name that are shown: no name of a host has more (RFC 1035, section 2.3.4)
 
 # The short names of the parts of a distinguished name (RFC 4514 §3 and openssl-x509(1)).
 SHORT_NAMES = {
@@ -75,7 +78,7 @@ WRONG_NAME = (62, 64)
 def handshake_failure(error: ssl.SSLError, tls: ssl.SSLObject, server_name: str | None) -> str:
     """The reason why a handshake failed. `server_name` is the one that the certificate had to be for."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _unverified(error, peer_certificate(tls) or {}, server_name)
+        return _unverified(error, peer_certificate(tls), server_name)
     return failure_reason(error)
 
 
@@ -93,13 +96,17 @@ def failure_reason(error: ssl.SSLError) -> str:
     return words or "it failed"
 
 
-def _unverified(error: ssl.SSLCertVerificationError, certificate: dict[str, Any], server_name: str | None) -> str:
+def _unverified(
+    error: ssl.SSLCertVerificationError, certificate: dict[str, Any] | None, server_name: str | None
+) -> str:
     code = error.verify_code
     if code in WRONG_NAME:
-        return f"the certificate is for {_names(certificate)}, not for {server_name}"
+        known = f"is for {_names(certificate)}," if certificate else "is"
+        return f"the certificate {known} not for {server_name}"
     if code in UNKNOWN_ISSUER or code == SELF_SIGNED_ROOT:
         signer = f", but {_person(certificate, 'issuer')}" if certificate else ""
         return f"nobody whom we trust has signed the certificate{signer}"
+    certificate = certificate or {}
     return "the certificate " + {
         NOT_YET_VALID: f"is not valid before {certificate.get('notBefore', 'a later time')}",
         EXPIRED: f"has expired: {certificate.get('notAfter', 'some time ago')}",
@@ -109,10 +116,16 @@ def _unverified(error: ssl.SSLCertVerificationError, certificate: dict[str, Any]
 
 
 def peer_certificate(tls: ssl.SSLObject) -> dict[str, Any] | None:
-    """The peer's certificate, verified or not, in the form of `getpeercert`; None if it has shown none."""
+    """The peer's certificate, verified or not, in the form of `getpeercert`.
+
+    None if it has shown none, or one that `ssl` cannot read.
+    """
     get_chain: Callable[[], Any] = getattr(getattr(tls, "_sslobj", None), "get_unverified_chain", list)
-    chain = get_chain()
-    return chain[0].get_info() if chain else None
+    try:
+        chain = get_chain()
+        return chain[0].get_info() if chain else None
+    except (ssl.SSLError, ValueError):  # ValueError: a name is not UTF-8, or has no form that `ssl` knows
+        return None
 
 
 def describe_certificate(tls: ssl.SSLObject) -> str | None:
@@ -127,15 +140,26 @@ def describe_certificate(tls: ssl.SSLObject) -> str | None:
 
 
 def _names(certificate: dict[str, Any]) -> str:
-    names = [printable(name, question_mark) for _, name in certificate.get("subjectAltName", ())]
-    more = [f"{len(names) - NAMES_LISTED} others"] if len(names) > NAMES_LISTED else []
-    return ", ".join(names[:NAMES_LISTED] + more) or "nobody by name"
+    names = [
+        _shown(name) if isinstance(name, str) else _distinguished(name)
+        for _, name in certificate.get("subjectAltName", ())
+    ]
+    return _listed(names) or "nobody by name"
 
 
 def _person(certificate: dict[str, Any], role: str) -> str:
-    parts = [
-        f"{SHORT_NAMES.get(key, key)}={printable(value, question_mark)}"
-        for part in certificate.get(role, ())
-        for key, value in part
-    ]
-    return ", ".join(parts) or "somebody without a name"
+    return _distinguished(certificate.get(role, ())) or "somebody without a name"
+
+
+def _distinguished(name: Iterable[Iterable[tuple[str, str]]]) -> str:
+    return _listed([f"{SHORT_NAMES.get(key, key)}={_shown(value)}" for part in name for key, value in part])
+
+
+def _listed(names: list[str]) -> str:
+    more = [f"{len(names) - NAMES_LISTED} others"] if len(names) > NAMES_LISTED else []
+    return ", ".join(names[:NAMES_LISTED] + more)
+
+
+def _shown(name: str) -> str:
+    """The name, or its beginning, as it may be written to a terminal."""
+    return printable(name[:LONGEST], question_mark) + "..." * (len(name) > LONGEST)

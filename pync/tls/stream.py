@@ -41,6 +41,8 @@ ALERT_TIME = 1.0  # seconds to send the alert about a handshake that has failed
 class TlsStream(Stream):
     """A TLS connection. It owns the stream below and closes it."""
 
+    below: Peer
+
     __slots__ = (
         *("loop", "address", "sock", "below", "tls", "server_name", "half_closed", "notice", "ended", "truncated"),
         *("_incoming", "_outgoing", "_unsent", "_decrypted", "_failure", "_write_error"),

@@ -7,6 +7,7 @@ connections are bridged, in test_bridge.py.
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
 import subprocess
@@ -37,6 +38,8 @@ from harness import (
 )
 from pairs import complaints, nothing_from, stuck_port
 from servers import Sshd, listening, microsocks, ncat_proxy, sshd, tinyproxy
+
+from pync.protocols.http_auth import answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -223,6 +226,13 @@ def test_bodies_pass_both_ways(method: str, path: str, encoding: str, expect: st
         assert curl(ours, server.url(path), *words, stdin=data) == success(data)
 
 
+def test_a_trace_is_answered_by_the_proxy_that_must_not_pass_it_on() -> None:
+    with web() as server, proxy() as ours:
+        result = curl(ours, server.url(), "-X", "TRACE", "-H", "Max-Forwards: 0")
+        assert result.out.startswith(f"TRACE {server.url()} HTTP/1.1\r\n".encode())
+        assert complaints(ours) == server.seen == []
+
+
 def test_a_client_that_asks_twice_is_served_twice() -> None:
     with web() as server, proxy() as ours:
         assert curl(ours, server.url(), server.url("/chunked")) == success(PAGE + PAGE)
@@ -248,7 +258,17 @@ def test_the_server_receives_nothing_that_was_meant_for_the_proxy() -> None:
     assert fields["Connection"] == "close"
 
 
-def test_a_request_that_is_sent_ahead_does_not_reach_the_first_server() -> None:
+@pytest.mark.parametrize(
+    ("field", "body"),
+    [
+        ("X: y", b""),
+        ("Content-Length: 4", b"body"),
+        ("Transfer-Encoding: chunked", b"4\r\nbody\r\n0\r\n\r\n"),
+        ("Transfer-Encoding: chunked", b"4;x=y\r\nbody\r\n0\r\nTrailer: z\r\n\r\n"),
+    ],
+    ids=["no body", "a length", "chunks", "a trailer"],
+)
+def test_a_request_that_is_sent_ahead_does_not_reach_the_first_server(field: str, body: bytes) -> None:
     received = []
 
     def origin(conn: socket.socket) -> None:
@@ -258,9 +278,29 @@ def test_a_request_that_is_sent_ahead_does_not_reach_the_first_server() -> None:
         received.append(drain(conn))
 
     with serve(origin) as (host, port), proxy("http", "--proxy-auth", LOGIN) as ours:
-        requests = [f"GET http://{name}:{port}/ HTTP/1.1\r\nHost: x\r\n{BASIC}\r\n" for name in (host, "other")]
-        assert ask(ours, "".join(requests).encode()).endswith(b"\r\n\r\nhi")
-    assert received[0].startswith(b"GET / HTTP/1.1\n") and received[1:] == [b""]
+        first, second = (
+            f"POST http://{name}:{port}/ HTTP/1.1\r\nHost: x\r\n{BASIC}{field}\r\n\r\n".encode() + body
+            for name in (host, "other")
+        )
+        assert ask(ours, first + second).endswith(b"\r\n\r\nhi")
+    assert received[0].startswith(b"POST / HTTP/1.1\n") and received[1:] == [body]
+
+
+def test_a_body_whose_chunks_are_broken_reaches_no_server_as_a_whole_one() -> None:
+    broken = []
+
+    def origin(conn: socket.socket) -> None:
+        with pytest.raises(ConnectionResetError):
+            drain(conn)
+        broken.append(True)
+
+    with serve(origin) as (host, port), proxy() as ours, connect(ours.port) as client:
+        client.sendall(f"PUT http://{host}:{port}/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        client.sendall(b"4\r\nbodies\r\n0\r\n\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            assert drain(client) == b""
+        ours.expect(r"^pync: proxy request from 127\.0\.0\.1:\d+: ")
+    assert broken == [True]
 
 
 # -- Authentication ----------------------------------------------------------------------------------------------
@@ -287,6 +327,21 @@ def test_a_stranger_is_not_served(scheme: str, login: str) -> None:
             ours.expect(r"^pync: proxy request from 127\.0\.0\.1:\d+: a wrong user or password$")
         else:
             ours.expect(r"^pync: connection from 127\.0\.0\.1 \d+ denied: it has to show who it is$")
+
+
+def test_an_answer_to_a_challenge_is_good_once() -> None:
+    with web() as server, proxy("http", "--proxy-auth", LOGIN) as ours:
+        place = server.url("").removeprefix("http://")
+        plain = f"GET {server.url()} HTTP/1.1\r\nHost: x\r\n".encode()
+        refusal = ask(ours, plain + b"\r\n").decode()
+        challenges = re.findall(r"Proxy-Authenticate: (Digest .*)\r\n", refusal)
+        credentials = answer(challenges, ("user", "secret"), "GET", "/", "c") or ""
+        known = f"Proxy-Authorization: {credentials}\r\n\r\n".encode()
+        assert ask(ours, plain + known).endswith(PAGE)
+        for again in plain, plain.replace(place.encode(), b"other"):  # the path is the same, the host is another one
+            replayed = ask(ours, again + known)
+            assert replayed.startswith(b"HTTP/1.1 407 ") and b"stale=true" in replayed
+        assert len(server.seen) == 1
 
 
 @pytest.mark.parametrize("kind", ["http", "socks5"])
@@ -481,9 +536,9 @@ def test_a_client_that_sends_no_request_is_dropped_in_time(kind: str, dribbles: 
             with contextlib.suppress(ConnectionError):
                 while nothing_from(client, 0.05):
                     client.sendall(b"X: y\r\n" if kind == "http" else b"\1")
+        ours.expect(r"^pync: proxy request from 127\.0\.0\.1:\d+: no whole request came within 0\.4 s$")
         with contextlib.suppress(ConnectionError):
-            assert client.recv(1) == b""
-        ours.expect(r"^pync: proxy request from 127\.0\.0\.1:\d+: nothing came for 0\.4 s$")
+            assert drain(client).startswith(b"HTTP/1.1 408 Request Timeout\r\n" if kind == "http" else b"")
 
 
 @pytest.mark.parametrize(
@@ -646,12 +701,13 @@ def test_a_proxy_outlives_a_lack_of_descriptors(kind: str, auth: tuple[str, ...]
             "http": f"GET {server.url()} HTTP/1.1\r\nHost: x\r\n{BASIC * bool(auth)}\r\n".encode(),
             "socks5": (b"\5\1\2\1\4user\6secret" if auth else b"\5\1\0") + b"\5\1\0\1\177\0\0\1\0\7",
         }
-        failures = {"http": b"HTTP/1.1 502 ", "socks5": b"\5\2\1\0\5\1" if auth else b"\5\0\5\1"}
+        # Only as many clients are accepted as there are descriptors for, with their targets'. Port 7 refuses.
+        answers = {"http": b"HTTP/1.1 200 ", "socks5": b"\5\2\1\0\5\5" if auth else b"\5\0\5\5"}
         with contextlib.ExitStack() as stack:
             clients = [stack.enter_context(connect(ours.port)) for _ in range(40)]
             ours.expect("^pync: accepting clients pauses")
             clients[0].sendall(requests[kind])
-            assert drain(clients[0]).startswith(failures[kind])
+            assert drain(clients[0]).startswith(answers[kind])
         known = ["--proxy-user", LOGIN] * bool(auth)
         is_true(lambda: curl(ours, server.url(), *known, scheme=kind).out == PAGE, "it serves again")
 

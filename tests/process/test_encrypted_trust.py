@@ -306,6 +306,30 @@ def test_what_was_agreed_is_reported_on_both_sides(authority: Authority) -> None
         assert re.search(rf"{agreed}.*, sha256:{certificate.fingerprint}$", err, re.MULTILINE)
 
 
+@pytest.mark.parametrize(
+    ("mode", "owner", "exposed"),
+    [(0o600, 0, False), (0o640, 0, False), (0o644, 0, True), (0o640, 1, True), (0o604, 1, True), (0o660, 1, True)],
+)
+@pytest.mark.parametrize("combined", [False, True])
+def test_a_key_that_other_users_can_read_is_reported_once(
+    authority: Authority, combined: bool, mode: int, owner: int, exposed: bool
+) -> None:
+    if os.getuid() != 0 and owner == 0:
+        pytest.skip("only root can give root a file")
+    certificate = authority.issue("exposed", "localhost")
+    path = certificate.both if combined else certificate.key
+    path.chmod(mode)
+    if os.getuid() == 0:
+        os.chown(path, owner, owner)
+    words = ("--ssl-cert", str(path)) if combined else ("--ssl-cert", str(certificate.chain), "--ssl-key", str(path))
+    warning = f"pync: warning: other users can read the key in {path}; see chmod(1)\n" * exposed
+    with listen("-k", *words, "127.0.0.1", "0", stdin=DEVNULL) as process:
+        for _ in range(2):
+            assert ask(process.port, "--ssl-no-verify", *words) == success(err=warning)
+        process.expect(r"^Connection received", count=2)
+        assert process.stderr.count("warning") == exposed
+
+
 # -- A certificate made on the spot ----------------------------------------------------------------------------------
 
 

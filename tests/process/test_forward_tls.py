@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from certificates import der
 from clients import drain, is_true, reset, take
 from encrypted import REFUSED, TRUNCATED, client_side, drain_tls, greeted, ours, send_end, server_side
 from harness import DEADLINE, DEVNULL, PAYLOAD, Running, connect, digest, listen, require, run, serve
@@ -537,3 +538,26 @@ def test_the_target_is_reached_through_a_proxy(side: str | None, authority: Auth
         assert digest(take(client, len(LARGE))) == digest(LARGE)
         end(client)
         assert rest(client) == b""
+
+
+@pytest.mark.parametrize("verified", [False, True])
+def test_a_target_whose_certificate_cannot_be_read_does_not_end_the_forwarder(
+    authority: Authority, verified: bool
+) -> None:
+    odd = authority.odd("odd-target", der(0x82, b"\xff\xfe"))
+    trust = ["--ssl-trustfile", str(authority.trust)] if verified else ["--ssl-no-verify"]
+    with target() as listener, forwarder(port_of(listener), "--to-ssl", *trust) as process:
+        for certificate in odd, authority.server:
+            with contextlib.closing(connect(process.port)) as client:
+                conn = accept(listener)
+                with contextlib.suppress(ssl.SSLError):
+                    conn = server_side(certificate).wrap_socket(conn, server_side=True)
+                    conn.sendall(b"here")
+                with contextlib.closing(conn):
+                    if certificate is odd and verified:
+                        with pytest.raises(ConnectionResetError):
+                            client.recv(1)
+                    else:
+                        assert take(client, 4) == b"here"
+        assert "Traceback" not in process.stderr
+        assert ("the certificate is not for localhost" in process.stderr) == verified

@@ -47,7 +47,9 @@ def test_the_answers_of_all_members_of_a_group_are_shown(inside: Inside) -> None
     port = "0"
     with contextlib.ExitStack() as stack:
         for number in range(3):  # all listen on the port of the first
-            server = stack.enter_context(listening(inside, "-k", "--lines", "--filter", f"sed -u s/^/{number}:/", GROUP, port))
+            server = stack.enter_context(
+                listening(inside, "-k", "--lines", "--filter", f"sed -u s/^/{number}:/", GROUP, port)
+            )
             port = str(server.port)
         result = asked(inside, "-w", "1", GROUP, port)
         assert result.status == 0

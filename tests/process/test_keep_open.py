@@ -234,6 +234,23 @@ def test_a_client_that_receives_nothing_is_cut_off_and_the_others_get_every_byte
         assert {number: digest(data) for number, data in received.items()} == {1: digest(payload), 2: digest(payload)}
 
 
+@pytest.mark.parametrize("argv", [("-k",), ("-k", "-C"), ("--broker",)], ids=["stdin", "stage", "broker"])
+def test_of_a_client_that_is_cut_off_the_bytes_are_counted_that_it_does_not_get(argv: tuple[str, ...]) -> None:
+    piece, given = PAYLOAD(1 << 16).replace(b"\n", b"."), 0
+    with listen(*argv, "0") as server, clients(server, 2) as (idle, other):
+        other.settimeout(1)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                server.send(piece)
+                given += len(take(other, len(piece)))
+        found = server.expect(r"cut off: it takes nothing, and others wait, (\d+) bytes were not sent$")
+        got = 0
+        with pytest.raises(ConnectionResetError):
+            while data := idle.recv(1 << 20):
+                got += len(data)
+        assert got + int(found[1]) == given
+
+
 def test_a_client_that_only_sends_does_not_silence_the_others() -> None:
     with listen("-k", "0") as server, clients(server, 3) as (loud, *others), meanwhile(pour, loud):
         for number in range(3):

@@ -520,14 +520,6 @@ def test_an_answer_is_whole_for_a_client_that_sends_megabytes_meanwhile() -> Non
         assert server.wait() == 0
 
 
-def test_what_a_served_program_leaves_behind_keeps_no_client_waiting() -> None:
-    server = listen("--sh-exec", "sleep 60 & echo $!", "0")
-    with server, connect(server.port) as conn, watched(int(line(conn))):
-        assert drain(conn) == b""
-        conn.close()
-        assert server.wait() == 0
-
-
 # -- What the connection's options do to a program -------------------------------------------------------------------
 
 

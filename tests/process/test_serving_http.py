@@ -5,22 +5,28 @@ How a request is parsed and an answer is worded is tested in test_http_answer.py
 
 from __future__ import annotations
 
+import os
 import re
+import select
 import signal
 import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING
 
+import encrypted
 import pytest
 from clients import drain
-from harness import DEVNULL, PAYLOAD, PIPE, PYNC, connect, listen, require, run
+from harness import DEADLINE, DEVNULL, PAYLOAD, PIPE, PYNC, connect, listen, require, run
 from http_clients import GET, ask, curl, http, parsed
+from terminals import terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from typing import IO
+
+    from certificates import Authority
 
 PAGE = b"""<!doctype html>
 <title>A page</title>
@@ -61,6 +67,22 @@ def test_a_head_request_gets_the_head_alone(page: IO[bytes]) -> None:
         assert (answer.status, answer.body) == (200, b"")
         assert answer.headers["content-length"] == str(len(PAGE))
         assert server.finish().out.startswith(b"HEAD / HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 10\r\n\r\n%s", b"Transfer-Encoding: chunked\r\n\r\na\r\n%s\r\n0\r\n\r\n"]
+)
+def test_a_terminal_obeys_no_request(page: IO[bytes], framing: bytes) -> None:
+    body = framing % b"a\x1b[2Jb\r\xff\xe2\x98"
+    with terminal(raw=True) as (keyboard, screen), http(page, "-k", stdout=screen) as server:
+        for request in b"POST / HTTP/1.1\r\nHost: test\r\nX: \xc2\x9b\r\n" + body, b"\x16\x1b[2J":
+            ask(server, request)
+        shown = b""
+        while not shown.endswith(rb"\x16\x1b[2J"):
+            assert select.select([keyboard], [], [], DEADLINE)[0], shown
+            shown += os.read(keyboard.fileno(), 4096)
+    assert rb"X: \x9b" in shown and rb"a\x1b[2Jb\r\xff\xe2\x98" in shown
+    assert shown.isascii() and shown.replace(b"\r\n", b"").decode().isprintable()
 
 
 def test_what_is_posted_is_shown_and_answered(page: IO[bytes]) -> None:
@@ -204,9 +226,23 @@ def test_a_client_that_is_slow_or_silent_does_not_hold_up_the_others(page: IO[by
 def test_an_idle_client_is_dropped_if_asked_for(page: IO[bytes]) -> None:
     with http(page, "-k", "--idle-timeout", "0.3") as server, connect(server.port) as idle:
         idle.sendall(GET[:7])
-        server.expect(r"^pync: request from 127\.0\.0\.1:\d+: nothing came for 0\.3 s$")
-        assert drain(idle) == b""
+        server.expect(r"^pync: request from 127\.0\.0\.1:\d+: no whole request came within 0\.3 s$")
+        assert parsed(drain(idle)).status == 408
         assert curl(server) == PAGE
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_a_head_that_comes_byte_by_byte_has_the_same_limit(page: IO[bytes], tls: bool, authority: Authority) -> None:
+    options = encrypted.ours(authority.server) if tls else ()
+    with http(page, "-k", "-w", "0.5", *options) as server:
+        context = encrypted.client_side(authority)
+        with encrypted.greeted(context, server.port) if tls else connect(server.port) as slow:
+            while "request from" not in server.stderr:
+                slow.sendall(b"G")
+                select.select([], [], [], 0.02)
+            server.expect(r"^pync: request from 127\.0\.0\.1:\d+: no whole request came within 0\.5 s$")
+            assert slow.recv(1 << 16).startswith(b"HTTP/1.1 408 ")
+        assert curl(server, scheme="https" if tls else "http") == PAGE
 
 
 # -- Clients that send no request --------------------------------------------------------------------------------------

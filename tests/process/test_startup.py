@@ -7,27 +7,33 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import re
 import signal
 import socket
+import subprocess
 import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
 import encrypted
 import pytest
-from harness import PYNC, UNMEASURED, Running, announced, connect, run, serve
+from harness import DEADLINE, DEVNULL, PYNC, UNMEASURED, Running, announced, connect, free_port, run, serve
 from layers import COSTLY, within
 from pairs import drain
 
 from pync import engine
 from pync.config import Config
+from pync.protocols.http_auth import answer
 
 if TYPE_CHECKING:
     import ssl
+    from pathlib import Path
+    from typing import IO
 
     from certificates import Authority
 
     from pync.events import Event
+    from pync.protocols.dialogue import Login
 
 # -- What may be imported ----------------------------------------------------------------------------------------
 
@@ -59,10 +65,14 @@ FEATURES = {
     "logs": ("relay.log_files",),
     "hub": ("services.hub", "stages.chat_lines"),
     "forwarding": ("relay.bridge", "services.forward"),
-    "proxies": ("protocols", "connections.proxy_client", "services.proxy"),
+    "proxies": (
+        *("protocols", "connections.proxy_client", "connections.permitted"),
+        *("net.targets", "services.proxy"),
+    ),
     "HTTP": (
         *("protocols.http_answer", "protocols.http_ranges", "protocols.http_request"),
-        *("endpoints.kept_stdin", "sessions.http_exchange", "services.http_answer"),
+        *("endpoints.kept_stdin", "sessions.http_exchange", "sessions.request_source"),
+        *("services.http_answer", "stages.visible"),
     ),
     "TLS": ("tls", "connections.encryption"),
     "other users": ("net.privileges",),
@@ -70,10 +80,12 @@ FEATURES = {
     "options of TLS, proxies and relaying": ("faces.native.tls_and_proxy",),
     "an only operand": ("faces.native.one_operand",),
     "words for failures": ("faces.native.advice",),
+    "messages": ("faces.stderr",),
+    "passwords": ("faces.native.password",),
     "help": ("faces.click_help",),
 }
 CONVERSATION = {"moving bytes"}
-LISTENER = CONVERSATION | {"listening", "words for failures"}
+LISTENER = CONVERSATION | {"listening", "words for failures", "messages"}
 # A server has all that a session may need before its files are out of reach, or its descriptors are used up.
 SERVER = LISTENER | {"serving many", "programs", "wrappers", "stages", "idle limit", "between the ends"}
 EXTRA = {"options of TLS, proxies and relaying"}
@@ -117,7 +129,7 @@ class Imported:
             if any(within(name, room) for name in self.own for room in rooms)
         }
         self.others = {name for name in names if not name.startswith("pync")}
-        self.late = named(err.partition("\nListening on")[2])  # after a server had said where it listens
+        self.late = named(re.split("^(?:Listening|Bound) on", err, maxsplit=1, flags=re.MULTILINE)[-1])
 
 
 def client(*options: str, host: str = "127.0.0.1", port: int = 0, stdin: bytes = b"hello\n") -> Imported:
@@ -130,8 +142,9 @@ def client(*options: str, host: str = "127.0.0.1", port: int = 0, stdin: bytes =
 
 
 def echo(conn: socket.socket) -> None:
-    while data := conn.recv(4096):
-        conn.sendall(data)
+    with contextlib.suppress(ConnectionResetError):
+        while data := conn.recv(4096):
+            conn.sendall(data)
 
 
 def server(*options: str, answer: bytes = b"", context: ssl.SSLContext | None = None) -> Imported:
@@ -249,59 +262,220 @@ def test_a_way_through_a_proxy_imports_what_a_proxy_needs() -> None:
 # -- A server that is shut in --------------------------------------------------------------------------------------
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
+UNIX_DATAGRAMS = (socket.AF_UNIX, socket.SOCK_DGRAM)
 GREETING = b"\5\1\0"  # of SOCKS 5, which offers to do without authentication
+LOGIN = ("me", "secret")
+KNOWN = ["--proxy-auth", ":".join(LOGIN)]
+NONCE = 'Digest realm="pync", nonce="3e8-1-00", qop="auth"'  # one that no proxy of ours has made
+
+
+def imported_late(options: list[str], questions: list[bytes], stdin: int | IO[bytes] = DEVNULL) -> set[str]:
+    """What a server imports once it listens, if each question is asked twice, each time by a client of its own."""
+    with serve(echo) as (host, port), free_port() as refusing:
+        places = {"target": f"{host}:{port}", "number": str(port), "closed": f"{host}:{refusing}"}
+        chosen = [option.format(**places) for option in options]
+        words = [*START, "-v", "-l", "-k", *chosen, "127.0.0.1", "0"]
+        with announced(Running(words, env=UNMEASURED, stdin=stdin)) as process:
+            for number, question in enumerate(questions * 2, 1):
+                for name, place in places.items():
+                    question = question.replace(b"{%s}" % name.encode(), place.encode())
+                with connect(process.port) as peer, contextlib.suppress(OSError):  # some clients are reset
+                    process.expect("^Connection received", count=number)
+                    peer.sendall(question.replace(b"{port}", port.to_bytes(2, "big")))
+                    if not {"--broker", "--chat"} & {*options}:  # from a hub, a client with an end still receives
+                        peer.shutdown(socket.SHUT_WR)
+                        drain(peer)
+            process.signal(signal.SIGTERM)
+            return Imported(process.finish().err).late
 
 
 @pytest.mark.parametrize(
-    ("options", "question", "login"),
+    "options",
     [
-        ([], b"hello\n", ""),
-        (["-C", "-i", "1ms", "--delay", "1ms", "--idle-timeout", "9"], b"hello\n", ""),
-        (["-e", "/bin/cat"], b"hello\n", ""),
-        (["--filter", "cat"], b"hello\n", ""),
-        (["--http"], GET, ""),
-        (["--broker"], b"hello\n", ""),
-        (["--chat"], b"hello\n", ""),
-        (["--to", "{target}"], b"hello\n", ""),
-        (["--to", "localhost:{number}"], b"hello\n", ""),
-        (["--proxy-server", "http"], b"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\nhello\n", ""),
-        (["--proxy-server", "http"], b"GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n\r\n", ""),
-        (["--proxy-server", "http"], GET, "me:secret"),
-        (["--proxy-server", "socks5"], GREETING + b"\5\1\0\1\x7f\0\0\1{port}hello\n", ""),
-        (["--proxy-server", "socks5"], b"\5\1\2\1\2me\5wrong", "me:secret"),
+        [],
+        ["-C", "-i", "1ms", "--delay", "1ms", "--idle-timeout", "9"],
+        ["-e", "/bin/cat"],
+        ["--filter", "cat"],
+        ["--broker"],
+        ["--chat"],
+        ["--to", "{target}"],
+        ["--to", "localhost:{number}"],
+        ["--to", "{closed}"],
+        ["--to", "b\u00fccher.invalid:{number}"],
+        ["--to", "b\u00fccher.invalid:{number}", "-x", "{target}"],
+        ["--to", "b\u00fccher.invalid:{number}", "--proxy", "{target}", *KNOWN],
     ],
-    ids=[
-        *("conversations", "conversations with options", "programs", "filters", "pages", "broker", "chat"),
-        *(
-            "forwarding",
-            "forwarding to a name",
-            "HTTP tunnels",
-            "HTTP requests",
-            "HTTP authentication",
-            "SOCKS",
-            "SOCKS authentication",
-        ),
-    ],
+    ids=" ".join,
 )
-def test_a_server_imports_nothing_once_it_listens(options: list[str], question: bytes, login: str) -> None:
-    with serve(echo) as (host, port):
-        target = f"{host}:{port}"
-        asked = question.replace(b"{target}", target.encode()).replace(b"{port}", port.to_bytes(2, "big"))
-        chosen = [option.replace("{target}", target).replace("{number}", str(port)) for option in options]
-        chosen += ["--proxy-auth", login] if login else []
-        with announced(Running([*START, "-v", "-l", "-k", *chosen, "127.0.0.1", "0"], env=UNMEASURED)) as process:
-            process.close_stdin()
-            for number in range(2):  # a second client comes after the end of the first
-                with connect(process.port) as peer:
-                    process.expect("^Connection received", count=number + 1)
-                    peer.sendall(asked)
-                    if not {"--broker", "--chat"} & {*options}:  # from a hub, a client with an end still receives
-                        peer.shutdown(socket.SHUT_WR)
-                        with contextlib.suppress(ConnectionResetError):  # a refusal may be followed by one
-                            drain(peer)
+def test_a_server_imports_nothing_once_it_listens(options: list[str]) -> None:
+    assert imported_late(options, [b"hello\n", b"\xff\r\n"]) == set()
+
+
+def test_a_forwarder_of_unix_datagrams_imports_nothing_once_it_listens(tmp_path: Path) -> None:
+    ours, theirs = str(tmp_path / "ours"), str(tmp_path / "theirs")
+    with socket.socket(*UNIX_DATAGRAMS) as target, socket.socket(*UNIX_DATAGRAMS) as client:
+        target.bind(theirs)
+        target.settimeout(DEADLINE)
+        client.bind("")  # any abstract name
+        words = [*START, "-v", "-lkuU", "--to", theirs, ours]
+        with announced(Running(words, env=UNMEASURED, stdin=DEVNULL), "Bound") as process:
+            client.sendto(b"hello", ours)
+            assert target.recv(100) == b"hello"
             process.signal(signal.SIGTERM)
-            imported = Imported(process.finish().err)
-    assert imported.late == set()
+            assert Imported(process.finish().err).late == set()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *([], ["--lines"], ["-C", "-i", "1ms", "--delay", "1ms"], ["-t"], ["--idle-timeout", "9"]),
+        *(["-e", "/bin/cat"], ["--filter", "cat"], ["--to", "127.0.0.1:{}"], ["--to", "localhost:{}"]),
+    ],
+    ids=" ".join,
+)
+def test_a_server_of_datagrams_imports_nothing_once_it_listens(options: list[str]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target:
+        target.bind(("127.0.0.1", 0))  # and not to ::1, which may be the first address of localhost
+        words = [*START, "-v", "-lku", *(option.format(target.getsockname()[1]) for option in options)]
+        with announced(Running([*words, "127.0.0.1", "0"], env=UNMEASURED, stdin=DEVNULL), "Bound") as process:
+            for number in range(2):
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                    client.connect(("127.0.0.1", process.port))
+                    client.send(b"hello\n")
+                    process.expect("^Connection received", count=number + 1)
+                    client.send(b"\xff\r\n")
+            if "--to" in options:
+                target.settimeout(DEADLINE)
+                assert [target.recv(100) for _ in range(2)][0] == b"hello\n"
+            process.signal(signal.SIGTERM)
+            assert Imported(process.finish().err).late == set()
+
+
+CONNECT = b"CONNECT %s HTTP/1.1\r\nHost: test\r\n%s\r\n"
+
+
+def proxy_request(method: bytes, where: bytes, *fields: bytes, body: bytes = b"") -> bytes:
+    """A request of a plain method to a proxy."""
+    head = [b"%s http://%s/ HTTP/1.1" % (method, where), b"Host: test", *fields, b"", body]
+    return b"\r\n".join(head)
+
+
+def with_digest(algorithm: str, login: Login) -> bytes:
+    """A CONNECT with an answer to a challenge by Digest."""
+    credentials = answer([f"{NONCE}, algorithm={algorithm}"], login, "CONNECT", "h:1", "c") or ""
+    return CONNECT % (b"h:1", f"Proxy-Authorization: {credentials}\r\n".encode())
+
+
+BAD_REQUESTS = [
+    b"\x16\x03\x01",
+    b"hello\r\n\r\n",
+    b"GET / HTTP/3.0\r\n\r\n",
+    b"GET /",
+    b"GET / HTTP/1.1\r\n\xff\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("login", [[], KNOWN], ids=["open", "with a login"])
+@pytest.mark.parametrize(
+    "options", [[], ["--proxy-deny", "::1,127.0.0.1"], ["--proxy", "{target}"], ["-x", "{closed}"]], ids=" ".join
+)
+def test_an_http_proxy_imports_nothing_once_it_listens(options: list[str], login: list[str]) -> None:
+    questions = [
+        *(GET, *BAD_REQUESTS),
+        *(CONNECT % (place, b"") + b"hello\n" for place in (b"{target}", b"{closed}", b"no-such-name.invalid:80")),
+        *(CONNECT % (place, b"") for place in (b"b\xc3\xbccher:80", b"\xff:80", b"[::1]:1", b"h", b"h:x")),
+        *(proxy_request(b"GET", place) for place in (b"{target}", b"{closed}", b"\xff", b"u:p@h", b"h\0")),
+        proxy_request(b"POST", b"{target}", b"Content-Length: 3", body=b"abc" + GET),
+        proxy_request(b"POST", b"{target}", b"Transfer-Encoding: chunked", body=b"3\r\nabc\r\n0\r\n\r\n" + GET),
+        proxy_request(b"POST", b"{target}", b"Transfer-Encoding: chunked", body=b"x\r\n"),
+        proxy_request(b"TRACE", b"{target}", b"Max-Forwards: 0"),
+        proxy_request(b"GET", b"{target}", b"Proxy-Authorization: Basic bWU6c2VjcmV0"),
+        proxy_request(b"GET", b"{target}", b"Proxy-Authorization: Basic ===="),
+        proxy_request(b"GET", b"{target}", b"Proxy-Authorization: \xff\xfe"),
+        *(with_digest(algorithm, LOGIN) for algorithm in ("MD5", "SHA-256", "SHA-512-256-sess")),
+        with_digest("MD5", ("me", "wrong")),
+    ]
+    chained = [option for option in options if not login]  # a login would be for the next proxy
+    assert imported_late(["--proxy-server", "http", *chained, *login], questions) == set()
+
+
+@pytest.mark.parametrize("login", [[], KNOWN], ids=["open", "with a login"])
+def test_a_socks_proxy_imports_nothing_once_it_listens(login: list[str]) -> None:
+    identified = b"\5\1\2\1\2me\6secret" if login else GREETING
+    questions = [
+        *(GET, GREETING, b"\4\1\0\x50\0\0\0\1\0name\0", b"\5", b"\5\1\2\1\2me\5wrong", b"\5\1\2\1\1\xff\1\xff"),
+        identified + b"\5\1\0\1\x7f\0\0\1{port}hello\n",
+        identified + b"\5\1\0\3\x09localhost{port}hello\n",
+        identified + b"\5\1\0\3\x14no-such-name.invalid{port}",
+        identified + b"\5\1\0\4" + bytes(15) + b"\1\0\1",
+        *(identified + b"\5\1\0\3" + name + b"\0\x50" for name in (b"\1\xff", b"\7b\xc3\xbccher", b"\0", b"\1\n")),
+        *(identified + request for request in (b"\5\2\0\1\x7f\0\0\1\0\1", b"\5\1\0\7", b"\4\1\0\1")),
+    ]
+    assert imported_late(["--proxy-server", "socks5", *login], questions) == set()
+
+
+PAGES = {
+    "nothing": b"",
+    "JSON": b'{"key": 1}',
+    "no JSON": b"{",
+    "text": b"\xc3\xbc",
+    "an icon": b"\xff\xd8\xff",
+    "zeros": bytes(2 << 20),
+}
+
+
+@pytest.mark.parametrize("piped", [False, True], ids=["a file", "a pipe"])
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_imports_nothing_once_it_is_served(page: str, piped: bool, tmp_path: Path) -> None:
+    fields = [
+        *(
+            b"Range: bytes=1-2",
+            b"Range: bytes=9999999-",
+            b"Range: x",
+            b"If-None-Match: *",
+            b"If-Range: x\r\nRange: bytes=0-",
+        ),
+        *(b"If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT", b"If-Modified-Since: \xff", b"Accept: \xff"),
+    ]
+    questions = [
+        *(GET, *BAD_REQUESTS, b"HEAD" + GET[3:], b"CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n"),
+        *(GET[:-2] + field + b"\r\n\r\n" for field in fields),
+        b"POST" + GET[3:-2] + b"Content-Length: 3\r\nExpect: 100-continue\r\n\r\nabc",
+        b"POST" + GET[3:-2] + b"Content-Length: 3\r\n\r\na",
+        b"POST" + GET[3:-2] + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        b"POST" + GET[3:-2] + b"Transfer-Encoding: chunked\r\n\r\n!",
+    ]
+    (tmp_path / "page").write_bytes(PAGES[page])
+    with contextlib.ExitStack() as stack:
+        stdin: IO[bytes] = stack.enter_context((tmp_path / "page").open("rb"))
+        if piped:
+            cat = stack.enter_context(subprocess.Popen(["cat"], stdin=stdin, stdout=subprocess.PIPE))
+            assert cat.stdout
+            stdin = cat.stdout
+        assert imported_late(["--http"], questions, stdin) == set()
+
+
+CLIENT_HELLO = bytes.fromhex("160301002f0100002b0303") + bytes(32) + bytes.fromhex("000004009c00ff0100")  # of TLS 1.2
+
+
+@pytest.mark.parametrize("verify", [False, True], ids=["any client", "known clients"])
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--http"], ["-e", "/bin/cat"], ["--broker"], ["--to", "{target}"], ["--proxy-server", "socks5"]],
+    ids=" ".join,
+)
+def test_a_server_under_tls_imports_nothing_once_it_listens(
+    options: list[str], verify: bool, authority: Authority
+) -> None:
+    known = ["--ssl-verify", "--ssl-trustfile", str(authority.trust)] if verify else []
+    garbage = [b"hello\n", b"", b"\x16\x03\x01", b"\x16\x03\x01\xff\xff", b"\x80\x2e\x01", CLIENT_HELLO, GET]
+    assert imported_late([*options, *encrypted.ours(authority.server), *known], garbage) == set()
+
+
+@pytest.mark.parametrize("options", [["--to-ssl", "--to", "{target}"], ["--to-ssl", "--to", "localhost:{number}"]])
+@pytest.mark.parametrize("trust", [[], ["--ssl-no-verify"], ["--ssl-pin", f"sha256:{'ab' * 32}"]], ids=" ".join)
+def test_a_forwarder_to_tls_imports_nothing_once_it_listens(options: list[str], trust: list[str]) -> None:
+    assert imported_late([*options, *trust], [b"hello\n"]) == set()  # the target answers what is no TLS
 
 
 # -- TLS ---------------------------------------------------------------------------------------------------------

@@ -10,8 +10,10 @@ import contextlib
 import os
 import pty
 import select
+import signal
 import socket
 import ssl
+import termios
 import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -523,6 +525,12 @@ class Terminal:
         self.process = stack.enter_context(Running(argv, stdin=theirs, env=NO_LOGIN))
         os.close(theirs)
 
+    def hang_up(self) -> None:
+        """End the connection to the terminal, as closing its window does."""
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, self.ours)  # the test closes the descriptor at its end
+        os.close(null)
+
     def shown(self, end: bytes) -> bytes:
         data = b""
         while not data.endswith(end):
@@ -552,6 +560,26 @@ def test_a_password_may_be_refused(key: bytes, status: int) -> None:
         os.write(terminal.ours, key)
         assert terminal.process.wait() == status
         assert "Traceback" not in terminal.process.stderr
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_at_the_prompt_leaves_the_terminal_as_it_was(signum: signal.Signals) -> None:
+    with contextlib.ExitStack() as stack:
+        terminal = Terminal(stack, "-x", "127.0.0.1:9", "-P", "user", "192.0.2.1", "7")
+        terminal.shown(b": ")
+        assert not termios.tcgetattr(terminal.ours)[3] & termios.ECHO
+        terminal.process.signal(signum)
+        assert terminal.process.wait(5) == 128 + signum
+        assert termios.tcgetattr(terminal.ours)[3] & termios.ECHO
+        assert terminal.process.stderr == ""
+
+
+def test_a_terminal_that_hangs_up_at_the_prompt_ends_the_run() -> None:
+    with contextlib.ExitStack() as stack:
+        terminal = Terminal(stack, "-x", "127.0.0.1:9", "-P", "user", "192.0.2.1", "7")
+        terminal.shown(b": ")
+        terminal.hang_up()
+        assert terminal.process.wait(5) == 128 + signal.SIGHUP
 
 
 def test_without_a_terminal_a_password_cannot_be_asked_for() -> None:

@@ -75,13 +75,40 @@ def test_47_a_unix_datagram_client_leaves_nothing_behind(signum: int | None, tmp
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-"])
 def test_48_no_socket_lands_on_a_closed_descriptor(role: Role, closed: str) -> None:
     with role(start=through(f'exec "$@" {closed}')) as (process, peer):
-        peer.sendall(b"secret")
+        if ">" not in closed:
+            peer.sendall(b"secret")
         if "<" not in closed:
             process.send(b"sent")
             process.close_stdin()
         peer.shutdown(socket.SHUT_WR)
         assert drain(peer) == (b"" if "<" in closed else b"sent")
         assert process.finish().status_and_out == (0, b"" if ">" in closed else b"secret")
+
+
+@in_both_roles
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-"])
+@pytest.mark.parametrize("options", [(), ("-C",)])
+def test_48_what_comes_for_a_closed_stdout_is_an_error(role: Role, closed: str, options: tuple[str, ...]) -> None:
+    with role(*options, start=through(f'exec "$@" {closed}')) as (process, peer):
+        peer.sendall(bytes(5000))
+        assert process.wait() == 1
+        assert complaints(process) == ["pync: writing stdout: Bad file descriptor"]
+
+
+def test_48_what_comes_for_the_closed_stdout_of_a_server_ends_it() -> None:
+    with announced(through('exec "$@" >&-')("-v", "-lk", "127.0.0.1", "0")) as process, connect(process.port) as peer:
+        peer.sendall(b"secret")
+        assert process.wait() == 1
+        assert complaints(process) == ["pync: writing stdout: Bad file descriptor"]
+
+
+@in_both_roles
+def test_48_what_comes_for_a_stdout_that_is_dev_null_is_dropped(role: Role) -> None:
+    with role(start=through('exec "$@" >/dev/null')) as (process, peer):
+        peer.sendall(bytes(5000))
+        peer.shutdown(socket.SHUT_WR)
+        assert process.finish().status_and_out == (0, b"")
+        assert complaints(process) == []
 
 
 def test_48_no_socket_lands_on_a_closed_stderr() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from clients import is_true
 from harness import (
     DEADLINE,
     DEVNULL,
@@ -588,3 +589,45 @@ def test_a_peer_that_has_left_ends_a_client(path: str) -> None:
         client.send(b"two")
         assert client.wait() == 1
         assert client.stderr == f"pync: datagrams to {path}: Connection refused, 3 bytes were not sent\n"
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_of_many_starts_over_one_dead_path_one_serves_and_the_others_are_refused(attempt: int, path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(path)
+    with contextlib.ExitStack() as stack:
+        started = [stack.enter_context(pync("-vlkU", "-e", "cat", path)) for _ in range(6)]
+        is_true(lambda: sum("already in use" in each.stderr for each in started) == len(started) - 1, "one is left")
+        (server,) = [each for each in started if "already in use" not in each.stderr]
+        server.expect("^Listening on ")
+        assert run([*PYNC, "-U", path], b"served") == success(b"served")
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 143
+    assert not os.path.exists(path)
+
+
+@pytest.mark.parametrize("options", ["-luU", "-uUs"], ids=["listener", "client"])
+def test_a_path_of_datagrams_that_another_process_has_made_since_stays(options: str, path: str) -> None:
+    own, far = f"{path}.own", f"{path}.far"
+    with bound(far) as peer:
+        argv = [own] if options == "-luU" else [own, far]
+        with Running([*PYNC, "-v", options, *argv]) as process:
+            if options == "-luU":
+                process.expect("^Bound on ")
+                replace(own)
+                peer.connect(f"{own}.old")
+                peer.send(b"hello")
+                process.read(5)
+            else:
+                process.send(b"hello")
+                peer.recv(100)
+                replace(own)
+            process.signal(signal.SIGTERM)
+            assert process.wait() == 143
+    assert Path(own).read_text() == "precious"
+
+
+def replace(path: str) -> None:
+    """Move a socket away, and put a file in its place."""
+    os.rename(path, f"{path}.old")
+    Path(path).write_text("precious")

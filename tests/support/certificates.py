@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 
 HERE = ("localhost", "127.0.0.1", "::1")
 DAY = datetime.timedelta(days=1)
+ALTERNATIVE_NAMES = x509.ObjectIdentifier("2.5.29.17")
+ECDSA_WITH_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")  # as an AlgorithmIdentifier (RFC 5758)
+
+
+def der(tag: int, content: bytes) -> bytes:
+    """A value in DER (X.690): its tag, its length and its content."""
+    size = len(content)
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag]) + (bytes([size]) if size < 128 else bytes([128 + len(length)]) + length) + content
 
 
 class Certificate(NamedTuple):
@@ -55,6 +64,29 @@ class Authority:
         leaf = (ca or self._ca).issue_cert(*names, not_after=until)
         key, chain = leaf.private_key_pem.bytes(), b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
         return self._files(label, key, chain)
+
+    def odd(self, label: str, names: bytes, *, old: bytes = b"", new: bytes = b"", days: int = 1) -> Certificate:
+        """Issued by the authority, with alternative names in raw DER, whatever they are: no library would make it.
+
+        `new` takes the place of `old`, of the same length, in what is signed. It is valid until `days` from now.
+        """
+        key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HERE[0])])
+        issuer = x509.load_pem_x509_certificate(self.trust.read_bytes()).subject
+        made = (
+            x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - 9 * DAY)
+            .not_valid_after(now + days * DAY)
+            .add_extension(x509.UnrecognizedExtension(ALTERNATIVE_NAMES, der(0x30, names)), critical=False)
+            .sign(self._ca._private_key, hashes.SHA256())
+        )
+        signed = made.tbs_certificate_bytes.replace(old, new)
+        assert isinstance(self._ca._private_key, ec.EllipticCurvePrivateKey)
+        signature = self._ca._private_key.sign(signed, ec.ECDSA(hashes.SHA256()))
+        whole = der(0x30, signed + ECDSA_WITH_SHA256 + der(0x03, b"\0" + signature))
+        pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+        secret = key.private_bytes(pem, form, serialization.NoEncryption())
+        return self._files(label, secret, ssl.DER_cert_to_PEM_cert(whole).encode())
 
     def _files(self, label: str, key: bytes, chain: bytes) -> Certificate:
         paths = [self._folder / f"{label}-{part}.pem" for part in ("chain", "key", "both")]

@@ -25,8 +25,10 @@ from doubles import pipe
 from harness import PAYLOAD
 
 from pync.endpoints import CHUNK
+from pync.loop.hangups import Hangups
 from pync.loop.kernel import Loop
 from pync.loop.tasks import Condition
+from pync.loop.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -366,8 +368,9 @@ def bench(main: Callable[[Bench], Work[T]]) -> T:
     loop = Bench()
 
     async def check() -> T:
-        loop.hangups.open()
-        await turns(loop, 2)  # after which the loop watches two descriptors of its own: signals and hang-ups
+        loop.shared(Hangups).open()
+        loop.shared(Threads).open()
+        await turns(loop, 2)  # after which the loop watches three descriptors of its own: signals, hang-ups, threads
         watched = set(loop.selector.get_map())
         result = await main(loop)
         assert set(loop.selector.get_map()) == watched, "a registration is left"

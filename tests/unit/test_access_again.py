@@ -47,7 +47,7 @@ class Reading:
         self.changed = Condition()
         made = a_context(self.loop, mode="listen")
         context = Context(self.loop, made.config, self._report, lambda _: True)
-        self.work = access_again.read_again(context, load, self.used.append)
+        self.work = access_again.read_again(context, (), load, self.used.append)
 
     def _report(self, event: Event) -> None:
         self.events.append(event)

@@ -26,8 +26,8 @@ from loopback import (
 import pync.net.bind
 import pync.net.dial
 import pync.net.options
-from pync import system
 from pync.config import Config, SocketOptions
+from pync.connections.incoming import take
 from pync.errors import BindError, PyncError
 from pync.loop.kernel import Loop
 from pync.net.attempt import new_socket
@@ -142,7 +142,7 @@ async def test_a_server_can_start_again_at_once_and_never_beside_itself(real_loo
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
         assert not sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
         with socket.create_connection(("127.0.0.1", port)) as client:
-            system.accept(sock)[0].close()  # the server's end closes first, so the system keeps its port for a while
+            take(sock)[0].close()  # the server's end closes first, so the system keeps its port for a while
             assert client.recv(1) == b""
         with pytest.raises(BindError):
             await bind(a_context(real_loop, listener("127.0.0.1", port)))

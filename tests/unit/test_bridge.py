@@ -7,6 +7,7 @@ all of it.
 from __future__ import annotations
 
 import random
+import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,18 +20,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pync.config import Ending
-from pync.descriptor_limit import raise_limit
 from pync.endpoints import LINGER
 from pync.endpoints.streams import Stream, StreamSocket
 from pync.errors import PeerLost, PyncError, TimedOut
 from pync.events import Address
+from pync.limits import raise_limit
 from pync.loop.tasks import Condition
 from pync.relay import zerocopy
 from pync.relay.bridge import Bridge, Exchange
 from pync.relay.flow import Flow
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterator, Sequence
 
     from doubles import Given, Taken
@@ -52,6 +52,7 @@ class MemoryStream(Stream):
     """A connection whose two halves are scripted. Moments are seconds since the start."""
 
     __slots__ = ("aborted", "address", "closing", "improper", "loop", "sink", "source", "waiting")
+    sock = socket.socket()  # not connected: the kernel holds nothing for a peer of it
 
     def __init__(
         self,

@@ -32,11 +32,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pync.config import Program
-from pync.endpoints import Sink, Source, child
+from pync.endpoints import Sink, Source, child, child_environment
 from pync.endpoints.child import TERMINAL, Child, ChildStdout
 from pync.errors import ProgramError
 from pync.events import Address
-from pync.loop.tasks import Condition
+from pync.loop.tasks import Cancelled, Condition
 from pync.relay.flow import Flow
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ async def test_a_program_that_answers_at_the_end_gets_its_end_of_file(real_loop:
 
 
 async def test_a_filter_answers_at_once(real_loop: Bench) -> None:
-    unbuffered = any(map(os.path.exists, child.LIBSTDBUF))
+    unbuffered = any(map(os.path.exists, child_environment.LIBSTDBUF))
     words = [b"no", b"newline"] if unbuffered else [b"a line\n", b"another\n"]
     async with started(real_loop, "tr", "a-z", "A-Z") as process:
         for word in words:
@@ -290,13 +290,28 @@ async def test_a_program_has_the_default_signal_dispositions(real_loop: Bench) -
     assert not [name for name in child.BACK_TO_DEFAULT if ignored & 1 << name - 1]
 
 
-async def test_a_program_leads_a_process_group(real_loop: Bench) -> None:
-    async with started(real_loop, "cat") as process:
+@both_ways
+@pytest.mark.parametrize(("code", "session"), [(0, True), (errno.ENXIO, False), (errno.EMFILE, True)])
+async def test_a_program_leads_a_process_group_and_a_session_if_we_may_have_a_terminal(
+    real_loop: Bench, way: str, code: int, session: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = os.open
+
+    def open_it(path: str, *args: int) -> int:
+        if path != "/dev/tty":
+            return really(path, *args)
+        if code:
+            raise OSError(code, os.strerror(code))
+        return os.dup(0)
+
+    monkeypatch.setattr(os, "open", open_it)
+    async with started(real_loop, "cat", way=way) as process:
         assert os.getpgid(process.pid) == process.pid != os.getpgrp()
+        assert (os.getsid(process.pid) == process.pid) is session
 
 
 def test_a_program_gets_the_addresses_in_its_environment() -> None:
-    facts = child.environment("tcp", Address(host="127.0.0.1", port=80), Address(host="::1", port=5000))
+    facts = child_environment.environment("tcp", Address(host="127.0.0.1", port=80), Address(host="::1", port=5000))
     about = {
         "REMOTE_ADDR": "::1",
         "REMOTE_PORT": "5000",
@@ -318,7 +333,7 @@ async def test_a_program_sees_its_environment(real_loop: Bench) -> None:
 
 
 def test_a_unix_connection_has_no_ports() -> None:
-    facts = child.environment("unix", Address(host="/run/socket"), Address(host=""))
+    facts = child_environment.environment("unix", Address(host="/run/socket"), Address(host=""))
     assert [facts[f"PYNC_{name}"] for name in ("LOCAL_ADDR", "LOCAL_PORT", "REMOTE_ADDR", "REMOTE_PORT", "PROTO")] == [
         "/run/socket",
         "",
@@ -334,7 +349,7 @@ async def test_what_was_preloaded_stays_so(
 ) -> None:
     library = tmp_path / "libstdbuf.so"
     library.touch()
-    monkeypatch.setattr(child, "LIBSTDBUF", ("/nowhere/libstdbuf.so", str(library)))
+    monkeypatch.setattr(child_environment, "LIBSTDBUF", ("/nowhere/libstdbuf.so", str(library)))
     given: list[dict[str, str]] = []
 
     def spawn(path: str, argv: object, environment: dict[str, str], **_: object) -> int:
@@ -349,7 +364,7 @@ async def test_what_was_preloaded_stays_so(
 
 
 async def test_without_libstdbuf_nothing_is_preloaded(real_loop: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child, "LIBSTDBUF", ())
+    monkeypatch.setattr(child_environment, "LIBSTDBUF", ())
     assert (await shell(real_loop, 'echo "${LD_PRELOAD-unset}"', LANG="C")).output == b"%s\n" % os.environ.get(
         "LD_PRELOAD", "unset"
     ).encode()
@@ -553,13 +568,78 @@ async def test_a_stubborn_program_is_killed_with_all_that_it_has_started(real_lo
     os.close(offspring)
 
 
-async def test_a_program_that_has_ended_is_sent_nothing(real_loop: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_program_that_is_reaped_is_sent_nothing(real_loop: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     async with started(real_loop, "true") as process:
         await process.ended()
+        process.reap()
         with monkeypatch.context() as patch:  # its number may be another process's by now
             patch.setattr(os, "killpg", lambda *_: pytest.fail("a signal was sent"))
             await process.terminate()
             await process.terminate()
+
+
+async def test_a_program_that_has_ended_keeps_its_number_until_it_is_reaped(real_loop: Bench, sent: list[int]) -> None:
+    async with started(real_loop, "true") as process:
+        await process.ended()
+        assert os.getpgid(process.pid) == process.pid
+    assert process.reaped
+    assert sent == []
+
+
+LEAVES = "{ %s echo $BASHPID; exec sleep 60 >/dev/null; } & read pid <&0; exit 3"
+
+
+@pytest.mark.parametrize(
+    ("ignores", "signals"),
+    [
+        ("", [signal.SIGHUP]),
+        ("trap '' HUP;", [signal.SIGHUP, signal.SIGTERM]),
+        ("trap '' HUP TERM;", [signal.SIGHUP, signal.SIGTERM, signal.SIGKILL]),
+    ],
+)
+@both_ways
+async def test_what_a_program_that_has_ended_leaves_in_its_group_gets_the_same_signals(
+    real_loop: Bench, way: str, ignores: str, signals: list[int], sent: list[int]
+) -> None:
+    async with started(real_loop, "bash", "-c", LEAVES % ignores, way=way) as process:
+        left = os.pidfd_open(int(await process.output.read() or b""))
+        await process.input.send_eof()
+        assert await process.ended() == 3
+        begun = real_loop.clock()
+    assert real_loop.clock() - begun < 10
+    assert sent == signals
+    assert await real_loop.readable(left, real_loop.clock() + 10), "it lives on"
+    real_loop.forget(left)
+    os.close(left)
+
+
+async def test_an_interruption_leaves_no_step_of_a_termination_out(
+    real_loop: Bench, sent: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "TERMINATION_STEPS", tuple((signum, 30.0) for signum, _ in child.TERMINATION_STEPS))
+    process = child.start(real_loop, Program(argv=("sh", "-c", "trap '' HUP TERM; echo; exec sleep 60")), os.environ)
+    await process.output.read()
+    ending = real_loop.spawn(process.terminate(), Condition())
+    while not ending.done:
+        await turns(real_loop, 5)
+        ending.cancel()
+    assert isinstance(ending.error, Cancelled)
+    assert sent == [signal.SIGHUP, signal.SIGTERM, signal.SIGKILL]
+    await process.terminate()
+    assert process.reaped
+
+
+async def test_a_program_that_not_even_the_last_signal_ends_is_left_alone(
+    real_loop: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "TERMINATION_STEPS", tuple((signum, 0.0) for signum, _ in child.TERMINATION_STEPS))
+    monkeypatch.setattr(os, "killpg", lambda *_: None)  # as while it hangs in the system
+    process = child.start(real_loop, Program(argv=("sleep", "60")), os.environ)
+    await process.terminate(0.05)
+    assert not process.reaped
+    os.kill(process.pid, signal.SIGKILL)
+    await process.terminate(None)
+    assert process.reaped
 
 
 async def test_a_program_that_may_not_be_signalled_is_waited_for(

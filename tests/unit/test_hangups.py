@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -88,16 +89,36 @@ def test_many_connections_cost_one_descriptor_which_is_given_back() -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-async def test_where_there_is_no_epoll_only_the_other_reason_ends_the_wait(
-    loop: Loop, monkeypatch: pytest.MonkeyPatch
+class Full:
+    """An epoll that takes no more connections."""
+
+    def register(self, *_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("shortage", ["no epoll", "no descriptor", "no memory for a watch"])
+async def test_a_connection_that_cannot_be_watched_is_looked_at_every_second(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, shortage: str
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.delattr(select, "epoll")
-        ours, theirs = socket.socketpair()
-        with closing(ours):
-            task, done = watched(loop, Hangups(loop), ours)
-            theirs.close()
-            await turns(loop, 5)
-            assert not task.done
-            done.notify()
-            await join(loop, task)
+    def refuse() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    if shortage == "no epoll":
+        monkeypatch.delattr(select, "epoll")
+    else:
+        monkeypatch.setattr(select, "epoll", refuse)
+    hangups = Hangups(loop)
+    if shortage == "no memory for a watch":
+        monkeypatch.setattr(hangups, "_epoll", Full())
+    ours, theirs = socket.socketpair()
+    with closing(ours), closing(theirs):
+        by_hangup, _ = watched(loop, hangups, ours)
+        by_condition, done = watched(loop, hangups, ours)
+        begun = loop.clock()
+        await loop.sleep(2.5)
+        assert not (by_hangup.done or by_condition.done)
+        done.notify()
+        await join(loop, by_condition)
+        theirs.close()
+        await join(loop, by_hangup)
+        assert loop.clock() == begun + 3

@@ -146,3 +146,7 @@ def test_importing_the_module_imports_nothing_heavy() -> None:
     probe += "print(*sorted(name for name in set(sys.modules) - before if not name.startswith(('pync', '__future__'))))"
     result = run([sys.executable, "-I", "-c", probe])
     assert (result.status, result.out) == (0, b"\n")
+
+
+def test_the_words_of_a_refusal_may_be_any_text() -> None:
+    assert error_page(502, "a\udcffb").endswith(b"\r\n\r\n502 Bad Gateway: a\\udcffb\n")

@@ -10,18 +10,18 @@ from harness import require, run, serve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pync.protocols import http_auth
 from pync.protocols.dialogue import Refused
 from pync.protocols.http_auth import (
     HASHES,
     NONCE_LIFE,
     REALM,
     Challenge,
+    Nonces,
     answer,
     basic,
     check_credentials,
-    is_fresh,
     make_challenges,
-    make_nonce,
     parse_challenges,
 )
 
@@ -43,15 +43,15 @@ users = texts.filter(lambda text: ":" not in text)
 algorithms = [each + session for each in HASHES for session in ("", "-sess", "-SESS")]
 
 
-def fresh(nonce: str) -> bool:
-    return is_fresh(nonce, SECRET, now=1000)
+def fresh(nonce: str, count: str = "") -> bool:
+    return Nonces(SECRET).accept(nonce, count, now=1000)
 
 
 def verdict(credentials: str | None, login: tuple[str, str] = LOGIN, method: str = "CONNECT") -> str:
     return check_credentials(credentials, login, method, {TARGET}, fresh)
 
 
-def challenge(nonce: str = make_nonce(SECRET, 1000), **parameters: str) -> str:
+def challenge(nonce: str = Nonces(SECRET).make(1000), **parameters: str) -> str:
     return f'Digest realm="{REALM}", nonce="{nonce}"' + "".join(f', {name}="{parameters[name]}"' for name in parameters)
 
 
@@ -215,7 +215,7 @@ def test_basic_credentials_are_accepted_if_they_are_right(user: str, password: s
 
 @given(users, texts)
 def test_our_client_answers_the_challenges_of_our_proxy(user: str, password: str) -> None:
-    nonce = make_nonce(SECRET, 1000)
+    nonce = Nonces(SECRET).make(1000)
     credentials = answer(make_challenges(nonce), (user, password), "CONNECT", TARGET, "c")
     assert credentials is not None
     assert parse_challenges(credentials)[0].parameters["algorithm"] == "SHA-256"
@@ -227,22 +227,65 @@ def test_a_challenge_shows_whether_only_the_nonce_was_wrong() -> None:
     assert [parse_challenges(each)[0].parameters.get("stale") for each in make_challenges("n")] == [None, None, None]
 
 
-@pytest.mark.parametrize("moment", [0, 1000 - NONCE_LIFE, 1001])
+@pytest.mark.parametrize("moment", [0, 1000 - NONCE_LIFE])
 def test_an_answer_to_an_old_nonce_is_right_but_stale(moment: int) -> None:
-    text = challenge(nonce=make_nonce(SECRET, moment))
+    text = challenge(nonce=Nonces(SECRET).make(moment))
     assert verdict(answer([text], LOGIN, "CONNECT", TARGET, "c")) == "stale"
     assert verdict(answer([text], ("Scar", LOGIN[1]), "CONNECT", TARGET, "c")) == "denied"
 
 
-@pytest.mark.parametrize("nonce", ["", "-", "x", "3e8", "3e8-", "3e8-00", "٣-", make_nonce(b"other", 1000), "f" * 9999])
+@pytest.mark.parametrize(
+    "nonce", ["", "-", "x", "3e8", "3e8-", "3e8-00", "٣-", Nonces(b"other").make(1000), "f" * 9999]
+)
 def test_a_nonce_that_is_not_ours_is_not_fresh(nonce: str) -> None:
     assert not fresh(nonce)
 
 
-@given(st.floats(0, 1e9), st.floats(0, 2 * NONCE_LIFE))
+@given(st.floats(NONCE_LIFE, 1e9), st.floats(-NONCE_LIFE, 2 * NONCE_LIFE))
 def test_a_nonce_lives_for_its_time(now: float, age: float) -> None:
-    alive = is_fresh(make_nonce(SECRET, now), SECRET, now + age)
-    assert alive == (int(now) <= now + age < int(now) + NONCE_LIFE)
+    nonces = Nonces(SECRET)
+    alive = nonces.accept(nonces.make(now), "", now + age)
+    assert alive == (now + age < int(now) + NONCE_LIFE)
+
+
+def test_a_nonce_is_good_once_for_each_count() -> None:
+    nonces = Nonces(SECRET)
+    one, other = nonces.make(0), nonces.make(0)
+    assert one != other
+    answers = [(one, "1"), (other, "1"), (one, "2"), (one, ""), (other, "")]
+    assert [nonces.accept(nonce, count, 1) for nonce, count in answers * 2] == [True] * 5 + [False] * 5
+
+
+def test_an_answer_is_accepted_once_and_then_stale() -> None:
+    nonces = Nonces(SECRET)
+
+    def verdict(text: str, count: str = "00000001") -> str:
+        credentials = answer([text], LOGIN, "CONNECT", TARGET, "c") or ""
+        assert count == "00000001" or "qop" not in credentials
+        credentials += f", nc={count}" if "qop" not in credentials else ""
+        return check_credentials(
+            credentials, LOGIN, "CONNECT", {TARGET}, lambda nonce, count: nonces.accept(nonce, count, 0)
+        )
+
+    text = challenge(nonces.make(0), qop="auth")
+    assert [verdict(text) for _ in range(3)] == ["granted", "stale", "stale"]
+    assert verdict(challenge(nonces.make(0), qop="auth")) == "granted"
+    text = challenge(nonces.make(0))
+    # Without a quality of protection the count is not in the hash, and any sender could change it.
+    assert [verdict(text, count) for count in ("00000001", "00000002")] == ["granted", "stale"]
+
+
+@pytest.mark.parametrize("each", [1, 10, 100], ids=["each once", "some answers each", "all at once"])
+def test_no_answer_is_accepted_twice_however_many_there_are(each: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_auth, "ANSWERS_LIMIT", limit := 100)
+    nonces = Nonces(SECRET)
+    made = [nonces.make(0) for _ in range(4 * limit // each)]
+    answers = [(nonce, str(number)) for nonce in made for number in range(each)]
+    accepted = [nonces.accept(nonce, count, 0) for nonce, count in answers]
+    assert all(accepted[:limit])
+    assert nonces.accept(nonces.make(0), "", 0)  # a client with a new nonce is always served
+    assert not any(nonces.accept(nonce, count, 0) for nonce, count in answers)
+    assert sum(map(len, nonces._answered.values())) == nonces._answers <= limit
 
 
 RIGHT = answer([challenge(qop="auth")], LOGIN, "CONNECT", TARGET, "c") or ""
@@ -263,6 +306,7 @@ RIGHT = answer([challenge(qop="auth")], LOGIN, "CONNECT", TARGET, "c") or ""
         RIGHT.replace("qop=auth", "qop=auth-int"),
         RIGHT.replace("qop=auth, ", ""),
         RIGHT.replace("nc=00000001, ", ""),
+        RIGHT.replace("nc=00000001, ", "nc=1, "),
         RIGHT.replace('cnonce="c", ', ""),
         RIGHT.replace('response="', 'response="0'),
         RIGHT.partition(", response")[0],

@@ -10,19 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conformance import Bench, join, tcp_pair, turns, unix_pair
-from doubles import END, MemorySink, MemorySource, a_context
+from doubles import END, MemorySink, MemorySource, StubPeer, a_context
 
-from pync.config import Tls
+from pync.config import Config, Ending, Tls
 from pync.endpoints import shared_stdio
 from pync.endpoints.kept_stdin import KeptStdin
 from pync.endpoints.streams import StreamSocket
-from pync.errors import PeerLost, ProtocolError
+from pync.errors import PeerLost, ProtocolError, TimedOut
 from pync.events import Address
 from pync.loop.tasks import Condition
 from pync.sessions.http_exchange import Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from doubles import Clock
+
+    from pync.endpoints import Bytes
+    from pync.loop.kernel import Loop
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\n"
@@ -125,6 +130,43 @@ async def test_a_body_that_breaks_off_is_refused_and_raised(real_loop: Bench) ->
         with pytest.raises(ProtocolError, match="the body broke off after 2 bytes"):
             await join(real_loop, running)
         await real_loop.cancel_and_wait(rig.reading)
+
+
+class Scripted(StubPeer):
+    """A client that sends what its script says, and keeps what it is sent."""
+
+    def __init__(self, loop: Loop, *script: Any) -> None:
+        super().__init__(loop)
+        self.source = MemorySource(loop, *script)
+        self.sink = MemorySink(loop)
+
+    async def read(self) -> bytes | None:
+        return await self.source.read()
+
+    async def write(self, data: Bytes) -> int:
+        return await self.sink.write(data)
+
+
+def byte_by_byte(data: bytes) -> list[Any]:
+    """The script of a client that sends a byte each second."""
+    return [item for byte in data for item in (bytes([byte]), 1.0)]
+
+
+@pytest.mark.parametrize(("asked", "limit"), [(None, 30), (5.0, 5)])
+async def test_a_head_that_comes_too_slowly_is_refused_at_the_limit(
+    loop: Loop, clock: Clock, asked: float | None, limit: int
+) -> None:
+    client, start = Scripted(loop, *byte_by_byte(GET[:-2] + 99 * b"x")), clock.now
+    config = Config(mode="listen", http=True, ending=Ending(idle_timeout=asked))
+    with pytest.raises(TimedOut, match=f"^request from peer:1: no whole request came within {limit} s$"):
+        await Exchange(a_context(loop, config), client, MemorySink(loop)).head()
+    assert clock.now == start + limit
+    assert client.sink.data.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+
+
+async def test_the_time_that_stdout_takes_is_not_the_clients(loop: Loop) -> None:
+    client = Scripted(loop, *byte_by_byte(GET[:20]), GET[20:])
+    assert await Exchange(a_context(loop, mode="listen", http=True), client, MemorySink(loop, *[10.0] * 9)).head()
 
 
 class Broken(StreamSocket):

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pync.protocols.dialogue import ConnectRequest
-from pync.protocols.http_answer import error_page
-from pync.protocols.http_auth import NONCE_LIFE, basic, make_nonce
+from pync.protocols.http_answer import error_page, response_head
+from pync.protocols.http_auth import NONCE_LIFE, Nonces, basic
 from pync.protocols.http_auth import answer as answer_to
 from pync.protocols.http_connect import connect
 from pync.protocols.http_head import HEAD_LIMIT
@@ -29,7 +29,7 @@ CONNECT = b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n"
 
 
 def asked(received: bytes, login: Login | None = None) -> Outcome:
-    return every_way(lambda: serve(login, SECRET, NOW), received)
+    return every_way(lambda: serve(login, Nonces(SECRET), NOW), received)
 
 
 def rewritten(request: bytes) -> bytes:
@@ -151,6 +151,18 @@ def test_an_old_client_gets_an_old_response() -> None:
     assert rewritten(b"GET http://h/ HTTP/1.0\n\n") == b"GET / HTTP/1.0\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 
+@pytest.mark.parametrize(("method", "hops"), [(b"TRACE", b"1"), (b"OPTIONS", b"007"), (b"TRACE", b"999999999")])
+def test_a_request_of_limited_hops_has_one_less_at_the_next(method: bytes, hops: bytes) -> None:
+    request = message(method + b" http://h/ HTTP/1.1", b"Host: h", b"MAX-forwards: " + hops, b"X: y")
+    left = f"Max-Forwards: {int(hops) - 1}".encode()
+    assert rewritten(request) == message(method + b" / HTTP/1.1", b"Host: h", b"X: y", left, b"Connection: close")
+
+
+def test_the_hops_of_other_methods_are_not_counted() -> None:
+    request = message(b"GET http://h/ HTTP/1.1", b"Host: h", b"Max-Forwards: 0")
+    assert rewritten(request) == message(b"GET / HTTP/1.1", b"Host: h", b"Max-Forwards: 0", b"Connection: close")
+
+
 values = st.from_regex(r"[!-~]([ -~]{0,20}[!-~])?", fullmatch=True)
 fields = st.tuples(st.from_regex(r"X-[A-Za-z-]{1,9}", fullmatch=True), values)
 
@@ -168,6 +180,25 @@ def test_everything_else_reaches_the_target_as_it_was(fields: list[tuple[str, st
     assert (event.method, event.target) == (b"GET", path.encode())
 
 
+# -- Requests that end here -------------------------------------------------------------------------------------
+
+
+def test_a_trace_that_ends_here_is_answered_with_itself_but_for_secrets() -> None:
+    line, fields = b"TRACE http://h/x HTTP/1.1", [b"Host: h", b"Max-Forwards: 0", b"X: a"]
+    secrets = [b"Cookie: c", b"AUTHORIZATION: a", b"Proxy-Authorization: " + basic(LOGIN).encode()]
+    request = message(line, *fields, *secrets)
+    received = message(line, *fields)
+    head = response_head(content_type="message/http", length=len(received))
+    assert asked(request + BODY, LOGIN) == Outcome(said=[head + received], result=None, rest=BODY)
+    assert asked(message(line, *fields), LOGIN).refusal == "it has to show who it is"
+
+
+@pytest.mark.parametrize("uri", [b"http://h/x", b"http://h"])
+def test_an_options_that_ends_here_is_answered(uri: bytes) -> None:
+    request = message(b"OPTIONS " + uri + b" HTTP/1.1", b"Host: h", b"Max-Forwards: 0")
+    assert asked(request) == Outcome(said=[response_head(content_type=None, length=0)], result=None)
+
+
 # -- Refusals ----------------------------------------------------------------------------------------------------
 
 
@@ -182,6 +213,12 @@ def test_everything_else_reaches_the_target_as_it_was(fields: list[tuple[str, st
         (b"GET http://u:p@h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400, "no user can be named in a URI"),
         (b"GET http://h:99999/ HTTP/1.1\r\nHost: h\r\n\r\n", 400, "'99999' is not a port"),
         (b"GET http://h\\.other/ HTTP/1.1\r\nHost: h\r\n\r\n", 400, "'h\\\\.other' is not a host name"),
+        (b"GET http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 3, 3\r\n\r\n", 400, "more than one Content-Length"),
+        (b"PUT http://h/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "HTTP/1.0 has no Transfer-Encoding"),
+        *(
+            (b"TRACE http://h/ HTTP/1.1\r\nHost: h\r\n" + field + b"\r\n\r\n", 400, "Max-Forwards is not a number")
+            for field in (b"Max-Forwards: -1", b"Max-Forwards: 1\r\nMax-Forwards: 1", b"Max-Forwards: " + b"9" * 5000)
+        ),
         (b"GET http://h/ HTTP/1.1\r\n\r\n", 400, "Missing mandatory Host: header"),
         (b"GET http://h/ HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n", 400, "illegal header line"),
         (b"CONNECT example.org HTTP/1.1\r\nHost: h\r\n\r\n", 400, "CONNECT needs a port"),
@@ -245,7 +282,7 @@ def test_a_client_that_answers_any_of_our_challenges_is_served(first: int) -> No
 @pytest.mark.parametrize("uri", ["http://h:81/x?y", "/x?y", "/other"])
 def test_the_credentials_of_a_plain_request_hold_its_uri_or_its_path(uri: str) -> None:
     request = message(b"GET http://h:81/x?y HTTP/1.1", b"Host: h:81")
-    challenge = f'Digest realm="pync", nonce="{make_nonce(SECRET, NOW)}", qop="auth"'
+    challenge = f'Digest realm="pync", nonce="{Nonces(SECRET).make(NOW)}", qop="auth"'
     credentials = answer_to([challenge], LOGIN, "GET", uri, "c") or ""
     outcome = asked(with_credentials(request, credentials), LOGIN)
     assert (outcome.refusal is None) == (uri != "/other")
@@ -254,7 +291,7 @@ def test_the_credentials_of_a_plain_request_hold_its_uri_or_its_path(uri: str) -
 
 
 def test_a_client_with_the_password_but_an_old_nonce_learns_which_is_wrong() -> None:
-    challenge = f'Digest realm="pync", nonce="{make_nonce(SECRET, NOW - NONCE_LIFE)}", qop="auth"'
+    challenge = f'Digest realm="pync", nonce="{Nonces(SECRET).make(NOW - NONCE_LIFE)}", qop="auth"'
     credentials = answer_to([challenge], LOGIN, "CONNECT", "example.org:443", "c") or ""
     outcome = asked(with_credentials(CONNECT, credentials), LOGIN)
     assert outcome.refusal == "it has to show who it is"
@@ -352,5 +389,5 @@ WORDS += [b"Connection:", b"Host: h", b"CONNECT", b"HTTP/1.1", b"Proxy-Authoriza
 def test_any_bytes_in_any_split_have_one_outcome(parts: list[bytes], login: Login | None) -> None:
     whole = b"".join(parts)
     for pieces in ([whole], bytewise(whole)):
-        assert hold(serve(login, SECRET, NOW), pieces) == hold(serve(login, SECRET, NOW), parts)
+        assert hold(serve(login, Nonces(SECRET), NOW), pieces) == hold(serve(login, Nonces(SECRET), NOW), parts)
         assert hold(answer(), pieces) == hold(answer(), parts)

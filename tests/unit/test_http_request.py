@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pync.protocols.http_head import HEAD_LIMIT
-from pync.protocols.http_request import BadRequest, Head, Request
+from pync.protocols.http_request import BadRequest, ChunkedBody, Head, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -84,6 +84,19 @@ def test_the_head_of_a_request_is_found(data: bytes, head: Head) -> None:
             b"GET / HTTP/1.0\r\nTransfer-Encoding: gzip\r\n\r\n",
             "Only Transfer-Encoding: chunked is supported",
             501,
+        ),
+        *(
+            (b"POST / HTTP/1.0\r\nX: y\r\n" + fields + b"\r\n\r\nabc", "more than one Content-Length", 400)
+            for fields in (
+                b"Content-Length: 3, 3",
+                b"content-length: 3,\r\n\t3",
+                b"Content-Length: 3\nCONTENT-LENGTH:3",
+            )
+        ),
+        (
+            b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "HTTP/1.0 has no Transfer-Encoding",
+            400,
         ),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/2.0 is not spoken here", 505),
         (b"CONNECT example:443 HTTP/1.1\r\nHost: example:443\r\n\r\n", "this is not a proxy", 405),
@@ -196,6 +209,44 @@ def test_any_bytes_as_chunks_give_one_result_in_any_split(parts: list[bytes], cu
 def test_trailers_after_the_last_chunk_are_limited() -> None:
     result = shown([CHUNKED + b"0\r\n", b"X: " + bytes(HEAD_LIMIT).replace(b"\0", b"x")])
     assert not result.complete and result.why
+
+
+def test_a_body_that_looks_like_a_field_is_none() -> None:
+    body = b"Content-Length: 3\r\nContent-Length: 4\r\n\r\n"
+    data = POST + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+    assert shown([data]) == Shown(data, complete=True, why="")
+
+
+# -- A body that passes as it is -----------------------------------------------------------------------------------
+
+
+def passed(parts: Iterable[bytes]) -> Shown:
+    """What of these parts belongs to a body in chunks."""
+    body, found = ChunkedBody(), b""
+    try:
+        for part in parts:
+            found += body.feed(part)
+    except BadRequest as refusal:
+        return Shown(found, complete=body.complete, why=str(refusal))
+    return Shown(found, complete=body.complete, why="")
+
+
+@given(bodies, st.sampled_from([b"", b"X: y\r\n"]), st.binary() | st.just(GET), cuts)
+def test_what_follows_a_body_in_chunks_does_not_pass(
+    parts: list[bytes], trailer: bytes, after: bytes, cuts: list[int]
+) -> None:
+    body = chunked(parts)[:-2] + trailer + b"\r\n"
+    assert passed(split(body + after, cuts)) == Shown(body, complete=True, why="")
+    end = len(body) - 1
+    assert passed(split(body[:end], cuts)) == Shown(body[:end], complete=False, why="")
+
+
+@given(st.lists(st.binary(max_size=20) | st.sampled_from([b"5\r\n", b"\r\n", b"0\r\n\r\n", b"hello"])), cuts)
+def test_the_end_of_any_chunks_is_the_same_in_any_split(parts: list[bytes], cuts: list[int]) -> None:
+    data = b"".join(parts)
+    whole, other = passed(split(data, [])), passed(split(data, cuts))
+    assert (whole.complete, whole.why) == (other.complete, other.why)
+    assert whole.why or whole.shown == other.shown
 
 
 @pytest.mark.parametrize(

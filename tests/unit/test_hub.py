@@ -20,7 +20,7 @@ from pync.errors import InputError, OutputError, PeerLost, PyncError, TimedOut
 from pync.events import Address
 from pync.loop.tasks import Condition
 from pync.relay.log_files import LogFiles
-from pync.services.hub import HubService
+from pync.services.hub import NAMES, HubService
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -443,6 +443,16 @@ async def test_a_newcomer_is_announced_to_all_and_gets_the_list_of_clients(loop:
     )
     three = await hub.client()
     assert three.drain().endswith(b"<announce> already connected: 127.0.0.1 as <user1>, ::1 as <user2>.\n")
+    await hub.over()
+
+
+async def test_a_newcomer_to_many_gets_their_number_instead_of_their_names(loop: Loop) -> None:
+    hub = RunningHub(loop, "chat")
+    clients = await hub.clients(NAMES + 2)
+    lists = [client.drain().splitlines()[1] for client in clients]
+    assert lists[-2].count(b" as <user") == NAMES
+    assert lists[-1] == b"<announce> already connected: %d clients." % (NAMES + 1)
+    assert max(map(len, lists)) < 2000
     await hub.over()
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ROWS: list[set[str]] = [
     {
         *("config", "events", "listener_events", "errors", "system"),
-        *("descriptors", "descriptor_limit", "printable"),
+        *("descriptors", "limits", "printable"),
     },
     {"context", "loop", "protocols", "stages"},
     {"endpoints"},

@@ -21,10 +21,11 @@ from harness import DEADLINE, PYNC, Result, free_port, run
 import pync.engine
 from pync import system
 from pync.config import Access, Config, Ending, Program
+from pync.connections import incoming
 from pync.endpoints.wrappers import MEMORY
 from pync.errors import AddressError, BindError, ConnectError, PeerLost, PyncError, TimedOut
 from pync.events import Address, Connected, ConnectFailed, Retrying
-from pync.listener_events import Listening, OutOfDescriptors
+from pync.listener_events import AcceptingPauses, Listening
 from pync.net.attempt import new_socket
 
 if TYPE_CHECKING:
@@ -419,23 +420,23 @@ def test_a_listener_that_cannot_bind_names_the_address(datagram: bool) -> None:
 
 
 def test_a_lack_of_descriptors_is_reported_and_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = system.accept
+    real = incoming.take
     refusals = [errno.EMFILE, errno.EMFILE, errno.ECONNABORTED]
 
-    def accept(sock: socket.socket) -> Any:
+    def take(sock: socket.socket) -> Any:
         if refusals:
             code = refusals.pop(0)
             raise OSError(code, os.strerror(code))
         return real(sock)
 
-    monkeypatch.setattr(system, "accept", accept)
-    monkeypatch.setattr("pync.connections.incoming.PAUSE", 0.01)
+    monkeypatch.setattr(incoming, "take", take)
+    monkeypatch.setattr(incoming, "PAUSE", 0.01)
     clients = Clients(b"hello")
     ran = Ran(listener(), during=clients)
     clients.close()
     assert ran.out == b"hello"
     assert refusals == []
-    assert OutOfDescriptors(why="Too many open files") in ran.events
+    assert AcceptingPauses(why="Too many open files") in ran.events
 
 
 def test_datagrams_that_are_denied_do_not_end_the_run() -> None:

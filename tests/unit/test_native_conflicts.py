@@ -11,7 +11,7 @@ import pytest
 
 from pync.errors import UsageError
 from pync.faces.native.config import config
-from pync.faces.native.conflicts import PROXIES, PROXY_DETAILS, RULES, TLS, TLS_AND_PROXY_RULES
+from pync.faces.native.conflicts import PROXIES, PROXY_DETAILS, PROXY_TARGETS, RULES, TLS, TLS_AND_PROXY_RULES
 from pync.faces.native.options import HINTS, TABLE, TLS_AND_PROXY
 from pync.faces.option_table import every, read
 
@@ -139,6 +139,18 @@ def test_options_that_make_no_sense_with_a_proxy_to_go_through(line: str, messag
         ("-l --proxy-server http --broker 1", "--proxy-server with --broker: the clients are relayed already"),
         ("-l --proxy-server http -d 1", "-d with --proxy-server: nothing of stdin is sent"),
         ("-l --proxy-server http -N 1", "-N with --proxy-server: nothing of stdin is sent"),
+        (
+            "--proxy-allow a h 80",
+            "--proxy-allow without --proxy-server: only the clients of a proxy choose their targets",
+        ),
+        (
+            "-l --to a:1 --proxy-denyfile a 80",
+            "--proxy-denyfile without --proxy-server: only the clients of a proxy choose their targets",
+        ),
+        (
+            "-l --proxy-server http -x p --proxy-deny a 80",
+            "--proxy-deny with -x: the next proxy looks up the targets",
+        ),
         ("-l --proxy-server http -W 1 1", "-W with --proxy-server: nothing of stdin is sent"),
     ],
 )
@@ -165,7 +177,7 @@ def test_a_rule_is_about_options_of_the_table(rule: Rule) -> None:
 def test_the_groups_of_the_rules_are_the_sections_of_the_table() -> None:
     sections = {section.title: {option.dest for option in section.options} for section in TABLE}
     assert sections["Encryption"] == {*TLS}
-    assert sections["Proxies"] == {*PROXIES, *PROXY_DETAILS, "serve_proxy"}
+    assert sections["Proxies"] == {*PROXIES, *PROXY_DETAILS, *PROXY_TARGETS, "serve_proxy"}
 
 
 def test_the_usual_rules_leave_the_options_of_tls_and_proxies_to_the_others() -> None:

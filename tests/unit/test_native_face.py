@@ -23,7 +23,7 @@ from pync.errors import (
     UsageError,
 )
 from pync.events import Address, ConnectFailed
-from pync.faces import print_line
+from pync.faces import print_line, print_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -163,6 +163,20 @@ def test_a_line_that_stderr_does_not_take_is_no_error(monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "write", refuse)
     print_line("a line")
     assert written == [b"a line\n"]
+
+
+def test_lines_that_belong_together_are_one_message_with_nothing_harmful_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written: list[bytes] = []
+
+    def write(fd: int, data: bytes) -> int:
+        written.append(data)
+        return len(data)
+
+    monkeypatch.setattr(os, "write", write)
+    print_lines(["Traceback:", "  an escape: \x1b[2J"])
+    assert written == [b"Traceback:\n  an escape: \\x1b[2J\n"]
 
 
 # -- The process ---------------------------------------------------------------------------------------------------

@@ -12,13 +12,16 @@ from pync.events import Address, Connected, ConnectFailed, Event, Retrying, TlsE
 from pync.faces.native.messages import Messages
 from pync.listener_events import (
     Accepted,
+    AcceptingPauses,
     CertificateMade,
     Denied,
+    KeyExposed,
     Listening,
+    OpenProgram,
     OpenProxy,
-    OutOfDescriptors,
     RulesKept,
     RulesRead,
+    SessionCrashed,
     SessionFailed,
     StdinNotKept,
     StdinOver,
@@ -71,7 +74,17 @@ SECURED = TlsEstablished(
             0,
             "pync: to h: reset, 2 bytes were not sent",
         ),
-        (OutOfDescriptors(why="Too many open files"), 0, "pync: accepting clients pauses: Too many open files"),
+        (
+            SessionCrashed(peer=WEB, trace="ValueError: odd, from a.py:3 in f", times=1),
+            0,
+            "pync: session of 127.0.0.1 80 ended by a bug in pync: ValueError: odd, from a.py:3 in f",
+        ),
+        (
+            SessionCrashed(peer=WEB, trace="ValueError: odd, from a.py:3 in f", times=1000),
+            0,
+            "pync: session of 127.0.0.1 80 ended by a bug in pync, for the 1,000th time",
+        ),
+        (AcceptingPauses(why="Too many open files"), 0, "pync: accepting clients pauses: Too many open files"),
         (RulesRead(), 1, "pync: the access lists were read again"),
         (
             RulesKept(error=InputError("hosts", "Permission denied")),
@@ -85,11 +98,17 @@ SECURED = TlsEstablished(
             1,
             "pync: TLSv1.3 with 192.0.2.1:443: AES, ALPN h2, CN=h",
         ),
+        (KeyExposed(path="a.key"), 0, "pync: warning: other users can read the key in a.key; see chmod(1)"),
         (CertificateMade(fingerprint="sha256:ab"), 0, "pync: no --ssl-cert: one was made, for this run, sha256:ab"),
         (
             OpenProxy(address=Address(host="0.0.0.0", port=1080)),
             0,
             "pync: warning: everybody can use the proxy on 0.0.0.0:1080; see --proxy-auth and --allow",
+        ),
+        (
+            OpenProgram(address=Address(host="0.0.0.0", port=1080)),
+            0,
+            "pync: warning: any host can run the program on port 1080; see --allow",
         ),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.config import Config, Proxy, ServeProxy, Target, Tls
+from pync.config import Access, Config, Proxy, ServeProxy, Target, Tls
 from pync.errors import UsageError
 from pync.faces.native.config import config
 from pync.faces.native.options import HINTS, TABLE
@@ -44,6 +44,12 @@ def message_of(line: str) -> str:
     return str(caught.value)
 
 
+NO_AUTHORITY = (
+    "--ssl-verify without --ssl-trustfile: "
+    "a certificate of any public authority would let its client in; name the authority of your clients"
+)
+
+
 # -- TLS -----------------------------------------------------------------------------------------------------------
 
 
@@ -62,7 +68,7 @@ def message_of(line: str) -> str:
         ("--ssl-alpn h2,http/1.1 --ssl-ciphers HIGH h 443", Tls(alpn=("h2", "http/1.1"), ciphers="HIGH")),
         ("-l --ssl 443", Tls(verify=False)),
         ("-l --ssl-cert c 443", Tls(verify=False, certificate="c")),
-        ("-l --ssl-verify 443", Tls(verify=True)),
+        ("-l --ssl-verify --ssl-trustfile a.pem 443", Tls(verify=True, trust_file="a.pem")),
         ("-l --ssl-trustfile a.pem 443", Tls(verify=True, trust_file="a.pem")),
         ("-U --ssl --ssl-servername n p", Tls(server_name="n")),
         ("h 443", None),
@@ -152,6 +158,10 @@ def test_sctp_is_another_transport_for_the_same_addresses() -> None:
     ("line", "message"),
     [
         ("--ssl-pin sha256:00 h 1", "--ssl-pin sha256:HEX: not sha256: and 64 hexadecimal digits: sha256:00"),
+        ("-l --ssl-verify 1", NO_AUTHORITY),
+        ("-l --ssl --ssl-verify --to h:1 --to-ssl 1", NO_AUTHORITY),
+        ("-l --ssl --ssl-verify --proxy-server http --proxy https://h 1", NO_AUTHORITY),
+        ("--chat --ssl-verify 1", NO_AUTHORITY),
         ("--ssl-alpn a,,b h 1", "--ssl-alpn NAME,...: not a list of names: a,,b"),
         (
             "--ssl -U p",
@@ -316,6 +326,16 @@ SERVED = LISTEN.but(serve_proxy=ServeProxy(kind="http"))
 KNOWN = ServeProxy(kind="http", user="u", password="w")
 
 
+@pytest.mark.parametrize("variable", LOGIN_VARIABLES)
+@pytest.mark.parametrize("line", ["-l --proxy-server http 8080", "-l -X http 8080", "-l --proxy-server 5 -x p 8080"])
+def test_a_proxy_is_not_open_because_a_variable_is_empty(
+    variable: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "")
+    assert message_of(line) == f"{variable} is empty: a proxy without a login needs no variable: take it out"
+    assert config_of("-l --proxy-server http --proxy-auth u:w 8080") == LISTEN.but(serve_proxy=KNOWN)
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
@@ -325,6 +345,18 @@ KNOWN = ServeProxy(kind="http", user="u", password="w")
         ("-l --proxy-server 5 8080", LISTEN.but(serve_proxy=ServeProxy(kind="socks5"))),
         ("-l --proxy-server http -p 8080", SERVED),
         ("-l --proxy-server http h 8080", SERVED.but(host="h")),
+        (
+            "-l --proxy-server http --proxy-allow a,b --proxy-allow c --proxy-deny d --proxy-denyfile e 8080",
+            LISTEN.but(
+                serve_proxy=ServeProxy(
+                    kind="http", targets=Access(allow=("a", "b", "c"), deny=("d",), deny_files=("e",))
+                )
+            ),
+        ),
+        (
+            "-l -X 5 --proxy-allowfile e 8080",
+            LISTEN.but(serve_proxy=ServeProxy(kind="socks5", targets=Access(allow_files=("e",))), keep_open=True),
+        ),
         ("-l --proxy-server http :: 8080", SERVED.but(host="::")),
         ("-l --proxy-server http -s h 8080", SERVED.but(host="h")),
         ("-l --proxy-server http -n 8080", SERVED.but(host="127.0.0.1", numeric=True)),

@@ -339,7 +339,7 @@ def test_a_choice_is_the_first_word_of_its_group() -> None:
 
 def test_alpn_names_are_divided_by_commas() -> None:
     assert option_values.alpn_names("h2,http/1.1") == ("h2", "http/1.1")
-    for text in ("", "h2,", "a" * 256):
+    for text in ("", "h2,", "a" * 256, "h\xe9", "\udcff"):
         assert refusal(option_values.alpn_names, text) == f"not a list of names: {text}"
 
 

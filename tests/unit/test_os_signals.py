@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
+from time import monotonic
+from types import FunctionType
 from typing import TYPE_CHECKING
 
 import pytest
 from doubles import pipe, play, together
 
 from pync.endpoints.child import exit_status
-from pync.errors import Interrupted
+from pync.errors import Interrupted, OutputError
+from pync.loop import os_signals
 from pync.loop.kernel import Loop
 from pync.loop.os_signals import STOPPING
 from pync.loop.tasks import Cancelled, Condition
@@ -188,14 +191,127 @@ def test_after_a_run_dispositions_wakeup_descriptor_and_descriptors_are_as_befor
     assert os.listdir("/proc/self/fd") == descriptors
 
 
-def test_a_flood_of_signals_does_not_block_and_is_understood() -> None:
+# -- Signals that come too late for a task, or to a task that blocks -----------------------------------------------
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os_signals, "STUCK", 0.01)
+
+
+def test_a_signal_that_finds_no_room_in_the_pipe_is_not_lost(soon: None) -> None:
     async def main(loop: Loop) -> None:
         for _ in range(100_000):  # more than the pipe holds
             signal.raise_signal(signal.SIGCHLD)
         os.kill(os.getpid(), signal.SIGTERM)
-        await loop.sleep(1)
-        os.kill(os.getpid(), signal.SIGTERM)  # the first one may have found no room in the pipe
         await forever(loop)
+
+    loop = Loop()
+    with pytest.raises(Interrupted) as caught:
+        loop.run(main(loop))
+    assert caught.value.signum == signal.SIGTERM
+
+
+@every_stop
+def test_a_step_that_blocks_is_interrupted(signum: signal.Signals, soon: None) -> None:
+    async def main() -> None:
+        with pipe() as (_, full):
+            os.kill(os.getpid(), signum)
+            os.write(full, bytes(1 << 20))  # as Python takes it up again after a signal, this would never end
+
+    with pytest.raises(Interrupted) as caught:
+        Loop().run(main())
+    assert caught.value.signum == signum
+
+
+def test_the_code_of_the_loop_is_not_interrupted_however_slow_it_is(soon: None) -> None:
+    ended: list[float] = []
+
+    def slow_clock() -> float:
+        if not ended:
+            ended.append(monotonic() + 0.05)
+            os.kill(os.getpid(), signal.SIGTERM)
+            while monotonic() < ended[0]:
+                pass
+            ended.append(monotonic())
+        return monotonic()
+
+    async def main(loop: Loop) -> None:
+        await loop.sleep(5)
+
+    clock = FunctionType(
+        slow_clock.__code__, {**globals(), "__name__": "pync.loop.slow"}, closure=slow_clock.__closure__
+    )
+    loop = Loop(clock=clock)
+    with pytest.raises(Interrupted):
+        loop.run(main(loop))
+    assert len(ended) == 2
+
+
+def test_a_task_that_cleans_up_for_long_after_a_signal_is_not_interrupted_by_the_alarm(soon: None) -> None:
+    async def main(loop: Loop) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await forever(loop)
+        finally:
+            await loop.sleep(0.05)
+            steps.append("cleaned up")
+
+    steps: list[str] = []
+    loop = Loop()
+    with pytest.raises(Interrupted):
+        loop.run(main(loop))
+    assert steps == ["cleaned up"]
+
+
+@every_stop
+def test_a_signal_that_comes_when_the_main_task_is_done_ends_the_run_after_the_others_have_cleaned_up(
+    signum: signal.Signals, soon: None
+) -> None:
+    steps: list[str] = []
+
+    async def other(loop: Loop) -> None:
+        try:
+            await forever(loop)
+        finally:
+            os.kill(os.getpid(), signum)
+            await loop.sleep(0.05)
+            steps.append("cleaned up")
+
+    async def main(loop: Loop) -> None:
+        loop.spawn(other(loop))
+        await loop.sleep(0)
+
+    loop = Loop()
+    with pytest.raises(Interrupted) as caught:
+        loop.run(main(loop))
+    assert caught.value.signum == signum
+    assert steps == ["cleaned up"]
+
+
+def test_a_run_that_a_signal_stops_ends_by_it_also_if_it_fails_then() -> None:
+    async def main(loop: Loop) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise OutputError("writing stdout", "Interrupted system call")
 
     with pytest.raises(Interrupted):
         play(main)
+
+
+def test_a_bug_is_raised_also_if_a_signal_came() -> None:
+    async def main(loop: Loop) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        play(main)
+
+
+def test_an_alarm_of_another_process_ends_the_run_as_it_would_without_us() -> None:
+    async def main(loop: Loop) -> None:
+        os.kill(os.getpid(), signal.SIGALRM)
+        await forever(loop)
+
+    with pytest.raises(Interrupted) as caught:
+        play(main)
+    assert caught.value.signum == signal.SIGALRM

@@ -48,8 +48,3 @@ def test_text_without_such_letters_is_unharmed(text: str) -> None:
 )
 def test_a_backslash_escape_shows_which_letter_it_was(letter: str, escape: str) -> None:
     assert printable(f"a{letter}b", backslash_escape) == f"a{escape}b"
-
-
-@given(st.text(st.sampled_from("ab\t\x1b\u200d")))
-def test_a_caller_may_name_what_is_harmful(text: str) -> None:
-    assert printable(text, question_mark, harmful={"\x1b"}) == text.replace("\x1b", "?")

@@ -159,7 +159,8 @@ def test_a_name_is_the_account_with_all_its_groups(account: pwd.struct_passwd) -
 
 def test_a_group_given_is_the_only_one() -> None:
     group = grp.getgrgid(pwd.getpwnam("daemon").pw_gid)
-    identity = Identity(name="x", uid=0, gid=group.gr_gid, groups=(group.gr_gid,))
+    home = pwd.getpwuid(0).pw_dir
+    identity = Identity(name="x", uid=0, gid=group.gr_gid, groups=(group.gr_gid,), login="root", home=home)
     assert lookup(f"root:{group.gr_name}") == identity.but(name=f"root:{group.gr_name}")
     assert lookup(f"0:{group.gr_gid}") == identity.but(name=f"0:{group.gr_gid}")
 

@@ -510,6 +510,26 @@ def test_after_our_half_close_the_peers_requests_stay_unanswered() -> None:
     expect(outcome, seconds=2, error=None)
 
 
+MANY = DO_ECHO * 20_000  # their answers are nearly 64 KB
+
+
+def test_a_peer_that_takes_no_answers_is_not_read_while_64_kib_of_them_wait() -> None:
+    outcome = converse(FOREVER, [MANY] * 9 + [b"x", END], peer_takes=[1, 5.0], telnet=True)
+    taken = [moment - 1000 for moment, data in outcome.ends.peer_source.history if data == MANY]
+    assert taken == [0] * 2 + [5] * 7
+    expect(outcome, sent=WONT_ECHO * 9 * 20_000, received=b"x")
+
+
+def test_a_program_does_not_read_such_a_peer_either() -> None:
+    outcome = serve(FOREVER, [MANY] * 9 + [END], FOREVER, peer_takes=[1, 5.0], telnet=True)
+    assert [moment - 1000 for moment, data in outcome.ends.peer_source.history] == [0] * 2 + [5] * 8
+
+
+def test_a_peer_whose_answers_are_not_sent_any_more_is_read() -> None:
+    outcome = converse([END], [1.0] + [MANY] * 9 + [b"x", END], telnet=True)
+    expect(outcome, sent=b"", received=b"x", half_closed=[0.5], seconds=1)
+
+
 # Rule 5: a program
 
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from pync.endpoints import CHUNK, shared_stdio
 from pync.endpoints.client_queues import QUEUE_BYTES, STALL
 from pync.endpoints.file_source import FileSource, extent
-from pync.endpoints.shared_stdio import HELD_LINE, Reader, SharedStdin, SharedStdout
-from pync.endpoints.stdio import Stdin
+from pync.endpoints.shared_stdio import HELD_LINE, HELD_LINES, Reader, SharedStdin, SharedStdout
+from pync.endpoints.stdio import Stdin, Stdio
 from pync.errors import InputError, OutputClosed, PeerLost
 from pync.loop.tasks import Condition
 
@@ -163,7 +163,7 @@ async def test_a_client_that_takes_nothing_is_given_up_and_the_others_get_every_
 async def note(loop: Loop, reader: Reader, moments: list[float]) -> None:
     """Write down when the client of this reader is cut off."""
     with pytest.raises(PeerLost, match="cut off"):
-        await reader.attend(loop.wait(Condition()))
+        await reader.attend(loop.wait(Condition()), Stdio(reader, MemorySink(loop)))
     moments.append(loop.clock())
 
 
@@ -326,6 +326,18 @@ async def test_a_line_that_is_longer_than_any_line_is_not_held(loop: Loop) -> No
     same([sink.data], [bytes(HELD_LINE) + b"x"])
 
 
+async def test_of_the_lines_of_many_clients_each_client_holds_its_share_at_most(loop: Loop) -> None:
+    sink = MemorySink(loop)
+    stdout = SharedStdout(loop, sink, lines=True)
+    shares = [stdout.join() for _ in range(1000)]
+    most = HELD_LINES // len(shares)
+    for share in shares:
+        await share.write(bytes(most))
+    assert sink.data == b""
+    await shares[0].write(b"x")
+    same([sink.data], [bytes(most) + b"x"])
+
+
 async def test_datagrams_are_written_whole_at_once(loop: Loop) -> None:
     sink = MemorySink(loop)
     stdout = SharedStdout(loop, sink, lines=False)
@@ -401,5 +413,5 @@ async def test_a_client_whose_system_acknowledges_bytes_is_not_cut_off_though_it
     reader = shared.join(Acknowledging())  # type: ignore[arg-type]
     assert isinstance(reader, Reader)
     reading = loop.spawn(shared.run())
-    await reader.attend(loop.sleep(10 * STALL))  # and nothing is raised
+    await reader.attend(loop.sleep(10 * STALL), Stdio(reader, MemorySink(loop)))  # and nothing is raised
     reading.cancel()

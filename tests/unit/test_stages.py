@@ -16,6 +16,7 @@ from pync.stages import feed_all, flush_all
 from pync.stages.chat_lines import ChatLines
 from pync.stages.crlf import Crlf
 from pync.stages.telnet import Telnet, TelnetEscape
+from pync.stages.visible import Visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -280,3 +281,40 @@ def test_a_stage_is_flushed_when_the_tails_before_it_were_taken() -> None:
     assert flushed == [b"first"]
     assert list(tails) == [b"second"]
     assert flushed == [b"first", b"second"]
+
+
+# -- Text on a terminal ------------------------------------------------------------------------------------------
+
+TEXT_PARTS = st.lists(
+    st.sampled_from(
+        [b"\r", b"\n", b"\r\n", b"\t", b"\x1b[2J", "\u00e9\u2603".encode(), b"\xe2\x98", b"\xff", "\u202e".encode()]
+    )
+    | st.binary(max_size=4)
+)
+
+
+@given(TEXT_PARTS)
+def test_what_is_visible_is_the_same_for_any_split_and_commands_no_terminal(parts: list[bytes]) -> None:
+    whole = b"".join(parts)
+    shown = output(Visible(), parts)
+    assert shown == output(Visible(), [whole]) == output(Visible(), bytewise(whole))
+    assert shown.decode().replace("\r\n", "").replace("\n", "").replace("\t", "").isprintable()
+
+
+@given(st.text(st.characters(exclude_categories=["C", "Z"], include_characters=" \t\n")))
+def test_a_text_that_commands_nothing_stays_as_it_is(text: str) -> None:
+    for data in text.encode(), text.replace("\n", "\r\n").encode():
+        assert output(Visible(), [data]) == data
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        (b"a\x1b[2Jb\x07", rb"a\x1b[2Jb\x07"),
+        (b"secret\rpublic\r", rb"secret\rpublic\r"),
+        ("\u202e\u2028\x9b".encode(), rb"\u202e\u2028\x9b"),
+        (b"\xff\xc3", rb"\xff\xc3"),
+    ],
+)
+def test_what_would_command_a_terminal_is_written_as_python_writes_it(data: bytes, shown: bytes) -> None:
+    assert output(Visible(), [data]) == shown

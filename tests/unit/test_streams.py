@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import select
 import socket
 import sys
 import termios
@@ -22,6 +21,7 @@ from pync.endpoints import CHUNK, SHORT, next_read_size
 from pync.endpoints.streams import StreamSocket
 from pync.errors import PeerLost
 from pync.events import as_address
+from pync.loop.hangups import Hangups
 from pync.loop.tasks import Condition
 
 if TYPE_CHECKING:
@@ -261,20 +261,22 @@ async def test_waiting_for_the_end_can_be_cancelled_and_leaves_the_connection_us
             assert await far.take() == word
 
 
-async def test_without_epoll_a_connection_is_never_seen_to_be_closed(
-    real_loop: Bench, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("reset", [False, True])
+async def test_where_the_system_gives_no_watch_a_closed_connection_is_noticed_by_looking(
+    real_loop: Bench, monkeypatch: pytest.MonkeyPatch, reset: bool
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError
-
+    monkeypatch.setattr("pync.loop.hangups.LOOK", 0.01)
+    monkeypatch.setattr(real_loop.shared(Hangups), "_watches", lambda fd: False)
     with connected(real_loop) as (endpoint, far):
-        monkeypatch.setattr(select, "epoll", refuse)
-        monkeypatch.setattr(real_loop.hangups, "epoll", None)
         closed = await goes_on(real_loop, endpoint.wait_closed())
-        far.leave()
-        await turns(real_loop, 50)
-        assert not closed.done
-        await real_loop.cancel_and_wait(closed)
+        if reset:
+            far.leave()
+            with pytest.raises(PeerLost):
+                await join(real_loop, closed)
+        else:
+            await endpoint.send_eof()
+            far.close()
+            await join(real_loop, closed)
 
 
 # -- Lingering ---------------------------------------------------------------------------------------------------

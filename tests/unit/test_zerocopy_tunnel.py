@@ -16,8 +16,8 @@ from expectations import expect
 
 from pync.errors import PeerLost
 from pync.loop.tasks import Condition
-from pync.relay import zerocopy
 from pync.relay.flow import Flow
+from pync.relay.spare_pipes import SparePipes
 from pync.relay.zerocopy import Tunnel, mover_between
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ async def test_what_the_sink_does_not_take_is_left_and_goes_out_before_the_end(
     real_loop: Bench, over: str, onto: str, pipes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not pipes:
-        monkeypatch.setattr(zerocopy, "pipe_of_size", lambda *_: ())
+        monkeypatch.setattr(real_loop.shared(SparePipes), "left", 0)
     with only_by_kernel(), peer_of(real_loop, over) as (source, giver), peer_of(real_loop, onto) as (sink, taker):
         flow = Flow(real_loop, source, sink)
         flowing = real_loop.spawn(flow.run(), Condition())

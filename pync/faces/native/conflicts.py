@@ -44,6 +44,7 @@ RULES: tuple[Rule, ...] = (
 TLS = ("tls", *Tls.__annotations__, "no_verify")  # each of them asks for TLS
 PROXIES = ("proxy", "socks_proxy")  # the proxy to go through
 PROXY_DETAILS = ("proxy_user", "proxy_auth", "proxy_dns", "proxy_type")
+PROXY_TARGETS = ("proxy_allow", "proxy_deny", "proxy_allow_files", "proxy_deny_files")
 CONNECTING_CLIENTS = ("to", "serve_proxy")
 HUBS = ("broker", "chat")
 DATA_BUT_CRLF = ("telnet", "pace", "delay", "send_only", "recv_only", "at_once", "no_shutdown", "receive_limit")
@@ -74,6 +75,8 @@ TLS_AND_PROXY_RULES: tuple[Rule, ...] = (
     conflict("no_verify", "listen", "it is about a server's certificate", unless=("to_tls", "proxy_tls")),
     conflict(("pin", "server_name"), "listen", "it is about a server's certificate", unless=("to_tls",)),
     conflict(PROXIES, "listen", "a listener connects to nobody", unless=CONNECTING_CLIENTS),
+    needs(PROXY_TARGETS, "serve_proxy", "only the clients of a proxy choose their targets"),
+    conflict(PROXY_TARGETS, PROXIES, "the next proxy looks up the targets"),
     needs(PROXY_DETAILS, (*PROXIES, "serve_proxy"), "there is no proxy to say it to"),
 )
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 from pync.faces.native.advice import clearer
 from pync.listener_events import (
     Accepted,
+    AcceptingPauses,
     CertificateMade,
     Denied,
+    KeyExposed,
     Listening,
+    OpenProgram,
     OpenProxy,
-    OutOfDescriptors,
     RulesKept,
     RulesRead,
+    SessionCrashed,
     SessionFailed,
     StdinNotKept,
     StdinOver,
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from pync.events import Address, Event
 
 
+# whole: one case for each event
 def line(event: Event, config: Config) -> str:
     """The line for a listener's event."""
     match event:
@@ -38,21 +42,32 @@ def line(event: Event, config: Config) -> str:
             return f"pync: connection from {_spaced(event.peer)} denied: {event.why}"
         case SessionFailed():
             return f"pync: {clearer(event.error, config)}"
+        case SessionCrashed():
+            return _crash(event)
         case CertificateMade():
             return f"pync: no --ssl-cert: one was made, for this run, {event.fingerprint}"
+        case KeyExposed():
+            return f"pync: warning: other users can read the key in {event.path}; see chmod(1)"
         case OpenProxy():
             return f"pync: warning: everybody can use the proxy on {event.address}; see --proxy-auth and --allow"
+        case OpenProgram():
+            return f"pync: warning: any host can run the program on port {event.address.port}; see --allow"
         case RulesRead():
             return "pync: the access lists were read again"
         case RulesKept():
             return f"pync: the access lists stay as they were: {event.error}"
-        case OutOfDescriptors():
+        case AcceptingPauses():
             return f"pync: accepting clients pauses: {event.why}"
         case StdinOver():
             return f"pync: stdin had ended before {event.peer} came, which is sent nothing"
         case StdinNotKept():
             return f"pync: stdin is not kept for later clients any more: {event.why}"
     raise TypeError(f"no message for {event!r}")
+
+
+def _crash(event: SessionCrashed) -> str:
+    what = f"pync: session of {_spaced(event.peer)} ended by a bug in pync"
+    return f"{what}: {event.trace}" if event.times == 1 else f"{what}, for the {event.times:,}th time"
 
 
 def _spaced(address: Address) -> str:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 # How many -v it takes for an event to be reported, if not one. By names, because most of them are a listener's.
 VERBOSITY = {
-    **dict.fromkeys(("CertificateMade", "OpenProxy", "OutOfDescriptors", "RulesKept", "SessionFailed"), 0),
-    "StdinNotKept": 0,
+    **dict.fromkeys(("AcceptingPauses", "CertificateMade", "KeyExposed", "OpenProxy", "RulesKept"), 0),
+    **dict.fromkeys(("OpenProgram", "SessionCrashed", "SessionFailed", "StdinNotKept"), 0),
     "Retrying": 2,
 }
 
@@ -40,7 +40,12 @@ class Messages:
         self._reported_why = ""
         if config.mode == "listen":  # a server may have no descriptor, or no right, to import them when a session fails
             import pync.faces.native.advice
-            import pync.faces.native.listener_messages  # noqa: F401
+            import pync.faces.native.listener_messages
+            import pync.faces.stderr  # noqa: F401
+        if config.mode == "scan" and config.verbosity:
+            from pync.faces.stderr import STANDARD
+
+            STANDARD.lossless = True  # what the ports are is what the user has asked for
 
     def wants(self, kind: type[Event]) -> bool:
         """Whether events of this kind are reported at this verbosity."""

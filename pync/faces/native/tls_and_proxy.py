@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from pync.config import Config, Proxy, ServeProxy, Target, Tls
+from pync.config import Access, Config, Proxy, ServeProxy, Target, Tls
 from pync.errors import UsageError
 from pync.faces import option_values
 from pync.faces.native.conflicts import PROXIES, TLS, check_tls_and_proxy
@@ -108,6 +108,9 @@ def _tls(values: Values) -> Tls | None:
             _check_verifiable(values, "--ssl with -U")
         return Tls(**_subset(values, OWN_SIDE + SERVER_SIDE), verify="no_verify" not in values)
     verify = "verify" in values or ("trust_file" in values and "trust_file" in asking)
+    if verify and "trust_file" not in values:
+        why = "a certificate of any public authority would let its client in; name the authority of your clients"
+        raise UsageError("--ssl-verify without --ssl-trustfile", why)
     return Tls(**_subset(values, OWN_SIDE + ("trust_file",) * verify), verify=verify)
 
 
@@ -205,9 +208,13 @@ def _served_proxy(values: Values) -> ServeProxy | None:
     kind = values["serve_proxy"]
     if kind not in ("http", "socks5"):
         raise UsageError(f"proxy type {kind}", "a proxy of ours is http or socks5")
+    _check_environment(values)
     next_proxy = next((values[dest] for dest in PROXIES if dest in values), None)
     if next_proxy is not None and "@" not in next_proxy:
         return ServeProxy(kind=kind)  # the login, as all else about a proxy, is meant for the next one
+    targets = Access(
+        **{field: values[f"proxy_{field}"] for field in Access.__annotations__ if f"proxy_{field}" in values}
+    )
     if next_proxy is None and "proxy_dns" in values:
         raise UsageError("--proxy-dns without --proxy", "a proxy of ours looks names up")
     if next_proxy is None and (other := values.get("proxy_type", kind)) != kind:
@@ -215,7 +222,16 @@ def _served_proxy(values: Values) -> ServeProxy | None:
     user, password = _login(values, "")
     if user is not None and not password:
         raise UsageError("--proxy-auth", "a proxy that wants no password should not ask for one")
-    return ServeProxy(kind=kind, user=user, password=password or "")
+    return ServeProxy(kind=kind, user=user, password=password or "", targets=targets)
+
+
+def _check_environment(values: Values) -> None:
+    """Raise UsageError for a login in the environment that is empty: a script may have meant to set one."""
+    if "proxy_auth" in values:
+        return
+    for variable in LOGIN_VARIABLES:
+        if os.environ.get(variable) == "":
+            raise UsageError(f"{variable} is empty", "a proxy without a login needs no variable: take it out")
 
 
 def _login(values: Values, url_login: str) -> tuple[str | None, str | None]:
@@ -241,15 +257,13 @@ def ask_password(config: Config) -> Config:
     """The config with the password for the proxy, which is asked for on the terminal. Raises UsageError."""
     proxy = config.proxy
     assert proxy is not None
+    from pync.faces.native.password import ask
+
     try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))  # without a terminal getpass would read stdin
+        password = ask(f"Proxy password for {proxy.user}@{proxy.host}: ")
     except OSError:
         why = f"no terminal to ask for the password; use --proxy-auth, or {LOGIN_VARIABLES[0]} in the environment"
         raise UsageError(f"-P {proxy.user}", why) from None
-    from getpass import getpass
-
-    try:
-        password = getpass(f"Proxy password for {proxy.user}@{proxy.host}: ")
     except EOFError:
         raise UsageError(f"-P {proxy.user}", "no password was given") from None
     asked: Config = config.but(proxy=proxy.but(password=password))
