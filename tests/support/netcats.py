@@ -158,8 +158,9 @@ def _unix_port(process: Running, path: Path) -> int:
     until = time.monotonic() + DEADLINE
     flags = "00010000"  # SO_ACCEPTCON in /proc/net/unix: it listens
     while alive(process) and time.monotonic() < until:
-        lines = Path("/proc/net/unix").read_text().splitlines()
-        if any(line.split()[3] == flags and line.endswith(f" {path}") for line in lines[1:]):
+        # Names of other processes are any bytes.
+        lines = Path("/proc/net/unix").read_text(errors="replace").splitlines()
+        if any(line.split()[3:4] == [flags] and line.endswith(f" {path}") for line in lines[1:]):
             break
         time.sleep(0.005)
     return 0
