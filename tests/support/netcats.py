@@ -49,6 +49,7 @@ class Use(NamedTuple):
     target: int = 0  # the port to which each client is connected
     proxy: str = ""  # the kind of proxy that a listener is: "http" or "socks5"
     log: Path | None = None  # a copy of what is transferred
+    allow: str = ""  # the only host that a listener serves
 
     @property
     def listens(self) -> bool:
@@ -62,6 +63,7 @@ def _pync(use: Use) -> list[str]:
     words += ["--to", f"{HOST}:{use.target}"] if use.target else []
     words += ["--proxy-server", use.proxy] if use.proxy else []
     words += ["-o", str(use.log)] if use.log else []
+    words += ["--allow", use.allow] if use.allow else []
     if use.program:
         words += ["--filter" if use.way == "filter" else "-c", str(use.program)]
         words += ["--pipes"] if use.way == "pipes" else []
@@ -69,7 +71,7 @@ def _pync(use: Use) -> list[str]:
 
 
 def _openbsd(use: Use) -> list[str]:
-    if use.program or use.tls or use.target or use.proxy or use.log:
+    if use.program or use.tls or use.target or use.proxy or use.log or use.allow:
         raise Unable
     words = {"client": ["-N"], "listener": ["-Nl"], "keep": ["-Nlk"]}[use.role]
     words += ["-w", str(use.wait)] if use.wait else []
@@ -85,6 +87,7 @@ def _ncat(use: Use) -> list[str]:
     words += ["-c", f"ncat {HOST} {use.target}"] if use.target else []
     words += ["--proxy-type", use.proxy] if use.proxy else []
     words += ["-o", str(use.log)] if use.log else []
+    words += ["--allow", use.allow] if use.allow else []
     words += ["-c", str(use.program)] if use.program else []
     return [require("ncat"), *words, *_place(use)]
 
@@ -94,7 +97,7 @@ def _place(use: Use) -> list[str]:
 
 
 def _socat(use: Use) -> list[str]:
-    if use.way != "pipes" or use.proxy or use.log or (use.tls and use.listens):
+    if use.way != "pipes" or use.proxy or use.log or use.allow or (use.tls and use.listens):
         raise Unable
     fork = ",fork" if use.role == "keep" else ""
     if use.unix:
@@ -155,8 +158,9 @@ def _unix_port(process: Running, path: Path) -> int:
     until = time.monotonic() + DEADLINE
     flags = "00010000"  # SO_ACCEPTCON in /proc/net/unix: it listens
     while alive(process) and time.monotonic() < until:
-        lines = Path("/proc/net/unix").read_text().splitlines()
-        if any(line.split()[3] == flags and line.endswith(f" {path}") for line in lines[1:]):
+        # Names of other processes are any bytes.
+        lines = Path("/proc/net/unix").read_text(errors="replace").splitlines()
+        if any(line.split()[3:4] == [flags] and line.endswith(f" {path}") for line in lines[1:]):
             break
         time.sleep(0.005)
     return 0

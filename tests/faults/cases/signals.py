@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import termios
 import time
@@ -14,10 +15,11 @@ from link import dark_network
 from meetings import accepted, connection, file_of, listening, met, payload, program, received, sending, settled
 from netcats import Use
 from outcomes import ALL, WITHOUT_OPENBSD, Case, Descendants, Law, Outcome, flow, outcome_of
-from pairs import stuck_port
+from pairs import FULL, stuck_port
 from terminals import controlled, terminal
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -66,6 +68,15 @@ def resolving(tool: Netcat, folder: Path) -> Iterator[Running]:
 
 
 @contextlib.contextmanager
+def resolving_a_rule(tool: Netcat, folder: Path) -> Iterator[Running]:
+    """A listener needs the address of a name that is allowed."""
+    use = Use("keep", allow="a.name.example")
+    with dark_network(folder) as there, Running([*there.inside([]), *tool.words(use)], stdin=DEVNULL) as process:
+        there.name_server_is_asked()
+        yield process
+
+
+@contextlib.contextmanager
 def connecting(tool: Netcat, folder: Path) -> Iterator[Running]:
     with stuck_port() as port, tool.start(Use(port=port), stdin=DEVNULL) as process:
         assert settled(lambda: any("socket" in link for link in process.descriptors()))
@@ -100,6 +111,26 @@ def blocked(tool: Netcat, folder: Path) -> Iterator[Running]:
     ):
         assert conn.recv(1)
         yield process
+
+
+@contextlib.contextmanager
+def blocked_by_its_log(tool: Netcat, folder: Path) -> Iterator[Running]:
+    """The log is a pipe that takes nothing more."""
+    log = folder / "log"
+    os.mkfifo(log)
+    with (
+        open(os.open(log, os.O_RDWR), "rb", 0),
+        met(tool, Use(log=log)) as (process, conn),
+        sending(conn, payload(SIZE)),
+    ):
+        process.read(1)
+        assert settled(lambda: _is_full(conn))
+        yield process
+
+
+def _is_full(conn: socket.socket) -> bool:
+    """Whether a connection has taken nothing for a while."""
+    return not select.select([], [conn], [], FULL)[1]
 
 
 @contextlib.contextmanager
@@ -183,10 +214,12 @@ def ends_by(tool: Netcat, folder: Path, stage: str, signum: signal.Signals) -> O
 SOON = 6.0  # seconds: a program has two until SIGKILL
 STAGES = {
     "resolving": resolving,
+    "resolving a name of --allow": resolving_a_rule,
     "connecting": connecting,
     "shaking hands": shaking_hands,
     "relaying": relaying,
     "blocked both ways": blocked,
+    "blocked by its log": blocked_by_its_log,
     "listening": listening_alone,
     "listening on a path": listening_on_a_path,
     "serving 21 clients": serving_many,
@@ -197,6 +230,8 @@ STAGES = {
     "running five programs": running_many_programs,
 }
 TOOLS_OF = {
+    "resolving a name of --allow": ("pync", "ncat"),
+    "blocked by its log": ("pync", "ncat"),
     "shaking hands": WITHOUT_OPENBSD,
     "serving 21 clients": WITHOUT_OPENBSD,
     "listening with TLS": ("pync", "ncat"),  # socat makes no certificate
