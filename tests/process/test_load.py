@@ -39,7 +39,7 @@ def test_each_shape_has_a_row() -> None:
 def test_what_a_server_still_holds_and_what_went_wrong_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "DEADLINE", 2.0)
+    monkeypatch.setattr(cli, "QUIET", 2.0)
     server = Server("held", tmp_path, "--chat")
 
     @contextmanager
