@@ -4,8 +4,8 @@ Every EVERYth session of the server is trapped: the first of these fails at its 
 so on. WHERE is `await`, where a task of the session waits, or `call`, where it calls what can fail for want of
 something: opening, starting, looking up, importing. ERROR is the name of an exception, or of an errno. At the end of a
 trapped session a line on stderr says whether it had so many places, in the words of `SPRUNG` and `ESCAPED`. A session
-that imports a module or opens a file is reported by a line that begins with `LATE`. Looks into /proc do not count: each
-does without an answer.
+that imports a module or opens a file is reported by a line that begins with `LATE`. Looks into /proc and at
+/dev/tty do not count: each does without an answer.
 
 Nothing here is imported by a test but the words: it is a program of its own, which a test starts.
 """
@@ -123,7 +123,7 @@ def set_trap(trap: Trap) -> None:
         LOOPS.append(loop)
 
     def audit(event: str, facts: tuple[Any, ...]) -> None:
-        named = event in ("import", "open") and not str(facts[0]).startswith("/proc/")
+        named = event in ("import", "open") and not str(facts[0]).startswith(("/proc/", "/dev/tty"))
         if named and trap.tasks and LOOPS[0]._current in trap.tasks:
             REAL_WRITE(2, f"{LATE} {event} {facts[0]}\n".encode())
 
