@@ -156,7 +156,7 @@ class Nonces:
     def _signed(self, text: str) -> str:
         import hmac
 
-        return f"{text}-{hmac.digest(self._secret, text.encode(), 'sha256').hex()}"
+        return f"{text}-{hmac.digest(self._secret, _octets(text), 'sha256').hex()}"
 
     def accept(self, nonce: str, count: str, now: float) -> bool:
         """Whether a nonce is ours and not too old, and was not answered before with this count of the client's."""

@@ -235,7 +235,7 @@ def test_an_answer_to_an_old_nonce_is_right_but_stale(moment: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "nonce", ["", "-", "x", "3e8", "3e8-", "3e8-00", "٣-", Nonces(b"other").make(1000), "f" * 9999]
+    "nonce", ["", "-", "x", "3e8", "3e8-", "3e8-00", "٣-", "\udc95-1", Nonces(b"other").make(1000), "f" * 9999]
 )
 def test_a_nonce_that_is_not_ours_is_not_fresh(nonce: str) -> None:
     assert not fresh(nonce)
