@@ -86,10 +86,6 @@ class ProgramError(PyncError):
         self.found = found
 
 
-class PrivilegeError(PyncError):
-    """Privileges could not be dropped for good."""
-
-
 class Interrupted(PyncError):
     """A signal has asked pync to stop."""
 

@@ -98,9 +98,13 @@ class Task:
             self.wake(False)
 
     def result(self) -> Any:
-        """What the task returned, once it is done. Raises what the task raised."""
-        if self.error is not None:
-            raise self.error
+        """What the task returned, once it is done. Raises what the task raised, and the task then forgets it."""
+        error, self.error = self.error, None
+        try:
+            if error is not None:
+                raise error
+        finally:  # the error holds this frame, which must not hold the error
+            del error
         return self.value
 
     def step(self, value: bool | None) -> None:
@@ -116,7 +120,9 @@ class Task:
         except StopIteration as stop:
             self.value = stop.value
         except BaseException as error:  # kept for the owner of the task, or else for the run
-            self.error = error
+            # Without the frames that hold the task: a cycle would keep it, and all that it has, for long.
+            trace = None if isinstance(error, Cancelled) else error.__traceback__
+            self.error, trace = error.with_traceback(trace and trace.tb_next), None
         self.done = True
         self._parked = False
         if self._ended is not None:

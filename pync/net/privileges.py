@@ -29,7 +29,7 @@ from __future__ import annotations
 import os
 
 from pync.config import Frozen
-from pync.errors import PrivilegeError, reason
+from pync.errors import PyncError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ if TYPE_CHECKING:
 PR_GET_SECUREBITS, PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS = 27, 28, 38
 SECBIT_NO_SETUID_FIXUP = 1 << 2
 _LAST_ID = 2**32 - 2  # to the kernel the next number means: leave this id as it is
+
+
+class PrivilegeError(PyncError):
+    """Privileges could not be dropped for good."""
 
 
 class Identity(Frozen):

@@ -19,9 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.errors import PrivilegeError
 from pync.net import privileges
-from pync.net.privileges import Identity, drop, lookup
+from pync.net.privileges import Identity, PrivilegeError, drop, lookup
 
 ROOT = os.geteuid() == 0
 NOT_PERMITTED = "Operation not permitted"
@@ -31,8 +30,7 @@ FREE_ID = next(number for number in range(54321, 60000) if number not in {entry.
 # It imports its modules first, while it may still read them.
 CHILD = """
 import grp, pwd, sys
-from pync.errors import PrivilegeError
-from pync.net.privileges import drop, lookup
+from pync.net.privileges import PrivilegeError, drop, lookup
 try:
     for user in sys.argv[1:]:
         drop(lookup(user))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -389,3 +390,28 @@ def test_whenever_tasks_are_cancelled_each_that_began_cleans_up_once(
 
     play(main)
     assert sorted(began) == sorted(cleaned) == [number for number in range(len(plan)) if number in began]
+
+
+class Held:
+    """What a task has."""
+
+
+@pytest.mark.parametrize("kind", [LookupError, Cancelled])
+def test_a_task_that_has_failed_is_in_no_cycle_which_only_the_collector_would_end(kind: type[BaseException]) -> None:
+    async def fail_holding(loop: Loop) -> None:
+        held = Held()
+        refs.append(weakref.ref(held))
+        await loop.sleep(0)
+        raise kind("odd")
+
+    async def main(loop: Loop) -> None:
+        with suppress(kind):
+            await loop.first(fail_holding(loop), loop.sleep(1))
+
+    refs: list[weakref.ref[Held]] = []
+    gc.disable()
+    try:
+        play(main)
+        assert refs[0]() is None
+    finally:
+        gc.enable()
