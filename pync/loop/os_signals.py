@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STUCK = 0.5  # seconds from a stopping signal to the alarm, which means that a step blocks
+WAITING = ["pync.loop", "selectors"]  # modules, by their first nine letters, in which the loop is slow or waits
 
 
 class Delivery:
@@ -30,7 +31,7 @@ class Delivery:
     """
 
     def __init__(self, loop: Loop, main: Task) -> None:
-        self._notified_by, self._main, self._stopped_by = loop.notified_by, main, 0
+        self._notified_by, self._main, self._stopped_by, self._spared = loop.notified_by, main, 0, WAITING[:1]
         loop.notified_by |= dict.fromkeys((signal.SIGCHLD, signal.SIGALRM), loop.child_ended)  # for alarms see `_came`
         self._pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         loop.spawn(self._listen(loop), loop.child_ended)
@@ -55,8 +56,9 @@ class Delivery:
         if signum not in self._notified_by:
             self._stopped_by = signum
             signal.setitimer(signal.ITIMER_REAL, STUCK, STUCK / 10)
-        elif signum == signal.SIGALRM and not self._main.done and frame.f_globals["__name__"][:10] != "pync.loop.":
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        elif signum == signal.SIGALRM and not self._main.done and frame.f_globals["__name__"][:9] not in self._spared:
+            self._spared = WAITING  # from now on tasks clean up, and wait meanwhile
+            signal.setitimer(signal.ITIMER_REAL, STUCK, STUCK / 10)  # another step may block, too
             raise Interrupted(self._stopped_by or signum)
 
     async def _listen(self, loop: Loop) -> None:

@@ -279,7 +279,7 @@ def imported_late(options: list[str], questions: list[bytes], stdin: int | IO[by
             for number, question in enumerate(questions * 2, 1):
                 for name, place in places.items():
                     question = question.replace(b"{%s}" % name.encode(), place.encode())
-                with connect(process.port) as peer, contextlib.suppress(OSError):  # some clients are reset
+                with contextlib.suppress(OSError), connect(process.port) as peer:  # some clients are reset
                     process.expect("^Connection received", count=number)
                     peer.sendall(question.replace(b"{port}", port.to_bytes(2, "big")))
                     if not {"--broker", "--chat"} & {*options}:  # from a hub, a client with an end still receives

@@ -224,6 +224,19 @@ def test_a_step_that_blocks_is_interrupted(signum: signal.Signals, soon: None) -
     assert caught.value.signum == signum
 
 
+def test_of_two_steps_that_block_each_is_interrupted(soon: None) -> None:
+    async def block(full: int) -> None:
+        os.write(full, bytes(1 << 20))
+
+    async def main(loop: Loop, full: int) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await loop.first(block(full), block(full))
+
+    loop = Loop()
+    with pipe() as (_, full), pytest.raises(Interrupted):
+        loop.run(main(loop, full))
+
+
 def test_the_code_of_the_loop_is_not_interrupted_however_slow_it_is(soon: None) -> None:
     ended: list[float] = []
 
