@@ -157,6 +157,9 @@ class ProgramRelay(Relay):
     async def _answer(self, telnet: Telnet) -> None:
         await self._noting_a_break(super()._answer(telnet))
 
+    async def _send(self) -> None:
+        await self._noting_a_break(self.sending.run())
+
     async def _feed(self) -> None:
         await self.receiving.copy()
         # The kernel reports a reset once. After another task has found it, reading returns what looks like an end.
@@ -171,7 +174,7 @@ class ProgramRelay(Relay):
 
     async def _serve(self) -> None:
         feeding = self.loop.spawn(self._feed(), self.ended)
-        answering = self.loop.spawn(self._noting_a_break(self.sending.run()), self.ended)
+        answering = self.loop.spawn(self._send(), self.ended)
         living = self.loop.spawn(self.process.ended(), self.ended)
         try:
             while not answering.done:

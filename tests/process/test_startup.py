@@ -322,7 +322,8 @@ def test_a_forwarder_of_unix_datagrams_imports_nothing_once_it_listens(tmp_path:
             client.sendto(b"hello", ours)
             assert target.recv(100) == b"hello"
             process.signal(signal.SIGTERM)
-            assert Imported(process.finish().err).late == set()
+            err = process.finish().err
+            assert Imported(err).late == set(), err[-3000:]
 
 
 @pytest.mark.parametrize(
@@ -348,7 +349,8 @@ def test_a_server_of_datagrams_imports_nothing_once_it_listens(options: list[str
                 target.settimeout(DEADLINE)
                 assert [target.recv(100) for _ in range(2)][0] == b"hello\n"
             process.signal(signal.SIGTERM)
-            assert Imported(process.finish().err).late == set()
+            err = process.finish().err
+            assert Imported(err).late == set(), err[-3000:]
 
 
 CONNECT = b"CONNECT %s HTTP/1.1\r\nHost: test\r\n%s\r\n"
