@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from clients import ask, drain, is_true, line, take
+from clients import ask, drain, is_true, line, reset, take
 from harness import DEADLINE, DEVNULL, PYNC, UNMEASURED, Running, announced, connect, many_descriptors, require, serve
 
 if TYPE_CHECKING:
@@ -78,6 +78,18 @@ def test_of_a_burst_of_clients_each_is_served_when_it_can_have_all_descriptors_o
         assert answers == [b"hello\n"] * BURST
         assert server.stderr.count("accepting clients pauses") <= 1
         assert "pync: session" not in server.stderr
+
+
+@pytest.mark.parametrize("options", [["-e", "sleep 600"], ["--pipes", "-e", "sleep 600"], ["--broker"], []])
+def test_a_server_that_is_full_notices_the_resets_of_its_clients_and_serves_the_next(options: list[str]) -> None:
+    with short_of("--nofile=24:24", *options) as server:
+        clients = [connect(server.port) for _ in range(24)]  # some wait to be accepted
+        server.expect("^pync: accepting clients pauses: Too many open files\n")
+        received = server.stderr.count("Connection received")
+        for conn in clients:
+            reset(conn)
+        with connect(server.port):
+            is_true(lambda: server.stderr.count("Connection received") > received, "the next client is served")
 
 
 @ROOT

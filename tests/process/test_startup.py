@@ -142,7 +142,7 @@ def client(*options: str, host: str = "127.0.0.1", port: int = 0, stdin: bytes =
 
 
 def echo(conn: socket.socket) -> None:
-    with contextlib.suppress(ConnectionResetError):
+    with contextlib.suppress(ConnectionError):
         while data := conn.recv(4096):
             conn.sendall(data)
 
