@@ -176,8 +176,8 @@ class Outbox(Queue):
             while self.pieces:
                 self.drop(await self._write_some())
                 self.writes += 1
-        except PeerLost as error:
-            self.write_failed(error.also_unsent(self.size))
+        except Exception as error:  # a bug, too: it ends the client's session, and is reported there
+            self.write_failed(error.also_unsent(self.size) if isinstance(error, PeerLost) else error)
 
     async def _write_some(self) -> int:
         """Write what is next. While a client takes nothing, no bytes are joined and kept for it alone (TLS copies)."""
@@ -201,6 +201,6 @@ class Outbox(Queue):
                 break
         return b"".join(parts)
 
-    def write_failed(self, error: PeerLost) -> None:
+    def write_failed(self, error: Exception) -> None:
         """Called when writing to the client has failed."""
         raise NotImplementedError

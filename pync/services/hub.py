@@ -55,7 +55,7 @@ class Member(Outbox):
         self.passed_on = 0  # reads that were passed on; the latest may wait for room
         self.left: Condition | None = None  # made when it half-closes; notified when its connection is closed
 
-    def write_failed(self, error: PeerLost) -> None:
+    def write_failed(self, error: Exception) -> None:
         """Its session ends; a client that was only receiving leaves in this way."""
         if self.left:
             self.left.notify()

@@ -47,7 +47,7 @@ class Client(Stream):
         self.capacity: float = float("inf")  # bytes that it will still take
         self.held = 0  # bytes that its system has not acknowledged
         self.acknowledges = 0.0  # bytes a second that its system acknowledges though it takes nothing
-        self.broken: PeerLost | None = None
+        self.broken: Exception | None = None
         self.end: PeerLost | None = None  # what is wrong with its end-of-file
         self.changed = Condition()
         self.closed = self.aborted = False
@@ -66,7 +66,7 @@ class Client(Stream):
         self.capacity += more
         self.changed.notify()
 
-    def breaks(self, error: PeerLost = RESET) -> None:
+    def breaks(self, error: Exception = RESET) -> None:
         """Break its connection: writing to it fails, and reading does not show it."""
         self.broken = error
         self.capacity = 0
@@ -265,6 +265,19 @@ async def test_a_client_that_takes_nothing_is_cut_off_and_the_others_get_every_b
     assert stuck.aborted, "an end-of-file would be a lie"
     await hub.settle()
     same([fast.drain()], words)
+    assert not one.closed
+    await hub.over()
+
+
+async def test_a_bug_in_writing_to_one_client_ends_its_session_alone(loop: Loop) -> None:
+    hub = RunningHub(loop)
+    odd, fast = await hub.clients(2)
+    odd.breaks(LookupError("odd"))
+    one = await hub.client(b"hello")
+    await hub.settle()
+    assert isinstance(hub.session(odd).error, LookupError)
+    assert odd.closed
+    assert fast.drain() == b"hello"
     assert not one.closed
     await hub.over()
 
