@@ -124,6 +124,14 @@ def file_of(folder: Path, data: bytes) -> Iterator[IO[bytes]]:
         yield file
 
 
+@contextlib.contextmanager
+def unread_pipe() -> Iterator[IO[bytes]]:
+    """A pipe from which nothing is read, open for writing."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb"), os.fdopen(writing, "wb") as stdout:
+        yield stdout
+
+
 def read_slowly(descriptor: int, size: int = 1 << 40, pause: float = 0.002, chunk: int = 1 << 14) -> bytes:
     """What comes from a pipe until its end, with a pause after each read."""
     data = bytearray()

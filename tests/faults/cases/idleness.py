@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from harness import DEVNULL, PIPE
-from meetings import accepted, connection, file_of, listening, met, payload, program, sending, settled
+from meetings import accepted, connection, file_of, listening, met, payload, program, sending, settled, unread_pipe
 from netcats import Use
 from outcomes import ALL, WITHOUT_OPENBSD, Case, Law, Outcome
 from pairs import stuck_port
@@ -58,10 +58,8 @@ def blocked_by_its_peer(tool: Netcat, folder: Path) -> Iterator[Running]:
 
 @contextlib.contextmanager
 def blocked_by_stdout(tool: Netcat, folder: Path) -> Iterator[Running]:
-    reading, writing = os.pipe()
     with (
-        os.fdopen(reading, "rb"),
-        os.fdopen(writing, "wb") as stdout,
+        unread_pipe() as stdout,
         met(tool, Use(), stdin=PIPE, stdout=stdout) as (process, conn),
         sending(conn, payload(SIZE) * 4),
     ):
@@ -70,10 +68,8 @@ def blocked_by_stdout(tool: Netcat, folder: Path) -> Iterator[Running]:
 
 @contextlib.contextmanager
 def blocked_both_ways(tool: Netcat, folder: Path) -> Iterator[Running]:
-    reading, writing = os.pipe()
     with (
-        os.fdopen(reading, "rb"),
-        os.fdopen(writing, "wb") as stdout,
+        unread_pipe() as stdout,
         file_of(folder, payload(SIZE)) as stdin,
         met(tool, Use(), stdin=stdin, stdout=stdout) as (process, conn),
         sending(conn, payload(SIZE) * 4),

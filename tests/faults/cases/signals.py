@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING
 
 from harness import DEVNULL, PIPE, PYNC, Running
 from link import dark_network
-from meetings import accepted, connection, file_of, listening, met, payload, program, received, sending, settled
+from meetings import (
+    accepted,
+    connection,
+    file_of,
+    listening,
+    met,
+    payload,
+    program,
+    received,
+    sending,
+    settled,
+    unread_pipe,
+)
 from netcats import Use
 from outcomes import ALL, WITHOUT_OPENBSD, Case, Descendants, Law, Outcome, flow, outcome_of
 from pairs import FULL, stuck_port
@@ -101,10 +113,8 @@ def relaying(tool: Netcat, folder: Path) -> Iterator[Running]:
 @contextlib.contextmanager
 def blocked(tool: Netcat, folder: Path) -> Iterator[Running]:
     """Neither stdout nor the peer takes anything."""
-    reading, writing = os.pipe()
     with (
-        os.fdopen(reading, "rb"),
-        os.fdopen(writing, "wb") as stdout,
+        unread_pipe() as stdout,
         file_of(folder, payload(SIZE)) as stdin,
         met(tool, Use(), stdin=stdin, stdout=stdout) as (process, conn),
         sending(conn, payload(SIZE)),
