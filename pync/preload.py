@@ -31,6 +31,7 @@ HTTP = (
     *("h11", "http", "email.utils", "tempfile"),  # to parse a request, and to write the head of an answer
     "pync.stages.visible",  # to show a request on a terminal
     *("mimetypes", "posixpath", "json", "codecs"),  # to find out the type of a file
+    "calendar",  # to read the date of an If-Modified-Since, from Python 3.13 on
 )
 OUTGOING = (
     *("pync.net.happy_eyeballs", "pync.loop.threads"),  # to connect to a name for a client

@@ -122,7 +122,7 @@ class Task:
         except BaseException as error:  # kept for the owner of the task, or else for the run
             # Without the frames that hold the task: a cycle would keep it, and all that it has, for long.
             trace = None if isinstance(error, Cancelled) else error.__traceback__
-            self.error, trace = error.with_traceback(trace and trace.tb_next), None
+            self.error, trace, exception = error.with_traceback(trace and trace.tb_next), None, None
         self.done = True
         self._parked = False
         if self._ended is not None:

@@ -7,6 +7,7 @@ has ended within its limit; it has left nothing behind. A `Law` says what of thi
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import select
@@ -62,7 +63,9 @@ class Law(NamedTuple):
     """What is asked of a case."""
 
     statuses: tuple[int, ...] | None = (0,)  # those that are right when all has arrived; None: any but 0
-    loss: str = "never"  # may bytes be missing? "never", "counted" (how many), "reported" (that), "signal" (of course)
+    # May bytes be missing? "never", "counted" (how many at most), "estimated" (how many, where acknowledgements may be
+    # missing, too), "reported" (that), "signal" (of course)
+    loss: str = "never"
 
 
 WHOLE = Law()
@@ -122,7 +125,8 @@ def _of_a_loss(law: Law, outcome: Outcome, missing: int) -> str:
     if not numbers:
         return UNCOUNTED
     # A byte that was acknowledged may still not have been read.
-    return HELD if 0 < sum(numbers) <= missing else MISCOUNTED
+    most = missing if law.loss == "counted" else math.inf
+    return HELD if 0 < sum(numbers) <= most else MISCOUNTED
 
 
 # -- A case ------------------------------------------------------------------------------------------------------

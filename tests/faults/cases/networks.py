@@ -124,7 +124,7 @@ CASES = [
         "it is cut for good while a client with -w 1 sends",
         is_cut_for_good,
         {"uploading": True},
-        Law(None, "counted"),
+        Law(None, "estimated"),
     ),
     Case(
         "A network",
