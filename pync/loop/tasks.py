@@ -123,7 +123,7 @@ class Task:
             # Without the frames that hold the task: a cycle would keep it, and all that it has, for long.
             trace = None if isinstance(error, Cancelled) else error.__traceback__
             self.error, trace, exception = error.with_traceback(trace and trace.tb_next), None, None
-        self.done = True
-        self._parked = False
+        self.done, self._parked = True, False
         if self._ended is not None:
             self._ended.notify()
+        del self  # since Python 3.12 the frames in the error's traceback hold this one
