@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from pync.errors import AddressError, reason
 from pync.events import Outcome, as_address
-from pync.limits import raise_limit
 from pync.listener_events import Listening, OpenProgram, OpenProxy
 from pync.net.access import load_rules
 from pync.net.bind import bind
@@ -35,6 +34,8 @@ async def listen(context: Context) -> Outcome:
     """Serve. Raises the PyncError of the step that fails, of the only session, or of what all sessions share."""
     config = context.config
     if config.keep_open or config.http:
+        from pync.limits import raise_limit
+
         raise_limit()
     identity = await _identity(context)
     allowed = await _loaded(context, config.access, lambda: _rules(config))

@@ -17,7 +17,6 @@ import os
 from pync.connections.incoming import PAUSE, accept
 from pync.errors import PyncError
 from pync.events import Address
-from pync.limits import Memory, free_descriptors
 from pync.listener_events import Accepted, AcceptingPauses, Denied
 from pync.loop.tasks import Condition
 from pync.sessions.wall import SHARED, Wall
@@ -28,12 +27,14 @@ if TYPE_CHECKING:
 
     from pync.context import Context
     from pync.endpoints import Peer
+    from pync.limits import Memory
     from pync.loop.tasks import Task
     from pync.net.access import Rules
     from pync.net.bind import Bound
     from pync.services import Service
 
 ACCEPT_BATCH = 64  # clients accepted before the other tasks have their turn
+UNLIMITED = 1 << 30
 REPORTED = 60.0  # seconds in which a lack of descriptors or memory is reported once
 LOOK = 1.0  # seconds between two looks whether they are there again
 
@@ -60,8 +61,11 @@ class Server:
         self.changed = Condition()  # notified when one of these tasks has ended, or the only client is there
         if self.config.keep_open:
             self._open_watches()
-        self.room = max(1, self._descriptors() // (1 + service.descriptors))  # sessions at a time
-        self.memory = Memory()
+        self.room = UNLIMITED  # sessions at a time
+        self.memory: Memory | None = None
+        # A listener for one client that is ready at once has never more than that.
+        if several or self.config.tls or not service.ready_at_once:
+            self._measure_room()
         self.full_since: float | None = None  # when a lack of room was reported last
 
     async def run(self) -> int | None:
@@ -83,15 +87,18 @@ class Server:
 
             self.loop.shared(Threads).open()
 
-    def _descriptors(self) -> int:
-        """How many descriptors the sessions may hold. Pipes that make a relay faster may take a quarter of all."""
+    def _measure_room(self) -> None:
+        """Find out how many sessions there may be. Pipes that make a relay faster may take a quarter of descriptors."""
+        from pync.limits import Memory, free_descriptors
+
+        self.memory = Memory()
         count = free_descriptors()
         if self.config.target or self.config.serve_proxy:
             from pync.relay.spare_pipes import SparePipes
 
             pipes = self.loop.shared(SparePipes).left = count // 8
             count -= 2 * pipes
-        return count
+        self.room = max(1, count // (1 + self.service.descriptors))
 
     # -- Many clients
 
@@ -132,7 +139,7 @@ class Server:
         """The errno of what is not there for one more session; None if it has all that it needs."""
         if self.sessions >= self.room:
             return errno.EMFILE
-        return None if self.memory.has_room(self.sessions) else errno.ENOMEM
+        return None if self.memory is None or self.memory.has_room(self.sessions) else errno.ENOMEM
 
     def _receive(self, client: Peer) -> None:
         """Begin the session of a client that was accepted, or turn it away."""
