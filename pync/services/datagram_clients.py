@@ -75,7 +75,7 @@ class DatagramClients:
 
 def most_sessions(config: Config, service: Service) -> int:
     """Sessions at a time: as many as were asked for, and as there are descriptors for."""
-    most = min(config.max_conns or PEERS, PEERS)
+    most = min(config.max_conns or service.most or PEERS, PEERS)
     if service.descriptors:
         from pync.limits import free_descriptors
 

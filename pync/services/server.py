@@ -127,19 +127,21 @@ class Server:
                 await self.loop.sleep(PAUSE)  # the same error may meet the next attempt, too
 
     async def _has_room(self) -> None:
-        """Wait until there are descriptors and memory for one more session."""
-        while (code := self._lacks()) is not None:
+        """Wait until there is room for one more session."""
+        while why := self._lacks():
             now = self.loop.clock()
             if self.full_since is None or now > self.full_since + REPORTED:
                 self.full_since = now
-                self.context.report(AcceptingPauses(why=os.strerror(code)))
+                self.context.report(AcceptingPauses(why=why))
             await self.loop.wait(self.changed, now + LOOK)
 
-    def _lacks(self) -> int | None:
-        """The errno of what is not there for one more session; None if it has all that it needs."""
+    def _lacks(self) -> str:
+        """What is not there for one more session; "" if it has all that it needs."""
         if self.sessions >= self.room:
-            return errno.EMFILE
-        return None if self.memory is None or self.memory.has_room(self.sessions) else errno.ENOMEM
+            return os.strerror(errno.EMFILE)
+        if self.limit is None and self.service.most and self.sessions >= self.service.most:
+            return f"{self.service.most} are served, which --max-conns can change"
+        return "" if self.memory is None or self.memory.has_room(self.sessions) else os.strerror(errno.ENOMEM)
 
     def _receive(self, client: Peer) -> None:
         """Begin the session of a client that was accepted, or turn it away."""

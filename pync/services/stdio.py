@@ -67,6 +67,7 @@ class ProgramService(Service):
     """A process for each client."""
 
     descriptors = 2  # our ends of its pipes
+    most = 100
 
     def __init__(self, context: Context, program: Program) -> None:
         super().__init__(context)

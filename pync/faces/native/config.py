@@ -12,8 +12,6 @@ from pync.faces import option_values
 from pync.faces.native.options import TLS_AND_PROXY
 from pync.faces.option_table import read_value
 
-PROGRAMS_AT_ONCE = 100  # clients whose programs run at the same time, unless --max-conns sets another limit
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -29,7 +27,7 @@ def config(values: Values, operands: list[str]) -> Config:
         from pync.faces.native.conflicts import check_conflicts
 
         check_conflicts(values)
-    wait, program = values.get("wait"), _program(values)
+    wait = values.get("wait")
     ending = _fields(Ending, values) | {
         "half_close": "no_shutdown" not in values,
         "idle_timeout": values.get("idle_timeout", wait) or None,
@@ -39,8 +37,7 @@ def config(values: Values, operands: list[str]) -> Config:
     facts = {
         "mode": "scan" if "scan" in values else "listen" if "listen" in values else "connect",
         "access": Access(**_fields(Access, values)),
-        "program": program,
-        "max_conns": values.get("max_conns", PROGRAMS_AT_ONCE if program and "keep_open" in values else None),
+        "program": _program(values),
         "send": not values.keys() & {"no_stdin", "recv_only"},
         "receive": "send_only" not in values,
         "logs": Logs(**_fields(Logs, values)),
