@@ -19,6 +19,7 @@ import os
 
 from pync.endpoints import CHUNK, SHORT, Half, Sink, Source, next_read_size
 from pync.endpoints.child_environment import unbuffered
+from pync.endpoints.children import exit_status
 from pync.endpoints.process_group import SHORTEST_LOOK, apart, is_inhabited, released
 from pync.errors import ProgramError, reason
 from pync.system import signal
@@ -207,13 +208,6 @@ class Child:
                 return False
             await self.loop.sleep(SHORTEST_LOOK)
         return self.status is not None
-
-
-async def exit_status(loop: Loop, pid: int) -> int:
-    """Wait for a child's end, and leave it to be reaped. Returns its exit status, or -n if signal n ended it."""
-    while (end := os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is None:
-        await loop.wait(loop.child_ended)
-    return end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
 
 
 def hand_over(loop: Loop, program: Program, sock: socket.socket, environment: Mapping[str, str]) -> Child:

@@ -52,7 +52,7 @@ FEATURES = {
     "serving many": ("preload",),
     "shared stdio": ("endpoints.file_source", "endpoints.shared_stdio", "services.shared_stdio"),
     "queues for clients": ("endpoints.client_queues",),
-    "programs": ("endpoints.child", "sessions.program"),
+    "programs": ("endpoints.child", "endpoints.children", "sessions.program"),
     "datagrams": (
         *("connections.next_address", "connections.first_sender", "connections.datagram_peer"),
         *("relay.answers", "net.groups", "endpoints.groups"),

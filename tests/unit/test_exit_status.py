@@ -10,7 +10,7 @@ import pytest
 from conformance import descriptors, join
 from doubles import pipe, together
 
-from pync.endpoints.child import exit_status
+from pync.endpoints.children import exit_status
 from pync.loop.tasks import Condition
 
 if TYPE_CHECKING:

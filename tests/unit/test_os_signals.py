@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from doubles import pipe, play, together
 
-from pync.endpoints.child import exit_status
+from pync.endpoints.children import exit_status
 from pync.errors import Interrupted, OutputError
 from pync.loop import os_signals
 from pync.loop.kernel import Loop
