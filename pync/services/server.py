@@ -82,6 +82,10 @@ class Server:
         from pync.loop.hangups import Hangups
 
         self.loop.shared(Hangups).open()
+        if self.config.program:
+            from pync.endpoints.children import Children
+
+            self.loop.shared(Children)
         if self.config.target or self.config.serve_proxy:
             from pync.loop.threads import Threads
 
