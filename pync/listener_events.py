@@ -90,6 +90,12 @@ class AcceptingPauses(Event):
     why: str
 
 
+class ProgramsAtLimit(Event):
+    """As many programs run as may at the same time: the next clients wait for their turn."""
+
+    limit: int
+
+
 class StdinOver(Event):
     """A client has come after the end of stdin, which went to the clients of that moment: it is sent nothing."""
 

@@ -139,7 +139,7 @@ def _service(context: Context, targets: Rules | None) -> Service:
 
         return HttpService(context)
     if config.program:
-        from pync.services.stdio import ProgramService
+        from pync.services.program import ProgramService
 
         return ProgramService(context, config.program)
     if config.hub:
@@ -193,7 +193,7 @@ def _announce(context: Context, bound: Bound) -> None:
             if is_open(context.config, where):
                 context.report(OpenProxy(address=where))
     if context.config.program:
-        from pync.services.stdio import is_open as runs_for_all
+        from pync.services.program import is_open as runs_for_all
 
         if reachable := [where for where in addresses if runs_for_all(context.config, where)]:
             context.report(OpenProgram(address=reachable[0]))  # once, and not for each family

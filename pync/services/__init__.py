@@ -29,7 +29,7 @@ class Service:
     # Whether a client of a listener for one has failed in such a way that its failure is that of the run.
     used_up = False
     crowd: Crowd | None = None  # what takes all datagrams of a server, if its peers need no sessions
-    most: int | None = None  # sessions at a time, unless the user has set a limit; other clients wait then
+    most: int | None = None  # peers of datagrams served at a time, unless the user has set a limit
     descriptors = 0  # those that a session holds beside its client's; what it opens for a moment is not counted
 
     ready_at_once = True  # whether `ready` never waits: then a client is ready when it was admitted

@@ -143,8 +143,6 @@ class Server:
         """What is not there for one more session; "" if it has all that it needs."""
         if self.sessions >= self.room:
             return os.strerror(errno.EMFILE)
-        if self.limit is None and self.service.most and self.sessions >= self.service.most:
-            return f"{self.service.most} are served, which --max-conns can change"
         return "" if self.memory is None or self.memory.has_room(self.sessions) else os.strerror(errno.ENOMEM)
 
     def _receive(self, client: Peer) -> None:

@@ -1,4 +1,4 @@
-"""Two services: the conversation of an only client with our stdin and stdout, and a program for each client.
+"""The service of an only client: its conversation with our stdin and stdout.
 
 A module of its own, beside `shared_stdio.py`: the only client has stdin and stdout themselves, so the kernel can move
 the bytes. Many clients share them.
@@ -13,13 +13,10 @@ from pync.sessions.conversation import converse, open_stdio
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pync.config import Config, Program
     from pync.context import Context
     from pync.endpoints import Peer
-    from pync.events import Address
     from pync.loop.tasks import Task
 
-ALL_ADDRESSES = ("0.0.0.0", "::")
 LOOK = 0.5  # seconds between two looks at a stdin that nothing reads yet
 
 
@@ -55,26 +52,3 @@ class StdioService(Service):
             await self.loop.cancel_and_wait(self.watching)
         await converse(self.context, client, self.stdio)
         return None
-
-
-def is_open(config: Config, address: Address) -> bool:
-    """Whether any host can have a program run by a server that listens on this address, again and again."""
-    restricted = config.access.allow or config.access.allow_files or (config.tls and config.tls.verify)
-    return config.keep_open and address.host in ALL_ADDRESSES and not restricted
-
-
-class ProgramService(Service):
-    """A process for each client."""
-
-    descriptors = 2  # our ends of its pipes
-    most = 100
-
-    def __init__(self, context: Context, program: Program) -> None:
-        super().__init__(context)
-        self.program = program
-
-    async def session(self, client: Peer) -> int | None:
-        """Put the program on the connection; its exit status. Raises PeerLost, TimedOut, ProgramError."""
-        from pync.sessions.program import run_program
-
-        return await run_program(self.context, client, self.program)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from clients import drain, take
+from encrypted import client_side, ours
 from harness import DEADLINE, PYNC, Running, announced, connect, listen
 from terminals import controlled, terminal
 
@@ -154,8 +155,35 @@ def test_a_hundred_programs_run_at_the_same_time_and_no_more(option: str) -> Non
             conn.sendall(b"served\n")
             assert take(conn, 7) == b"served\n"
         with connect(server.port) as late:
-            server.expect("^pync: accepting clients pauses: 100 are served, which --max-conns can change$")
+            server.expect("^pync: 100 programs run: the next clients wait, which --max-conns can change$")
             assert len(server.children()) == 100
             late.sendall(b"served\n")
             conns[0].close()
             assert take(late, 7) == b"served\n"
+
+
+def test_clients_that_wait_for_a_program_have_their_turn_in_order() -> None:
+    with listen("-k", "-e", "cat", "127.0.0.1", "0") as server, contextlib.ExitStack() as stack:
+        conns = [stack.enter_context(connect(server.port)) for _ in range(104)]
+        for number, conn in enumerate(conns):
+            conn.sendall(b"%03d" % number)
+        for number, conn in enumerate(conns[:100]):
+            assert take(conn, 3) == b"%03d" % number
+        for number in range(100, 104):
+            with conns[number - 100]:
+                pass
+            assert take(conns[number], 3) == b"%03d" % number
+        assert server.stderr.count("the next clients wait") == 1
+
+
+def test_clients_that_begin_no_handshake_take_no_turn_for_a_program(authority: Authority) -> None:
+    server = listen("-k", *ours(authority.server), "-e", "cat", "127.0.0.1", "0")
+    with server, contextlib.ExitStack() as stack:
+        for _ in range(150):
+            stack.enter_context(connect(server.port))
+        conn = stack.enter_context(
+            client_side(authority).wrap_socket(connect(server.port), server_hostname="localhost")
+        )
+        conn.sendall(b"served\n")
+        assert take(conn, 7) == b"served\n"
+        assert "the next clients wait" not in server.stderr

@@ -15,6 +15,7 @@ from pync.listener_events import (
     Listening,
     OpenProgram,
     OpenProxy,
+    ProgramsAtLimit,
     RulesKept,
     RulesRead,
     SessionCrashed,
@@ -58,6 +59,8 @@ def line(event: Event, config: Config) -> str:
             return f"pync: the access lists stay as they were: {event.error}"
         case AcceptingPauses():
             return f"pync: accepting clients pauses: {event.why}"
+        case ProgramsAtLimit():
+            return f"pync: {event.limit} programs run: the next clients wait, which --max-conns can change"
         case StdinOver():
             return f"pync: stdin had ended before {event.peer} came, which is sent nothing"
         case StdinNotKept():
