@@ -45,7 +45,7 @@ class _Option(click.Option):
 class _Command(click.Command):
     """A click command whose help has one usage line for each form, and a heading for each section of the table."""
 
-    def __init__(self, table: Table, forms: tuple[str, ...], about: str) -> None:
+    def __init__(self, table: Table, forms: tuple[str, ...], about: str, *, rare: bool) -> None:
         longs = [option.long for option in every(table) if option.long]
         params = [_Option(option, _prefixes(option.long, longs)) for option in every(table)]
         operands = click.Argument(["operands"], nargs=-1, type=click.UNPROCESSED)
@@ -54,6 +54,7 @@ class _Command(click.Command):
         super().__init__("pync", settings, params=[*params, operands], help=about, add_help_option=False)
         self.table = table
         self.forms = forms
+        self.rare = rare
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for number, form in enumerate(self.forms):
@@ -62,8 +63,14 @@ class _Command(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         width = max(len(_column(option)) for option in every(self.table))  # one for all sections, to line them up
         for section in self.table:
-            with formatter.section(section.title):
-                formatter.write_dl([(_column(option).ljust(width), option.help) for option in section.options])
+            rows = [
+                (_column(option).ljust(width), option.help)
+                for option in section.options
+                if self.rare or not option.rare
+            ]
+            if rows:
+                with formatter.section(section.title):
+                    formatter.write_dl(rows)
 
 
 def _column(option: Option) -> str:
@@ -76,15 +83,15 @@ def _prefixes(long: str, longs: list[str]) -> list[str]:
     return [f"--{head}" for head in heads if [name for name in longs if name.startswith(head)] == [long]]
 
 
-def click_command(table: Table, forms: tuple[str, ...], about: str) -> click.Command:
+def click_command(table: Table, forms: tuple[str, ...], about: str, *, rare: bool = True) -> click.Command:
     """The click command of a table. `forms` are the usage lines without the program's name."""
-    return _Command(table, forms, about)
+    return _Command(table, forms, about, rare=rare)
 
 
-def help_text(table: Table, forms: tuple[str, ...], about: str) -> str:
-    """The text of --help, at most 80 columns wide."""
-    command = click_command(table, forms, about)
-    return command.get_help(click.Context(command, info_name="pync")) + "\n"
+def help_text(table: Table, forms: tuple[str, ...], about: str, ending: str = "", *, rare: bool = True) -> str:
+    """The text of --help, at most 80 columns wide. It ends with `ending`; `rare`: the rare options are there, too."""
+    command = click_command(table, forms, about, rare=rare)
+    return command.get_help(click.Context(command, info_name="pync")) + "\n" + ending
 
 
 def complete(table: Table, forms: tuple[str, ...], about: str) -> None:

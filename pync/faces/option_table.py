@@ -42,7 +42,7 @@ class Option:
     """
 
     # A plain class: every start makes one for each option of its face, and a `Frozen` takes three times as long.
-    __slots__ = ("alone", "constant", "dest", "help", "kind", "letter", "long", "metavar", "spellings", "type")
+    __slots__ = ("alone", "constant", "dest", "help", "kind", "letter", "long", "metavar", "rare", "spellings", "type")
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class Option:
         metavar: str = "",
         type: Type = str,
         alone: bool = False,
+        rare: bool = False,
     ) -> None:
         self.kind = kind
         self.letter = letter  # "" if there is none
@@ -67,6 +68,7 @@ class Option:
         self.metavar = metavar  # of a value; "" for flags and counts
         self.type = type
         self.alone = alone  # a flag that overrules everything else on the command line, errors in values included
+        self.rare = rare  # left out of the short help
 
     @property
     def synopsis(self) -> str:
@@ -97,9 +99,11 @@ if TYPE_CHECKING:
     Table = tuple[Section, ...]
 
 
-def flag(letter: str, long: str, dest: str, help: str, constant: Any = True, *, alone: bool = False) -> Option:
+def flag(
+    letter: str, long: str, dest: str, help: str, constant: Any = True, *, alone: bool = False, rare: bool = False
+) -> Option:
     """An option that takes no value and stands for a constant."""
-    return Option("flag", letter, long, dest, help, constant=constant, alone=alone)
+    return Option("flag", letter, long, dest, help, constant=constant, alone=alone, rare=rare)
 
 
 def count(letter: str, long: str, dest: str, help: str) -> Option:
@@ -107,14 +111,14 @@ def count(letter: str, long: str, dest: str, help: str) -> Option:
     return Option("count", letter, long, dest, help)
 
 
-def value(letter: str, long: str, metavar: str, dest: str, type: Type, help: str) -> Option:
+def value(letter: str, long: str, metavar: str, dest: str, type: Type, help: str, *, rare: bool = False) -> Option:
     """An option that takes a value."""
-    return Option("value", letter, long, dest, help, metavar=metavar, type=type)
+    return Option("value", letter, long, dest, help, metavar=metavar, type=type, rare=rare)
 
 
-def repeated(letter: str, long: str, metavar: str, dest: str, type: Type, help: str) -> Option:
+def repeated(letter: str, long: str, metavar: str, dest: str, type: Type, help: str, *, rare: bool = False) -> Option:
     """An option that takes a value each time it is given; its type gives a tuple."""
-    return Option("repeated", letter, long, dest, help, metavar=metavar, type=type)
+    return Option("repeated", letter, long, dest, help, metavar=metavar, type=type, rare=rare)
 
 
 def every(table: Table) -> Iterator[Option]:

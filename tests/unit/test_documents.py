@@ -153,7 +153,9 @@ def test_the_change_log_has_this_version() -> None:
 
 
 def test_the_help_shows_every_option_and_no_other() -> None:
-    shown = run([sys.executable, "-m", "pync", "--help"], env={**os.environ, "PYTHONPATH": str(ROOT)}).out.decode()
+    shown = run(
+        [sys.executable, "-m", "pync", "--help", "all"], env={**os.environ, "PYTHONPATH": str(ROOT)}
+    ).out.decode()
     described = set(OPTION.findall("\n".join(re.findall(r"^  +(-.*?)(?:  |$)", shown, re.MULTILINE))))
     assert described == SPELLINGS
 

@@ -52,7 +52,7 @@ SIDEWAYS = [
     ("cli", "process_one"),
     ("__main__", "cli"),
 ]
-MOST_SIDEWAYS = 24
+MOST_SIDEWAYS = 28
 
 # What must never be imported, whatever the rows say: (who, what).
 NEVER = [
@@ -61,7 +61,7 @@ NEVER = [
     ("relay", "net"),
 ]
 
-SPINE_LINES = 2500
+SPINE_LINES = 2600
 MODULE_LINES = 300
 FUNCTION_LINES = 30
 

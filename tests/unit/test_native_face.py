@@ -210,7 +210,15 @@ def test_help_is_on_stdout() -> None:
     assert result.status == 0
     assert result.err == ""
     assert result.out.startswith(b"Usage: pync [OPTION]... HOST PORT...\n")
-    assert result.out.endswith(b"the version\n")
+    assert b"--tos" not in result.out
+    assert result.out.endswith(b"'man pync' explains them all.\n")
+    assert len(result.out.splitlines()) < 120
+
+
+def test_help_all_has_the_rare_options_too() -> None:
+    result = pync("--help", "all")
+    assert result.status == 0
+    assert b"  -T, --tos TOS " in result.out
 
 
 @pytest.mark.parametrize("argv", [["--version"], ["-k", "--vers"], ["-w", "soon", "-z", "-l", "--version"]])

@@ -13,7 +13,7 @@ from pync.errors import Interrupted, OutputClosed, ProgramError, TimedOut, Usage
 from pync.faces import print_line, print_text
 from pync.faces.native.config import config
 from pync.faces.native.messages import Messages
-from pync.faces.native.options import ABOUT, FORMS, HINTS, TABLE
+from pync.faces.native.options import ABOUT, ENDING, FORMS, HINTS, TABLE
 from pync.faces.option_table import read
 from pync.system import signal
 
@@ -39,7 +39,7 @@ class NativeFace:
         if "help" in values:
             from pync.faces.click_help import help_text
 
-            print_text(help_text(TABLE, FORMS, ABOUT))
+            print_text(help_text(TABLE, FORMS, ABOUT, ENDING, rare="all" in operands))
             return 0
         if "version" in values:
             print_text(f"pync {__version__}\n")

@@ -27,14 +27,23 @@ ABOUT = """Connect, or with -l wait for a client: stdin is sent, what is receive
 passed on as a half-close; what the peer still sends is received until it ends, too. A PORT is a number, a service's
 name or a range LO-HI; HOST:PORT is one operand for both. A TIME is in seconds, or has a unit: ms, s, m or h."""
 
+ENDING = """
+Examples:
+  pync -l 9000 > copy.iso                receive a file
+  pync HOST 9000 < disk.iso              send it
+  pync -lk --filter 'tr a-z A-Z' 1067    make a server of a filter
+
+'pync --help all' lists the rare options, too; 'man pync' explains them all.
+"""
+
 TABLE = (
     Section(
         "Addresses",
         flag("4", "ipv4", "family", "IPv4 only", "ipv4"),
         flag("6", "ipv6", "family", "IPv6 only", "ipv6"),
         flag("U", "unixsock", "family", "a unix socket: a path, or @NAME (abstract)", "unix"),
-        flag("", "vsock", "vsock", "a virtual machine's socket: HOST is a CID"),
-        flag("", "sctp", "sctp", "SCTP instead of TCP"),
+        flag("", "vsock", "vsock", "a virtual machine's socket: HOST is a CID", rare=True),
+        flag("", "sctp", "sctp", "SCTP instead of TCP", rare=True),
         flag("u", "udp", "datagram", "datagrams: UDP, or with -U unix datagrams"),
         flag("n", "nodns", "numeric", "numeric addresses only: ask no name server"),
         value("s", "source", "ADDR", "source_host", str, "our own address (a path with -uU); with -l, HOST"),
@@ -46,9 +55,9 @@ TABLE = (
         flag("k", "keep-open", "keep_open", "serve many clients, also at the same time"),
         value("", "max-conns", "N", "max_conns", POSITIVE, "serve at most so many at once; 100 for programs"),
         repeated("", "allow", "HOST,...", "allow", types.hosts, "serve only these: addresses, networks, names"),
-        repeated("", "allowfile", "FILE", "allow_files", types.paths, "serve only those that FILE lists"),
+        repeated("", "allowfile", "FILE", "allow_files", types.paths, "serve only those that FILE lists", rare=True),
         repeated("", "deny", "HOST,...", "deny", types.hosts, "turn these away, even if they are allowed"),
-        repeated("", "denyfile", "FILE", "deny_files", types.paths, "turn away those that FILE lists"),
+        repeated("", "denyfile", "FILE", "deny_files", types.paths, "turn away those that FILE lists", rare=True),
         value("", "user", "NAME[:GROUP]", "user", types.user, "become this user once the port is bound"),
         flag("", "http", "http", "put an HTTP response in front of what is sent"),
     ),
@@ -65,12 +74,16 @@ TABLE = (
         flag("", "ssl-no-verify", "no_verify", "accept any certificate"),
         value("", "ssl-pin", "sha256:HEX", "pin", types.fingerprint, "accept this certificate alone"),
         value("", "ssl-trustfile", "FILE", "trust_file", types.path, "trust these authorities, not the system's"),
-        value("", "ssl-servername", "NAME", "server_name", str, "the name to be verified, if it is not HOST"),
+        value(
+            "", "ssl-servername", "NAME", "server_name", str, "the name to be verified, if it is not HOST", rare=True
+        ),
         value("", "ssl-cert", "FILE", "certificate", types.path, "our certificate (PEM)"),
         value("", "ssl-key", "FILE", "key", types.path, "its key, if that is in another file"),
         flag("", "ssl-verify", "verify", "with -l: demand a certificate of each client"),
-        value("", "ssl-alpn", "NAME,...", "alpn", types.alpn_names, "protocols to be offered, the best first"),
-        value("", "ssl-ciphers", "LIST", "ciphers", str, "OpenSSL's names of the ciphers for TLS 1.2"),
+        value(
+            "", "ssl-alpn", "NAME,...", "alpn", types.alpn_names, "protocols to be offered, the best first", rare=True
+        ),
+        value("", "ssl-ciphers", "LIST", "ciphers", str, "OpenSSL's names of the ciphers for TLS 1.2", rare=True),
     ),
     Section(
         "Proxies",
@@ -79,12 +92,26 @@ TABLE = (
         value("X", "proxy-type", "TYPE", "proxy_type", PROXY_TYPE, "http (connect), https, socks4 (4), socks5 (5)"),
         value("P", "", "USER", "proxy_user", str, "our user at the proxy; asks for the password"),
         value("", "proxy-auth", "LOGIN", "proxy_auth", str, "USER[:PASSWORD], for the proxy or for ours"),
-        value("", "proxy-dns", "WHERE", "proxy_dns", LOCAL_OR_REMOTE, "look HOST up here (local) or there (remote)"),
+        value(
+            "",
+            "proxy-dns",
+            "WHERE",
+            "proxy_dns",
+            LOCAL_OR_REMOTE,
+            "look HOST up here (local) or there (remote)",
+            rare=True,
+        ),
         value("", "proxy-server", "TYPE", "serve_proxy", SERVED_PROXY_TYPE, "with -l: be a proxy, http or socks5"),
         repeated("", "proxy-allow", "HOST,...", "proxy_allow", types.hosts, "connect our clients only to these"),
-        repeated("", "proxy-allowfile", "FILE", "proxy_allow_files", types.paths, "only to those that FILE lists"),
-        repeated("", "proxy-deny", "HOST,...", "proxy_deny", types.hosts, "do not connect our clients to these"),
-        repeated("", "proxy-denyfile", "FILE", "proxy_deny_files", types.paths, "not to those that FILE lists"),
+        repeated(
+            "", "proxy-allowfile", "FILE", "proxy_allow_files", types.paths, "only to those that FILE lists", rare=True
+        ),
+        repeated(
+            "", "proxy-deny", "HOST,...", "proxy_deny", types.hosts, "do not connect our clients to these", rare=True
+        ),
+        repeated(
+            "", "proxy-denyfile", "FILE", "proxy_deny_files", types.paths, "not to those that FILE lists", rare=True
+        ),
     ),
     Section(
         "Relaying",
@@ -92,7 +119,7 @@ TABLE = (
         flag("", "chat", "chat", "the same by lines, with names"),
         value("", "to", "HOST:PORT", "to", str, "with -l: connect each client to this place"),
         flag("", "to-ssl", "to_tls", "speak TLS to it"),
-        flag("F", "", "pass_descriptor", "connect, and hand the socket over by stdout"),
+        flag("F", "", "pass_descriptor", "connect, and hand the socket over by stdout", rare=True),
     ),
     Section(
         "Data",
@@ -102,12 +129,14 @@ TABLE = (
         flag("C", "crlf", "crlf", "send line ends as CR LF"),
         flag("t", "telnet", "telnet", "answer telnet negotiation, and take it out"),
         flag("", "lines", "lines", "with -u: send and show lines, a datagram each"),
-        value("", "datagram-size", "N", "datagram_size", DATAGRAM_SIZE, "with -u: at most so many bytes in one"),
+        value(
+            "", "datagram-size", "N", "datagram_size", DATAGRAM_SIZE, "with -u: at most so many bytes in one", rare=True
+        ),
         value("i", "pace", "TIME", "pace", types.seconds, "wait so long after each line sent"),
-        value("", "delay", "TIME", "delay", types.seconds, "wait so long before passing each read on"),
+        value("", "delay", "TIME", "delay", types.seconds, "wait so long before passing each read on", rare=True),
         value("o", "output", "FILE", "raw", types.path, "copy both directions to FILE"),
         value("", "hex-dump", "FILE", "hexadecimal", types.path, "copy both directions to FILE as a hex dump"),
-        flag("", "append-output", "append", "append to FILE instead of starting it anew"),
+        flag("", "append-output", "append", "append to FILE instead of starting it anew", rare=True),
     ),
     Section(
         "Ending",
@@ -121,12 +150,14 @@ TABLE = (
             types.quit_seconds,
             "leave so long after stdin's end; -1: do not",
         ),
-        value("W", "receive-limit", "N", "receive_limit", POSITIVE, "leave after so many reads from the peer"),
+        value(
+            "W", "receive-limit", "N", "receive_limit", POSITIVE, "leave after so many reads from the peer", rare=True
+        ),
     ),
     Section(
         "Time limits",
         value("w", "wait", "TIME", "wait", types.seconds, "for connecting, and for silence afterwards"),
-        value("", "connect-timeout", "TIME", "connect_timeout", types.seconds, "for connecting alone"),
+        value("", "connect-timeout", "TIME", "connect_timeout", types.seconds, "for connecting alone", rare=True),
         value("", "idle-timeout", "TIME", "idle_timeout", types.seconds, "for silence in both directions alone"),
         value("", "retry", "TIME", "retry", types.seconds, "go on trying to connect for so long"),
     ),
@@ -138,20 +169,24 @@ TABLE = (
     Section(
         "Socket options",
         flag("b", "broadcast", "broadcast", "SO_BROADCAST: allow broadcasts"),
-        flag("D", "debug", "debug", "SO_DEBUG"),
+        flag("D", "debug", "debug", "SO_DEBUG", rare=True),
         flag("", "tcp-keepalive", "keepalive", "SO_KEEPALIVE: probe a silent peer"),
-        value("I", "receive-buffer", "SIZE", "receive_buffer", BUFFER_SIZE, "SO_RCVBUF, in bytes"),
-        value("O", "send-buffer", "SIZE", "send_buffer", BUFFER_SIZE, "SO_SNDBUF, in bytes"),
-        value("T", "tos", "TOS", "tos", types.tos, "type of service: a keyword or 0 to 255"),
-        value("M", "ttl", "N", "ttl", types.integer(1, 255), "time to live of what is sent"),
-        value("m", "min-ttl", "N", "min_ttl", types.integer(0, 255), "least time to live of what is received"),
-        value("", "interface", "NAME", "interface", str, "with -u: for a multicast group or a broadcast"),
-        value("V", "", "N", "routing_table", _no_routing_tables, "refused: OpenBSD alone has routing tables"),
+        value("I", "receive-buffer", "SIZE", "receive_buffer", BUFFER_SIZE, "SO_RCVBUF, in bytes", rare=True),
+        value("O", "send-buffer", "SIZE", "send_buffer", BUFFER_SIZE, "SO_SNDBUF, in bytes", rare=True),
+        value("T", "tos", "TOS", "tos", types.tos, "type of service: a keyword or 0 to 255", rare=True),
+        value("M", "ttl", "N", "ttl", types.integer(1, 255), "time to live of what is sent", rare=True),
+        value(
+            "m", "min-ttl", "N", "min_ttl", types.integer(0, 255), "least time to live of what is received", rare=True
+        ),
+        value("", "interface", "NAME", "interface", str, "with -u: for a multicast group or a broadcast", rare=True),
+        value(
+            "V", "", "N", "routing_table", _no_routing_tables, "refused: OpenBSD alone has routing tables", rare=True
+        ),
     ),
     Section(
         "Messages",
         count("v", "verbose", "verbosity", "say what happens; -vv: retries, too"),
-        flag("h", "help", "help", "show this help", alone=True),
+        flag("h", "help", "help", "show this help; --help all has all options", alone=True),
         flag("", "version", "version", "show the version", alone=True),
     ),
 )
