@@ -42,9 +42,9 @@ IDNA = ("encodings.idna", "encodings.punycode")
 RETRY = ("pync.connections.retry",)
 PROXY_CLIENT = (
     *("pync.connections.proxy_client", "pync.protocols.http_connect", "pync.protocols.socks_client"),
-    *("h11", "pync.protocols.http_auth", "re", "base64", "hashlib"),
+    *("pync.protocols.http_auth", "re", "base64", "hashlib"),
 )
-PROXY_SERVER = ("h11", "http", "re", "base64", "binascii", "hashlib", "hmac")
+PROXY_SERVER = ("http", "re", "base64", "binascii", "hashlib", "hmac")
 
 
 def preload(config: Config) -> None:
@@ -70,5 +70,7 @@ def needed(config: Config) -> Iterator[str]:
     yield from RETRY * bool(config.retry)
     yield from PROXY_CLIENT * bool(config.proxy)
     yield from PROXY_SERVER * bool(config.serve_proxy)
+    if "http" in [proxy.kind for proxy in (config.proxy, config.serve_proxy) if proxy]:
+        yield "h11"  # which may not be installed where SOCKS is spoken
     if config.hub == "chat":
         yield "pync.stages.chat_lines"

@@ -45,8 +45,10 @@ async def copy_first_line(relay: Conversation) -> bool:
         line += data
     http = is_request(line)
     if http and relay.peer.raw() is None:
-        from pync.protocols.http_completeness import HttpAnswer
-
+        try:
+            from pync.protocols.http_completeness import HttpAnswer
+        except ImportError:  # without h11 an improper end is an error
+            return http
         relay.answer = HttpAnswer(line)
         relay.receiving.stages = (relay.answer, *relay.receiving.stages)
     return http

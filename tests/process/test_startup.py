@@ -82,7 +82,7 @@ FEATURES = {
     "words for failures": ("faces.native.advice",),
     "messages": ("faces.stderr",),
     "passwords": ("faces.native.password",),
-    "help": ("faces.click_help",),
+    "help": ("faces.help_text", "faces.completion"),
 }
 CONVERSATION = {"moving bytes"}
 LISTENER = CONVERSATION | {"listening", "words for failures", "messages"}

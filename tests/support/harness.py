@@ -40,7 +40,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import IO, Any, Self
 
+# The installed pync, or with TESTED_ARCHIVE=FILE a pync.pyz (scripts/build), run by the same Python.
 PYNC: list[str] = [str(Path(sys.executable).with_name("pync"))]
+if archive := os.environ.get("TESTED_ARCHIVE"):
+    PYNC = [sys.executable, archive]
 # The same pync, in which the kernel moves no bytes by itself (`pync/relay/zerocopy.py`): every flow is copied.
 COPYING = [
     sys.executable,

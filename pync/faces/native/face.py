@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from pync import __version__
-from pync.errors import Interrupted, OutputClosed, ProgramError, TimedOut, UsageError
+from pync.errors import Interrupted, OutputClosed, PackageMissing, ProgramError, TimedOut, UsageError
 from pync.faces import print_line, print_text
 from pync.faces.native.config import config
 from pync.faces.native.messages import Messages
@@ -19,8 +19,10 @@ from pync.system import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pync.config import Config
     from pync.errors import PyncError
     from pync.events import Outcome
+    from pync.faces.option_table import Values
 
 
 class NativeFace:
@@ -32,19 +34,18 @@ class NativeFace:
     def run(self, argv: list[str]) -> int:
         """Do what the arguments ask for, and return the exit status. Raises PyncError."""
         if os.environ.get("_PYNC_COMPLETE"):
-            from pync.faces.click_help import complete
+            demand("completion", "click")
+            from pync.faces.completion import complete
 
-            complete(TABLE, FORMS, ABOUT)
+            complete(TABLE)
         values, operands = read(TABLE, argv, HINTS)
-        if "help" in values:
-            from pync.faces.click_help import help_text
-
-            print_text(help_text(TABLE, FORMS, ABOUT, ENDING, rare="all" in operands))
-            return 0
-        if "version" in values:
-            print_text(f"pync {__version__}\n")
+        text = _text(values, operands)
+        if text is not None:
+            print_text(text)
             return 0
         asked = config(values, operands)
+        if asked.http or asked.proxy or asked.serve_proxy:
+            demand_h11(asked)
         if "min_ttl" in values and asked.mode == "listen":
             print_line("pync: note: -m is the minimum TTL here; Ncat's -m N is --max-conns N")
         if asked.proxy and asked.proxy.password is None and asked.proxy.kind != "socks4":
@@ -69,6 +70,38 @@ class NativeFace:
         if isinstance(error, UsageError):
             print_line("Try 'pync --help'.")
         return error_status(error)
+
+
+def _text(values: Values, operands: list[str]) -> str | None:
+    """The text that was asked for instead of a run. Raises PackageMissing."""
+    if "help" in values:
+        from pync.faces.help_text import help_text
+
+        return help_text(TABLE, FORMS, ABOUT, ENDING, rare="all" in operands)
+    if "completion" in values:
+        demand("completion", "click")
+        from pync.faces.completion import script
+
+        return script(TABLE, values["completion"]) + "\n"
+    return f"pync {__version__}\n" if "version" in values else None
+
+
+def demand(what: str, package: str) -> None:
+    """Raise PackageMissing if the Python package is not installed, which `what` needs."""
+    try:
+        __import__(package)
+    except ImportError:
+        raise PackageMissing(what, f"needs the Python package {package} ('pip install {package}')") from None
+
+
+def demand_h11(asked: Config) -> None:
+    """Raise PackageMissing for a config that needs HTTP where h11 is not installed."""
+    if asked.http:
+        demand("--http", "h11")
+    if asked.proxy and asked.proxy.kind == "http":
+        demand("an HTTP proxy", "h11")
+    if asked.serve_proxy and asked.serve_proxy.kind == "http":
+        demand("--proxy-server http", "h11")
 
 
 def outcome_status(outcome: Outcome) -> int:

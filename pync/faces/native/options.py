@@ -18,9 +18,10 @@ def _no_routing_tables(text: str) -> None:
 POSITIVE = types.integer(1, 2147483647)
 DATAGRAM_SIZE = types.integer(1, 65507)
 BUFFER_SIZE = types.integer(1, 1073741824)
-PROXY_TYPE = types.choice("http connect", "https", "socks4 4 socks4a", "socks5 5 socks5h")
-SERVED_PROXY_TYPE = types.choice("http", "socks5 5")
-LOCAL_OR_REMOTE = types.choice("local", "remote")
+PROXY_TYPE = types.Choice("http connect", "https", "socks4 4 socks4a", "socks5 5 socks5h")
+SERVED_PROXY_TYPE = types.Choice("http", "socks5 5")
+SHELL = types.Choice("bash", "zsh", "fish")
+LOCAL_OR_REMOTE = types.Choice("local", "remote")
 
 FORMS = ("[OPTION]... HOST PORT...", "-l [OPTION]... [HOST] PORT", "[-l] -U [OPTION]... PATH")
 ABOUT = """Connect, or with -l wait for a client: stdin is sent, what is received goes to stdout. The end of stdin is
@@ -187,6 +188,7 @@ TABLE = (
         "Messages",
         count("v", "verbose", "verbosity", "say what happens; -vv: retries, too"),
         flag("h", "help", "help", "show this help; --help all has all options", alone=True),
+        value("", "completion", "SHELL", "completion", SHELL, "print the completion for bash, zsh or fish", rare=True),
         flag("", "version", "version", "show the version", alone=True),
     ),
 )
