@@ -20,6 +20,7 @@ DATAGRAM_SIZE = types.integer(1, 65507)
 BUFFER_SIZE = types.integer(1, 1073741824)
 PROXY_TYPE = types.choice("http connect", "https", "socks4 4 socks4a", "socks5 5 socks5h")
 SERVED_PROXY_TYPE = types.choice("http", "socks5 5")
+LOG_FORMAT = types.choice("text", "json")
 LOCAL_OR_REMOTE = types.choice("local", "remote")
 
 FORMS = ("[OPTION]... HOST PORT...", "-l [OPTION]... [HOST] PORT", "[-l] -U [OPTION]... PATH")
@@ -185,7 +186,8 @@ TABLE = (
     ),
     Section(
         "Messages",
-        count("v", "verbose", "verbosity", "say what happens; -vv: retries, too"),
+        count("v", "verbose", "verbosity", "say what happens; -vv: retries, too, and when"),
+        value("", "log-format", "FORMAT", "log_format", LOG_FORMAT, "text, or json: an object a line", rare=True),
         flag("h", "help", "help", "show this help; --help all has all options", alone=True),
         flag("", "version", "version", "show the version", alone=True),
     ),
