@@ -31,6 +31,7 @@ class Stderr:
         self._lock = allocate_lock()  # for the attributes that follow, and for the descriptor
         self._queue = bytearray()
         self.missed = 0  # messages for which there was no room, since the last line that reported them
+        self.notice = _missed  # makes that line of their number
         self.draining = False
         self.sock, self.fd, self._shared = _as_socket(fd), *_private(fd)
 
@@ -70,7 +71,7 @@ class Stderr:
                 taken = self._take(self._queue)
                 del self._queue[:taken]
                 if not self._queue and self.missed:
-                    self._queue += _missed(self.missed)
+                    self._queue += self.notice(self.missed)
                     self.missed = 0
                 elif not self._queue:
                     self.draining = False

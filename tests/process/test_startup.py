@@ -81,6 +81,8 @@ FEATURES = {
     "an only operand": ("faces.native.one_operand",),
     "words for failures": ("faces.native.advice",),
     "messages": ("faces.stderr",),
+    "JSON": ("faces.native.json_lines",),
+    "times": ("wall_time",),
     "passwords": ("faces.native.password",),
     "help": ("faces.help_text", "faces.completion"),
 }

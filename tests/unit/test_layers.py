@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ROWS: list[set[str]] = [
     {
         *("config", "events", "listener_events", "errors", "system"),
-        *("descriptors", "limits", "printable"),
+        *("descriptors", "limits", "printable", "wall_time"),
     },
     {"context", "loop", "protocols", "stages"},
     {"endpoints"},

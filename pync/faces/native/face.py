@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pync.config import Config
     from pync.errors import PyncError
     from pync.events import Outcome
+    from pync.faces.native.json_lines import JsonLines
     from pync.faces.option_table import Values
 
 
@@ -30,9 +31,12 @@ class NativeFace:
 
     def __init__(self) -> None:
         self._messages: Messages | None = None
+        self._json: JsonLines | None = None  # what is there instead, with --log-format json
+        self._argv: list[str] = []
 
     def run(self, argv: list[str]) -> int:
         """Do what the arguments ask for, and return the exit status. Raises PyncError."""
+        self._argv = argv
         if os.environ.get("_PYNC_COMPLETE"):
             demand("completion", "click")
             from pync.faces.completion import complete
@@ -43,33 +47,61 @@ class NativeFace:
         if text is not None:
             print_text(text)
             return 0
-        asked = config(values, operands)
+        return self._run(values, config(values, operands))
+
+    def _run(self, values: Values, asked: Config) -> int:
+        reporter = self._reporter(values, asked)
         if asked.http or asked.proxy or asked.serve_proxy:
             demand_h11(asked)
         if "min_ttl" in values and asked.mode == "listen":
-            print_line("pync: note: -m is the minimum TTL here; Ncat's -m N is --max-conns N")
+            reporter.note("-m is the minimum TTL here; Ncat's -m N is --max-conns N")
         if asked.proxy and asked.proxy.password is None and asked.proxy.kind != "socks4":
             from pync.faces.native.tls_and_proxy import ask_password
 
             asked = ask_password(asked)
-        self._messages = Messages(asked)
         from pync.engine import run
 
-        return outcome_status(run(asked, self._messages.report, self._messages.wants))
+        status = outcome_status(run(asked, reporter.report, reporter.wants))
+        if self._json:
+            self._json.ended(status)
+        return status
+
+    def _reporter(self, values: Values, asked: Config) -> Messages | JsonLines:
+        """What reports the events of the run."""
+        if values.get("log_format") != "json":
+            self._messages = Messages(asked)
+            return self._messages
+        from pync.faces.native.json_lines import JsonLines
+
+        self._json = JsonLines(lossless=asked.mode == "scan")
+        return self._json
 
     def failed(self, error: PyncError) -> int:
         """Report the error, and return the exit status: -N if the process should end by signal N.
 
-        An interrupt and a closed stdout are reported by that end alone.
+        An interrupt and a closed stdout are reported by that end alone, but for JSON.
         """
+        status = error_status(error)
+        if self._json is None and any("json" in word.lower() for word in self._argv):
+            from pync.faces.native.json_lines import JsonLines, asked_for
+
+            self._json = JsonLines() if asked_for(self._argv) else None
+        if self._json:
+            self._json.ended(status, error)
+        else:
+            self._print(error)
+        return status
+
+    def _print(self, error: PyncError) -> None:
         silent = isinstance(error, (Interrupted, OutputClosed)) or (
             self._messages is not None and self._messages.already_reported(error)
         )
-        if not silent:
-            print_line(f"pync: {self._messages.clearer(error) if self._messages else error}")
+        if not silent and self._messages:
+            self._messages.print(f"pync: {self._messages.clearer(error)}")
+        elif not silent:
+            print_line(f"pync: {error}")
         if isinstance(error, UsageError):
             print_line("Try 'pync --help'.")
-        return error_status(error)
 
 
 def _text(values: Values, operands: list[str]) -> str | None:

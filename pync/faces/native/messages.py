@@ -6,6 +6,8 @@ The wording of connections and listeners is that of nc.openbsd, which scripts lo
 
 from __future__ import annotations
 
+import time
+
 from pync.errors import ConnectError
 from pync.events import (
     Connected,
@@ -20,6 +22,8 @@ from pync.faces import print_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pync.config import Config
     from pync.errors import PyncError
     from pync.events import Event
@@ -30,6 +34,7 @@ VERBOSITY = {
     **dict.fromkeys(("OpenProgram", "ProgramsAtLimit", "SessionCrashed", "SessionFailed", "StdinNotKept"), 0),
     "Retrying": 2,
 }
+TIMES = 2  # from how many -v on each line has the time in front of it
 
 
 class Messages:
@@ -38,6 +43,11 @@ class Messages:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._reported_why = ""
+        self._of_day: Callable[[int], str] | None = None
+        if config.verbosity >= TIMES:
+            from pync.wall_time import of_day
+
+            self._of_day = of_day
         if config.mode == "listen":  # a server may have no descriptor, or no right, to import them when a session fails
             import pync.faces.native.advice
             import pync.faces.native.listener_messages
@@ -57,7 +67,15 @@ class Messages:
             return
         if isinstance(event, ConnectFailed):
             self._reported_why = event.why
-        print_line(self._line(event))
+        self.print(self._line(event))
+
+    def print(self, line: str) -> None:
+        """Print a line, from -vv on with the time in front of it."""
+        print_line(f"{self._of_day(time.time_ns())} {line}" if self._of_day else line)
+
+    def note(self, text: str) -> None:
+        """Print a remark about the command line."""
+        self.print(f"pync: note: {text}")
 
     def already_reported(self, error: PyncError) -> bool:
         """Whether the error that ended the run is a failure to connect that was reported as an event."""

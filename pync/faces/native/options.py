@@ -20,6 +20,7 @@ DATAGRAM_SIZE = types.integer(1, 65507)
 BUFFER_SIZE = types.integer(1, 1073741824)
 PROXY_TYPE = types.Choice("http connect", "https", "socks4 4 socks4a", "socks5 5 socks5h")
 SERVED_PROXY_TYPE = types.Choice("http", "socks5 5")
+LOG_FORMAT = types.Choice("text", "json")
 SHELL = types.Choice("bash", "zsh", "fish")
 LOCAL_OR_REMOTE = types.Choice("local", "remote")
 
@@ -186,7 +187,8 @@ TABLE = (
     ),
     Section(
         "Messages",
-        count("v", "verbose", "verbosity", "say what happens; -vv: retries, too"),
+        count("v", "verbose", "verbosity", "say what happens; -vv: retries, too, and when"),
+        value("", "log-format", "FORMAT", "log_format", LOG_FORMAT, "text, or json: an object a line", rare=True),
         flag("h", "help", "help", "show this help; --help all has all options", alone=True),
         value("", "completion", "SHELL", "completion", SHELL, "print the completion for bash, zsh or fish", rare=True),
         flag("", "version", "version", "show the version", alone=True),
