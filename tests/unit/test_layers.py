@@ -47,6 +47,7 @@ SIDEWAYS = [
     ("services.http_answer", "services.shared_stdio"),
     ("services.proxy", "services.forward"),
     ("modes.scan", "modes.port_probes"),
+    ("modes.scan", "modes.waiting"),
     ("engine", "preload"),
     ("faces", "faces"),
     ("cli", "process_one"),

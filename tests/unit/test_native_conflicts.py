@@ -48,6 +48,8 @@ def message_of(line: str) -> str:
         ("-z -e a h 80", "-e with -z: a scan transfers nothing"),
         ("-z -c a h 80", "-c with -z: a scan transfers nothing"),
         ("-z --filter a h 80", "--filter with -z: a scan transfers nothing"),
+        ("--any h:80 h:81", "--any without -z: they are about the places that -z waits for"),
+        ("-z --any --closed h:80 h:81", "--closed with --any: one waits for an open port, the other for none"),
         ("-e a -c b h 80", "-c with -e: the program has the connection for itself"),
         ("-e a --filter b h 80", "--filter with -e: the program has the connection for itself"),
         ("-c a --filter b h 80", "--filter with -c: the program has the connection for itself"),
@@ -75,7 +77,6 @@ def test_usual_options_that_make_no_sense_together(line: str, message: str) -> N
     ("line", "message"),
     [
         ("--ssl -u h 1", "-u with --ssl: TLS needs a stream"),
-        ("--ssl -z h 1", "--ssl with -z: a scan transfers nothing"),
         ("--ssl-key k h 1", "--ssl-key without --ssl-cert: one belongs to the other"),
         (f"-l --ssl-pin {PIN} 1", "--ssl-pin with -l: it is about a server's certificate"),
         ("-l --ssl-no-verify 1", "--ssl-no-verify with -l: it is about a server's certificate"),

@@ -19,8 +19,10 @@ from pync.system import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pync.config import Config
     from pync.errors import PyncError
     from pync.events import Outcome
+    from pync.faces.option_table import Values
 
 
 class NativeFace:
@@ -44,7 +46,7 @@ class NativeFace:
         if "version" in values:
             print_text(f"pync {__version__}\n")
             return 0
-        asked = config(values, operands)
+        asked = asked_for(argv, values, operands)
         if "min_ttl" in values and asked.mode == "listen":
             print_line("pync: note: -m is the minimum TTL here; Ncat's -m N is --max-conns N")
         if asked.proxy and asked.proxy.password is None and asked.proxy.kind != "socks4":
@@ -54,7 +56,7 @@ class NativeFace:
         self._messages = Messages(asked)
         from pync.engine import run
 
-        return outcome_status(run(asked, self._messages.report, self._messages.wants))
+        return _end(asked, run(asked, self._messages.report, self._messages.wants))
 
     def failed(self, error: PyncError) -> int:
         """Report the error, and return the exit status: -N if the process should end by signal N.
@@ -69,6 +71,25 @@ class NativeFace:
         if isinstance(error, UsageError):
             print_line("Try 'pync --help'.")
         return error_status(error)
+
+
+def asked_for(argv: list[str], values: Values, operands: list[str]) -> Config:
+    """What a command line asks for, of which `read` has made values and operands. Raises UsageError."""
+    may_wait = any(":" in word for word in operands) or "--" in argv or values.keys() & {"any", "closed"}
+    if "scan" in values and may_wait:
+        from pync.faces.native.places import waiting
+
+        return waiting(argv, values, operands)
+    return config(values, operands)
+
+
+def _end(asked: Config, outcome: Outcome) -> int:
+    """The exit status of a run that came to its end, unless the process becomes a command then. Raises ProgramError."""
+    if asked.command:
+        from pync.faces.become import become
+
+        become(asked.command)
+    return outcome_status(outcome)
 
 
 def outcome_status(outcome: Outcome) -> int:

@@ -22,7 +22,12 @@ PROXY_TYPE = types.choice("http connect", "https", "socks4 4 socks4a", "socks5 5
 SERVED_PROXY_TYPE = types.choice("http", "socks5 5")
 LOCAL_OR_REMOTE = types.choice("local", "remote")
 
-FORMS = ("[OPTION]... HOST PORT...", "-l [OPTION]... [HOST] PORT", "[-l] -U [OPTION]... PATH")
+FORMS = (
+    "[OPTION]... HOST PORT...",
+    "-l [OPTION]... [HOST] PORT",
+    "[-l] -U [OPTION]... PATH",
+    "-z [OPTION]... HOST:PORT... [-- COMMAND]",
+)
 ABOUT = """Connect, or with -l wait for a client: stdin is sent, what is received goes to stdout. The end of stdin is
 passed on as a half-close; what the peer still sends is received until it ends, too. A PORT is a number, a service's
 name or a range LO-HI; HOST:PORT is one operand for both. A TIME is in seconds, or has a unit: ms, s, m or h."""
@@ -164,6 +169,8 @@ TABLE = (
     Section(
         "Scanning",
         flag("z", "scan", "scan", "only test which ports are open (-v lists them)"),
+        flag("", "any", "any", "of several HOST:PORT, one is enough", rare=True),
+        flag("", "closed", "closed", "wait until no HOST:PORT is open", rare=True),
         flag("r", "randomize-ports", "shuffle", "try the ports in random order"),
     ),
     Section(
@@ -213,7 +220,6 @@ HINTS = {
     "-S": "there are no TCP MD5 signatures; --ssl protects a connection",
     "-Z": "there is no DCCP",
     "--cacert": "the authorities to trust are --ssl-trustfile",
-    "--close": "the end of stdin is always passed on; -q ends the conversation",
     "--dont-resolve": "numeric addresses only is -n",
     "--host": "HOST is an operand",
     "--insecure": "--ssl-no-verify accepts any certificate",
