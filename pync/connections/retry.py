@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0  # seconds between two attempts
+
+
+def longer(pause: float) -> float:
+    """The pause that follows a pause."""
+    return min(2 * pause, LONGEST_PAUSE)
+
+
 RETRIED = (AddressError, *UNREACHED)  # failures that may be over in a moment
 
 
@@ -46,4 +53,4 @@ async def repeat(context: Context, attempt: Callable[[], Work[T]], failures: lis
             failures[:] = [error]
         context.report(Retrying(error=failures[0], pause=pause))
         await context.loop.sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE)
+        pause = longer(pause)

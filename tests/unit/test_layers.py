@@ -46,6 +46,7 @@ SIDEWAYS = [
     ("services.shared_stdio", "services.stdio"),
     ("services.http_answer", "services.shared_stdio"),
     ("services.proxy", "services.forward"),
+    ("modes.connect", "modes.reconnecting"),
     ("modes.scan", "modes.port_probes"),
     ("modes.scan", "modes.waiting"),
     ("engine", "preload"),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 VERBOSITY = {
     **dict.fromkeys(("AcceptingPauses", "CertificateMade", "KeyExposed", "OpenProxy", "RulesKept"), 0),
     **dict.fromkeys(("OpenProgram", "ProgramsAtLimit", "SessionCrashed", "SessionFailed", "StdinNotKept"), 0),
-    "Retrying": 2,
+    **{"ConnectionOver": 0, "Retrying": 2},
 }
 
 

@@ -165,6 +165,7 @@ TABLE = (
         value("", "connect-timeout", "TIME", "connect_timeout", types.seconds, "for connecting alone", rare=True),
         value("", "idle-timeout", "TIME", "idle_timeout", types.seconds, "for silence in both directions alone"),
         value("", "retry", "TIME", "retry", types.seconds, "go on trying to connect for so long"),
+        value("", "reconnect", "TIME", "reconnect", types.seconds, "when it ends before stdin: try again for so long"),
     ),
     Section(
         "Scanning",
@@ -230,7 +231,6 @@ HINTS = {
     "--port": "PORT is an operand, and our own port is -p",
     "--progress": "pv in the pipe shows how a transfer gets on",
     "--quiet": "only errors are reported without -v",
-    "--reconnect": "--retry goes on trying to connect; a loop of the shell connects again",
     "--silent": "only errors are reported without -v",
     "--sni": "the name to request is --ssl-servername",
     "--talk": "it is --chat",
