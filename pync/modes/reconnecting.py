@@ -6,12 +6,15 @@ sent again, because it may have arrived, and a reset can even have acknowledged 
 acknowledgement are counted, and one line reports their number.
 
 The rules
-1. When stdin has ended and all of it is sent, the rules of every conversation hold, and there is no other connection.
+1. When stdin has ended and all of it is sent, the rules of every conversation hold, and there is no other connection:
+   also if stdin ends while there is none.
 2. Before, the peer's end is the end of the connection, at once. With `--send-only` it ends once it is closed in both
    directions, because then the peer may only receive. What breaks the connection, or the idle limit, ends it, too.
 3. There is a pause before each attempt, as with `--retry`. It is as short as the first one again after a connection
    that has lasted for a while. The time allowed begins at the end of a connection on which something has moved.
-4. What breaks on our side (stdin, stdout, a signal) is the end.
+4. A proxy whose server is not there accepts a connection and ends it at once. So nothing is sent until a new connection
+   has lasted for a moment. One that ends before is an attempt that has failed.
+5. What breaks on our side (stdin, stdout, a signal) is the end.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from __future__ import annotations
 from pync.connections.outgoing import open_connection
 from pync.connections.retry import FIRST_PAUSE, LONGEST_PAUSE, RETRIED, longer
 from pync.endpoints import Sink, Source
+from pync.endpoints.stdio import STDIN
 from pync.errors import PeerLost, TimedOut, TlsError
 from pync.events import Retrying
 from pync.listener_events import ConnectionOver
@@ -113,8 +117,9 @@ class Reconnecting:
 
     async def run(self, peer: Peer) -> None:
         """Converse with the peer, and connect again until stdin has ended. Raises TimedOut after the time allowed."""
-        while True:
-            since = self.loop.clock()
+        following: Peer | None = peer
+        while following:
+            peer, since = following, self.loop.clock()
             relay = self._relay(peer)
             moved = relay.sending.moved
             why: PyncError | None = None
@@ -128,9 +133,12 @@ class Reconnecting:
                 return
             self.rest = relay.left()
             self._note(since, relay.sending.moved + relay.receiving.moved > moved)
-            text = _cause(why) if why else None
-            self.context.report(ConnectionOver(peer=peer.address, why=text, unacknowledged=relay.unacknowledged))
-            peer = await self._again(why or PeerLost(f"connection to {peer.address}", "the peer has ended it"))
+            if not self._is_over():
+                text = _cause(why) if why else None
+                self.context.report(ConnectionOver(peer=peer.address, why=text, unacknowledged=relay.unacknowledged))
+            following = await self._again(why or _ended(peer))
+        if why or relay.unacknowledged:
+            raise why or _ended(peer).also_unsent(relay.unacknowledged)
 
     def _relay(self, peer: Peer) -> OneOfSeveral:
         """The conversation with a new peer. The flow from stdin that there is gets a new sink."""
@@ -140,6 +148,18 @@ class Reconnecting:
         self.sending = self.sending or sending
         return OneOfSeveral(self.context, peer, self.stdio, (self.sending, receiving, telnet), self.rest)
 
+    def _is_over(self) -> bool:
+        """Whether stdin has nothing more to give, and all of it is sent."""
+        if self.stdio.source is None or self._left():
+            return False
+        from pync.relay.unread import has_ended
+
+        return has_ended(STDIN)
+
+    def _left(self) -> int:
+        """Bytes that are known to be left to be sent."""
+        return len(self.rest) + (self.sending.unsent() if self.sending else 0)
+
     def _note(self, since: float, moved: bool) -> None:
         """Take note of the end of a connection, by rule 3."""
         now = self.loop.clock()
@@ -148,35 +168,50 @@ class Reconnecting:
         if now - since > LONGEST_PAUSE:
             self.pause = FIRST_PAUSE
 
-    async def _again(self, failure: PyncError) -> Peer:
-        """A new connection, after a pause. Raises TimedOut, with the last failure, when the time is over."""
+    async def _again(self, failure: PyncError) -> Peer | None:
+        """A new connection, after a pause; None if there is nothing left to send. Raises TimedOut after the time."""
         failures = [failure]
         connecting = self.loop.within(max(0.0, self.until - self.loop.clock()), self._connect(failures))
         try:
-            if not self.stdio.watched:
+            if not (self.stdio.watched and self.sending):
                 return await connecting
             from pync.relay.unread import unread
 
-            peer: Peer = await self.loop.first(connecting, unread(self.loop, self.stdio, self._stdin()))
+            peer: Peer | None = await self.loop.first(connecting, unread(self.loop, self.stdio, self.sending))
             return peer
         except TimeoutError:
             last = failures[-1]
-            why = f"{_cause(last)} (tried for {self.allowed:g} s)"
-            raise idle(last.what, why, len(self.rest) + self._stdin().unsent()) from None
+            raise idle(last.what, f"{_cause(last)} (tried for {self.allowed:g} s)", self._left()) from None
 
-    async def _connect(self, failures: list[PyncError]) -> Peer:
-        while True:
+    async def _connect(self, failures: list[PyncError]) -> Peer | None:
+        while not self._is_over():
             await self.loop.sleep(self.pause)
             self.pause = longer(self.pause)
             try:
-                return await open_connection(self.context, self.port)
+                peer = await open_connection(self.context, self.port)
+                await self._last_for_a_moment(peer)
+                return peer
             except (*RETRIED, TlsError, PeerLost) as error:
                 failures[:] = [error]
             self.context.report(Retrying(error=failures[0], pause=self.pause))
+        return None
 
-    def _stdin(self) -> Flow:
-        assert self.sending, "there was a connection"
-        return self.sending
+    async def _last_for_a_moment(self, peer: Peer) -> None:
+        """Raise PeerLost if the connection ends at once, by rule 4; the peer is closed then."""
+        if not self.context.config.receive:
+            return
+        try:
+            if await self.loop.within(FIRST_PAUSE, peer.peek()) is None:
+                raise _ended(peer)
+        except TimeoutError:
+            pass
+        except BaseException:
+            peer.close()
+            raise
+
+
+def _ended(peer: Peer) -> PeerLost:
+    return PeerLost(f"connection to {peer.address}", "the peer has ended it")
 
 
 def _cause(error: PyncError) -> str:

@@ -89,15 +89,26 @@ async def _round_through_proxy(context: Context) -> PyncError | None:
     from pync.connections.outgoing import UNREACHED, open_connection
 
     opened, failure = False, None
+    made: list[Event] = []  # connections of which it is not known yet whether the handshake succeeds
+
+    def report(event: Event) -> None:
+        if isinstance(event, Connected):
+            made[:] = [event]
+        elif isinstance(event, ConnectFailed):
+            context.report(event)
+
+    quiet = context.derive(context.config, report)
+    quiet.tls_context = context.tls_context
     for port in in_order(context):
         try:
-            peer = await open_connection(context, port)
+            peer = await open_connection(quiet, port)
         except (*UNREACHED, TlsError, PeerLost) as error:
             why = str(error)  # with the name of the proxy, which may be what cannot be reached, or does not answer
             context.report(attempt_failed(context, (context.config.host or "", port), why))
             failure = error if isinstance(error, UNREACHED) else ConnectError(error.what, error.why)
         else:
             peer.close()
+            context.report(made[0])
             opened = True
     return None if opened else failure
 

@@ -152,8 +152,10 @@ def test_stdin_goes_on_to_the_next_connection(place: Server, end: Callable[[sock
 
 def test_the_end_of_a_connection_is_one_line() -> None:
     with tcp() as there, again(*there.words) as client:
-        there.accept().close()
-        there.accept().close()
+        for _ in range(2):
+            with there.accept() as conn:
+                client.send(b"line\n")
+                assert line(conn) == b"line\n"
         conn = there.accept()
         address = ":".join(there.words)
         client.close_stdin()
@@ -327,14 +329,27 @@ def test_without_a_connection_for_the_time_the_status_is_124() -> None:
     assert result.err.endswith("Connection refused (tried for 0.7 s), 4 bytes were not sent\n")
 
 
-def test_connections_on_which_nothing_moves_do_not_count() -> None:
+def test_nothing_is_sent_to_a_proxy_that_ends_each_connection_at_once() -> None:
+    with tcp() as there, again(*there.words) as client:
+        there.accept().close()
+        client.expect("connecting again\n")
+        client.send(b"line\n")
+        for _ in range(3):
+            there.accept().close()
+        with there.accept() as conn:
+            client.close_stdin()
+            assert drain(conn) == b"line\n"
+        assert client.wait() == 0
+
+
+def test_connections_that_end_at_once_do_not_begin_the_time_anew() -> None:
     with tcp() as there, pync("--reconnect", "1s", *there.words) as client:
         with contextlib.suppress(TimeoutError):
             while client._process.poll() is None:
                 there.accept().close()
         assert client.wait() == 124
     assert client.stderr.splitlines()[-1].endswith("the peer has ended it (tried for 1 s)")
-    assert client.stderr.count("connecting again") < 10
+    assert client.stderr.count("connecting again") == 1
 
 
 def test_a_first_connection_that_fails_is_a_failure() -> None:
@@ -352,6 +367,19 @@ def test_a_stdin_that_has_ended_needs_no_other_connection() -> None:
             assert drain(conn) == b"question"
             conn.sendall(b"answer")
         assert client.finish() == success(b"answer")
+
+
+@pytest.mark.parametrize("end", [socket.socket.close, reset], ids=["closed", "reset"])
+def test_a_stdin_that_ends_while_there_is_no_connection_needs_none(end: Callable[[socket.socket], None]) -> None:
+    with tcp() as there, again(*there.words) as client:
+        conn = there.accept()
+        there.close()
+        client.send(b"line\n")
+        assert line(conn) == b"line\n"
+        end(conn)
+        client.expect("connecting again\n")
+        client.close_stdin()
+        assert client.wait() == (0 if end is socket.socket.close else 1)
 
 
 def test_a_connection_that_breaks_after_stdin_s_end_is_a_failure() -> None:
