@@ -106,13 +106,14 @@ class TlsProbe(Probe):
         handshake = encrypt_to_server(self._quiet(), peer)
         try:
             encrypted = await self.loop.within(max(0.0, until - clock()), handshake)
+            await encrypted.send_eof()
+            encrypted.close()
         except (TlsError, PeerLost) as error:
             raise OSError(f"TLS: {error.why}") from None
         except (TimeoutError, TimedOut):
-            peer.close()  # the handshake may not even have begun
             raise OSError("TLS: no answer to the handshake") from None
-        await encrypted.send_eof()
-        encrypted.close()
+        finally:
+            peer.close()  # the handshake may not even have begun
 
     def _quiet(self) -> Context:
         """The same run, in which a handshake reports nothing: a port has one line, in its turn."""

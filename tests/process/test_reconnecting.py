@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import re
+import shlex
 import signal
 import socket
 import ssl
@@ -32,9 +33,11 @@ from harness import (
     success,
 )
 from servers import listening, ncat_proxy
+from terminals import interactive_shell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
     from typing import Any
 
     from certificates import Authority
@@ -242,7 +245,7 @@ def test_lines_that_wait_for_their_turn_go_to_the_next_connection() -> None:
         assert client.wait() == 0
 
 
-def test_a_log_has_all_that_was_sent_and_received(tmp_path: os.PathLike[str]) -> None:
+def test_a_log_has_all_that_was_sent_and_received(tmp_path: Path) -> None:
     log = os.path.join(tmp_path, "log")
     with tcp() as there, again("-o", log, *there.words) as client:
         for text in b"one\n", b"two\n":
@@ -273,6 +276,21 @@ def test_a_peer_that_only_half_closes_is_kept_by_send_only() -> None:
             client.close_stdin()
             drain(conn)
         assert client.wait() == 0
+
+
+def test_a_person_at_a_terminal_types_on(tmp_path: Path) -> None:
+    with tcp() as there, interactive_shell(tmp_path) as shell:
+        shell.type(f"{shlex.join([*PYNC, '--reconnect', '20', *there.words])}\n")
+        for text in "one\n", "two\n":
+            with there.accept() as conn:
+                shell.type(text)
+                assert line(conn) == text.encode()
+            shell.expect("connecting again")
+        with there.accept() as conn:
+            shell.type("\x04")
+            assert drain(conn) == b""
+        shell.type("echo status $?\n")
+        shell.expect("status 0")
 
 
 # -- What is received ----------------------------------------------------------------------------------------------

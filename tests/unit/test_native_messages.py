@@ -14,6 +14,7 @@ from pync.listener_events import (
     Accepted,
     AcceptingPauses,
     CertificateMade,
+    ConnectionOver,
     Denied,
     KeyExposed,
     Listening,
@@ -85,6 +86,16 @@ SECURED = TlsEstablished(
             "pync: session of 127.0.0.1 80 ended by a bug in pync, for the 1,000th time",
         ),
         (AcceptingPauses(why="Too many open files"), 0, "pync: accepting clients pauses: Too many open files"),
+        (
+            ConnectionOver(peer=WEB, why=None, unacknowledged=0),
+            0,
+            "pync: 127.0.0.1:80 has ended the connection; connecting again",
+        ),
+        (
+            ConnectionOver(peer=WEB, why="Connection reset by peer", unacknowledged=1),
+            0,
+            "pync: connection to 127.0.0.1:80: Connection reset by peer, 1 byte not acknowledged; connecting again",
+        ),
         (RulesRead(), 1, "pync: the access lists were read again"),
         (
             RulesKept(error=InputError("hosts", "Permission denied")),

@@ -233,6 +233,7 @@ HINTS = {
     "--quiet": "only errors are reported without -v",
     "--silent": "only errors are reported without -v",
     "--sni": "the name to request is --ssl-servername",
+    "--strict": "the command of -z runs only if all places are open",
     "--talk": "it is --chat",
     "--timeout": "the limit for connecting and for silence is -w",
     "--tls": "it is --ssl",
