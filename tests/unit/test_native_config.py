@@ -127,6 +127,7 @@ def config_of(argv: Sequence[str]) -> Config:
         ("-z h:1 --", SCAN),
         ("-z -- h 1", SCAN),
         ("-z ::1 1", SCAN.but(host="::1")),
+        ("-z [::1] 1", SCAN.but(host="::1")),
         ("-z h:1 [::1]:2", PLACES),
         ("-z -- h:1 [::1]:2", PLACES),
         ("--any -z h:1 [::1]:2", PLACES.but(wanted="any")),

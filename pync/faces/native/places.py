@@ -62,8 +62,8 @@ def _divided(argv: list[str], operands: list[str]) -> tuple[list[str], list[str]
 
 
 def _is_place(operand: str) -> bool:
-    """Whether an operand holds a port, too. An IPv6 address without brackets does not."""
-    return "://" in operand or operand.startswith("[") or operand.count(":") == 1
+    """Whether an operand holds a port, too. An IPv6 address with or without brackets does not."""
+    return "://" in operand or "]:" in operand or operand.count(":") == 1
 
 
 def _ports(values: Values, operands: list[str], before: list[str], command: list[str]) -> Config:
