@@ -26,7 +26,7 @@ from pync.endpoints.stdio import STDIN
 from pync.errors import PeerLost, TimedOut, TlsError
 from pync.events import Retrying
 from pync.listener_events import ConnectionOver
-from pync.relay.idle import idle
+from pync.relay.idle import Idle, idle
 from pync.relay.rules import Conversation
 from pync.sessions.conversation import converse, flows, open_stdio
 
@@ -216,7 +216,7 @@ def _ended(peer: Peer) -> PeerLost:
 
 def _cause(error: PyncError) -> str:
     """Why it failed, without the bytes that were not sent: they go to the next connection."""
-    return error.cause if isinstance(error, PeerLost) else error.why
+    return error.cause if isinstance(error, PeerLost | Idle) else error.why
 
 
 async def converse_again(context: Context, port: int | None, peer: Peer, stdout: Sink) -> None:

@@ -325,6 +325,24 @@ def test_the_end_of_stdout_s_reader_ends_the_pause() -> None:
             assert both.finish().out == b"line\n141\n"
 
 
+def test_an_idle_connection_is_made_anew_and_only_what_was_sent_is_missing() -> None:
+    """The first peer takes nothing, until the buffers are full."""
+    with tempfile.TemporaryFile() as file, tcp() as there:
+        file.write(NUMBERS)
+        file.seek(0)
+        with (
+            Running([*PYNC, "--reconnect", "20", "--idle-timeout", "500ms", *there.words], stdin=file) as client,
+            there.accept() as conn,
+        ):
+            count = int(client.expect(r"for 0\.5 s, (\d+) bytes not acknowledged; connecting again\n")[1])
+            unread = queued(conn)
+            with there.accept() as conn:
+                rest = drain(conn)
+            assert client.wait() == 0
+    assert NUMBERS.endswith(rest)
+    assert unread + count + len(rest) == len(NUMBERS)
+
+
 def test_an_idle_connection_is_made_anew() -> None:
     with tcp() as there, again("--idle-timeout", "300ms", *there.words) as client, there.accept(), there.accept():
         client.expect("nothing came or went for 0.3 s; connecting again\n", count=2)
