@@ -307,3 +307,30 @@ def test_tls_is_waited_for_through_a_proxy(authority: Authority) -> None:
         assert waits(*through, f"localhost:{port}", f"localhost:{port}") == success()
         assert waits(*through, "localhost", str(port)) == success()
         assert waits(*through, f"localhost:{port}", one).status == 1
+
+
+def test_a_port_behind_a_proxy_is_listed_once_and_as_closed_if_the_handshake_fails(authority: Authority) -> None:
+    with ncat_proxy() as proxy, serve(lambda conn: conn.sendall(b"220 no TLS\r\n")) as (_, plain):
+        through = ("-w", "5", "--proxy", f"127.0.0.1:{proxy.port}", *trusting(authority))
+        status, _, lines = run([*PYNC, "-vz", *through, "localhost", str(plain)])
+    assert status == 1
+    assert re.fullmatch(r"pync: connect to localhost port \d+ \(tcp\) failed: TLS handshake with .*\n", lines)
+
+
+def test_a_handshake_that_fails_is_tried_again(authority: Authority) -> None:
+    context, plain = server_side(authority.server), threading.Event()
+
+    def greet(conn: socket.socket) -> None:
+        if not plain.is_set():
+            plain.set()
+            conn.sendall(b"220 starting\r\n")
+            return
+        with contextlib.suppress(OSError), context.wrap_socket(conn, server_side=True) as peer:
+            peer.recv(1)
+
+    with serve(greet) as (_, port):
+        assert waits("-4", "--retry", "20", *trusting(authority), "localhost", str(port)) == success()
+        plain.clear()
+        assert waits("-4", "--retry", "20", *trusting(authority), f"localhost:{port}", "--", "echo", "up") == success(
+            b"up\n"
+        )
