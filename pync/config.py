@@ -201,6 +201,10 @@ class Config(Frozen):
 
     connect_timeout: float | None = None  # for each connection as a whole: name, addresses, proxy, TLS
     retry: float | None = None  # go on trying to connect for this long
+    reconnect: float | None = None  # connect again when the connection ends before stdin: each time for this long
+    places: tuple[Config, ...] = ()  # when scanning: what to wait for instead of `host`, a config with one port each
+    wanted: Literal["all", "any", "none"] = "all"  # how many of the places have to be open
+    command: tuple[str, ...] = ()  # the program, with its arguments, that this process becomes then
     ending: Ending = Ending()
     socket: SocketOptions = SocketOptions()
 

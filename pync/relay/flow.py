@@ -126,6 +126,11 @@ class Flow:
         self._eof_sent = True
         await self.sink.send_eof()
 
+    def take_rest(self) -> bytes:
+        """Take out what the sink has not taken of a write that was cut short."""
+        rest, self._rest = bytes(self._rest or b""), None
+        return rest
+
     def unsent(self) -> int:
         """Bytes that are known to be left: read and not written, or still in the source."""
         return len(self._rest or b"") + (self.mover.left if self.mover else 0) + self.source.unread()

@@ -53,15 +53,15 @@ def _open_stdin(context: Context) -> Source | None:
     return open_datagram_stdin(context.loop, config)
 
 
-async def converse(context: Context, peer: Peer, stdio: Stdio) -> None:
-    """Relay between stdio and the peer by the rules of ending, and close the peer.
+async def converse(context: Context, peer: Peer, stdio: Stdio, relay: Conversation | None = None) -> None:
+    """Relay between stdio and the peer by the rules of ending (or have `relay` do it), and close the peer.
 
     Raises PeerLost, TimedOut, InputError, OutputError.
     """
     config = context.config
     try:
         # A conversation never reads the source that stands in for none.
-        relay = Conversation(context, peer, stdio, flows(context, peer, stdio.source or Source(), stdio.sink))
+        relay = relay or Conversation(context, peer, stdio, flows(context, peer, stdio.source or Source(), stdio.sink))
         stdio.sending = sending = relay.sending
         running = relay.run()
         if stdio.watched:

@@ -45,7 +45,7 @@ class TlsStream(Stream):
 
     __slots__ = (
         *("loop", "address", "sock", "below", "tls", "server_name", "half_closed", "notice", "ended", "truncated"),
-        *("_incoming", "_outgoing", "_unsent", "_decrypted", "_failure", "_write_error"),
+        *("taken", "_incoming", "_outgoing", "_unsent", "_decrypted", "_failure", "_write_error"),
     )
 
     def __init__(
@@ -67,6 +67,7 @@ class TlsStream(Stream):
             raise TlsError(self._goal, f"{server_name} is no name of a server") from None
         below.carries_tls()
         self.half_closed = False
+        self.taken = 0
         self.notice = 0  # bytes of our close_notify, encrypted
         self.ended = False  # the peer has sent its close_notify
         self.truncated = False  # the connection ended, and the peer had not sent its close_notify
@@ -168,8 +169,9 @@ class TlsStream(Stream):
     async def write(self, data: Bytes) -> int:
         """Encrypt a piece of `data` and send it; returns its bytes. Raises PeerLost."""
         await self._flush()
-        count = self._encrypt(data)
+        self.taken = count = self._encrypt(data)
         await self._flush()
+        self.taken = 0
         return count
 
     def _encrypt(self, data: Bytes) -> int:
@@ -241,8 +243,9 @@ class TlsStream(Stream):
         return PeerLost(f"connection to {self.address}", why)
 
     def unacknowledged(self) -> int:
-        """Bytes below, encrypted, that the peer has not acknowledged. A peer that has left needs no close_notify."""
-        return max(0, self.below.unacknowledged() - self.notice)
+        """Bytes, encrypted, that the peer has not acknowledged. A peer that has left needs no close_notify."""
+        waiting = len(self._unsent) + self._outgoing.pending if self.taken else 0
+        return max(0, self.below.unacknowledged() + waiting - self.notice)
 
     def unsent(self) -> int:
         """Bytes below, encrypted, that were not sent, without our close_notify."""

@@ -48,6 +48,8 @@ FEATURES = {
     "trying again": ("connections.retry",),
     "between the ends": ("sessions.between",),
     "scanning": ("modes.scan", "modes.port_probes"),
+    "connecting again": ("modes.reconnecting",),
+    "waiting for places": ("modes.waiting", "faces.native.places", "faces.become"),
     "listening": ("modes.listen", "connections.incoming", "net.access", "net.bind", "services.server"),
     "serving many": ("preload",),
     "shared stdio": ("endpoints.file_source", "endpoints.shared_stdio", "services.shared_stdio"),

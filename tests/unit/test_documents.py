@@ -23,7 +23,7 @@ from harness import run
 
 from pync import __version__
 from pync.errors import UsageError
-from pync.faces.native import config as face
+from pync.faces.native import face
 from pync.faces.native.options import HINTS, TABLE
 from pync.faces.option_table import every, read
 
@@ -104,7 +104,7 @@ def test_every_example_is_a_command_line_that_pync_understands(name: str) -> Non
     for argv in examples:
         try:
             values, operands = read(TABLE, argv, HINTS)
-            assert values.keys() & {"help", "version"} or face.config(values, operands)
+            assert values.keys() & {"help", "version"} or face.asked_for(argv, values, operands)
         except UsageError as error:
             pytest.fail(f"{name}: pync {shlex.join(argv)}: {error}")
 

@@ -290,7 +290,8 @@ def test_the_help_begins_with_the_forms() -> None:
     assert help_text(TABLE, FORMS, ABOUT).startswith(
         "Usage: pync [OPTION]... HOST PORT...\n"
         "       pync -l [OPTION]... [HOST] PORT\n"
-        "       pync [-l] -U [OPTION]... PATH\n\n"
+        "       pync [-l] -U [OPTION]... PATH\n"
+        "       pync -z [OPTION]... HOST:PORT... [-- COMMAND]\n\n"
     )
 
 

@@ -33,7 +33,7 @@ def config(values: Values, operands: list[str]) -> Config:
         "idle_timeout": values.get("idle_timeout", wait) or None,
         "answer_wait": wait if "datagram" in values and "listen" not in values else None,
     }
-    times = {name: values.get(name) or None for name in ("pace", "delay", "retry")}  # zero is none at all
+    times = {name: values.get(name) or None for name in ("pace", "delay", "retry", "reconnect")}  # zero is none at all
     facts = {
         "mode": "scan" if "scan" in values else "listen" if "listen" in values else "connect",
         "access": Access(**_fields(Access, values)),
@@ -108,10 +108,14 @@ def _peer(values: Values, operands: list[str], protocol: str) -> dict[str, Any]:
         raise UsageError("missing port", f"as in 'pync {host} 80'{path}")
     if _is_mere_number(host) and len(rest) == 1 and not _is_mere_number(rest[0]):
         raise UsageError(f"host {host}", f"HOST comes before PORT, as in 'pync {rest[0]} {host}'")
+    host = _host(host, values)
+    ports = tuple(port for text in rest for port in read_value("port", option_values.ports, text, protocol))
+    if "reconnect" in values and len(ports) > 1:
+        raise UsageError("--reconnect with several ports", "it goes on with one connection")
     own = values.get("source_port")
     return {
-        "host": _host(host, values),
-        "ports": tuple(port for text in rest for port in read_value("port", option_values.ports, text, protocol)),
+        "host": host,
+        "ports": ports,
         "source_host": _host(values["source_host"], values) if "source_host" in values else None,
         "source_port": None if own is None else read_value("source port", option_values.listen_port, own, protocol),
     }

@@ -47,7 +47,7 @@ class NativeFace:
         if text is not None:
             print_text(text)
             return 0
-        return self._run(values, config(values, operands))
+        return self._run(values, asked_for(argv, values, operands))
 
     def _run(self, values: Values, asked: Config) -> int:
         reporter = self._reporter(values, asked)
@@ -64,6 +64,10 @@ class NativeFace:
         status = outcome_status(run(asked, reporter.report, reporter.wants))
         if self._json:
             self._json.ended(status)
+        if asked.command:
+            from pync.faces.become import become
+
+            become(asked.command)
         return status
 
     def _reporter(self, values: Values, asked: Config) -> Messages | JsonLines:
@@ -134,6 +138,16 @@ def demand_h11(asked: Config) -> None:
         demand("an HTTP proxy", "h11")
     if asked.serve_proxy and asked.serve_proxy.kind == "http":
         demand("--proxy-server http", "h11")
+
+
+def asked_for(argv: list[str], values: Values, operands: list[str]) -> Config:
+    """What a command line asks for, of which `read` has made values and operands. Raises UsageError."""
+    may_wait = any(":" in word for word in operands) or "--" in argv or values.keys() & {"any", "closed"}
+    if "scan" in values and may_wait:
+        from pync.faces.native.places import waiting
+
+        return waiting(argv, values, operands)
+    return config(values, operands)
 
 
 def outcome_status(outcome: Outcome) -> int:

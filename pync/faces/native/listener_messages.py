@@ -10,6 +10,7 @@ from pync.listener_events import (
     Accepted,
     AcceptingPauses,
     CertificateMade,
+    ConnectionOver,
     Denied,
     KeyExposed,
     Listening,
@@ -57,6 +58,8 @@ def line(event: Event, config: Config) -> str:
             return "pync: the access lists were read again"
         case RulesKept():
             return f"pync: the access lists stay as they were: {event.error}"
+        case ConnectionOver():
+            return f"pync: {_over(event)}; connecting again"
         case AcceptingPauses():
             return f"pync: accepting clients pauses: {event.why}"
         case ProgramsAtLimit():
@@ -71,6 +74,12 @@ def line(event: Event, config: Config) -> str:
 def _crash(event: SessionCrashed) -> str:
     what = f"pync: session of {_spaced(event.peer)} ended by a bug in pync"
     return f"{what}: {event.trace}" if event.times == 1 else f"{what}, for the {event.times:,}th time"
+
+
+def _over(event: ConnectionOver) -> str:
+    what = f"connection to {event.peer}: {event.why}" if event.why else f"{event.peer} has ended the connection"
+    count = event.unacknowledged
+    return what + (f", {count} byte{'s' if count > 1 else ''} not acknowledged" if count else "")
 
 
 def _spaced(address: Address) -> str:

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 # How many -v it takes for an event to be reported, if not one. By names, because most of them are a listener's.
 VERBOSITY = {
-    **dict.fromkeys(("AcceptingPauses", "CertificateMade", "KeyExposed", "OpenProxy", "RulesKept"), 0),
+    **dict.fromkeys(
+        ("AcceptingPauses", "CertificateMade", "ConnectionOver", "KeyExposed", "OpenProxy", "RulesKept"), 0
+    ),
     **dict.fromkeys(("OpenProgram", "ProgramsAtLimit", "SessionCrashed", "SessionFailed", "StdinNotKept"), 0),
     "Retrying": 2,
 }

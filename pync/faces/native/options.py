@@ -24,7 +24,12 @@ LOG_FORMAT = types.Choice("text", "json")
 SHELL = types.Choice("bash", "zsh", "fish")
 LOCAL_OR_REMOTE = types.Choice("local", "remote")
 
-FORMS = ("[OPTION]... HOST PORT...", "-l [OPTION]... [HOST] PORT", "[-l] -U [OPTION]... PATH")
+FORMS = (
+    "[OPTION]... HOST PORT...",
+    "-l [OPTION]... [HOST] PORT",
+    "[-l] -U [OPTION]... PATH",
+    "-z [OPTION]... HOST:PORT... [-- COMMAND]",
+)
 ABOUT = """Connect, or with -l wait for a client: stdin is sent, what is received goes to stdout. The end of stdin is
 passed on as a half-close; what the peer still sends is received until it ends, too. A PORT is a number, a service's
 name or a range LO-HI; HOST:PORT is one operand for both. A TIME is in seconds, or has a unit: ms, s, m or h."""
@@ -162,10 +167,13 @@ TABLE = (
         value("", "connect-timeout", "TIME", "connect_timeout", types.seconds, "for connecting alone", rare=True),
         value("", "idle-timeout", "TIME", "idle_timeout", types.seconds, "for silence in both directions alone"),
         value("", "retry", "TIME", "retry", types.seconds, "go on trying to connect for so long"),
+        value("", "reconnect", "TIME", "reconnect", types.seconds, "when it ends before stdin: try again for so long"),
     ),
     Section(
         "Scanning",
         flag("z", "scan", "scan", "only test which ports are open (-v lists them)"),
+        flag("", "any", "any", "of several HOST:PORT, one is enough", rare=True),
+        flag("", "closed", "closed", "wait until no HOST:PORT is open", rare=True),
         flag("r", "randomize-ports", "shuffle", "try the ports in random order"),
     ),
     Section(
@@ -217,7 +225,6 @@ HINTS = {
     "-S": "there are no TCP MD5 signatures; --ssl protects a connection",
     "-Z": "there is no DCCP",
     "--cacert": "the authorities to trust are --ssl-trustfile",
-    "--close": "the end of stdin is always passed on; -q ends the conversation",
     "--dont-resolve": "numeric addresses only is -n",
     "--host": "HOST is an operand",
     "--insecure": "--ssl-no-verify accepts any certificate",
@@ -228,9 +235,9 @@ HINTS = {
     "--port": "PORT is an operand, and our own port is -p",
     "--progress": "pv in the pipe shows how a transfer gets on",
     "--quiet": "only errors are reported without -v",
-    "--reconnect": "--retry goes on trying to connect; a loop of the shell connects again",
     "--silent": "only errors are reported without -v",
     "--sni": "the name to request is --ssl-servername",
+    "--strict": "the command of -z runs only if all places are open",
     "--talk": "it is --chat",
     "--timeout": "the limit for connecting and for silence is -w",
     "--tls": "it is --ssl",
