@@ -195,7 +195,7 @@ def test_a_file_is_sent_in_the_largest_datagrams_there_are(tmp_path: Path) -> No
 
 def test_nothing_is_sent_but_what_stdin_holds() -> None:
     with udp() as server:
-        result = run([*PYNC, "-vv", "-u", "-q", "0", "127.0.0.1", port_of(server)], b"hello")
+        result = run([*PYNC, "-v", "-u", "-q", "0", "127.0.0.1", port_of(server)], b"hello")
         assert result == success(err=f"Connection to 127.0.0.1 {port_of(server)} port [udp/*] succeeded!\n")
         assert server.recv(100) == b"hello"  # nc.openbsd sends five datagrams of its own first, as probes
         server.setblocking(False)

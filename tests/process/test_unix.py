@@ -252,7 +252,7 @@ def test_waiting_for_a_full_backlog_has_its_limit(path: str) -> None:
 
 def test_a_client_can_go_on_trying_until_a_server_comes(path: str) -> None:
     with pync("-vv", "--retry", "30", "-U", path) as client:
-        client.expect(f"^pync: connect to {path} failed: No such file or directory; the next attempt is in ")
+        client.expect(f" pync: connect to {path} failed: No such file or directory; the next attempt is in ")
         with listen("-U", path) as server:
             client.send(b"hello")
             client.close_stdin()
