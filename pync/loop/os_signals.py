@@ -69,4 +69,5 @@ class Delivery:
                     condition.notify()
                 else:
                     signal.setitimer(signal.ITIMER_REAL, 0)
+                    loop.stopped_by = signum
                     self._main.cancel(Interrupted(signum))

@@ -57,6 +57,7 @@ class Bridge(Relay):
         try:
             await self.one_of(receiving, sending)
             peer, self.broken, going = (self.client, self.sending, sending)
+            self.ended_by = "peer" if receiving.done else "target"
             if not receiving.done:
                 peer, self.broken, going = (self.target, self.receiving, receiving)
             await self.work_or_task(peer.wait_closed(), going)
@@ -100,6 +101,8 @@ class Bridge(Relay):
 
 class Exchange(Relay):
     """The relay between two peers that send each other datagrams."""
+
+    ended_by = "limit"
 
     async def conduct(self) -> None:
         """Relay both directions by rule 4."""

@@ -109,3 +109,12 @@ async def _goodbye(loop: Loop, receiving: Flow) -> bool:
         if not await loop.wait(receiving.progress, until):
             return False
     return receiving.reads == reads
+
+
+async def after_stdin(sending: Flow, seconds: float) -> None:
+    """Wait until stdin has ended, and then for `seconds` (`-q`)."""
+    while not sending.ended:
+        await sending.loop.wait(sending.progress)
+    # The two turns after it are for what the system knows already, such as a refused datagram.
+    for pause in (seconds, 0, 0):
+        await sending.loop.sleep(pause)

@@ -48,6 +48,9 @@ class Relay:
     """Two flows that run until the rules end them. `sending` goes to the peer, `receiving` comes from it."""
 
     answer: HttpAnswer | None = None  # what comes from the peer, if that is watched
+    ended_by = "us"  # the side whose end was first
+    sent = property(lambda self: self.sending.moved)
+    received = property(lambda self: self.receiving.moved)
 
     def __init__(self, context: Context, sending: Flow, receiving: Flow, telnet: Telnet | None = None) -> None:
         self.loop = context.loop
@@ -139,15 +142,10 @@ class Conversation(Relay):
         """As for every relay, and the limit of `quit_after`."""
         works = super().works()
         if self.ending.quit_after is not None and self.stdio.source:
-            works.append(self._quit(self.ending.quit_after))
-        return works
+            from pync.relay.patience import after_stdin
 
-    async def _quit(self, seconds: float) -> None:
-        while not self.sending.ended:
-            await self.loop.wait(self.sending.progress)
-        # The two turns after it are for what the system knows already, such as a refused datagram.
-        for pause in (seconds, 0, 0):
-            await self.loop.sleep(pause)
+            works.append(after_stdin(self.sending, self.ending.quit_after))
+        return works
 
     async def run(self) -> None:
         """Relay as every relay does. If that fails before stdin has ended, the peer sees its connection break."""
@@ -167,6 +165,7 @@ class Conversation(Relay):
         try:
             await self.one_of(receiving, sending)
             if receiving.done:
+                self.ended_by = "us" if self.sending.eof_sent else "peer"
                 await self._peer_ended(sending)
             else:
                 await self._stdin_ended(receiving)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from pync.connections.outgoing import open_connection, prepare
 from pync.errors import TimedOut
 from pync.relay.bridge import Bridge, Exchange
-from pync.relay.flow import Flow
+from pync.relay.flow import Flow, Session
 from pync.services import Service
 
 TYPE_CHECKING = False
@@ -83,16 +83,17 @@ class ForwardService(Service):
         return next(iter(self.outgoing_context.config.ports), None)
 
     async def _exchange(self, client: Peer, target: Peer) -> None:
-        from pync.connections.next_address import with_next_address
+        from pync.connections.next_address import OneEnd, with_next_address
 
         try:
-            await with_next_address(
-                self.outgoing_context,
-                self.port,
-                target,
-                client,
-                lambda target, source: exchange(self.context, client, source, target),
-            )
+            with OneEnd(self.context) as context:
+                await with_next_address(
+                    self.outgoing_context,
+                    self.port,
+                    target,
+                    client,
+                    lambda target, source: exchange(context, client, source, target),
+                )
         finally:
             client.close()
 
@@ -107,7 +108,9 @@ async def bridge(
     """
     try:
         sending, receiving = _flows(context, (answer or target, client), (request or client, target))
-        await Bridge(context, client, target, sending, receiving).run()
+        relay = Bridge(context, client, target, sending, receiving)
+        with Session(context, client.address, relay):
+            await relay.run()
     finally:
         client.close()
         target.close()
@@ -122,7 +125,8 @@ async def exchange(context: Context, client: Peer, source: Source, target: Peer)
     try:
         relay = Exchange(context, *_flows(context, (target, client), (source, target)))
         relay.idle_limit = asked or QUIET
-        await relay.run()
+        with Session(context, client.address, relay):
+            await relay.run()
     except TimedOut:
         if asked:
             raise

@@ -22,6 +22,7 @@ from pync.errors import PeerLost, TimedOut
 from pync.limits import room_for_clients
 from pync.loop.hangups import Hangups
 from pync.loop.tasks import Cancelled, Condition
+from pync.relay.flow import Session
 from pync.services import Service
 from pync.stages import feed_all, flush_all
 
@@ -42,7 +43,8 @@ NAMES = 50  # names of clients that a newcomer to a chat is sent; of more client
 class Member(Outbox):
     """One client, with a task that receives from it as long as it is among the others."""
 
-    __slots__ = ("hub", "label", "left", "name", "passed_on", "reads", "receiving", "stages")
+    __slots__ = ("hub", "label", "left", "name", "passed_on", "reads", "received", "receiving", "stages")
+    ended_by = "peer"
     receiving: Task
 
     def __init__(self, hub: HubService, peer: Peer, name: str) -> None:
@@ -52,6 +54,7 @@ class Member(Outbox):
         self.label = ""  # how it is announced to a newcomer, once the others know it
         self.stages = hub.stages_of_client(name)
         self.reads = 0
+        self.received = 0  # bytes
         self.passed_on = 0  # reads that were passed on; the latest may wait for room
         self.left: Condition | None = None  # made when it half-closes; notified when its connection is closed
 
@@ -96,17 +99,18 @@ class HubService(Service):
         """Keep one client among the others until it leaves. Raises PeerLost, TimedOut, OutputError."""
         self.names += 1
         member = Member(self, client, f"user{self.names}")
-        try:
-            await self._enter(member)
-            await self._attend(member)
-            await self._leave(member)
-        except Cancelled:
-            # The server ends before the other clients have. What is broken off must not look whole to this one.
-            client.abort()
-            raise
-        finally:
-            client.close()
-        member.receiving.result()
+        with Session(self.context, client.address, member):
+            try:
+                await self._enter(member)
+                await self._attend(member)
+                await self._leave(member)
+            except Cancelled:
+                # The server ends before the other clients have. What is broken off must not look whole to this one.
+                client.abort()
+                raise
+            finally:
+                client.close()
+            member.receiving.result()
         return None
 
     async def _attend(self, member: Member) -> None:
@@ -158,6 +162,7 @@ class HubService(Service):
             if data is None:
                 return False
             member.reads += 1
+            member.received += len(data)
             await self.send(feed_all(member.stages, data), member)
             member.passed_on = member.reads
             return True

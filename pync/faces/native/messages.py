@@ -13,6 +13,7 @@ from pync.events import (
     EndedAtHalfClose,
     EndedImproperly,
     Retrying,
+    SessionEnded,
     TlsEstablished,
     Unanswered,
 )
@@ -41,6 +42,7 @@ class Messages:
         if config.mode == "listen":  # a server may have no descriptor, or no right, to import them when a session fails
             import pync.faces.native.advice
             import pync.faces.native.listener_messages
+            import pync.faces.native.traffic
             import pync.faces.stderr  # noqa: F401
         if config.mode == "scan" and config.verbosity:
             from pync.faces.stderr import STANDARD
@@ -85,6 +87,10 @@ class Messages:
                 return f"pync: {event.protocol} with {event.peer}: {_tls_details(event)}"
             case Retrying():
                 return f"pync: {self.clearer(event.error)}; the next attempt is in {event.pause:g} s"
+            case SessionEnded():
+                from pync.faces.native.traffic import end_line
+
+                return end_line(event, self._config)
         from pync.faces.native.listener_messages import line
 
         return line(event, self._config)
