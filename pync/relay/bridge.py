@@ -18,6 +18,7 @@ from __future__ import annotations
 from pync.endpoints import LINGER
 from pync.endpoints.streams import SHORTEST_LOOK
 from pync.errors import PeerLost
+from pync.relay.patience import silence
 from pync.relay.rules import Relay
 
 TYPE_CHECKING = False
@@ -62,7 +63,7 @@ class Bridge(Relay):
                 peer, self.broken, going = (self.target, self.receiving, receiving)
             await self.work_or_task(peer.wait_closed(), going)
             if not going.done:
-                await self.work_or_task(self.silence(self.broken), going)
+                await self.work_or_task(silence(self.broken), going)
             self.complete = going.done
         finally:
             await self.loop.cancel_and_wait(receiving, sending)
@@ -80,7 +81,7 @@ class Bridge(Relay):
             # If bytes are left unwritten, the sink broke; otherwise the source did.
             first, self.broken = self.broken is None, flow if flow.unsent() else back
             if first and self.broken is flow:
-                await self.silence(back)
+                await silence(back)
             raise
         # The kernel reports a reset once. After a write has raised it, reading returns what looks like an end-of-file.
         if self.broken is not back:

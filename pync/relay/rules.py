@@ -27,12 +27,9 @@ from __future__ import annotations
 
 from pync.errors import PeerLost
 from pync.loop.tasks import Condition
-from pync.relay import SILENCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pync.context import Context
     from pync.endpoints import Peer
     from pync.endpoints.stdio import Stdio
@@ -106,18 +103,6 @@ class Relay:
         finally:
             await self.loop.cancel_and_wait(other)
 
-    async def silence(self, flow: Flow, enough: Callable[[], float | None] = lambda: SILENCE) -> None:
-        """Wait until the flow has ended, or is silent for `enough()` seconds (None: it is asked again later)."""
-        start = self.loop.clock()
-        while not flow.ended:
-            until, seconds = None, enough()
-            # A flow that is writing, or whose source holds bytes back (pacing), is not silent.
-            if seconds is not None and flow.waiting_since is not None and not flow.unsent():
-                until = max(flow.waiting_since, start) + seconds
-                if self.loop.clock() >= until:
-                    return
-            await self.loop.wait(flow.progress, until)
-
     async def _answer(self, telnet: Telnet) -> None:
         from pync.relay.negotiation import answer
 
@@ -183,7 +168,9 @@ class Conversation(Relay):
         except PeerLost:
             # A server may answer early and close. What it sent is received before the error is raised.
             if self.receives and self.peer.has_eof:
-                await self.silence(self.receiving)
+                from pync.relay.patience import silence
+
+                await silence(self.receiving)
             raise
         if self.half_closes and (self.is_client or not self.sending.reads):
             from pync.relay.patience import half_close
@@ -208,5 +195,7 @@ class Conversation(Relay):
         limited = self.receiving.reads == self.receiving.read_limit
         if sending.done or self.stdio.terminal or limited or not self.peer.has_eof:
             return
+        from pync.relay.patience import silence
+
         soon = self.receiving.reads and not self.stdio.loops
-        await self.work_or_task(self.silence(self.sending) if soon else self.peer.wait_closed(), sending)
+        await self.work_or_task(silence(self.sending) if soon else self.peer.wait_closed(), sending)
