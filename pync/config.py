@@ -205,3 +205,5 @@ class Config(Frozen):
     socket: SocketOptions = SocketOptions()
 
     verbosity: int = 0
+    progress: float | None = None  # seconds between two reports of how far the run has come
+    size: int | None = None  # bytes that are to be moved in all

@@ -27,7 +27,6 @@ class Context:
         self.wants = wants
         self.logs = logs
         self.running: dict[Session, None] = {}
-        self.past = [0, 0]  # bytes that were sent and received in sessions which have ended
         self.tls_context: SSLContext | None = None  # for the config's own TLS
         self.proxy_tls_context: SSLContext | None = None  # for TLS with the proxy
 
@@ -43,5 +42,5 @@ class Context:
         """The same run with another config, and perhaps another report. It has no TLS context of its own yet."""
         derived = Context(self.loop, config, report or self.report, self.wants, self.logs)
         derived.proxy_tls_context = self.proxy_tls_context
-        derived.running, derived.past = self.running, self.past
+        derived.running = self.running
         return derived

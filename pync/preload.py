@@ -16,7 +16,8 @@ SESSIONS = (
     *("fcntl", "termios", "tty"),  # to ask the kernel about queues, pipes and terminals
     *("resource", "mmap", "pync.limits"),  # to find out what is left of descriptors and memory
     *("pync.loop.hangups", "pync.relay.zerocopy", "pync.relay.idle", "pync.relay.patience"),
-    *("pync.relay.session_end", "pync.relay.truncation", "pync.relay.unread", "pync.relay.spare_pipes"),
+    *("pync.relay.truncation", "pync.relay.unread", "pync.relay.spare_pipes"),
+    *("pync.relay.progress", "pync.relay.session_end"),  # to report what was moved
     *("pync.endpoints.socket_end", "pync.endpoints.wrappers", "pync.sessions.between", "pync.sessions.program"),
     *("pync.endpoints.null", "pync.sessions.delivery"),
     *("pync.stages.crlf", "pync.stages.telnet", "pync.relay.negotiation"),

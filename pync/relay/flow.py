@@ -161,9 +161,7 @@ class Session:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         del self.context.running[self]
-        self.context.past[0] += self.moving.sent or 0
-        self.context.past[1] += self.moving.received or 0
-        if self.context.wants(SessionEnded):
-            from pync.relay.session_end import report
+        if self.context.config.keep_open or self.context.config.progress or self.context.wants(SessionEnded):
+            from pync.relay.session_end import note_end
 
-            report(self, error)
+            note_end(self, error)

@@ -1,6 +1,6 @@
-"""The event at the end of a session: what it has moved, how long it took, and what has ended it.
+"""The end of a session: what it has moved, how long it took, and what has ended it.
 
-A module of its own, because a run that reports no such event does not import it.
+A module of its own, because a run that is not interested in it does not import it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from pync.relay.rules import Conversation, Relay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from typing import Protocol
 
+    from pync.loop.kernel import Loop
     from pync.relay.flow import Session
 
     class Moving(Protocol):
@@ -32,8 +34,39 @@ if TYPE_CHECKING:
             """What has ended the session if nothing has failed, as in `SessionEnded`."""
 
 
-def report(session: Session, error: BaseException | None) -> None:
-    """Report the end of a session, which has failed with the error, or not at all."""
+Counts = tuple[int | None, int | None]  # bytes sent and received; None: not known
+
+
+class Totals:
+    """What all sessions of a run that have ended have moved."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.counts: Counts = 0, 0
+        self.since: float | None = None  # when the first of them has begun
+        self.latest: Session | None = None  # the only one, if there is one alone
+        self.clients: Callable[[], int] | None = None  # returns how many a server has
+
+    def add(self, session: Session) -> None:
+        """Add a session."""
+        self.counts = total([self.counts, (session.moving.sent, session.moving.received)])
+        self.latest = None if session.context.config.keep_open else session
+        self.since = session.since if self.since is None else min(self.since, session.since)
+
+
+def total(counts: Iterable[Counts]) -> Counts:
+    """The sums, each of which is not known if it is not known of one of them."""
+    sent, received = [None if None in column else sum(filter(None, column)) for column in zip(*counts, strict=True)]
+    return sent, received
+
+
+def note_end(session: Session, error: BaseException | None) -> None:
+    """Take note of the end of a session, which has failed with the error, or not at all, and report it."""
+    session.context.loop.shared(Totals).add(session)
+    if session.context.wants(SessionEnded):
+        _report(session, error)
+
+
+def _report(session: Session, error: BaseException | None) -> None:
     context, moving, since = session.context, session.moving, session.since
     if isinstance(moving, Conversation) and moving.stdio.since is not None:
         since = moving.stdio.since

@@ -210,7 +210,6 @@ def test_a_command_line_asks_for(line: str, expected: Config) -> None:
         ),
         ("--insecure h 80", "--insecure: no such option; --ssl-no-verify accepts any certificate"),
         ("--quiet h 80", "--quiet: no such option; only errors are reported without -v"),
-        ("--progress h 80", "--progress: no such option; pv in the pipe shows how a transfer gets on"),
         (
             "--reconnect h 80",
             "--reconnect: no such option; --retry goes on trying to connect; a loop of the shell connects again",

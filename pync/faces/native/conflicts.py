@@ -39,6 +39,9 @@ RULES: tuple[Rule, ...] = (
     needs(("lines", "datagram_size"), "datagram", "a stream has no datagrams"),
     needs("interface", "datagram", "only datagrams go to a group of hosts"),
     conflict(("lines", "datagram_size", "interface"), "scan", "a scan transfers nothing"),
+    conflict("progress", "scan", "a scan transfers nothing"),
+    needs("size", "progress", "it shows how far a transfer has come"),
+    conflict("size", "keep_open", "the clients' transfers have no size in common"),
 )
 
 TLS = ("tls", *Tls.__annotations__, "no_verify")  # each of them asks for TLS
@@ -66,6 +69,7 @@ TLS_AND_PROXY_RULES: tuple[Rule, ...] = (
     conflict("serve_proxy", "to", "where to is for the clients to say"),
     conflict((*TLS, *PROGRAMS, "http", *DATA), "pass_descriptor", "the socket is somebody else's then"),
     conflict(("listen", "datagram"), "pass_descriptor", "it hands over one connection"),
+    conflict("progress", "pass_descriptor", "the socket is somebody else's then"),
     conflict(("datagram", "vsock"), "sctp", "SCTP is another transport"),
     conflict(("family", "allow", "deny", "allow_files", "deny_files"), "vsock", "the addresses are of another kind"),
     conflict(("source_host", "source_port", "scan"), "vsock", "a CID and a port are all there is"),

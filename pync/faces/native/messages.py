@@ -30,6 +30,7 @@ VERBOSITY = {
     **dict.fromkeys(("AcceptingPauses", "CertificateMade", "KeyExposed", "OpenProxy", "RulesKept"), 0),
     **dict.fromkeys(("OpenProgram", "ProgramsAtLimit", "SessionCrashed", "SessionFailed", "StdinNotKept"), 0),
     "Retrying": 2,
+    "Progress": 0,
 }
 
 
@@ -42,6 +43,7 @@ class Messages:
         if config.mode == "listen":  # a server may have no descriptor, or no right, to import them when a session fails
             import pync.faces.native.advice
             import pync.faces.native.listener_messages
+            import pync.faces.native.progress
             import pync.faces.native.traffic
             import pync.faces.stderr  # noqa: F401
         if config.mode == "scan" and config.verbosity:
@@ -59,7 +61,12 @@ class Messages:
             return
         if isinstance(event, ConnectFailed):
             self._reported_why = event.why
-        print_line(self._line(event))
+        if type(event).__name__ == "Progress":
+            from pync.faces.native.progress import show
+
+            show(event, self._config)
+        else:
+            print_line(self._line(event))
 
     def already_reported(self, error: PyncError) -> bool:
         """Whether the error that ended the run is a failure to connect that was reported as an event."""

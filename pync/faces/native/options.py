@@ -17,6 +17,7 @@ def _no_routing_tables(text: str) -> None:
 
 POSITIVE = types.integer(1, 2147483647)
 DATAGRAM_SIZE = types.integer(1, 65507)
+SIZE = types.integer(1, 1 << 62)
 BUFFER_SIZE = types.integer(1, 1073741824)
 PROXY_TYPE = types.choice("http connect", "https", "socks4 4 socks4a", "socks5 5 socks5h")
 SERVED_PROXY_TYPE = types.choice("http", "socks5 5")
@@ -186,6 +187,8 @@ TABLE = (
     Section(
         "Messages",
         count("v", "verbose", "verbosity", "say what happens; -vv: retries, too"),
+        flag("", "progress", "progress", "show on stderr how far a transfer has come", 0.2),
+        value("", "size", "BYTES", "size", SIZE, "for --progress: what is to be moved in all", rare=True),
         flag("h", "help", "help", "show this help; --help all has all options", alone=True),
         flag("", "version", "version", "show the version", alone=True),
     ),
@@ -222,7 +225,6 @@ HINTS = {
     "--local-port": "our own port is -p",
     "--lua-exec": "-e 'lua FILE' runs a script",
     "--port": "PORT is an operand, and our own port is -p",
-    "--progress": "pv in the pipe shows how a transfer gets on",
     "--quiet": "only errors are reported without -v",
     "--reconnect": "--retry goes on trying to connect; a loop of the shell connects again",
     "--silent": "only errors are reported without -v",
