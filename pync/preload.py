@@ -71,5 +71,7 @@ def needed(config: Config) -> Iterator[str]:
     yield from RETRY * bool(config.retry)
     yield from PROXY_CLIENT * bool(config.proxy)
     yield from PROXY_SERVER * bool(config.serve_proxy)
+    if config.checksum:
+        yield "pync.stages.checksum"
     if config.hub == "chat":
         yield "pync.stages.chat_lines"

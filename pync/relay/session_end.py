@@ -67,7 +67,7 @@ def note_end(session: Session, error: BaseException | None) -> None:
 
 
 def _report(session: Session, error: BaseException | None) -> None:
-    context, moving, since = session.context, session.moving, session.since
+    context, moving, since, sums = session.context, session.moving, session.since, _sums(session)
     if isinstance(moving, Conversation) and moving.stdio.since is not None:
         since = moving.stdio.since
     context.report(
@@ -79,8 +79,22 @@ def _report(session: Session, error: BaseException | None) -> None:
             ended_by=_well(session) if error is None else _badly(session, error),
             why=error.why if isinstance(error, PyncError) else None,
             status=session.status,
+            sent_sha256=sums[0],
+            received_sha256=sums[1],
         )
     )
+
+
+def _sums(session: Session) -> tuple[str | None, str | None]:
+    """The checksums of what was sent and received, where they were asked for."""
+    relay = session.moving
+    if not (session.context.config.checksum and isinstance(relay, Relay)):
+        return None, None
+    from pync.stages.checksum import Checksum
+
+    flows = relay.sending, relay.receiving
+    sums = [next((s.hexadecimal() for s in flow.stages if isinstance(s, Checksum)), None) for flow in flows]
+    return sums[0], sums[1]
 
 
 def _badly(session: Session, error: BaseException) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pync.config import Config
     from pync.context import Context
     from pync.endpoints import Peer, Sink, Source
+    from pync.stages import Stage
 
 QUIET = 120.0  # seconds without a datagram that end a session (RFC 4787, REQ-5: at least two minutes)
 
@@ -136,9 +137,16 @@ async def exchange(context: Context, client: Peer, source: Source, target: Peer)
 
 def _flows(context: Context, sending: tuple[Source, Sink], receiving: tuple[Source, Sink]) -> tuple[Flow, Flow]:
     """The flows to the client and from it. The logs record the first as sent, the second as received."""
-    if not context.logs:
-        return Flow(context.loop, *sending), Flow(context.loop, *receiving)
-    from pync.relay.log_files import RECEIVED, SENT
+    sent: list[Stage] = []
+    received: list[Stage] = []
+    if context.logs:
+        from pync.relay.log_files import RECEIVED, SENT
 
-    logs = context.logs
-    return Flow(context.loop, *sending, logs.copy(SENT)), Flow(context.loop, *receiving, logs.copy(RECEIVED))
+        sent += context.logs.copy(SENT)
+        received += context.logs.copy(RECEIVED)
+    if context.config.checksum:
+        from pync.stages.checksum import Checksum
+
+        sent.append(Checksum())
+        received.append(Checksum())
+    return Flow(context.loop, *sending, sent), Flow(context.loop, *receiving, received)

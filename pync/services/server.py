@@ -19,7 +19,6 @@ from pync.errors import PyncError
 from pync.events import Address
 from pync.listener_events import Accepted, AcceptingPauses, Denied
 from pync.loop.tasks import Condition
-from pync.relay.session_end import Totals
 from pync.sessions.wall import SHARED, Wall
 
 TYPE_CHECKING = False
@@ -57,6 +56,8 @@ class Server:
         self.wall = Wall(context.report)
         self.sessions = 0
         if several:
+            from pync.relay.session_end import Totals
+
             context.loop.shared(Totals).clients = lambda: len(service.crowd.peers) if service.crowd else self.sessions
         self.accepting: list[Task] = []
         self.candidates: dict[Task, None] = {}  # the tasks of clients that may become the only one

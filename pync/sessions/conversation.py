@@ -84,7 +84,7 @@ async def converse(context: Context, peer: Peer, stdio: Stdio) -> None:
 def flows(context: Context, peer: Peer, source: Source, sink: Sink) -> Flows:
     """The flows from the source to the peer and from the peer to the sink, with what the config puts in between."""
     config = context.config
-    if config.datagram or config.crlf or config.telnet or config.pace or config.delay or context.logs:
+    if any((config.datagram, config.crlf, config.telnet, config.pace, config.delay, config.checksum, context.logs)):
         from pync.sessions.between import flows_with_extras
 
         return flows_with_extras(context, peer, source, sink)

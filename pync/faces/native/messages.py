@@ -43,9 +43,10 @@ class Messages:
         if config.mode == "listen":  # a server may have no descriptor, or no right, to import them when a session fails
             import pync.faces.native.advice
             import pync.faces.native.listener_messages
-            import pync.faces.native.progress
-            import pync.faces.native.traffic
             import pync.faces.stderr  # noqa: F401
+        if config.keep_open or config.http or config.user:
+            import pync.faces.native.progress
+            import pync.faces.native.traffic  # noqa: F401
         if config.mode == "scan" and config.verbosity:
             from pync.faces.stderr import STANDARD
 
@@ -53,6 +54,8 @@ class Messages:
 
     def wants(self, kind: type[Event]) -> bool:
         """Whether events of this kind are reported at this verbosity."""
+        if kind is SessionEnded and self._config.checksum:
+            return True
         return self._config.verbosity >= VERBOSITY.get(kind.__name__, 1)
 
     def report(self, event: Event) -> None:

@@ -188,6 +188,7 @@ TABLE = (
         "Messages",
         count("v", "verbose", "verbosity", "say what happens; -vv: retries, too"),
         flag("", "progress", "progress", "show on stderr how far a transfer has come", 0.2),
+        flag("", "checksum", "checksum", "show the SHA-256 of what was sent and received"),
         value("", "size", "BYTES", "size", SIZE, "for --progress: what is to be moved in all", rare=True),
         flag("h", "help", "help", "show this help; --help all has all options", alone=True),
         flag("", "version", "version", "show the version", alone=True),

@@ -59,4 +59,13 @@ def end_line(event: SessionEnded, config: Config) -> str:
     # The client of a unix socket has no name as a rule, so it is known by the path of the listener.
     who = event.peer if event.peer.host else config.host
     end = f"exit status {event.status}" if event.ended_by == "program" else ENDS[event.ended_by]
-    return f"pync: {who}: {moved}{' ' if moved else ''}{took}, {end}"
+    return f"pync: {who}: {moved}{' ' if moved else ''}{took}, {end}{_sums(event)}"
+
+
+def _sums(event: SessionEnded) -> str:
+    """The checksums, of each direction in which something has passed, or of both if nothing has."""
+    ways = (("sent", event.sent, event.sent_sha256), ("received", event.received, event.received_sha256))
+    known = [way for way in ways if way[2]]
+    shown = [way for way in known if way[1]] or known
+    part = " until then" if event.ended_by in ("limit", "signal", "error") else ""
+    return f"; SHA-256{part}: {', '.join([f'{way[0]} {way[2]}' for way in shown])}" if shown else ""
