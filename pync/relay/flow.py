@@ -160,7 +160,7 @@ class Session:
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        del self.context.running[self]
+        self.context.running.pop(self, None)
         if self.context.config.keep_open or self.context.config.progress or self.context.wants(SessionEnded):
             from pync.relay.session_end import note_end
 

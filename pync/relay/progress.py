@@ -130,6 +130,8 @@ def _left(size: int | None, counts: Counts, rates: tuple[float | None, float | N
 
 
 def _stage(context: Context, totals: Totals) -> str:
-    if context.running or totals.since is not None:
+    # What all peers share (a hub, a crowd) runs before there is one.
+    begun = context.running and not (totals.clients and not totals.clients() and not any(_counts(context)))
+    if begun or totals.since is not None:
         return "running"
     return {"connect": "connecting", "listen": "waiting", "scan": "scanning"}[context.config.mode]

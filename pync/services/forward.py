@@ -137,8 +137,8 @@ async def exchange(context: Context, client: Peer, source: Source, target: Peer)
 
 def _flows(context: Context, sending: tuple[Source, Sink], receiving: tuple[Source, Sink]) -> tuple[Flow, Flow]:
     """The flows to the client and from it. The logs record the first as sent, the second as received."""
-    sent: list[Stage] = []
-    received: list[Stage] = []
+    sent: tuple[Stage, ...] = ()  # not lists: a server has thousands of these flows
+    received: tuple[Stage, ...] = ()
     if context.logs:
         from pync.relay.log_files import RECEIVED, SENT
 
@@ -147,6 +147,6 @@ def _flows(context: Context, sending: tuple[Source, Sink], receiving: tuple[Sour
     if context.config.checksum:
         from pync.stages.checksum import Checksum
 
-        sent.append(Checksum())
-        received.append(Checksum())
+        sent += (Checksum(),)
+        received += (Checksum(),)
     return Flow(context.loop, *sending, sent), Flow(context.loop, *receiving, received)

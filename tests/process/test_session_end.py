@@ -76,12 +76,12 @@ def test_the_side_that_ends_first_has_closed() -> None:
 def test_a_file_is_counted_whole(encrypts: bool, tmp_path: Path, authority: Authority) -> None:
     options = encrypted.ours(authority.server) if encrypts else ()
     with open(tmp_path / "file", "wb+") as file, listen(*options, "127.0.0.1", "0", stdin=DEVNULL) as server:
-        file.write(bytes(3_000_000))
+        file.truncate(30_000_000)
         file.seek(0)
         trust = encrypted.trusting(authority) if encrypts else ()
         result = run([*PYNC, "-v", *trust, "localhost", str(server.port)], stdin=file)
-        assert re.search(r": sent 3 MB, received 0 B in [\d.]+ s \([\d.]+ [kMG]B/s\), closed by us\n", result.err)
-        ends(server, "sent 0 B, received 3 MB TIMES, closed by the peer")
+        assert re.search(r": sent 30 MB, received 0 B in [\d.]+ s \([\d.]+ [kMG]B/s\), closed by us\n", result.err)
+        ends(server, "sent 0 B, received 30 MB TIMES, closed by the peer")
 
 
 def test_without_v_nothing_is_reported() -> None:

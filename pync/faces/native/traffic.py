@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pync.events import SessionEnded
 
 UNITS = ("kB", "MB", "GB", "TB", "PB")
-BRIEF = 0.01  # seconds: in less than that no rate can be measured
+BRIEF = 0.001  # seconds: in less than that no rate can be measured
 ENDS = {
     "peer": "closed by the peer",
     "target": "closed by the target",
@@ -35,7 +35,7 @@ def size(count: float) -> str:
 
 def duration(seconds: float) -> str:
     """A time: `0.012 s`, `3.2 s`, `75 s`, `12 min 5 s`, `3 h 20 min`."""
-    if seconds < 100:
+    if seconds < 99.5:
         return f"{seconds:.3f} s" if seconds < 0.1 else f"{seconds:.2g} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
