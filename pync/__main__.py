@@ -7,7 +7,7 @@ from pync.system import signal
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-if signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:
+if hasattr(signal, "SIGUSR1") and signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:
     signal.signal(signal.SIGUSR1, lambda *_: None)
 
 from pync.cli import main  # noqa: E402

@@ -63,6 +63,13 @@ def draw_line(line: str) -> None:
     STANDARD.draw(printable(line, backslash_escape)[: columns - 1].encode(sys.getfilesystemencoding(), "replace"))
 
 
+def clear_line() -> None:
+    """Take away what `draw_line` has shown last."""
+    from pync.faces.stderr import STANDARD
+
+    STANDARD.write(b"")
+
+
 def finish_printing(*, wait: bool) -> None:
     """Write what stderr had no room for. With `wait`, give its reader some time."""
     if module := sys.modules.get("pync.faces.stderr"):  # a run that has printed nothing has not imported it

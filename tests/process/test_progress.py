@@ -258,6 +258,18 @@ def test_in_a_log_the_line_comes_at_the_end(large: IO[bytes]) -> None:
     assert re.fullmatch(r"pync: sent 40 MB \([\d.]+ [kMG]B/s\) in [\d.]+ s, 100 %\n", result.err)
 
 
+def test_a_run_without_a_session_shows_nothing_at_its_end() -> None:
+    with free_port() as port:
+        result = run([*PYNC, "--progress", "127.0.0.1", str(port)])
+    assert re.fullmatch(r"pync: connect to .*: Connection refused\n", result.err)
+
+
+def test_the_end_of_a_session_says_it_all() -> None:
+    with serve(swallow) as (_, port):
+        result = run([*PYNC, "--progress", "-v", "127.0.0.1", str(port)], b"hello")
+    assert len(re.findall("^pync: .*sent 5 B", result.err, re.MULTILINE)) == 1
+
+
 def test_a_size_gives_the_share_of_what_comes() -> None:
     options = ("--progress", "--size", str(SIZE // 2))
     popen = {"stdin": DEVNULL, "stdout": DEVNULL}

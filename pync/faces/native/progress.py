@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from pync.faces import draw_line, print_line
+from pync.faces import clear_line, draw_line, print_line
 from pync.faces.native.traffic import duration, size
 
 TYPE_CHECKING = False
@@ -32,7 +32,10 @@ def at_its_pace(config: Config) -> Config:
 def show(event: Any, config: Config) -> None:
     """Draw the line for a `Progress`, or print it if it is to stay."""
     line = progress_line(event, config)
-    if event.drawn and os.isatty(STDERR):
+    reported = event.clients is None and (config.verbosity or config.checksum)  # by the end of the only session
+    if event.last and (reported or event.stage != "running"):
+        clear_line()
+    elif event.drawn and os.isatty(STDERR):
         draw_line(line)
     else:
         print_line(line)
