@@ -100,15 +100,22 @@ class ForwardService(Service):
 
 
 async def bridge(
-    context: Context, client: Peer, target: Peer, request: Source | None = None, answer: Source | None = None
+    context: Context,
+    client: Peer,
+    target: Peer,
+    request: Source | None = None,
+    answer: Source | None = None,
+    passed_on: int = 0,
 ) -> None:
     """Relay between a client and the target, and close both.
 
     `request` is read for the target and `answer` for the client, where that is not simply what the other side sends.
+    `passed_on`: bytes of the client that the target has already.
     Raises PeerLost, TimedOut, OutputError (a log).
     """
     try:
         sending, receiving = _flows(context, (answer or target, client), (request or client, target))
+        receiving.moved = passed_on
         relay = Bridge(context, client, target, sending, receiving)
         with Session(context, client.address, relay):
             await relay.run()

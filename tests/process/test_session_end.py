@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import encrypted
 import pytest
-from clients import datagrams, reset, take
+from clients import datagrams, drain, reset, take
 from harness import DEADLINE, DEVNULL, PYNC, connect, listen, pync, run, serve
 
 if TYPE_CHECKING:
@@ -188,6 +188,19 @@ def test_a_proxy_counts_what_goes_through_the_tunnel() -> None:
             client.close_stdin()
             client.wait()
         ends(server, r"sent 5 B, received 5 B TIMES, closed by \S+ ?\S*")
+
+
+def test_a_proxy_counts_the_head_of_a_plain_request() -> None:
+    def answer(conn: socket.socket) -> None:
+        while not conn.recv(1000).endswith(b"\r\n\r\n"):
+            pass
+        conn.sendall(b"HTTP/1.0 200 OK\r\n\r\npage")
+
+    with serve(answer) as (_, port), listen("-k", "--proxy-server", "http", "127.0.0.1", "0") as server:
+        with connect(server.port) as conn:
+            conn.sendall(b"GET http://127.0.0.1:%d/ HTTP/1.0\r\n\r\n" % port)
+            assert drain(conn).endswith(b"page")
+        ends(server, r"sent \d\d B, received \d\d B TIMES, closed by the \w+")
 
 
 def test_the_silence_of_a_client_counts() -> None:
