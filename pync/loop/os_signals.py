@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pync.loop.tasks import Task
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-ASKING = [getattr(signal, name) for name in ("SIGUSR1", "SIGINFO") if hasattr(signal, name)]
+ASKING = [getattr(signal, name) for name in ("SIGUSR1", "SIGINFO") if hasattr(signal, name)]  # how far it has come
 STUCK = 0.5  # seconds from a stopping signal to the alarm, which means that a step blocks
 WAITING = ["pync.loop", "selectors"]  # modules, by their first nine letters, in which the loop is slow or waits
 

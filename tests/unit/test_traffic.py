@@ -81,8 +81,8 @@ def test_the_end_of_a_session_is_reported_with_v_or_a_checksum(verbosity: int, c
     ("event", "line"),
     [
         (PROGRESS, "sent 1.4 GB (437 MB/s) in 3.2 s"),
-        (PROGRESS.but(size=2_000_000_000, left=1.37), "sent 1.4 GB (437 MB/s) in 3.2 s, 70 %, 1.4 s left"),
-        (PROGRESS.but(size=1_000), "sent 1.4 GB (437 MB/s) in 3.2 s, 100 %"),
+        (PROGRESS.but(size=2_000_000_000, left=1.37), "70 %, 1.4 s left, sent 1.4 GB (437 MB/s) in 3.2 s"),
+        (PROGRESS.but(size=1_000), "100 %, sent 1.4 GB (437 MB/s) in 3.2 s"),
         (PROGRESS.but(sent_rate=0.0), "sent 1.4 GB (0 B/s) in 3.2 s"),
         (PROGRESS.but(received=5, received_rate=2.0), "sent 1.4 GB (437 MB/s), received 5 B (2 B/s) in 3.2 s"),
         (PROGRESS.but(received=5), "sent 1.4 GB (437 MB/s), received 5 B in 3.2 s"),

@@ -42,9 +42,9 @@ def show(event: Any, config: Config) -> None:
 
 
 def progress_line(event: Progress, config: Config) -> str:
-    """How far the run has come, in one line."""
+    """How far the run has come, in one line, of which a narrow terminal shows the beginning."""
     if event.stage == "running":
-        rest = [_moved(event), *_share(event), *_clients(event)]
+        rest = [*_share(event), _moved(event), *_clients(event)]
     elif event.stage == "waiting":
         rest = _clients(event) or ["waiting for a client"]
     else:
