@@ -172,7 +172,7 @@ def test_sigusr1_that_is_ignored_at_the_start_stays_so() -> None:
         client.signal(signal.SIGUSR1)
         client.signal(signal.SIGTERM)
         assert client.wait() == 143
-        assert not re.search("^pync: (sent|connecting)", client.stderr, re.MULTILINE) or "signal" in client.stderr
+        assert not re.search("^pync: (sent|connecting)", client.stderr, re.MULTILINE)
 
 
 def test_sigusr1_does_not_end_a_run_before_it_can_answer(tmp_path: Path) -> None:
