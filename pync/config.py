@@ -209,3 +209,6 @@ class Config(Frozen):
     socket: SocketOptions = SocketOptions()
 
     verbosity: int = 0
+    checksum: bool = False  # report the SHA-256 of what each session has sent and received
+    progress: float | None = None  # seconds between two reports of how far the run has come
+    size: int | None = None  # bytes that are to be moved in all

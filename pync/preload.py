@@ -17,6 +17,7 @@ SESSIONS = (
     *("resource", "mmap", "pync.limits"),  # to find out what is left of descriptors and memory
     *("pync.loop.hangups", "pync.relay.zerocopy", "pync.relay.idle", "pync.relay.patience"),
     *("pync.relay.truncation", "pync.relay.unread", "pync.relay.spare_pipes"),
+    *("pync.relay.progress", "pync.relay.session_end"),  # to report what was moved
     *("pync.endpoints.socket_end", "pync.endpoints.wrappers", "pync.sessions.between", "pync.sessions.program"),
     *("pync.endpoints.null", "pync.sessions.delivery"),
     *("pync.stages.crlf", "pync.stages.telnet", "pync.relay.negotiation"),
@@ -72,5 +73,7 @@ def needed(config: Config) -> Iterator[str]:
     yield from PROXY_SERVER * bool(config.serve_proxy)
     if "http" in [proxy.kind for proxy in (config.proxy, config.serve_proxy) if proxy]:
         yield "h11"  # which may not be installed where SOCKS is spoken
+    if config.checksum:
+        yield "pync.stages.checksum"
     if config.hub == "chat":
         yield "pync.stages.chat_lines"

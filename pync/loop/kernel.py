@@ -58,6 +58,8 @@ class Loop:
         self._current: Task | None = None
         self._failure: Task | None = None  # the first failed task that has no owner
         self._shared: dict[Callable[[Loop], Any], Any] = {}
+        self.stopped_by = 0  # the signal that has ended the run
+        self.asked = Condition()  # notified when a signal asks how far the run has come
         self.child_ended = Condition()
         self.notified_by: dict[int, Condition] = {}  # by a signal's number: what it notifies instead of ending the run
 

@@ -55,6 +55,10 @@ class Server:
         self.limit = self.config.max_conns if several and not self.config.datagram else None
         self.wall = Wall(context.report)
         self.sessions = 0
+        if several:
+            from pync.relay.session_end import Totals
+
+            context.loop.shared(Totals).clients = lambda: len(service.crowd.peers) if service.crowd else self.sessions
         self.accepting: list[Task] = []
         self.candidates: dict[Task, None] = {}  # the tasks of clients that may become the only one
         self.only: Peer | None = None

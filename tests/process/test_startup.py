@@ -64,6 +64,9 @@ FEATURES = {
     "wrappers": ("endpoints.wrappers",),
     "terminals": ("endpoints.terminal",),
     "stages": ("stages.crlf", "stages.telnet"),
+    "checksums": ("stages.checksum",),
+    "ends of sessions": ("relay.session_end", "faces.native.traffic"),  # with -v
+    "progress": ("relay.progress", "faces.native.progress"),
     "logs": ("relay.log_files",),
     "hub": ("services.hub", "stages.chat_lines"),
     "forwarding": ("relay.bridge", "services.forward"),
@@ -89,9 +92,17 @@ FEATURES = {
     "help": ("faces.help_text", "faces.completion"),
 }
 CONVERSATION = {"moving bytes"}
-LISTENER = CONVERSATION | {"listening", "words for failures", "messages"}
+LISTENER = CONVERSATION | {"listening", "words for failures", "messages", "ends of sessions"}
 # A server has all that a session may need before its files are out of reach, or its descriptors are used up.
-SERVER = LISTENER | {"serving many", "programs", "wrappers", "stages", "idle limit", "between the ends"}
+SERVER = LISTENER | {
+    "serving many",
+    "progress",
+    "programs",
+    "wrappers",
+    "stages",
+    "idle limit",
+    "between the ends",
+}
 EXTRA = {"options of TLS, proxies and relaying"}
 
 # Of all others: what no run imports that does not need it for what it was asked.

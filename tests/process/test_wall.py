@@ -106,6 +106,7 @@ HELLO = says(b"hello\n")
 MODES = {
     "receiver": Mode([], HELLO, b"", out=b"hello\n"),
     "receiver with stages": Mode(["-C", "-t", "--idle-timeout", "9"], HELLO, b"", out=b"hello\n"),
+    "receiver with sums": Mode(["--checksum", "--progress", "-v"], HELLO, b"", out=b"hello\n"),
     "file": Mode([], HELLO, b"page\n", stdin=b"page\n"),
     "program": Mode(["-e", "/bin/cat"], HELLO, b"hello\n"),
     "relayed program": Mode(["--idle-timeout", "9", "-c", "cat"], HELLO, b"hello\n"),

@@ -117,6 +117,12 @@ def run(argv: Sequence[str], stdin: bytes | IO[bytes] | int = b"", timeout: floa
         return process.finish(timeout)
 
 
+def without_ends(err: str) -> str:
+    """What was written to stderr, without the lines with which -v reports the ends of sessions."""
+    lines = err.splitlines(keepends=True)
+    return "".join([line for line in lines if not re.search(r"[\d] s(?: \(.*\))?, (closed by|ended by|exit) ", line)])
+
+
 # -- A process under test ----------------------------------------------------------------------------------------
 
 

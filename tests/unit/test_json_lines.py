@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import pync.connections.permitted
 import pync.net.privileges
+import pync.relay.progress
 import pync.sessions.wall  # noqa: F401 (they have errors of their own)
 from pync import events, listener_events
 from pync.errors import ConnectError, Interrupted, PeerLost, PyncError
@@ -32,7 +33,7 @@ ROOT = Path(__file__).parent.parent.parent
 CLIENT = Address(host="::1", port=4000)
 EVENTS = {
     kind
-    for module in (events, listener_events)
+    for module in (events, listener_events, pync.relay.progress)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
 }

@@ -247,7 +247,6 @@ def test_a_command_line_asks_for(line: str, expected: Config) -> None:
         ),
         ("--insecure h 80", "--insecure: no such option; --ssl-no-verify accepts any certificate"),
         ("--quiet h 80", "--quiet: no such option; only errors are reported without -v"),
-        ("--progress h 80", "--progress: no such option; pv in the pipe shows how a transfer gets on"),
         ("--timeout=3 h 80", "--timeout: no such option; the limit for connecting and for silence is -w"),
         ("--verison", "--verison: no such option; did you mean --version?"),
         ("--silence h 80", "--silence: no such option"),

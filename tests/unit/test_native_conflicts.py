@@ -33,6 +33,12 @@ def message_of(line: str) -> str:
     ("line", "message"),
     [
         ("-k h 80", "-k without -l: only a listener has clients; TCP keep-alive is --tcp-keepalive"),
+        ("-z --progress h 80", "--progress with -z: a scan transfers nothing"),
+        ("--size 5 h 80", "--size without --progress: it shows how far a transfer has come"),
+        ("-lk --progress --size 5 80", "--size with -k: the clients' transfers have no size in common"),
+        ("--checksum -e cat h 80", "--checksum with -e: the program has the connection for itself"),
+        ("-lku --checksum 80", "--checksum with -u and -k: the peers share one conversation"),
+        ("-lk --chat --checksum 80", "--checksum with --chat: a hub is for all"),
         ("--max-conns 1 h 80", "--max-conns without -l: only a listener has clients"),
         ("--allow a h 80", "--allow without -l: only a listener has clients"),
         ("--allowfile a h 80", "--allowfile without -l: only a listener has clients"),

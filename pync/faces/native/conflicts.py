@@ -46,6 +46,12 @@ RULES: tuple[Rule, ...] = (
     needs(("lines", "datagram_size"), "datagram", "a stream has no datagrams"),
     needs("interface", "datagram", "only datagrams go to a group of hosts"),
     conflict(("lines", "datagram_size", "interface"), "scan", "a scan transfers nothing"),
+    conflict(("progress", "checksum"), "scan", "a scan transfers nothing"),
+    conflict("checksum", ("exec", "sh_exec"), "the program has the connection for itself", unless=("pipes",)),
+    conflict("checksum", "http", "the answer has a head, which is in no file"),
+    conflict("checksum", "lines", "a line may be given an end on the way"),
+    needs("size", "progress", "it shows how far a transfer has come"),
+    conflict("size", "keep_open", "the clients' transfers have no size in common"),
 )
 
 TLS = ("tls", *Tls.__annotations__, "no_verify")  # each of them asks for TLS
@@ -73,6 +79,8 @@ TLS_AND_PROXY_RULES: tuple[Rule, ...] = (
     conflict("serve_proxy", "to", "where to is for the clients to say"),
     conflict((*TLS, *PROGRAMS, "http", *DATA, "reconnect"), "pass_descriptor", "the socket is somebody else's then"),
     conflict(("listen", "datagram"), "pass_descriptor", "it hands over one connection"),
+    conflict("checksum", HUBS, "a hub is for all"),
+    conflict(("progress", "checksum"), "pass_descriptor", "the socket is somebody else's then"),
     conflict(("datagram", "vsock"), "sctp", "SCTP is another transport"),
     conflict(("family", "allow", "deny", "allow_files", "deny_files"), "vsock", "the addresses are of another kind"),
     conflict(("source_host", "source_port", "scan"), "vsock", "a CID and a port are all there is"),
@@ -91,6 +99,9 @@ TLS_AND_PROXY_RULES: tuple[Rule, ...] = (
 def check_conflicts(values: Values) -> None:
     """Raise UsageError for options that make no sense together, the usual ones."""
     check(TABLE, values, RULES)
+    own = {"to", *PROGRAMS}  # peers that have sessions of their own
+    if values.keys() >= {"checksum", "datagram", "keep_open"} and own.isdisjoint(values):
+        raise UsageError("--checksum with -u and -k", "the peers share one conversation")
     if "append" in values and values.keys().isdisjoint(("raw", "hexadecimal")):
         raise UsageError(f"{spelling_of(TABLE, 'append')} alone", "there is no log to append to; add -o or --hex-dump")
 

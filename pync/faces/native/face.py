@@ -59,6 +59,10 @@ class NativeFace:
             from pync.faces.native.tls_and_proxy import ask_password
 
             asked = ask_password(asked)
+        if asked.progress:
+            from pync.faces.native.progress import at_its_pace
+
+            asked = at_its_pace(asked)
         from pync.engine import run
 
         status = outcome_status(run(asked, reporter.report, reporter.wants))

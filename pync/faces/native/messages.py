@@ -15,6 +15,7 @@ from pync.events import (
     EndedAtHalfClose,
     EndedImproperly,
     Retrying,
+    SessionEnded,
     TlsEstablished,
     Unanswered,
 )
@@ -35,6 +36,7 @@ VERBOSITY = {
     ),
     **dict.fromkeys(("OpenProgram", "ProgramsAtLimit", "SessionCrashed", "SessionFailed", "StdinNotKept"), 0),
     "Retrying": 2,
+    "Progress": 0,
 }
 TIMES = 2  # from how many -v on each line has the time in front of it
 
@@ -54,6 +56,9 @@ class Messages:
             import pync.faces.native.advice
             import pync.faces.native.listener_messages
             import pync.faces.stderr  # noqa: F401
+        if config.keep_open or config.http or config.user:
+            import pync.faces.native.progress
+            import pync.faces.native.traffic  # noqa: F401
         if config.mode == "scan" and config.verbosity:
             from pync.faces.stderr import STANDARD
 
@@ -61,6 +66,8 @@ class Messages:
 
     def wants(self, kind: type[Event]) -> bool:
         """Whether events of this kind are reported at this verbosity."""
+        if kind is SessionEnded and self._config.checksum:
+            return True
         return self._config.verbosity >= VERBOSITY.get(kind.__name__, 1)
 
     def report(self, event: Event) -> None:
@@ -69,7 +76,12 @@ class Messages:
             return
         if isinstance(event, ConnectFailed):
             self._reported_why = event.why
-        self.print(self._line(event))
+        if type(event).__name__ == "Progress":
+            from pync.faces.native.progress import show
+
+            show(event, self._config)
+        else:
+            self.print(self._line(event))
 
     def print(self, line: str) -> None:
         """Print a line, from -vv on with the time in front of it."""
@@ -105,6 +117,10 @@ class Messages:
                 return f"pync: {event.protocol} with {event.peer}: {_tls_details(event)}"
             case Retrying():
                 return f"pync: {self.clearer(event.error)}; the next attempt is in {event.pause:g} s"
+            case SessionEnded():
+                from pync.faces.native.traffic import end_line
+
+                return end_line(event, self._config)
         from pync.faces.native.listener_messages import line
 
         return line(event, self._config)

@@ -17,6 +17,7 @@ def _no_routing_tables(text: str) -> None:
 
 POSITIVE = types.integer(1, 2147483647)
 DATAGRAM_SIZE = types.integer(1, 65507)
+SIZE = types.integer(1, 1 << 62)
 BUFFER_SIZE = types.integer(1, 1073741824)
 PROXY_TYPE = types.Choice("http connect", "https", "socks4 4 socks4a", "socks5 5 socks5h")
 SERVED_PROXY_TYPE = types.Choice("http", "socks5 5")
@@ -196,6 +197,9 @@ TABLE = (
     Section(
         "Messages",
         count("v", "verbose", "verbosity", "say what happens; -vv: retries, too, and when"),
+        flag("", "progress", "progress", "show on stderr how far a transfer has come", 0.2),
+        flag("", "checksum", "checksum", "show the SHA-256 of what was sent and received"),
+        value("", "size", "BYTES", "size", SIZE, "for --progress: what is to be moved in all", rare=True),
         value("", "log-format", "FORMAT", "log_format", LOG_FORMAT, "text, or json: an object a line", rare=True),
         flag("h", "help", "help", "show this help; --help all has all options", alone=True),
         value("", "completion", "SHELL", "completion", SHELL, "print the completion for bash, zsh or fish", rare=True),
@@ -233,7 +237,6 @@ HINTS = {
     "--local-port": "our own port is -p",
     "--lua-exec": "-e 'lua FILE' runs a script",
     "--port": "PORT is an operand, and our own port is -p",
-    "--progress": "pv in the pipe shows how a transfer gets on",
     "--quiet": "only errors are reported without -v",
     "--silent": "only errors are reported without -v",
     "--sni": "the name to request is --ssl-servername",
