@@ -21,7 +21,7 @@ class Children:
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._waiting: dict[int, Condition] = {}  # by process ids
-        loop.spawn(self._watch())
+        loop.watches.append(loop.spawn(self._watch()))
 
     async def ended(self, pid: int) -> os.waitid_result:
         """Wait for a child's end, and leave it to be reaped."""

@@ -36,7 +36,7 @@ class Delivery:
         loop.notified_by |= dict.fromkeys(ASKING, loop.asked)
         loop.notified_by |= dict.fromkeys((signal.SIGCHLD, signal.SIGALRM), loop.child_ended)  # for alarms see `_came`
         self._pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        loop.spawn(self._listen(loop), loop.child_ended)
+        loop.watches.append(loop.spawn(self._listen(loop), loop.child_ended))
 
     def __enter__(self) -> None:
         caught = [n for n in (*STOPPING, *ASKING) if signal.getsignal(n) != signal.SIG_IGN]
