@@ -27,7 +27,7 @@ ASKED = "_PYNC_COMPLETE"  # the variable by which a shell asks
 # was not done yet, and fish shows the whole help of an option, also behind a comma.
 MENDED = {
     "bash": ("complete -o nosort", "complete -o nosort -o bashdefault -o default"),
-    "zsh": ("    compdef ", "    (( $+functions[compdef] )) || { autoload -Uz compinit && compinit }\n    compdef "),
+    "zsh": ("\n\n", "\n\n(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }\n\n"),
     "fish": ('string split ","', 'string split --max 1 ","'),
 }
 
@@ -90,4 +90,4 @@ def script(table: Table, shell: str) -> str:
     if kind is None:
         raise SystemExit(1)
     click_only, mended = MENDED[shell]
-    return kind(click_command(table), {}, "pync", ASKED).source().replace(click_only, mended)
+    return kind(click_command(table), {}, "pync", ASKED).source().replace(click_only, mended, 1)

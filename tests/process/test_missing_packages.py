@@ -71,9 +71,18 @@ def test_tls_needs_neither_package() -> None:
 
 
 def test_windows_is_refused_in_one_line() -> None:
-    script = "import sys; sys.platform = 'win32'; from pync.cli import main; main()"
+    unix_only = ["fcntl", "grp", "posix", "pty", "pwd", "resource", "termios", "tty"]
+    script = f"""if True:
+        import os, sys
+        sys.platform = "win32"
+        sys.modules.update(dict.fromkeys({unix_only}))
+        for name in "fork", "getuid", "pidfd_open", "sendfile", "splice":
+            vars(os).pop(name, None)
+        from pync.cli import main
+        main()
+    """
     with free_port() as port:
-        result = run([sys.executable, "-c", script, "-z", "127.0.0.1", str(port)])
+        result = run([sys.executable, "-c", script, "-z", "127.0.0.1", str(port)], env=UNMEASURED)
     assert result == failure(
         "Windows is not supported: it runs on Unix systems, and in the Windows Subsystem for Linux"
     )
