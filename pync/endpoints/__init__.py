@@ -115,6 +115,7 @@ class Peer(Source, Sink):
     address: Address
     sock: socket.socket
     has_eof = False  # whether each direction has an end-of-file
+    has_half_close = True  # whether the peer can go on sending after our end-of-file
     has_members = False  # whether this is a group, of which each member answers in its own time
 
     async def send_eof(self) -> None:

@@ -61,10 +61,12 @@ class Server:
         self.changed = Condition()  # notified when one of these tasks has ended, or the only client is there
         if self.config.keep_open:
             self._open_watches()
+        # Whether a client is ready once it is accepted.
+        self.at_once = service.ready_at_once and not (self.config.tls or self.config.websocket)
         self.room = UNLIMITED  # sessions at a time
         self.memory: Memory | None = None
         # A listener for one client that is ready at once has never more than that.
-        if several or self.config.tls or not service.ready_at_once:
+        if several or not self.at_once:
             self._measure_room()
         self.full_since: float | None = None  # when a lack of room was reported last
 
@@ -151,7 +153,7 @@ class Server:
             client.close()
         elif self.config.keep_open:
             self.loop.spawn(self.serve(client))
-        elif self.service.ready_at_once and not self.config.tls:
+        elif self.at_once:
             self._choose(client)
         else:
             self.candidates[self.loop.spawn(self.serve(client), self.changed)] = None
@@ -189,6 +191,10 @@ class Server:
                 from pync.connections.encryption import encrypt_to_client
 
                 client = await encrypt_to_client(self.context, client)
+            if self.config.websocket:
+                from pync.connections.websocket import open_to_client
+
+                client = await open_to_client(self.context, client)
             if not await self.service.ready(client):
                 return
             if self.config.keep_open:

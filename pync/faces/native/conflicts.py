@@ -39,6 +39,11 @@ RULES: tuple[Rule, ...] = (
     needs(("lines", "datagram_size"), "datagram", "a stream has no datagrams"),
     needs("interface", "datagram", "only datagrams go to a group of hosts"),
     conflict(("lines", "datagram_size", "interface"), "scan", "a scan transfers nothing"),
+    conflict(("datagram", "scan", "http"), "websocket", "WebSocket is a conversation over a stream"),
+    conflict("pass_descriptor", "websocket", "the other process would get the frames of WebSocket"),
+    conflict("serve_proxy", "websocket", "a proxy has a protocol of its own"),
+    needs(("websocket_text", "websocket_origins"), "websocket", "only WebSocket has that"),
+    needs("websocket_origins", "listen", "only a listener has clients"),
 )
 
 TLS = ("tls", *Tls.__annotations__, "no_verify")  # each of them asks for TLS
