@@ -40,8 +40,6 @@ RULES: tuple[Rule, ...] = (
     needs("interface", "datagram", "only datagrams go to a group of hosts"),
     conflict(("lines", "datagram_size", "interface"), "scan", "a scan transfers nothing"),
     conflict(("datagram", "scan", "http"), "websocket", "WebSocket is a conversation over a stream"),
-    conflict("pass_descriptor", "websocket", "the other process would get the frames of WebSocket"),
-    conflict("serve_proxy", "websocket", "a proxy has a protocol of its own"),
     needs(("websocket_text", "websocket_origins"), "websocket", "only WebSocket has that"),
     needs("websocket_origins", "listen", "only a listener has clients"),
 )
@@ -70,6 +68,8 @@ TLS_AND_PROXY_RULES: tuple[Rule, ...] = (
     conflict(CONNECTING_CLIENTS, HUBS, "the clients are relayed already"),
     conflict("serve_proxy", "to", "where to is for the clients to say"),
     conflict((*TLS, *PROGRAMS, "http", *DATA), "pass_descriptor", "the socket is somebody else's then"),
+    conflict("websocket", "pass_descriptor", "the other process would get the frames of WebSocket"),
+    conflict("websocket", "serve_proxy", "a proxy has a protocol of its own"),
     conflict(("listen", "datagram"), "pass_descriptor", "it hands over one connection"),
     conflict(("datagram", "vsock"), "sctp", "SCTP is another transport"),
     conflict(("family", "allow", "deny", "allow_files", "deny_files"), "vsock", "the addresses are of another kind"),
