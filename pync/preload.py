@@ -50,6 +50,10 @@ PROXY_SERVER = ("h11", "http", "re", "base64", "binascii", "hashlib", "hmac")
 
 def preload(config: Config) -> None:
     """Import the modules that the sessions of a server with this config may need."""
+    if config.websocket:
+        from pync.connections.websocket import require
+
+        require()  # its failure is reported in a line, and not as a module that is missing
     for name in needed(config):
         __import__(name)
 

@@ -19,6 +19,7 @@ from websockets.sync.server import serve as serve_websocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 REQUEST = (
     "GET / HTTP/1.1\r\nHost: localhost:8080\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -296,3 +297,26 @@ def test_one_client_is_a_conversation() -> None:
 )
 def test_what_makes_no_sense_with_websocket_is_refused(words: list[str]) -> None:
     assert ran(*words).status == 2
+
+
+def test_a_target_a_proxy_and_a_unix_socket_carry_it(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    with (
+        server("-c", "cat") as ours,
+        listen("-k", "--proxy-server", "http", "127.0.0.1", "0") as proxy,
+        listen("-kU", "--ws", "--to", f"127.0.0.1:{ours.port}", path),
+    ):
+        through = ran("--proxy", f"127.0.0.1:{proxy.port}", f"ws://127.0.0.1:{ours.port}/", stdin=b"hello\n")
+        assert through == Result(0, b"hello\n", "")
+        with socket.socket(socket.AF_UNIX) as conn:
+            conn.settimeout(30)
+            conn.connect(path)
+            conn.sendall((REQUEST % "").encode())
+            assert ACCEPT in conn.recv(4096)
+
+
+def test_without_wsproto_a_line_names_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "wsproto.py").write_text("raise ImportError")
+    for words in ["ws://127.0.0.1:1/"], ["-lk", "--ws", "127.0.0.1", "0"]:
+        result = run([*PYNC, *words], env={**os.environ, "PYTHONPATH": str(tmp_path)})
+        assert result == Result(1, b"", "pync: WebSocket: needs wsproto: pip install 'pync-netcat[ws]', or 'wsproto'\n")

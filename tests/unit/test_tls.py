@@ -353,8 +353,8 @@ async def test_lingering_has_a_limit_even_while_the_peer_takes_nothing(loop: Loo
         assert loop.clock() - start == pytest.approx(1.5)
 
 
-async def test_what_is_sent_at_once_is_encrypted(loop: Loop) -> None:
-    async with connected(loop, LAYERS["TLS 1.3, client"]) as (stream, far):
+async def test_what_is_sent_at_once_is_encrypted(real_loop: Bench) -> None:
+    async with connected(real_loop, LAYERS["TLS 1.3, client"]) as (stream, far):
         assert stream.send_nowait(TAIL) == len(TAIL)
         assert await far.take() == TAIL
         await stream.send_eof()
