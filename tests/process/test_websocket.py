@@ -7,11 +7,12 @@ import socket
 import struct
 import threading
 from contextlib import contextmanager
+from subprocess import DEVNULL
 from typing import TYPE_CHECKING
 
 import pytest
 from clients import drain, take
-from harness import PYNC, Result, Running, connect, listen, pync, run, serve
+from harness import PYNC, Result, Running, connect, listen, pync, require, run, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect as dial
 from websockets.sync.server import ServerConnection
@@ -320,3 +321,33 @@ def test_without_wsproto_a_line_names_what_to_install(tmp_path: Path) -> None:
     for words in ["ws://127.0.0.1:1/"], ["-lk", "--ws", "127.0.0.1", "0"]:
         result = run([*PYNC, *words], env={**os.environ, "PYTHONPATH": str(tmp_path)})
         assert result == Result(1, b"", "pync: WebSocket: needs wsproto: pip install 'pync-netcat[ws]', or 'wsproto'\n")
+
+
+PAGE = """<script>
+const socket = new WebSocket("ws://127.0.0.1:%d/");
+socket.onopen = () => socket.send("from a page\\n");
+socket.onmessage = event => { socket.send("it got " + event.data); socket.close(); };
+</script>"""
+
+
+@contextmanager
+def browsing(folder: Path, port: int) -> Iterator[None]:
+    """Chromium with that page of a file, whose Origin is null."""
+    page = folder / "page.html"
+    page.write_text(PAGE % port)
+    words = [require("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]
+    with Running([*words, f"--user-data-dir={folder / 'profile'}", page.as_uri()], stdin=DEVNULL):
+        yield
+
+
+def test_chromium_has_a_conversation(tmp_path: Path) -> None:
+    with listen("--ws", "--ws-text", "--ws-origin", "*", "127.0.0.1", "0") as ours, browsing(tmp_path, ours.port):
+        assert ours.read(12) == b"from a page\n"
+        ours.send(b"an answer\n")
+        assert ours.read(17) == b"it got an answer\n"
+        assert ours.wait() == 0
+
+
+def test_a_page_of_another_site_is_refused_in_chromium(tmp_path: Path) -> None:
+    with server("-c", "cat") as ours, browsing(tmp_path, ours.port):
+        ours.expect("it is for a page of null, which --ws-origin does not name")
