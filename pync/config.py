@@ -181,6 +181,9 @@ class Config(Frozen):
 
     tls: Tls | None = None
     proxy: Proxy | None = None
+    websocket: str | None = None  # WebSocket over the connection: what a client asks for, as /PATH?QUERY
+    websocket_text: bool = False  # send text messages, not binary ones
+    websocket_origins: tuple[str, ...] = ()  # other sites whose pages may reach a listener; "*": all
 
     program: Program | None = None
     http: bool = False  # send stdin as the answer to an HTTP request

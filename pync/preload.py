@@ -40,6 +40,7 @@ OUTGOING = (
 )
 # `ssl` needs the codec for any server's name, a look-up and a proxy for a name that is not in ASCII.
 IDNA = ("encodings.idna", "encodings.punycode")
+WEBSOCKET = ("pync.connections.websocket_stream", "pync.printable", "encodings.idna", "wsproto", "h11")
 RETRY = ("pync.connections.retry",)
 PROXY_CLIENT = (
     *("pync.connections.proxy_client", "pync.protocols.http_connect", "pync.protocols.socks_client"),
@@ -50,6 +51,10 @@ PROXY_SERVER = ("http", "re", "base64", "binascii", "hashlib", "hmac")
 
 def preload(config: Config) -> None:
     """Import the modules that the sessions of a server with this config may need."""
+    if config.websocket:
+        from pync.connections.websocket import require
+
+        require()  # its failure is reported in a line, and not as a module that is missing
     for name in needed(config):
         __import__(name)
 
@@ -68,6 +73,7 @@ def needed(config: Config) -> Iterator[str]:
     yield from IDNA * (tls or files or not "".join(names).isascii())
     yield from HTTP * config.http
     yield from OUTGOING * bool(config.target or config.serve_proxy)
+    yield from WEBSOCKET * bool(config.websocket)
     yield from RETRY * bool(config.retry)
     yield from PROXY_CLIENT * bool(config.proxy)
     yield from PROXY_SERVER * bool(config.serve_proxy)

@@ -43,6 +43,10 @@ async def listen(context: Context) -> Outcome:
         from pync.connections.encryption import make_server_context
 
         make_server_context(context)
+    if config.websocket:
+        from pync.connections.websocket import require
+
+        require()
     bound = await bind(context, identity)
     try:
         targets = await _first_target_rules(context, bound)

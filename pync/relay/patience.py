@@ -9,7 +9,7 @@ So the half-close waits until the peer has been silent, since stdin's end, for
 - half a second while the peer has not answered;
 - ten times as long as the first byte of the answer took, 0.1 to 0.5 seconds, once it has. A byte that came before our
   first one is no answer, and after an empty stdin there is none: both leave the half second. So does a proxy, whose
-  end of the connection would cost more than the time;
+  end of the connection would cost more than the time, and WebSocket, which has no half-close but only an end;
 - 5 seconds once the answer has begun, and as long as it takes until then, if the question is a request of HTTP/1: such
   a request shows its own end (RFC 9112, section 6.3), and its server needs no other.
 
@@ -68,7 +68,8 @@ async def half_close(relay: Conversation, *, http: bool) -> None:
         relay.idle_suspended = False
     ended = receiving.ended
     await sending.send_eof()
-    if short and relay.is_client and not ended and await _goodbye(relay.loop, receiving):
+    warns = short and relay.is_client and relay.peer.has_half_close
+    if warns and not ended and await _goodbye(relay.loop, receiving):
         relay.report(EndedAtHalfClose(peer=relay.peer.address))
 
 

@@ -120,7 +120,7 @@ class Conversation(Relay):
         self.receives = config.receive
         self.is_client = config.mode == "connect"
         # A proxy may take a half-close for the end of both directions. It does not see a half-close inside TLS.
-        self.half_close_ends_all = config.proxy is not None and not config.tls
+        self.half_close_ends_all = (config.proxy is not None and not config.tls) or not peer.has_half_close
         self.half_closes = self.receives and peer.has_eof and self.ending.half_close
 
     def works(self) -> list[Work[None]]:

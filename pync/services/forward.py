@@ -34,7 +34,8 @@ def outgoing_config(config: Config, **changes: Any) -> Config:
     family = config.family if config.family in ("ipv4", "ipv6") else "any"
     if config.socket.interface:  # it is that of the clients' group
         changes["socket"] = config.socket.but(interface=None)
-    return config.but(mode="connect", source_host=None, source_port=None, **{"family": family, **changes})
+    changes = {"family": family, "websocket": None, **changes}
+    return config.but(mode="connect", source_host=None, source_port=None, **changes)
 
 
 def target_config(config: Config) -> Config:

@@ -56,19 +56,19 @@ class Server:
         self.wall = Wall(context.report)
         self.sessions = 0
         if several:
-            from pync.relay.session_end import Totals
-
-            context.loop.shared(Totals).clients = lambda: len(service.crowd.peers) if service.crowd else self.sessions
+            self._count_clients()
         self.accepting: list[Task] = []
         self.candidates: dict[Task, None] = {}  # the tasks of clients that may become the only one
         self.only: Peer | None = None
         self.changed = Condition()  # notified when one of these tasks has ended, or the only client is there
         if self.config.keep_open:
             self._open_watches()
+        # Whether a client is ready once it is accepted.
+        self.at_once = service.ready_at_once and not (self.config.tls or self.config.websocket)
         self.room = UNLIMITED  # sessions at a time
         self.memory: Memory | None = None
         # A listener for one client that is ready at once has never more than that.
-        if several or self.config.tls or not service.ready_at_once:
+        if several or not self.at_once:
             self._measure_room()
         self.full_since: float | None = None  # when a lack of room was reported last
 
@@ -94,6 +94,13 @@ class Server:
             from pync.loop.threads import Threads
 
             self.loop.shared(Threads).open()
+
+    def _count_clients(self) -> None:
+        """Have the line of progress know how many clients there are."""
+        from pync.relay.session_end import Totals
+
+        crowd = self.service.crowd
+        self.loop.shared(Totals).clients = lambda: len(crowd.peers) if crowd else self.sessions
 
     def _measure_room(self) -> None:
         """Find out how many sessions there may be. Pipes that make a relay faster may take a quarter of descriptors."""
@@ -155,7 +162,7 @@ class Server:
             client.close()
         elif self.config.keep_open:
             self.loop.spawn(self.serve(client))
-        elif self.service.ready_at_once and not self.config.tls:
+        elif self.at_once:
             self._choose(client)
         else:
             self.candidates[self.loop.spawn(self.serve(client), self.changed)] = None
@@ -193,6 +200,10 @@ class Server:
                 from pync.connections.encryption import encrypt_to_client
 
                 client = await encrypt_to_client(self.context, client)
+            if self.config.websocket:
+                from pync.connections.websocket import open_to_client
+
+                client = await open_to_client(self.context, client)
             if not await self.service.ready(client):
                 return
             if self.config.keep_open:

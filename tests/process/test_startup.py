@@ -80,6 +80,7 @@ FEATURES = {
         *("services.http_answer", "stages.visible"),
     ),
     "TLS": ("tls", "connections.encryption"),
+    "WebSocket": ("connections.websocket", "connections.websocket_stream"),
     "other users": ("net.privileges",),
     "process 1": ("process_one",),
     "options of TLS, proxies and relaying": ("faces.native.tls_and_proxy",),

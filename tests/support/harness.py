@@ -414,7 +414,7 @@ def listen(*args: str, **kw: Any) -> Running:
 def announced(process: Running, word: str = "Listening") -> Running:
     """Wait until a server writes `Listening on HOST PORT` to stderr, and note the port (0 if it names a path)."""
     try:
-        process.port = int(process.expect(rf"^{word} on \S+(?: (\d+))?\n")[1] or 0)
+        process.port = int(process.expect(rf"^(?:[\d:.]+ )?{word} on \S+(?: (\d+))?\n")[1] or 0)
     except BaseException:
         process.close()
         raise

@@ -135,6 +135,11 @@ def test_every_long_option_that_is_mentioned_exists(name: str) -> None:
     assert mentioned - SPELLINGS == set()
 
 
+@pytest.mark.parametrize("name", ["README.md", "man/pync.1", "CHANGELOG.md", "CONTRIBUTING.md"])
+def test_no_half_of_a_merge_is_left_in_a_document(name: str) -> None:
+    assert re.findall(r"^(?:<{7}|={7}|>{7}|\|{7})(?: .*)?$", document(name), re.MULTILINE) == []
+
+
 @pytest.mark.parametrize("name", ["README.md", "man/pync.1", "CHANGELOG.md"])
 def test_every_sentence_names_its_subject(name: str) -> None:
     text = document(name).replace("--user nobody", "")

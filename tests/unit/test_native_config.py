@@ -230,7 +230,7 @@ def test_a_command_line_asks_for(line: str, expected: Config) -> None:
             "tcp://h 80",
             "operand tcp://h: a URL is the only operand, and names the port, as in tcp://HOST:PORT",
         ),
-        ("ftp://h", "operand ftp://h: a URL of pync begins with one of tcp, udp, tls, ssl, unix"),
+        ("ftp://h", "operand ftp://h: a URL of pync begins with one of tcp, udp, tls, ssl, unix, ws, wss"),
         (
             "http://h/",
             "operand http://h: pync makes no HTTP requests, but connects: pync h 80",

@@ -52,6 +52,9 @@ RULES: tuple[Rule, ...] = (
     conflict("checksum", "lines", "a line may be given an end on the way"),
     needs("size", "progress", "it shows how far a transfer has come"),
     conflict("size", "keep_open", "the clients' transfers have no size in common"),
+    conflict(("datagram", "scan", "http"), "websocket", "WebSocket is a conversation over a stream"),
+    needs(("websocket_text", "websocket_origins"), "websocket", "only WebSocket has that"),
+    needs("websocket_origins", "listen", "only a listener has clients"),
 )
 
 TLS = ("tls", *Tls.__annotations__, "no_verify")  # each of them asks for TLS
@@ -78,6 +81,8 @@ TLS_AND_PROXY_RULES: tuple[Rule, ...] = (
     conflict(CONNECTING_CLIENTS, HUBS, "the clients are relayed already"),
     conflict("serve_proxy", "to", "where to is for the clients to say"),
     conflict((*TLS, *PROGRAMS, "http", *DATA, "reconnect"), "pass_descriptor", "the socket is somebody else's then"),
+    conflict("websocket", "pass_descriptor", "the other process would get the frames of WebSocket"),
+    conflict("websocket", "serve_proxy", "a proxy has a protocol of its own"),
     conflict(("listen", "datagram"), "pass_descriptor", "it hands over one connection"),
     conflict("checksum", HUBS, "a hub is for all"),
     conflict(("progress", "checksum"), "pass_descriptor", "the socket is somebody else's then"),

@@ -68,6 +68,11 @@ TABLE = (
         repeated("", "denyfile", "FILE", "deny_files", types.paths, "turn away those that FILE lists", rare=True),
         value("", "user", "NAME[:GROUP]", "user", types.user, "become this user once the port is bound"),
         flag("", "http", "http", "put an HTTP response in front of what is sent"),
+        flag("", "ws", "websocket", "WebSocket; a client names ws://HOST/PATH", "/"),
+        flag("", "ws-text", "websocket_text", "with --ws: send text, not binary messages", rare=True),
+        repeated(
+            "", "ws-origin", "SITE,...", "websocket_origins", types.hosts, "serve pages of these sites, too", rare=True
+        ),
     ),
     Section(
         "Programs",
