@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import sys
 
 from pync.endpoints import CHUNK, child
@@ -27,11 +26,12 @@ from pync.endpoints.child_environment import environment
 from pync.endpoints.stdio import STDOUT
 from pync.errors import OutputError, PeerLost, ProgramError, reason
 from pync.events import as_address
-from pync.loop.hangups import Hangups, events_now
+from pync.loop.hangups import Hangups
 from pync.loop.tasks import Cancelled, Condition
 from pync.relay.rules import Relay
 from pync.sessions.conversation import end, flows
 from pync.system import socket
+from pync.system.looks import is_broken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ async def _reset(peer: Peer) -> None:
     notice.
     """
     await peer.loop.shared(Hangups).wait(peer.sock.fileno(), Condition())
-    if not events_now(peer.sock.fileno()) & select.POLLERR:
+    if not is_broken(peer.sock.fileno()):
         await peer.loop.wait(Condition())
 
 
