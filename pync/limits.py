@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 
+from pync.system.files import open_descriptors
+
 SPARE = 4  # descriptors that a server keeps back for what is opened for a moment: the pipes of a new program, a look-up
 BATCHES = 150  # descriptors for clients that were accepted a moment ago
+KINDS = ("RLIMIT_AS", "RLIMIT_DATA")  # OpenBSD has one of them
 RESERVE = 8 << 20  # bytes of memory that must be left for the sessions there are when one more begins
 
 
@@ -29,7 +32,7 @@ def free_descriptors() -> int:
     import resource
 
     try:
-        used = len(os.listdir("/dev/fd")) - 1  # one is that of the listing
+        used = len(open_descriptors()) - 1  # one is that of the listing
     except OSError:  # not for a process that has become another user (proc(5), under "dumpable")
         used = os.dup(0)  # the kernel gives the lowest number that is free
         os.close(used)
@@ -55,7 +58,7 @@ class Memory:
     def __init__(self) -> None:
         import resource
 
-        kinds = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
+        kinds = [getattr(resource, kind) for kind in KINDS if hasattr(resource, kind)]
         self._limited = any(resource.getrlimit(kind)[0] != resource.RLIM_INFINITY for kind in kinds)
         self._fitted = 0  # sessions
 

@@ -13,8 +13,6 @@ no end-of-file, closing their socket sends nothing, and they are never acknowled
 
 from __future__ import annotations
 
-import sys
-
 from pync.loop.tasks import Condition
 
 TYPE_CHECKING = False
@@ -35,21 +33,6 @@ LINGER = 2.0  # seconds that a peer has, at the end of a session, to take what i
 def next_read_size(asked: int, got: int, most: int = CHUNK) -> int:
     """How many bytes the next read asks for (at most `most`), after a read of `asked` bytes got `got`."""
     return most if got == asked else asked if got > SHORT else min(SHORT, most)
-
-
-def queued(fd: int, request: str | int = "FIONREAD") -> int:
-    """Bytes that the kernel holds for a descriptor, by default those to be read; 0 where the kernel does not know.
-
-    `request` is a number or a name of ioctl_tty(2).
-    """
-    import fcntl
-    import termios
-
-    try:
-        count = fcntl.ioctl(fd, request if isinstance(request, int) else getattr(termios, request), bytes(4))
-    except OSError:
-        return 0
-    return int.from_bytes(count, sys.byteorder)
 
 
 class Half:

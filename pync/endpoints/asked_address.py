@@ -12,30 +12,26 @@ from __future__ import annotations
 
 import sys
 
-from pync.endpoints.segments import GRO, Receiver
+from pync.endpoints.segments import Receiver
 from pync.system import socket
+from pync.system.sockets import ASKED_ADDRESS, JOINED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 ALL_ADDRESSES = ("0.0.0.0", "::")
-# For each family: the level, the option that asks for the message, its type, and its bytes (<linux/in.h>, in6.h).
-MESSAGES = {
-    socket.AF_INET: (socket.IPPROTO_IP, 8, 8, 12),
-    socket.AF_INET6: (socket.IPPROTO_IPV6, 49, 50, 20),
-}
 
 
 def is_on_all_addresses(sock: socket.socket) -> bool:
     """Whether the socket is, or because it is not bound yet may be, bound to all addresses."""
-    return sock.family in MESSAGES and sys.platform == "linux" and sock.getsockname()[0] in ALL_ADDRESSES
+    return sock.family in ASKED_ADDRESS and sock.getsockname()[0] in ALL_ADDRESSES
 
 
 def ask_for_addresses(sock: socket.socket, *, on: bool = True) -> None:
     """Have each datagram come with the address it was sent to. Ask before the socket is bound, to miss none."""
-    if sys.platform == "linux":
-        level, option, _, _ = MESSAGES[sock.family]
+    if sock.family in ASKED_ADDRESS:
+        level, option, _, _ = ASKED_ADDRESS[sock.family]
         sock.setsockopt(level, option, on)
 
 
@@ -59,7 +55,7 @@ def address_of(family: int, source: bytes) -> str:
 
 def send_from(sock: socket.socket, source: bytes, data: bytes | memoryview, name: Any) -> int:
     """Send one datagram from our address in `source`. Raises OSError."""
-    level, _, kind, _ = MESSAGES[sock.family]
+    level, _, kind, _ = ASKED_ADDRESS[sock.family]
     return sock.sendmsg([data], [(level, kind, source)], 0, name)
 
 
@@ -71,14 +67,14 @@ class AskedReceiver(Receiver):
         self.info = self.source = b""  # of the last datagram: most come to the same address
         if is_on_all_addresses(sock):
             ask_for_addresses(sock)
-            self.control += socket.CMSG_SPACE(MESSAGES[sock.family][3])
+            self.control += socket.CMSG_SPACE(ASKED_ADDRESS[sock.family][3])
 
     def receive_asked(self) -> tuple[bytes, int, Any, bytes]:
         """As `receive`, and what `source_for_answers` gives (b"": the socket has one address). Raises OSError."""
         length, control, _, name = self.sock.recvmsg_into([self.buffer], self.control)
         size = length
         for level, kind, data in control:
-            if kind == GRO and level == socket.IPPROTO_UDP:
+            if kind == JOINED and level == socket.IPPROTO_UDP:
                 size = int.from_bytes(data, sys.byteorder)
             elif data != self.info:
                 self.info, self.source = data, source_for_answers(self.sock.family, data)

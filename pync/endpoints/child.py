@@ -20,9 +20,10 @@ import os
 from pync.endpoints import CHUNK, SHORT, Half, Sink, Source, next_read_size
 from pync.endpoints.child_environment import unbuffered
 from pync.endpoints.children import exit_status
-from pync.endpoints.process_group import SHORTEST_LOOK, apart, is_inhabited, released
+from pync.endpoints.process_group import SHORTEST_LOOK, has_terminal, is_inhabited, released
 from pync.errors import ProgramError, reason
-from pync.system import signal
+from pync.system import processes, signal
+from pync.system.files import possible_descriptors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ TAKING = 0.1  # seconds that a child has to act on what it has received, before 
 # When its session breaks off, a program and its group get these signals, each with the seconds to act on it.
 TERMINATION_STEPS = ((signal.SIGHUP, 0.2), (signal.SIGTERM, 2.0), (signal.SIGKILL, 0.0))
 STUCK = 5.0  # seconds after SIGKILL, after which a program that has not ended does not hold up pync's own end
-BACK_TO_DEFAULT = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP)
 TERMINAL = 4095  # bytes that reading a terminal gives at most (n_tty.c)
 TERMINAL_READS = 15  # reads of a terminal that are joined before they are passed on, at most
 
@@ -153,7 +153,7 @@ class Child:
 
     def reap(self) -> None:
         """Reap the program, which has ended. From now on it is sent nothing, nor is its group."""
-        os.waitpid(self.pid, 0)
+        processes.reap(self.pid)
         self.reaped = True
 
     async def hang_up(self) -> None:
@@ -251,9 +251,8 @@ def start(loop: Loop, program: Program, environment: Mapping[str, str], most: in
 
 
 def _spawn(argv: tuple[str, ...], stdin: int, stdout: int, environment: Mapping[str, str]) -> int:
-    actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, stdout, 1)]
     try:
-        return os.posix_spawnp(argv[0], argv, environment, file_actions=actions, setsigdef=BACK_TO_DEFAULT, **apart())
+        return processes.spawn(argv, (stdin, stdout), environment, new_session=has_terminal())
     except OSError as error:
         raise ProgramError(argv[0], reason(error), found=not isinstance(error, FileNotFoundError)) from None
 
@@ -272,9 +271,9 @@ def _terminal() -> tuple[int, int]:
 
 def seal() -> None:
     """Keep our inherited descriptors from our children, which get 0, 1 and 2 only."""
-    for name in os.listdir("/dev/fd"):
-        if int(name) > 2:
+    for fd in possible_descriptors():
+        if fd > 2:
             try:
-                os.set_inheritable(int(name), False)
-            except OSError:  # the descriptor of the listing itself
+                os.set_inheritable(fd, False)
+            except OSError:  # it is not open: the descriptor of the listing itself
                 pass

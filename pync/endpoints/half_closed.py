@@ -12,6 +12,7 @@ A module of its own, because only a server that sends the same to many clients h
 from __future__ import annotations
 
 from pync.system import socket
+from pync.system.sockets import probe_peer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,6 +63,4 @@ class HalfClosed:
 def probe(sock: socket.socket, seconds: int) -> None:
     """Have TCP ask the peer's system after each so many seconds of silence whether the connection is still there."""
     if sock.family in (socket.AF_INET, socket.AF_INET6):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
-            sock.setsockopt(socket.IPPROTO_TCP, option, seconds)
+        probe_peer(sock, seconds)

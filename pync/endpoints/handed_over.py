@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import struct
 
-from pync.endpoints import queued
-from pync.system import socket
+from pync.system import queued
+from pync.system.sockets import tcp_info
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.endpoints import Peer
+    from pync.system import socket
 
 SIZE = 256  # bytes asked for; an old kernel gives fewer
 COUNTERS = struct.Struct("=128xQ64xQQ")  # tcpi_bytes_received, tcpi_bytes_sent, tcpi_bytes_retrans; Linux 4.19
@@ -60,10 +61,7 @@ class HandedOver:
 
 def _counts(sock: socket.socket) -> Counts:
     """What the kernel has counted on a connection so far."""
-    try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, SIZE)
-    except (OSError, AttributeError):
-        return None, None
+    info = tcp_info(sock, SIZE)
     if len(info) < COUNTERS.size:
         return None, None
     received, sent, again = COUNTERS.unpack_from(info)

@@ -18,11 +18,10 @@ from __future__ import annotations
 import errno
 import os
 
+from pync.system import processes
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
-
     from pync.loop.kernel import Loop
 
 SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -31,12 +30,7 @@ YOUNG, FEW = 1.0, 200  # seconds, and process ids: by then the system cannot hav
 SHORTAGE_LIMIT = 1.0  # seconds to wait for a descriptor to look with: a session that waits keeps descriptors itself
 
 
-def apart() -> dict[str, Any]:
-    """Arguments of posix_spawn(3) with which a program leads a group of its own, without a controlling terminal."""
-    return {"setsid": True} if _has_terminal() else {"setpgroup": 0}
-
-
-def _has_terminal() -> bool:
+def has_terminal() -> bool:
     """Whether we have a controlling terminal, as far as we can find out."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
@@ -48,7 +42,7 @@ def _has_terminal() -> bool:
 def is_inhabited(program: int) -> bool:
     """Whether a process other than the program runs in its group. True if no descriptor is left to find out."""
     try:
-        return any(_runs(pid) for pid in _others(program))
+        return processes.is_inhabited(program)
     except OSError as error:
         return error.errno in SHORTAGE
 
@@ -73,7 +67,7 @@ async def _holder(loop: Loop, program: int, name: str) -> int | None:
     until = loop.clock() + SHORTAGE_LIMIT
     while True:
         try:
-            return next((pid for pid in _others(program) if _has(pid, name)), None)
+            return next((pid for pid in processes.others_in(program) if processes.has(pid, name)), None)
         except OSError as error:
             if error.errno not in SHORTAGE or loop.clock() >= until:
                 return None
@@ -83,10 +77,10 @@ async def _holder(loop: Loop, program: int, name: str) -> int | None:
 async def _ended(loop: Loop, pid: int, seconds: float) -> None:
     """Wait until a process has ended, which need not be our child, and for so many seconds at most."""
     try:
-        fd = os.pidfd_open(pid)
+        fd = processes.process_descriptor(pid)
     except ProcessLookupError:
         return
-    except (AttributeError, OSError):  # no pidfd on this system, or no descriptor left for one
+    except OSError:  # no such descriptors on this system, or none left
         await loop.sleep(seconds)
         return
     try:
@@ -101,48 +95,8 @@ def _has_started_nothing(program: int) -> bool:
 
     False if they are many, or if the system does not report the latest one (proc_loadavg(5)).
     """
-    try:
-        with open("/proc/loadavg", "rb") as file:
-            latest = int(file.read().split()[4])
-    except OSError:
+    latest = processes.latest()
+    if latest is None:
         return False
     given = range(program + 1, latest + 1)
-    return latest >= program and len(given) < FEW and all(_group_of(pid) != program for pid in given)
-
-
-def _others(program: int) -> Iterator[int]:
-    """The other processes of the program's group, also those that have ended and are not reaped. Raises OSError."""
-    for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != program and _group_of(int(name)) == program:
-            yield int(name)
-
-
-def _group_of(pid: int) -> int | None:
-    try:
-        return os.getpgid(pid)
-    except OSError:  # it has ended meanwhile
-        return None
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process has not ended: its new parent may never reap it. Raises OSError."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def _has(pid: int, name: str) -> bool:
-    """Whether a process has a descriptor of this name (proc(5)). False for another user's process. Raises OSError."""
-    try:
-        return any(_link(f"/proc/{pid}/fd/{fd}") == name for fd in os.listdir(f"/proc/{pid}/fd"))
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return False
-
-
-def _link(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:  # it was closed meanwhile
-        return ""
+    return latest >= program and len(given) < FEW and all(processes.group_of(pid) != program for pid in given)

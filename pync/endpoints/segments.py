@@ -18,6 +18,7 @@ import sys
 from pync.endpoints import CHUNK, Sink, Source
 from pync.endpoints.stdio import Stdin
 from pync.system import socket
+from pync.system.sockets import HAS_SEGMENTS, JOINED, SEGMENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,12 +40,11 @@ LARGEST = 65507  # bytes: 65,535 less the headers of IPv4 and UDP
 # unix datagram either, because net.core.wmem_default is less.
 WHOLE = 1 << 16
 BATCH = 64  # receives for each wake-up, and datagrams in a piece that is sent
-SEGMENT, GRO = 103, 104  # UDP_SEGMENT, UDP_GRO: options, and control messages with a segment size (received: an int)
 NO_OFFLOAD = (errno.EINVAL, errno.EIO, errno.EMSGSIZE, errno.EOPNOTSUPP, errno.ENOPROTOOPT)
 
 
 def _is_udp(sock: socket.socket) -> bool:
-    return sock.family != socket.AF_UNIX and sys.platform == "linux"
+    return sock.family != socket.AF_UNIX and HAS_SEGMENTS
 
 
 def cut(piece: bytes, size: int) -> list[bytes]:
@@ -65,7 +65,7 @@ class Receiver:
         self.control = 0  # bytes of control messages that a receive asks for
         if _is_udp(sock):
             try:
-                sock.setsockopt(socket.IPPROTO_UDP, GRO, 1)
+                sock.setsockopt(socket.IPPROTO_UDP, JOINED, 1)
                 self.control = socket.CMSG_SPACE(4)
             except OSError:  # before Linux 5.0
                 pass

@@ -10,15 +10,13 @@ A module of its own, because few runs have such a stdout.
 
 from __future__ import annotations
 
-import select
-
-from pync.loop.hangups import events_now
 from pync.system import socket
+from pync.system.looks import has_ended
 
 
 def end(sock: socket.socket) -> None:
     """Half-close the socket, unless its other side has ended, and close this descriptor of it."""
-    if not events_now(sock.fileno(), select.POLLRDHUP):
+    if not has_ended(sock.fileno()):
         try:
             sock.shutdown(socket.SHUT_WR)
         except OSError:  # the connection is broken, and needs no end

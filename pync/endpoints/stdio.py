@@ -15,10 +15,10 @@ import os
 import select
 import stat
 
-from pync.descriptors import grow, reserve
-from pync.endpoints import CHUNK, SHORT, Sink, Source, next_read_size, queued
+from pync.descriptors import reserve
+from pync.endpoints import CHUNK, SHORT, Sink, Source, next_read_size
 from pync.errors import InputError, OutputClosed, OutputError, reason
-from pync.system import socket
+from pync.system import DONTWAIT, open_again, queued, socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,10 +80,12 @@ def _private(fd: int, flags: int) -> int:
     """A non-blocking descriptor of our own for a pipe, FIFO or terminal; otherwise `fd` itself. A pipe is grown."""
     pipe = stat.S_ISFIFO(os.fstat(fd).st_mode)
     if pipe:
+        from pync.system.moving import grow
+
         grow(fd, PIPE_SIZE)
     if pipe or os.isatty(fd):
         try:
-            return os.open(f"/proc/self/fd/{fd}", flags | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+            return open_again(fd, flags | os.O_NONBLOCK)
         except OSError:
             pass
     return fd
@@ -108,7 +110,7 @@ class Stdin(Source):
         while True:
             await self.loop.readable(self.fd)
             try:
-                data = self.sock.recv(self.size, socket.MSG_DONTWAIT) if self.sock else os.read(self.fd, self.size)
+                data = self.sock.recv(self.size, DONTWAIT) if self.sock else os.read(self.fd, self.size)
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -151,7 +153,7 @@ class Stdout(Sink):
         while True:
             try:
                 if self.sock is not None:
-                    return self.sock.send(data, socket.MSG_DONTWAIT)
+                    return self.sock.send(data, DONTWAIT)
                 return os.write(self.fd, data[: self.limit])
             except BlockingIOError:
                 await self.loop.writable(self.fd)

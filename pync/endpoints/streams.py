@@ -11,10 +11,10 @@ import errno
 import os
 import sys
 
-from pync.endpoints import CHUNK, LINGER, SHORT, Half, Peer, next_read_size, queued
+from pync.endpoints import CHUNK, LINGER, SHORT, Half, Peer, next_read_size
 from pync.errors import PeerLost, reason
 from pync.loop.tasks import Condition
-from pync.system import socket
+from pync.system import NOT_SENT, TO_SEND, queued, socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pync.loop.kernel import Loop
 
 RESET = (1).to_bytes(4, sys.byteorder) + bytes(4)  # struct linger for SO_LINGER: on, for 0 seconds (socket(7))
-SIOCOUTQNSD = 0x894B  # the ioctl(2) for bytes that were not sent yet (linux/sockios.h)
 SHORTEST_LOOK, LONGEST_LOOK = 0.01, 1.0  # seconds between two checks of what the peer has acknowledged
 
 
@@ -149,11 +148,11 @@ class StreamSocket(ConnectedSocket, Stream):
 
     def unacknowledged(self) -> int:
         """Bytes that the kernel took and the peer has not acknowledged (SIOCOUTQ, tcp(7)), also after a reset."""
-        return self._held("TIOCOUTQ")
+        return self._held(TO_SEND)
 
     def unsent(self) -> int:
         """Those of them that the kernel has not sent."""
-        return self._held(SIOCOUTQNSD)
+        return self._held(NOT_SENT)
 
     def _held(self, request: str | int) -> int:
         if self.sock.family == socket.AF_UNIX:  # there the kernel counts memory, not bytes of the stream

@@ -2,7 +2,7 @@
 
 Theory: the program finds everything as pync did. The descriptors that Python opens end here, and those that pync was
 given stay. Python ignores SIGPIPE and SIGXFSZ, and a program inherits what is ignored. In the C locale it
-sets LC_CTYPE (PEP 538); /proc has the environment of before. A module of its own, because few runs end so.
+sets LC_CTYPE (PEP 538); Linux keeps the environment of before. A module of its own, because few runs end so.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 from pync.errors import ProgramError, reason
 from pync.faces import finish_printing
 from pync.system import signal
+from pync.system.processes import environment_at_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,11 +36,7 @@ def become(command: tuple[str, ...]) -> NoReturn:
 def environment() -> dict[bytes, bytes]:
     """Our environment without what Python has added to it."""
     ours = dict(os.environb)
-    try:
-        with open("/proc/self/environ", "rb") as file:
-            given = file.read().split(b"\0")
-    except OSError:
-        return ours
-    if not any(variable.startswith(b"LC_CTYPE=") for variable in given):
+    given = environment_at_start()
+    if given and not any(variable.startswith(b"LC_CTYPE=") for variable in given):
         ours.pop(b"LC_CTYPE", None)
     return ours

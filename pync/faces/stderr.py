@@ -15,7 +15,8 @@ import stat
 import time
 from _thread import allocate_lock, start_new_thread
 
-from pync.system import socket
+from pync.system import DONTWAIT, open_again, socket
+from pync.system.looks import takes_more
 
 STDERR = 2
 QUEUE = 1 << 16  # bytes that wait at most, as many as a pipe holds
@@ -97,15 +98,13 @@ class Stderr:
                 time.sleep(PAUSE)
 
     def _poll(self, seconds: float | None) -> bool:
-        poll = select.poll()
-        poll.register(self.fd, select.POLLOUT)
-        return bool(poll.poll(None if seconds is None else seconds * 1000))
+        return takes_more(self.fd, seconds)
 
     def _take(self, data: bytes | bytearray) -> int:
         """How many bytes are written now. All are if that fails: there is no other place to report it."""
         try:
             if self.sock:
-                return self.sock.send(data, socket.MSG_DONTWAIT)
+                return self.sock.send(data, DONTWAIT)
             if not self._shared:
                 return os.write(self.fd, data)
             return os.write(self.fd, data[: select.PIPE_BUF]) if self._poll(0) else 0
@@ -131,8 +130,7 @@ def _private(fd: int) -> tuple[int, bool]:
     try:
         if not (stat.S_ISFIFO(os.fstat(fd).st_mode) or os.isatty(fd)):
             return fd, False
-        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-        return os.open(f"/proc/self/fd/{fd}", flags), False
+        return open_again(fd, os.O_WRONLY | os.O_NONBLOCK), False
     except OSError:
         return fd, True
 

@@ -11,25 +11,16 @@ its clients use up the descriptors.
 
 from __future__ import annotations
 
-import select
+from pync.system.looks import is_over, new_epoll
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import select
+
     from pync.loop.kernel import Loop
     from pync.loop.tasks import Condition
 
 LOOK = 1.0  # seconds between two looks at a connection that the epoll does not watch
-OVER = select.POLLHUP | select.POLLERR | select.POLLNVAL
-
-
-def events_now(fd: int, asked: int = 0) -> int:
-    """What poll(2) reports of a descriptor at this moment: hang-ups, errors, and of the `asked` events those there are.
-
-    The error of a socket stays where it is, for the process that reads the socket.
-    """
-    poll = select.poll()
-    poll.register(fd, asked)
-    return sum(events for _, events in poll.poll(0))
 
 
 class Hangups:
@@ -43,7 +34,7 @@ class Hangups:
     async def wait(self, fd: int, condition: Condition) -> None:
         """Wait until the connection is closed in both directions or broken, or until `condition` is notified."""
         if not self._watches(fd):
-            while not (await self._loop.wait(condition, self._loop.clock() + LOOK) or events_now(fd) & OVER):
+            while not (await self._loop.wait(condition, self._loop.clock() + LOOK) or is_over(fd)):
                 pass
             return
         self.watched[fd] = condition
@@ -56,10 +47,11 @@ class Hangups:
         """Open the epoll, unless it is open or the system gives none."""
         if self._epoll is None:
             try:
-                self._epoll = select.epoll()
-            except (AttributeError, OSError):  # this system has no epoll, or no descriptor is left
+                self._epoll = new_epoll()
+            except OSError:  # no descriptor is left
                 return
-            self._loop.spawn(self._watch(self._epoll))
+            if self._epoll:
+                self._loop.spawn(self._watch(self._epoll))
 
     def _watches(self, fd: int) -> bool:
         """Have the epoll watch this connection; False if it cannot."""

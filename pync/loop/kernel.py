@@ -20,12 +20,13 @@ from __future__ import annotations
 from collections import deque
 from heapq import heappop, heappush
 from itertools import count
-from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
+from selectors import EVENT_READ, EVENT_WRITE
 from time import monotonic
 from types import coroutine
 
 from pync.loop.os_signals import Delivery
 from pync.loop.tasks import Cancelled, Condition, Task
+from pync.system import new_selector
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Loop:
 
     def __init__(self, selector: BaseSelector | None = None, clock: Callable[[], float] = monotonic) -> None:
         self.clock = clock
-        self._selector = selector or DefaultSelector()
+        self._selector = selector or new_selector()
         self._ready: deque[tuple[Task, bool | None]] = deque()
         self._timers: list[tuple[float, int, list[Task]]] = []
         self._numbers = count()
@@ -178,7 +179,7 @@ class Loop:
                 self._selector.modify(fd, interest | event)
             else:
                 self._selector.register(fd, event)
-        except PermissionError:  # this is how epoll refuses a file that is always ready
+        except PermissionError:  # this is how a selector refuses a file that is always ready
             return False
         self._interest[fd] = interest | event
         return True

@@ -35,7 +35,8 @@ class Delivery:
         self._notified_by, self._main, self._stopped_by, self._spared = loop.notified_by, main, 0, WAITING[:1]
         loop.notified_by |= dict.fromkeys(ASKING, loop.asked)
         loop.notified_by |= dict.fromkeys((signal.SIGCHLD, signal.SIGALRM), loop.child_ended)  # for alarms see `_came`
-        self._pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._pipe = os.pipe()
+        os.set_blocking(self._pipe[1], False)
         loop.watches.append(loop.spawn(self._listen(loop), loop.child_ended))
 
     def __enter__(self) -> None:

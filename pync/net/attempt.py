@@ -6,7 +6,7 @@ import errno
 import os
 
 from pync.events import ConnectFailed, as_address
-from pync.system import socket
+from pync.system import TCP_KEEPIDLE, socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,6 +99,6 @@ def tune(sock: socket.socket) -> None:
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
+            sock.setsockopt(socket.IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE)
         except OSError:  # the connection may have broken already, and reading finds out how
             pass

@@ -8,12 +8,12 @@ every datagram and none takes another's. ip(7), ipv6(7).
 from __future__ import annotations
 
 import errno
-import sys
 
 from pync.endpoints.groups import is_multicast
 from pync.errors import BindError, ConnectError, reason
 from pync.net.attempt import new_socket
 from pync.system import packed_address, socket
+from pync.system.sockets import join_group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 LOCAL_SCOPES = (1, 2)  # of IPv6 groups: this interface, this link (RFC 4291, section 2.7)
 TO_ALL = "255.255.255.255"  # to all hosts of whatever network the interface is on; no route need lead to it
-IPV6_JOIN_GROUP = 20  # <linux/in6.h>
 NO_ROUTE = (errno.ENODEV, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EINVAL)
 
 
@@ -32,14 +31,10 @@ def bind_to_group(sock: socket.socket, name: Any, interface: str | None) -> None
     index = socket.if_nametoindex(interface) if interface else name[3] if len(name) == 4 else 0
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     packed = packed_address(name[0].partition("%")[0]) or b""
-    order = index.to_bytes(4, sys.byteorder)
     if len(packed) == 16 and packed[1] & 0xF in LOCAL_SCOPES and not index:
         raise BindError(f"join {name[0]}", f"it is one on each link; name it {name[0]}%INTERFACE")
     try:
-        if sock.family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_JOIN_GROUP, packed + order)
-        else:  # struct ip_mreqn: the group, our address, the interface
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, packed + bytes(4) + order)
+        join_group(sock, packed, index)
     except OSError as error:
         hint = "; name another interface" if interface else "; name an interface with --interface"
         why = "no route leads to it" if error.errno in NO_ROUTE else reason(error)

@@ -10,20 +10,19 @@ import sys
 
 from pync.errors import ConnectError, reason
 from pync.system import socket
+from pync.system import sockets as numbers
+from pync.system.sockets import set_option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.config import SocketOptions
-
-IPV6_UNICAST_HOPS, IPV6_TCLASS, IPV6_MINHOPCOUNT = 16, 67, 73  # <linux/in6.h>; Python lacks the last one
-IP_MINTTL, IP_UNICAST_IF = 21, 50  # <linux/in.h>
 
 
 def set_options(sock: socket.socket, options: SocketOptions) -> None:
     """Set the options. Raises ConnectError, which names the option that failed; the socket is closed then."""
     for name, level, option, value in _wanted(sock, options):
         try:
-            sock.setsockopt(level, option, value)
+            set_option(sock, level, option, value)
         except OSError as error:
             sock.close()
             raise ConnectError(f"set {name} to {value}", reason(error)) from None
@@ -43,10 +42,10 @@ def _choose_interface(sock: socket.socket, index: int, options: SocketOptions) -
     # struct ip_mreqn: a group, our address, the interface
     sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, bytes(8) + index.to_bytes(4, sys.byteorder))
     if options.broadcast:
-        sock.setsockopt(socket.IPPROTO_IP, IP_UNICAST_IF, index.to_bytes(4, "big"))
+        set_option(sock, socket.IPPROTO_IP, numbers.UNICAST_INTERFACE, index.to_bytes(4, "big"))
 
 
-def _wanted(sock: socket.socket, options: SocketOptions) -> list[tuple[str, int, int, int]]:
+def _wanted(sock: socket.socket, options: SocketOptions) -> list[tuple[str, int, int | None, int]]:
     six = sock.family == socket.AF_INET6
     many = sock.type == socket.SOCK_DGRAM and sock.family != socket.AF_UNIX
     multicast_ttl = socket.IPV6_MULTICAST_HOPS if six else socket.IP_MULTICAST_TTL
@@ -54,12 +53,12 @@ def _wanted(sock: socket.socket, options: SocketOptions) -> list[tuple[str, int,
     every = [
         ("broadcast", socket.SOL_SOCKET, socket.SO_BROADCAST, options.broadcast or None),
         ("debugging", socket.SOL_SOCKET, socket.SO_DEBUG, options.debug or None),
-        ("the type of service", ip, IPV6_TCLASS if six else socket.IP_TOS, options.tos),
+        ("the type of service", ip, numbers.TRAFFIC_CLASS if six else socket.IP_TOS, options.tos),
         ("the receive buffer", socket.SOL_SOCKET, socket.SO_RCVBUF, options.receive_buffer),
         ("the send buffer", socket.SOL_SOCKET, socket.SO_SNDBUF, options.send_buffer),
-        ("the TTL", ip, IPV6_UNICAST_HOPS if six else socket.IP_TTL, options.ttl),
+        ("the TTL", ip, numbers.UNICAST_HOPS if six else socket.IP_TTL, options.ttl),
         ("the multicast TTL", ip, multicast_ttl, options.ttl if many else None),
-        ("the minimum TTL", ip, IPV6_MINHOPCOUNT if six else IP_MINTTL, options.min_ttl),
+        ("the minimum TTL", ip, numbers.MINIMUM_HOPS if six else numbers.MINIMUM_TTL, options.min_ttl),
         ("keep-alive", socket.SOL_SOCKET, socket.SO_KEEPALIVE, options.keepalive or None),
     ]
     return [(name, level, option, int(value)) for name, level, option, value in every if value is not None]

@@ -30,6 +30,7 @@ import os
 
 from pync.config import Frozen
 from pync.errors import PyncError, reason
+from pync.system import open_again, rights
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-# <linux/prctl.h>, <linux/securebits.h>
-PR_GET_SECUREBITS, PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS = 27, 28, 38
-SECBIT_NO_SETUID_FIXUP = 1 << 2
 _LAST_ID = 2**32 - 2  # to the kernel the next number means: leave this id as it is
 
 
@@ -91,7 +89,7 @@ def settle(identity: Identity) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-    if _prctl(PR_SET_NO_NEW_PRIVS, 1) < 0:
+    if not rights.gain_nothing():
         raise PrivilegeError(f"user {identity.name}", "programs could gain other rights")
 
 
@@ -99,7 +97,7 @@ def close_terminal_for_reading() -> None:
     """Open our stderr again, for writing only, if it is a terminal, as long as we may. Raises PrivilegeError."""
     if os.isatty(2):
         try:
-            fd = os.open("/proc/self/fd/2", os.O_WRONLY | os.O_NOCTTY)
+            fd = open_again(2, os.O_WRONLY)
         except OSError as error:
             raise PrivilegeError("open the terminal for writing only", reason(error)) from None
         os.dup2(fd, 2)
@@ -115,8 +113,7 @@ def creating_as(identity: Identity, create: Callable[[], T]) -> T:
     if _is(identity):
         return create()
     before = os.geteuid(), os.getegid()
-    bits = _prctl(PR_GET_SECUREBITS)
-    _prctl(PR_SET_SECUREBITS, bits | SECBIT_NO_SETUID_FIXUP)
+    bits = rights.keep_capabilities()
     try:
         os.setegid(identity.gid)
         os.seteuid(identity.uid)
@@ -127,17 +124,7 @@ def creating_as(identity: Identity, create: Callable[[], T]) -> T:
     finally:
         os.seteuid(before[0])
         os.setegid(before[1])
-        _prctl(PR_SET_SECUREBITS, bits)
-
-
-def _prctl(request: int, value: int = 0) -> int:
-    """The result of prctl(2), which Python does not have: -1 at an error."""
-    try:
-        import ctypes
-    except ImportError:  # this Python was built without it
-        return -1
-    result: int = ctypes.CDLL(None).prctl(request, ctypes.c_ulong(value), *[ctypes.c_ulong(0)] * 3)
-    return result
+        rights.restore(bits)
 
 
 def _user(name: str) -> tuple[int, pwd.struct_passwd | None]:
@@ -170,19 +157,17 @@ def _id(kind: str, text: str) -> int:
 
 
 def _is(identity: Identity) -> bool:
-    return (
-        os.getresuid() == (identity.uid,) * 3
-        and os.getresgid() == (identity.gid,) * 3
-        and {*os.getgroups(), identity.gid} == {*identity.groups, identity.gid}
-    )
+    return rights.ids() == ({identity.uid}, {identity.gid}) and {*os.getgroups(), identity.gid} == {
+        *identity.groups,
+        identity.gid,
+    }
 
 
 def _become(identity: Identity) -> None:
     try:
         # The groups come first, because without root's user id they cannot be changed.
         os.setgroups(identity.groups)
-        os.setresgid(identity.gid, identity.gid, identity.gid)
-        os.setresuid(identity.uid, identity.uid, identity.uid)
+        rights.become(identity.uid, identity.gid)
     except OSError as error:
         raise PrivilegeError(f"user {identity.name}", reason(error)) from error
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from pync.errors import AddressError, reason
-from pync.system import socket
+from pync.system import AF_VSOCK, LINUX, socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pync.config import Family
     from pync.context import Context
 
-AF_VSOCK = getattr(socket, "AF_VSOCK", 40)  # <linux/socket.h>, in case Python was built without it
 FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 
 
@@ -53,5 +52,5 @@ async def resolve(context: Context, host: str | None, port: int, family: Family 
 
 
 def unix_name(path: str) -> str | bytes:
-    """A unix path as the system wants it: `@name` is an abstract one (unix(7))."""
-    return b"\0" + os.fsencode(path[1:]) if path.startswith("@") else path
+    """A unix path as the system wants it: `@name` is an abstract one (unix(7)). Only Linux has those."""
+    return b"\0" + os.fsencode(path[1:]) if LINUX and path.startswith("@") else path

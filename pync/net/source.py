@@ -11,6 +11,7 @@ from pync.errors import AddressError, BindError, reason
 from pync.events import as_address
 from pync.net.resolve import resolve, unix_name
 from pync.system import socket
+from pync.system.sockets import own_unix_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ async def own_names(context: Context) -> Any:
     """
     config = context.config
     if config.family == "unix":
-        # Answers to datagrams come to our own end. Linux chooses an abstract name for an empty one.
-        return (unix_name(config.source_host) if config.source_host else b"") if config.datagram else None
+        # Answers to datagrams come to our own end.
+        return (unix_name(config.source_host) if config.source_host else own_unix_name()) if config.datagram else None
     if config.source_host is None and config.source_port is None:
         return None
     own: dict[int, Any] = {}

@@ -2,7 +2,7 @@
 
 Theory. A socket is dead if nothing answers at its path. It also looks dead between its bind(2) and its listen(2). Of
 two starts over one dead path, each could remove what the other one has just made. So only one start at a time is at
-work on a path: it holds an abstract name meanwhile, which leaves nothing behind and which ends with its process.
+work on a path: it holds a lock meanwhile, which leaves nothing behind and which ends with its process.
 
 The directory is opened once, and stays open. So what is removed is in the directory in which the socket was made, even
 if a part of the path leads elsewhere by then: root must remove no file that another user has put there.
@@ -15,6 +15,8 @@ import os
 import stat
 
 from pync.system import socket
+from pync.system.files import DIRECTORY
+from pync.system.starting import lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,18 +35,17 @@ class UnixPath:
     def __init__(self, path: str) -> None:
         directory, self.name = os.path.split(path)
         self.path = path
-        self.directory: int | None = os.open(directory or ".", os.O_PATH | os.O_DIRECTORY)
+        self.directory: int | None = os.open(directory or ".", DIRECTORY)
         self.ours: tuple[int, int] | None = None  # the device and the number of our file
 
     def note(self) -> None:
         """Take note that the file at the path is ours."""
         self.ours = self._file()
 
-    def lock_name(self) -> bytes:
-        """The abstract name that is held by the start that is at work on this path."""
+    def lock(self) -> Callable[[], None] | None:
+        """Hold the lock of the start that is at work on this path; what lets go of it, or None."""
         assert self.directory is not None
-        status = os.fstat(self.directory)
-        return b"\0pync starts at %d:%d " % (status.st_dev, status.st_ino) + os.fsencode(self.name)[:40]
+        return lock(self.directory, self.name)
 
     def is_dead(self, kind: int) -> bool:
         """Whether the path is a socket at which nothing answers."""
@@ -90,12 +91,12 @@ async def bind_path(
     """
     place = UnixPath(path)
     try:
-        lock = await _alone(loop, place)
+        let_go = await _alone(loop, place)
         try:
             sock = _bind_or_take_over(place, bind, kind)
             place.note()
         finally:
-            lock.close()
+            let_go()
     except BaseException:
         place.remove()
         raise
@@ -115,19 +116,11 @@ def _bind_or_take_over(place: UnixPath, bind: Callable[[], socket.socket], kind:
     return bind()
 
 
-async def _alone(loop: Loop, place: UnixPath) -> socket.socket:
-    """Wait until no other start is at work on the path. None begins until the socket is closed that this returns."""
-    lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+async def _alone(loop: Loop, place: UnixPath) -> Callable[[], None]:
+    """Wait until no other start is at work on the path. None begins until the function is called that this returns."""
     until = loop.clock() + PATIENCE
-    try:
-        while True:
-            try:
-                lock.bind(place.lock_name())
-                return lock
-            except OSError:
-                if loop.clock() >= until:
-                    return lock
-            await loop.sleep(LOOK)
-    except BaseException:
-        lock.close()
-        raise
+    while (let_go := place.lock()) is None:
+        if loop.clock() >= until:
+            return lambda: None
+        await loop.sleep(LOOK)
+    return let_go

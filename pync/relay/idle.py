@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 import stat
 
-from pync.endpoints import Peer, queued
+from pync.endpoints import Peer
 from pync.errors import PeerLost, TimedOut
+from pync.system import TO_SEND, queued
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def held(sink: Sink) -> int:
     while sink.below:
         sink = sink.below
     if isinstance(sink, Peer):
-        return queued(sink.sock.fileno(), "TIOCOUTQ") if sink.has_eof else 0
+        return queued(sink.sock.fileno(), TO_SEND) if sink.has_eof else 0
     fd = sink.raw()
     return queued(fd) if fd is not None and stat.S_ISFIFO(os.fstat(fd).st_mode) else 0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from pync.descriptors import grow
+from pync.system.moving import grow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import stat
 
-from pync.endpoints import queued
 from pync.endpoints.stdio import STDIN, STDOUT, is_readable
 from pync.errors import OutputClosed
-from pync.loop.hangups import events_now
 from pync.loop.tasks import Condition
+from pync.system import looks, queued
+from pync.system.files import is_named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,15 +67,15 @@ async def reader_left(loop: Loop) -> None:
     One task at a time can wait for this.
     """
     if stat.S_ISSOCK(os.fstat(STDOUT).st_mode):
-        while not _hangs_up(STDOUT):
+        while not looks.hangs_up(STDOUT):
             await loop.sleep(LOOK)
     elif is_readable(STDOUT):
         await loop.wait(Condition())
     else:
         await loop.readable(STDOUT)
-        while _is_named(STDOUT):
+        while is_named(STDOUT):
             await loop.sleep(RETURN)
-            if _hangs_up(STDOUT):
+            if looks.hangs_up(STDOUT):
                 return
             if not stat.S_ISFIFO(os.fstat(STDOUT).st_mode):  # it was closed meanwhile
                 await loop.wait(Condition())
@@ -85,29 +84,13 @@ async def reader_left(loop: Loop) -> None:
 
 def is_loop() -> bool:
     """Whether what we write may come back: stdin and stdout are pipes, and one is a named FIFO (fifo(7))."""
-    if not all(stat.S_ISFIFO(os.fstat(fd).st_mode) for fd in (STDIN, STDOUT)):
-        return False
-    try:
-        return any(not os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:") for fd in (STDIN, STDOUT))
-    except OSError:
-        return False
+    both = (STDIN, STDOUT)
+    return all(stat.S_ISFIFO(os.fstat(fd).st_mode) for fd in both) and any(is_named(fd) for fd in both)
 
 
 def has_ended(fd: int) -> bool:
     """Whether a stdin that nothing reads yet has nothing to give, and never will."""
     kind = stat.S_IFMT(os.fstat(fd).st_mode)
     if kind in (stat.S_IFIFO, stat.S_IFSOCK):
-        return events_now(fd, select.POLLRDHUP) != 0 and not queued(fd)
+        return looks.has_ended(fd) and not queued(fd)
     return kind == stat.S_IFREG and os.fstat(fd).st_size <= os.lseek(fd, 0, os.SEEK_CUR)
-
-
-def _is_named(fd: int) -> bool:
-    """Whether a pipe has a path, by which another process may open it."""
-    try:
-        return not os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:")
-    except OSError:
-        return False
-
-
-def _hangs_up(fd: int) -> bool:
-    return events_now(fd) & (select.POLLHUP | select.POLLERR) != 0

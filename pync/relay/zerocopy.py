@@ -20,8 +20,9 @@ import errno
 import os
 import stat
 
-from pync.descriptors import grow
 from pync.endpoints import SHORT
+from pync.system import moving
+from pync.system.moving import grow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _advance(flow: Flow, mover: Mover) -> bool:
 def mover_between(loop: Loop, source: Source, sink: Sink) -> Mover | None:
     """A mover from source to sink, or None where the kernel cannot move the bytes."""
     from_fd, to_fd = source.raw(), sink.raw()
-    if from_fd is None or to_fd is None or not hasattr(os, "splice"):
+    if from_fd is None or to_fd is None:
         return None
     mover = _mover(stat.S_IFMT(os.fstat(from_fd).st_mode), stat.S_IFMT(os.fstat(to_fd).st_mode))
     try:
@@ -93,7 +94,9 @@ def mover_between(loop: Loop, source: Source, sink: Sink) -> Mover | None:
 def _mover(from_kind: int, to_kind: int) -> type[Mover] | None:
     match from_kind, to_kind:
         case stat.S_IFREG, stat.S_IFSOCK:
-            return SendFile
+            return SendFile if moving.can_send_files() else None
+        case _ if not moving.can_splice():
+            return None
         case (stat.S_IFIFO, stat.S_IFSOCK) | (stat.S_IFSOCK, stat.S_IFIFO):
             return Splice
         case stat.S_IFSOCK, stat.S_IFREG | stat.S_IFCHR:
@@ -170,7 +173,7 @@ class SendFile(Mover):
         most, stop = SLICE, self.source.stop
         if stop is not None:
             most = min(most, max(0, stop - (self.source.position or 0)))
-        count = os.sendfile(self.to_fd, self.from_fd, self.source.position, most)
+        count = moving.send_file(self.to_fd, self.from_fd, self.source.position, most)
         self.source.advance(count)
         return count
 
@@ -184,7 +187,7 @@ class Splice(Mover):
 
     def move(self) -> int:
         """Call splice(2)."""
-        return os.splice(self.from_fd, self.to_fd, SLICE, None, None, os.SPLICE_F_NONBLOCK)
+        return moving.splice(self.from_fd, self.to_fd, SLICE)
 
 
 class Pipeline(Mover):
@@ -203,7 +206,7 @@ class Pipeline(Mover):
         """Move bytes as every mover does. At first an empty pipe is spliced, to find out whether the sink allows it."""
         if not self.begun:
             try:
-                os.splice(self.out, self.to_fd, SLICE, None, None, os.SPLICE_F_NONBLOCK)
+                moving.splice(self.out, self.to_fd, SLICE)
             except OSError as error:
                 if isinstance(refusal := self.failure_for(error, self.sink), Unsuitable):
                     raise refusal from None
@@ -211,10 +214,10 @@ class Pipeline(Mover):
 
     def move(self) -> int:
         """Fill our pipe from the socket, and empty it into the sink."""
-        count = left = os.splice(self.from_fd, self.into, SLICE, None, None, os.SPLICE_F_NONBLOCK)
+        count = left = moving.splice(self.from_fd, self.into, SLICE)
         while left:
             try:
-                left -= os.splice(self.out, self.to_fd, left)
+                left -= moving.splice_all(self.out, self.to_fd, left)
             except OSError as error:
                 raise self.sink.failed(error) from None
         return count
@@ -262,7 +265,7 @@ class Tunnel(Mover):
             self.pipe = self.pipes.take(SLICE)
         try:
             if self.pipe:
-                self.left = os.splice(self.from_fd, self.pipe[1], SLICE, None, None, os.SPLICE_F_NONBLOCK)
+                self.left = moving.splice(self.from_fd, self.pipe[1], SLICE)
                 self.begun = True
             else:
                 self.copied = os.read(self.from_fd, SHORT)
@@ -274,7 +277,7 @@ class Tunnel(Mover):
     def _give(self) -> int:
         try:
             if self.pipe:
-                count = os.splice(self.pipe[0], self.to_fd, self.left, None, None, os.SPLICE_F_NONBLOCK)
+                count = moving.splice(self.pipe[0], self.to_fd, self.left)
             else:
                 count = os.write(self.to_fd, self.copied)
                 self.copied = self.copied[count:]

@@ -34,6 +34,7 @@ from pync.sessions.delivery import deliver
 from pync.sessions.request_source import RequestSource
 from pync.stages import feed_all
 from pync.system import socket
+from pync.system.files import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ class Exchange:
         """What is known of the page that begins with `first`, which is the whole of it or not."""
         name = facts = None
         if isinstance(share, FileSource) and is_regular(STDIN):
-            name, facts = _name(), os.fstat(STDIN)
+            name, facts = name_of(STDIN), os.fstat(STDIN)
         kind = content_type(name, first)
         if self.config.crlf or self.config.telnet:  # these change the length
             return Page(content_type=kind)
@@ -258,14 +259,6 @@ class Exchange:
         if sock.family == socket.AF_UNIX:
             return self.config.tls is None
         return self.client.unsent() > 0
-
-
-def _name() -> str | None:
-    """The name of the file on stdin."""
-    try:
-        return os.readlink(f"/proc/self/fd/{STDIN}")
-    except OSError:
-        return None
 
 
 def _part(share: Share | None, first: bytes, part: tuple[int, int | None] | None, *, whole: bool) -> Source | None:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import sys
 
 from pync.endpoints import CHUNK, child
@@ -28,12 +27,13 @@ from pync.endpoints.handed_over import HandedOver
 from pync.endpoints.stdio import STDOUT
 from pync.errors import OutputError, PeerLost, ProgramError, reason
 from pync.events import as_address
-from pync.loop.hangups import Hangups, events_now
+from pync.loop.hangups import Hangups
 from pync.loop.tasks import Cancelled, Condition
 from pync.relay.flow import Session
 from pync.relay.rules import Relay
 from pync.sessions.conversation import end, flows
 from pync.system import socket
+from pync.system.looks import is_broken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ async def _reset(peer: Peer) -> None:
     notice.
     """
     await peer.loop.shared(Hangups).wait(peer.sock.fileno(), Condition())
-    if not events_now(peer.sock.fileno()) & select.POLLERR:
+    if not is_broken(peer.sock.fileno()):
         await peer.loop.wait(Condition())
 
 

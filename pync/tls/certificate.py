@@ -62,19 +62,9 @@ def self_signed(names: Iterable[str]) -> tuple[bytes, str]:
 
 def load_from_memory(context: SSLContext, pem: bytes) -> None:
     """Give the context a key and its certificate in PEM, although it takes nothing but a file's name."""
-    import os
+    from pync.system.files import load_from_memory
 
-    try:
-        with open(os.memfd_create("certificate"), "wb", buffering=0) as file:
-            file.write(pem)
-            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
-    except (AttributeError, OSError):  # there is no such call here, or no /proc
-        from tempfile import NamedTemporaryFile
-
-        # No other user may read this file, and it is removed at once.
-        with NamedTemporaryFile(buffering=0) as named:
-            named.write(pem)
-            context.load_cert_chain(named.name)
+    load_from_memory(pem, context.load_cert_chain)
 
 
 def _by_cryptography(names: list[str]) -> tuple[bytes, bytes]:

@@ -17,8 +17,8 @@ from pync.config import Config
 from pync.errors import ConnectError
 from pync.events import as_address
 from pync.net.attempt import IPPROTO_SCTP, new_socket
-from pync.net.resolve import AF_VSOCK, resolve
-from pync.system import socket
+from pync.net.resolve import resolve
+from pync.system import AF_VSOCK, socket
 
 if TYPE_CHECKING:
     from pync.loop.kernel import Loop

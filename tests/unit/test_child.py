@@ -38,6 +38,7 @@ from pync.errors import ProgramError
 from pync.events import Address
 from pync.loop.tasks import Cancelled, Condition
 from pync.relay.flow import Flow
+from pync.system.processes import BACK_TO_DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -287,7 +288,7 @@ async def test_a_program_has_the_default_signal_dispositions(real_loop: Bench) -
     assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN  # as Python has it
     ran = await through(real_loop, "grep", "SigIgn", "/proc/self/status")
     ignored = int(ran.output.split()[1], 16)
-    assert not [name for name in child.BACK_TO_DEFAULT if ignored & 1 << name - 1]
+    assert not [name for name in BACK_TO_DEFAULT if ignored & 1 << name - 1]
 
 
 @both_ways

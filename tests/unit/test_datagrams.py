@@ -23,6 +23,7 @@ from pync.errors import PeerLost
 from pync.listener_events import Denied
 from pync.loop.tasks import Condition
 from pync.relay.flow import Flow
+from pync.system import sockets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -123,7 +124,7 @@ async def test_closing_removes_the_path_of_our_own_end_and_nothing_else(real_loo
 
 # -- Many datagrams at a time ------------------------------------------------------------------------------------
 
-OFFLOAD = (segments.SEGMENT, segments.GRO)
+OFFLOAD = (sockets.SEGMENT, sockets.JOINED)
 SIZES = st.sampled_from([0, 1, 64, 1400, 9000, LARGEST])
 RUNS = st.lists(st.tuples(SIZES, st.integers(1, 70)), max_size=6)
 

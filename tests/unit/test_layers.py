@@ -31,6 +31,8 @@ ROWS: list[set[str]] = [
 SIDEWAYS = [
     ("events", "config"),
     ("listener_events", "events"),
+    ("limits", "system"),
+    ("system", "system"),
     ("loop", "loop"),
     ("protocols", "protocols"),
     ("endpoints", "endpoints"),

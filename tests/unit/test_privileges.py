@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from pync.net import privileges
 from pync.net.privileges import Identity, PrivilegeError, drop, lookup
+from pync.system import rights
 
 ROOT = os.geteuid() == 0
 NOT_PERMITTED = "Operation not permitted"
@@ -140,6 +141,7 @@ class Kernel:
 def drop_on(kernel: Kernel, monkeypatch: pytest.MonkeyPatch, uid: int = 7, gid: int = 8) -> str:
     """Drop on the stand-in: the error, or nothing."""
     monkeypatch.setattr(privileges, "os", kernel)
+    monkeypatch.setattr(rights, "os", kernel)
     try:
         drop(Identity(name="someone", uid=uid, gid=gid, groups=(gid, 9)))
     except PrivilegeError as error:

@@ -16,6 +16,7 @@ from conformance import Bench, descriptors, join, turns, unix_pair
 from pync.endpoints import process_group
 from pync.endpoints.process_group import is_inhabited, released
 from pync.loop.tasks import Condition
+from pync.system import processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -214,5 +215,5 @@ def test_a_socket_has_the_name_that_its_holders_show() -> None:
     one, other = socket.socketpair()
     with one, other:
         name = f"socket:[{os.fstat(one.fileno()).st_ino}]"
-        assert process_group._has(os.getpid(), name)
-    assert not process_group._has(os.getpid(), name)
+        assert processes.has(os.getpid(), name)
+    assert not processes.has(os.getpid(), name)

@@ -80,11 +80,11 @@ async def test_of_two_starts_over_one_dead_path_the_second_is_refused(real_loop:
 @both_kinds
 async def test_a_start_waits_until_another_one_is_done(real_loop: Bench, kind: int, path: str) -> None:
     other = UnixPath(path)
-    lock = await unix_path._alone(real_loop, other)
+    let_go = await unix_path._alone(real_loop, other)
     starting = real_loop.spawn(bind_path(real_loop, path, binding(path, kind), kind), Condition())
     await turns(real_loop, 5)
     assert not starting.done and not os.path.exists(path)
-    lock.close()
+    let_go()
     other.remove()
     sock, place = await join(real_loop, starting)
     sock.close()
@@ -94,10 +94,10 @@ async def test_a_start_waits_until_another_one_is_done(real_loop: Bench, kind: i
 async def test_a_start_does_not_wait_for_ever(real_loop: Bench, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unix_path, "PATIENCE", 0.05)
     other = UnixPath(path)
-    lock = await unix_path._alone(real_loop, other)
+    let_go = await unix_path._alone(real_loop, other)
     sock, place = await bind_path(real_loop, path, binding(path, STREAM), STREAM)
-    for thing in (sock, lock):
-        thing.close()
+    sock.close()
+    let_go()
     for each in (place, other):
         each.remove()
 
@@ -107,21 +107,21 @@ async def test_starts_on_different_paths_do_not_wait_for_each_other(real_loop: B
     places = [UnixPath(name) for name in names]
     locks = [await real_loop.within(1, unix_path._alone(real_loop, place)) for place in places]
     for lock in locks:
-        lock.close()
+        lock()
     for place in places:
         place.remove()
 
 
 async def test_a_cancelled_start_leaves_nothing(real_loop: Bench, path: str) -> None:
     other = UnixPath(path)
-    lock = await unix_path._alone(real_loop, other)
+    let_go = await unix_path._alone(real_loop, other)
     before = descriptors()
     starting = real_loop.spawn(bind_path(real_loop, path, binding(path, STREAM), STREAM), Condition())
     await turns(real_loop, 5)
     await real_loop.cancel_and_wait(starting)
     assert descriptors() == before
     assert not os.path.exists(path)
-    lock.close()
+    let_go()
     other.remove()
 
 

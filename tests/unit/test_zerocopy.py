@@ -122,11 +122,12 @@ async def test_datagrams_are_not_moved_by_the_kernel(real_loop: Bench) -> None:
         await stdout.send_eof()
 
 
-async def test_where_python_has_no_splice_everything_is_copied(
-    real_loop: Bench, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("missing", "kind"), [("splice", "pipe"), ("sendfile", "file")])
+async def test_what_the_system_has_no_call_for_is_copied(
+    real_loop: Bench, missing: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(os, "splice")
-    with stdin_of(real_loop, "file", b"data") as (stdin, _), peer_of(real_loop) as (endpoint, _):
+    monkeypatch.delattr(os, missing)
+    with stdin_of(real_loop, kind, b"data") as (stdin, _), peer_of(real_loop) as (endpoint, _):
         assert mover_between(real_loop, stdin, endpoint) is None
 
 
