@@ -174,6 +174,10 @@ class Config(Frozen):
     numeric: bool = False  # never ask a name server
     shuffle: bool = False  # try ports in random order
 
+    also: tuple[Target, ...] = ()  # more addresses and unix paths to listen on; without a host: all addresses
+    inherited: tuple[str, ...] | None = (
+        None  # listen on the sockets that were passed to us: all, or those with these names
+    )
     keep_open: bool = False
     max_conns: int | None = None  # None: as many as descriptors allow
     access: Access = Access()

@@ -15,10 +15,12 @@ import errno
 import os
 
 from pync.connections.incoming import PAUSE, accept
-from pync.errors import PyncError
-from pync.events import Address
+from pync.endpoints.streams import StreamSocket
+from pync.errors import ConnectError, PyncError
+from pync.events import Address, as_address
 from pync.listener_events import Accepted, AcceptingPauses, Denied
 from pync.loop.tasks import Condition
+from pync.net.bind import transport
 from pync.sessions.wall import SHARED, Wall
 
 TYPE_CHECKING = False
@@ -176,7 +178,7 @@ class Server:
         if why:
             self.context.report(Denied(peer=address, why=why))
             return False
-        self.context.report(Accepted(peer=address, transport=self.context.transport))
+        self.context.report(Accepted(peer=address, transport=transport(self.context, address)))
         self.sessions += 1
         return True
 
@@ -187,7 +189,7 @@ class Server:
         except SHARED:
             raise
         except Exception as error:
-            if self.service.used_up:
+            if self.service.used_up or self.bound.client:
                 raise
             self.wall.report(client.address, error)
         finally:
@@ -234,7 +236,12 @@ class Server:
     async def _first_ready(self) -> None:
         """Accept clients until one is ready, then close the listener, and the clients that are not ready."""
         self._accept_all()
+        if passed := self.bound.client:
+            await self.loop.sleep(0)  # as after an accept, the service has begun to run
+            self._receive(StreamSocket(self.loop, passed, as_address(passed.getpeername())))
         while self.only is None:
+            if passed and not self.candidates:
+                raise ConnectError("the only connection", "it has got no session")
             await self.loop.wait(self.changed)
             for task in [task for task in self.candidates if task.done]:
                 del self.candidates[task]

@@ -50,7 +50,8 @@ async def run_program(context: Context, peer: Peer, program: Program) -> int:
     """Put the program on the connection; its exit status. Raises PeerLost, TimedOut, ProgramError, OutputError."""
     try:
         local = as_address(peer.sock.getsockname())
-        variables = environment(context.transport, local, peer.address)
+        protocol = "unix" if local.port is None else context.transport
+        variables = environment(protocol, local, peer.address)
         if peer.raw() is not None and _may_hand_over(context.config, program):
             return await _hand_over(context, peer, program, variables)
         return await _relay(context, peer, program, variables)

@@ -6,6 +6,8 @@ TLS, proxies, relaying and rare sockets are left to `tls_and_proxy.py`, which mo
 
 from __future__ import annotations
 
+import os
+
 from pync.config import Access, Config, Ending, Logs, Program, SocketOptions
 from pync.errors import UsageError
 from pync.faces import option_values
@@ -45,6 +47,10 @@ def config(values: Values, operands: list[str]) -> Config:
         "ending": Ending(**ending),
         "socket": SocketOptions(**_fields(SocketOptions, values)),
     }
+    if "also" in values:
+        from pync.faces.native.passed import also
+
+        facts["also"] = also(values)
     return Config(**_fields(Config, values) | times | facts | _addresses(values, operands) | more)
 
 
@@ -77,10 +83,22 @@ def _program(values: Values) -> Program | None:
 
 
 def _addresses(values: Values, operands: list[str]) -> dict[str, Any]:
+    if "listen" in values and (passed := _passed(values, operands)) is not None:
+        return {"host": None, "ports": (), "source_host": None, "source_port": None, "inherited": passed}
     if values.get("family") == "unix":
         return _unix(values, operands)
     protocol = "udp" if "datagram" in values else "tcp"
     return (_listener if "listen" in values else _peer)(values, operands, protocol)
+
+
+def _passed(values: Values, operands: list[str]) -> tuple[str, ...] | None:
+    """The names of sockets to listen on that were passed to this process (none: all are meant), if that is asked."""
+    named = bool(operands) or not values.keys().isdisjoint(("source_host", "source_port", "vsock"))
+    if named and "LISTEN_FDS" not in os.environ and "fd_names" not in values:
+        return None
+    from pync.faces.native.passed import passed
+
+    return passed(values, named=named)
 
 
 def _unix(values: Values, operands: list[str]) -> dict[str, Any]:

@@ -39,7 +39,8 @@ def line(event: Event, config: Config) -> str:
             return f"{'Bound' if config.datagram else 'Listening'} on {_spaced(event.address)}"
         case Accepted():
             # The client of a unix socket has no name as a rule, so it is known by the path of the listener.
-            return f"Connection received on {_spaced(event.peer) or config.host}"
+            path = None if config.also else config.host
+            return f"Connection received on {_spaced(event.peer) or path or 'a unix socket'}"
         case Denied():
             return f"pync: connection from {_spaced(event.peer)} denied: {event.why}"
         case SessionFailed():

@@ -60,6 +60,8 @@ TABLE = (
     Section(
         "Listening",
         flag("l", "listen", "listen", "wait for a client instead of connecting"),
+        repeated("", "also", "PLACE", "also", types.paths, "listen on [HOST:]PORT or a unix PATH, too", rare=True),
+        repeated("", "fd-name", "NAME", "fd_names", types.hosts, "use only this one of the passed sockets", rare=True),
         flag("k", "keep-open", "keep_open", "serve many clients, also at the same time"),
         value("", "max-conns", "N", "max_conns", POSITIVE, "serve at most so many at once; 100 for programs"),
         repeated("", "allow", "HOST,...", "allow", types.hosts, "serve only these: addresses, networks, names"),

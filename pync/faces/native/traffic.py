@@ -57,7 +57,7 @@ def end_line(event: SessionEnded, config: Config) -> str:
     rate = f" ({size(total / event.seconds)}/s)" if total and event.seconds >= BRIEF else ""
     took = f"in {duration(event.seconds)}{rate}" if moved else f"over after {duration(event.seconds)}"
     # The client of a unix socket has no name as a rule, so it is known by the path of the listener.
-    who = event.peer if event.peer.host else config.host
+    who = event.peer if event.peer.host or config.also or not config.host else config.host
     end = f"exit status {event.status}" if event.ended_by == "program" else ENDS[event.ended_by]
     return f"pync: {who}: {moved}{' ' if moved else ''}{took}, {end}{_sums(event)}"
 
