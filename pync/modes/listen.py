@@ -43,14 +43,7 @@ async def listen(context: Context) -> Outcome:
         raise_limit()
     identity = await _identity(context)
     allowed = await _loaded(context, config.access, lambda: _rules(config))
-    if config.tls:
-        from pync.connections.encryption import make_server_context
-
-        make_server_context(context)
-    if config.websocket:
-        from pync.connections.websocket import require
-
-        require()
+    _prepare_layers(context)
     bound = await bind(context, identity)
     try:
         targets = await _first_target_rules(context, bound)
@@ -68,6 +61,18 @@ async def listen(context: Context) -> Outcome:
             _notify(b"STOPPING=1")
     finally:
         bound.close()
+
+
+def _prepare_layers(context: Context) -> None:
+    """Read the certificate, and find out whether WebSocket can be spoken. Raises PyncError."""
+    if context.config.tls:
+        from pync.connections.encryption import make_server_context
+
+        make_server_context(context)
+    if context.config.websocket:
+        from pync.connections.websocket import require
+
+        require()
 
 
 async def _identity(context: Context) -> Identity | None:
