@@ -178,6 +178,8 @@ class Config(Frozen):
     inherited: tuple[str, ...] | None = (
         None  # listen on the sockets that were passed to us: all, or those with these names
     )
+    path_mode: int | None = None  # the permissions of the unix paths that a listener makes; None: by the umask
+    path_owner: str | None = None  # the owner of these paths: NAME or NAME:GROUP
     keep_open: bool = False
     max_conns: int | None = None  # None: as many as descriptors allow
     access: Access = Access()

@@ -246,6 +246,13 @@ def user(text: str) -> str:
     return text
 
 
+def mode(text: str) -> int:
+    """The permissions of a file in octal, as for chmod(1): 660 or 0660."""
+    if not text or len(text) > 4 or text.strip("01234567") or int(text, 8) > 0o777:
+        raise ValueError(f"not a mode such as 660: {text}")
+    return int(text, 8)
+
+
 def alpn_names(text: str) -> tuple[str, ...]:
     """A list of protocols divided by commas, each of 1 to 255 bytes (RFC 7301, section 3.1), which are ASCII here."""
     names = tuple(text.split(","))

@@ -41,10 +41,11 @@ async def listen(context: Context) -> Outcome:
         from pync.limits import raise_limit
 
         raise_limit()
-    identity = await _identity(context)
+    identity = await _identity(context, config.user)
+    owner = await _path_owner(context) or identity
     allowed = await _loaded(context, config.access, lambda: _rules(config))
     _prepare_layers(context)
-    bound = await bind(context, identity)
+    bound = await bind(context, owner)
     try:
         targets = await _first_target_rules(context, bound)
         service = _service(context, targets)
@@ -53,14 +54,18 @@ async def listen(context: Context) -> Outcome:
         server = Server(context, bound, allowed, service)
         if files := _rule_files(config):
             _read_again(context, server, files, targets)
-        _announce(context, bound)
-        _notify(b"READY=1")
-        try:
-            return Outcome(child_status=await server.run())
-        finally:
-            _notify(b"STOPPING=1")
+        return Outcome(child_status=await _serve(context, server))
     finally:
         bound.close()
+
+
+async def _serve(context: Context, server: Server) -> int | None:
+    _announce(context, server.bound)
+    _notify(b"READY=1")
+    try:
+        return await server.run()
+    finally:
+        _notify(b"STOPPING=1")
 
 
 def _prepare_layers(context: Context) -> None:
@@ -75,9 +80,17 @@ def _prepare_layers(context: Context) -> None:
         require()
 
 
-async def _identity(context: Context) -> Identity | None:
-    """The user to become. It may be looked up in the network, which must not hold up the loop."""
-    user = context.config.user
+async def _path_owner(context: Context) -> Identity | None:
+    if not (text := context.config.path_owner):
+        return None
+    from pync.net.path_rights import owner_of_path
+
+    identity = await _identity(context, text)
+    return identity and owner_of_path(identity, text)
+
+
+async def _identity(context: Context, user: str | None) -> Identity | None:
+    """A user by name. It may be looked up in the network, which must not hold up the loop."""
     if user is None:
         return None
     from pync.loop.threads import in_thread

@@ -146,10 +146,15 @@ def _bind_one(config: Config, family: int, name: Any) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if family != socket.AF_UNIX and not config.datagram:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if config.datagram:
+        if config.path_mode is not None and isinstance(name, str):
+            from pync.net.path_rights import bind_with_mode
+
+            bind_with_mode(sock, name, config.path_mode)
+        elif config.datagram:
             _bind_datagrams(sock, name, config.socket.interface)
         else:
             sock.bind(name)
+        if not config.datagram:
             sock.listen(BACKLOG)
     except (OSError, BindError):
         sock.close()
@@ -193,6 +198,15 @@ async def _bind_unix(context: Context, owner: Identity | None) -> Bound:
 
         kind = socket.SOCK_DGRAM if config.datagram else socket.SOCK_STREAM
         sock, place = await bind_path(context.loop, path, bind_it, kind)
-        return Bound(context.loop, [sock], place)
+        bound = Bound(context.loop, [sock], place)
+        if config.path_mode is not None or config.path_owner:
+            from pync.net.path_rights import check_rights
+
+            try:
+                check_rights(place, config.path_mode, owner if config.path_owner else None)
+            except BaseException:
+                bound.close()
+                raise
+        return bound
     except OSError as error:
         raise BindError(f"listen on {path}", reason(error)) from None

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pync.faces.option_table import Values
 
 
+PLACES = ("also_at", "path_mode", "path_owner")  # the dests that `passed.py` reads
+
+
 def config(values: Values, operands: list[str]) -> Config:
     """What a command line asks for. Raises UsageError."""
     values, operands, more = _spelled_out(values, operands)
@@ -47,11 +50,14 @@ def config(values: Values, operands: list[str]) -> Config:
         "ending": Ending(**ending),
         "socket": SocketOptions(**_fields(SocketOptions, values)),
     }
-    if "also" in values:
-        from pync.faces.native.passed import also
+    asked = Config(**_fields(Config, values) | times | facts | _addresses(values, operands) | more)
+    return asked if values.keys().isdisjoint(PLACES) else _with_places(asked, values)
 
-        facts["also"] = also(values)
-    return Config(**_fields(Config, values) | times | facts | _addresses(values, operands) | more)
+
+def _with_places(asked: Config, values: Values) -> Config:
+    from pync.faces.native.passed import with_places
+
+    return with_places(asked, values)
 
 
 def _spelled_out(values: Values, operands: list[str]) -> tuple[Values, list[str], dict[str, Any]]:

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 PROGRAMS = ("exec", "sh_exec", "filter")
 ONE_WAY = ("recv_only", "send_only")
-LISTENER_ONLY = ("also", "fd_names", "max_conns", "allow", "allow_files", "deny", "deny_files", "user", "http")
+LISTENER_ONLY = (
+    *("also_at", "path_mode", "path_owner", "fd_names", "max_conns"),
+    *("allow", "allow_files", "deny", "deny_files", "user", "http"),
+)
 
 RULES: tuple[Rule, ...] = (
     needs("keep_open", "listen", "only a listener has clients; TCP keep-alive is --tcp-keepalive"),
@@ -88,7 +91,9 @@ TLS_AND_PROXY_RULES: tuple[Rule, ...] = (
     conflict(("progress", "checksum"), "pass_descriptor", "the socket is somebody else's then"),
     conflict(("datagram", "vsock"), "sctp", "SCTP is another transport"),
     conflict(
-        ("family", "also", "allow", "deny", "allow_files", "deny_files"), "vsock", "the addresses are of another kind"
+        ("family", "also_at", "allow", "deny", "allow_files", "deny_files"),
+        "vsock",
+        "the addresses are of another kind",
     ),
     conflict(("source_host", "source_port", "scan"), "vsock", "a CID and a port are all there is"),
     needs(CONNECTING_CLIENTS, "listen", "only a listener has clients"),

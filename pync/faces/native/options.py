@@ -60,7 +60,9 @@ TABLE = (
     Section(
         "Listening",
         flag("l", "listen", "listen", "wait for a client instead of connecting"),
-        repeated("", "also", "PLACE", "also", types.paths, "listen on [HOST:]PORT or a unix PATH, too", rare=True),
+        repeated("", "also", "PLACE", "also_at", types.paths, "listen on [HOST:]PORT or a unix PATH, too", rare=True),
+        value("", "mode", "MODE", "path_mode", types.mode, "permissions of the path, in octal: 660", rare=True),
+        value("", "owner", "NAME[:GROUP]", "path_owner", types.user, "the owner of the path", rare=True),
         repeated("", "fd-name", "NAME", "fd_names", types.hosts, "use only this one of the passed sockets", rare=True),
         flag("k", "keep-open", "keep_open", "serve many clients, also at the same time"),
         value("", "max-conns", "N", "max_conns", POSITIVE, "serve at most so many at once; 100 for programs"),

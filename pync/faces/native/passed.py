@@ -1,9 +1,9 @@
-"""A listener's other places: the sockets that were passed to this process (systemd, podman, inetd), and `--also`.
+"""A listener's less usual places: sockets that were passed to this process, `--also`, and the rights of unix paths.
 
-Theory: `-l` without an address means the sockets that were passed. sd_listen_fds(3) numbers them from 3, and names the
-process that they are for; inetd(8) passes one socket as stdin. An address next to sockets of systemd is refused: one of
-them would be left unused. A socket pair as stdin is no connection with a client (a parent process that talks to us has
-made it), and has no name of its own.
+Theory: `-l` without an address means the sockets that were passed. systemd and podman number them from 3, and name the
+process that they are for (sd_listen_fds(3)); inetd(8) passes one socket as stdin. An address next to sockets of systemd
+is refused: one of them would be left unused. A socket pair as stdin is no connection with a client (a parent process
+that talks to us has made it), and has no name of its own.
 
 A module of its own, because a listener with one address does not import it.
 """
@@ -18,6 +18,7 @@ from pync.net.inherited import has_manager, keep_messages_from_client, stdin_is_
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pync.config import Config
     from pync.faces.option_table import Values
 
 
@@ -40,10 +41,14 @@ def passed(values: Values, *, named: bool) -> tuple[str, ...] | None:
     return ()
 
 
-def also(values: Values) -> tuple[Target, ...]:
-    """The places of `--also`. Raises UsageError."""
-    protocol = "udp" if "datagram" in values else "tcp"
-    return tuple(_place(text, protocol, unix=values.get("family") == "unix") for text in values["also"])
+def with_places(config: Config, values: Values) -> Config:
+    """The config with the places of `--also`. Raises UsageError for them, or for paths with rights that have none."""
+    protocol = "udp" if config.datagram else "tcp"
+    also = tuple(_place(text, protocol, unix=config.family == "unix") for text in values.get("also_at", ()))
+    config = config.but(also=also)
+    if config.path_mode is not None or config.path_owner:
+        _check_paths(config)
+    return config
 
 
 def _place(text: str, protocol: str, *, unix: bool) -> Target:
@@ -56,3 +61,16 @@ def _place(text: str, protocol: str, *, unix: bool) -> Target:
     if not port:
         raise UsageError(what, "not [HOST:]PORT, nor the path of a unix socket")
     return Target(host=host, port=read_value(f"{what}: port", option_values.listen_port, port, protocol))
+
+
+def _check_paths(config: Config) -> None:
+    """Raise UsageError if the config has rights for paths, and no path, or one that is no file."""
+    option = "--mode" if config.path_mode is not None else "--owner"
+    if config.inherited is not None:
+        raise UsageError(f"{option} with sockets that were passed to pync", "their paths are there already")
+    paths = [config.host or ""] * (config.family == "unix")
+    paths += [place.host for place in config.also if place.port is None]
+    if not paths:
+        raise UsageError(f"{option} without a unix path", "only a path has permissions")
+    if abstract := next((path for path in paths if path.startswith("@")), None):
+        raise UsageError(f"{option} with {abstract}", "an abstract name has no permissions: every user may connect")
