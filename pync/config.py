@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import KeysView
     from typing import Any, ClassVar, Literal, Self, dataclass_transform
 
+    from pync.listener_config import ServeProxy, Target
+
     Family = Literal["any", "ipv4", "ipv6", "unix", "vsock"]
     ProxyKind = Literal["http", "socks4", "socks5"]
     HubKind = Literal["broker", "chat"]
@@ -143,23 +145,6 @@ class Proxy(Frozen):
     remote_names: bool = True  # the proxy looks names up, not pync
 
 
-class ServeProxy(Frozen):
-    """The proxy that a listener is for its clients."""
-
-    kind: Literal["http", "socks5"]
-    user: str | None = None  # None: clients need no user and password
-    password: str = ""
-    targets: Access = Access()
-
-
-class Target(Frozen):
-    """Where a listener connects each client to."""
-
-    host: str  # or a unix path
-    port: int | None = None
-    tls: Tls | None = None
-
-
 class Config(Frozen):
     """One run of pync."""
 
@@ -183,6 +168,7 @@ class Config(Frozen):
     keep_open: bool = False
     max_conns: int | None = None  # None: as many as descriptors allow
     access: Access = Access()
+    accept_proxy: bool = False  # the clients are load balancers, which name theirs by the PROXY protocol
     user: str | None = None  # the user to become once bound: NAME or NAME:GROUP
 
     tls: Tls | None = None

@@ -35,6 +35,13 @@ class Denied(Event):
     why: str
 
 
+class ClientNamed(Event):
+    """A load balancer has named the client for which it has connected."""
+
+    peer: Address  # the balancer
+    client: Address
+
+
 class SessionFailed(Event):
     """The session of one client has failed; the server goes on."""
 

@@ -55,6 +55,11 @@ class Rules:
         """Decide as `other` does from now on."""
         self._allow, self._deny = other._allow, other._deny
 
+    def denies(self, host: str) -> bool:
+        """Whether the host at this numeric address (or unix path) is among those that are denied."""
+        number = _number(host)
+        return number is not None and number in self._deny
+
     def denial_reason(self, host: str) -> str | None:
         """Why the host at this numeric address (or unix path) is not allowed; None if it is."""
         number = _number(host)

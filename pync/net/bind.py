@@ -20,9 +20,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pync.config import Config, Target
+    from pync.config import Config
     from pync.context import Context
     from pync.events import Address
+    from pync.listener_config import Target
     from pync.loop.kernel import Loop
     from pync.net.privileges import Identity
     from pync.net.unix_path import UnixPath

@@ -19,6 +19,7 @@ from pync.services import Service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from typing import Any
 
     from pync.config import Config
@@ -56,11 +57,12 @@ class ForwardService(Service):
         super().__init__(context)
         self.outgoing_context = context.derive(target_config(context.config))
         prepare(self.outgoing_context)
+        self.plain_context = context.derive(self.outgoing_context.config.but(tls=None))
 
     async def session(self, client: Peer) -> int | None:
         """Relay one client. Raises what `open_connection`, `bridge` and `exchange` raise."""
         try:
-            target: Peer | None = await self.loop.first(self._reach(), client.wait_closed())
+            target: Peer | None = await self.loop.first(self._reach(client), client.wait_closed())
         except BaseException:
             client.abort()
             raise
@@ -72,12 +74,20 @@ class ForwardService(Service):
             await self._exchange(client, target)
         return None
 
-    async def _reach(self) -> Peer:
+    async def _reach(self, client: Peer) -> Peer:
         if self.config.retry is None:
-            return await open_connection(self.outgoing_context, self.port)
+            return await self._open(client)
         from pync.connections.retry import with_retry
 
-        return await with_retry(self.outgoing_context, lambda: open_connection(self.outgoing_context, self.port))
+        return await with_retry(self.outgoing_context, lambda: self._open(client))
+
+    def _open(self, client: Peer) -> Coroutine[Any, Any, Peer]:
+        context, version = self.outgoing_context, self.config.target and self.config.target.proxy_header
+        if not version:
+            return open_connection(context, self.port)
+        from pync.connections.through_balancer import open_naming
+
+        return open_naming(context, self.plain_context, self.port, client, version)
 
     @property
     def port(self) -> int | None:

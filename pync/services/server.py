@@ -66,7 +66,8 @@ class Server:
         if self.config.keep_open:
             self._open_watches()
         # Whether a client is ready once it is accepted.
-        self.at_once = service.ready_at_once and not (self.config.tls or self.config.websocket)
+        waits = self.config.accept_proxy or self.config.tls or self.config.websocket
+        self.at_once = service.ready_at_once and not waits
         self.room = UNLIMITED  # sessions at a time
         self.memory: Memory | None = None
         # A listener for one client that is ready at once has never more than that.
@@ -198,6 +199,8 @@ class Server:
 
     async def _serve(self, client: Peer) -> None:
         try:
+            if self.config.accept_proxy and not await self._is_welcome(client):
+                return
             if self.config.tls:
                 from pync.connections.encryption import encrypt_to_client
 
@@ -220,6 +223,15 @@ class Server:
         finally:
             if client is not self.only:
                 client.close()
+
+    async def _is_welcome(self, balancer: Peer) -> bool:
+        """Whether the client that a load balancer has named is not denied: the list of allowed hosts has balancers."""
+        from pync.connections.through_balancer import name_client
+
+        if await name_client(self.context, balancer) and self.rules.denies(balancer.address.host):
+            self.context.report(Denied(peer=balancer.address, why="not allowed"))
+            return False
+        return True
 
     # -- One client
 

@@ -17,7 +17,8 @@ from harness import DEADLINE, DEVNULL, PAYLOAD, PYNC, Running, connect, free_por
 from pairs import nothing_from, stuck_port
 from servers import listening
 
-from pync.config import Config, Target, Tls
+from pync.config import Config, Tls
+from pync.listener_config import Target
 from pync.services.forward import target_config
 
 if TYPE_CHECKING:

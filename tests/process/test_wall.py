@@ -102,6 +102,7 @@ PLAIN = b"GET http://localhost:NUMBER/served HTTP/1.0\r\n\r\n"
 BRIEF = ("--idle-timeout", "100ms")  # with which a session of datagrams ends soon
 ECHO: list[int] = []
 HELLO = says(b"hello\n")
+NAMED = says(b"PROXY TCP4 192.0.2.1 192.0.2.7 1 2\r\nhello\n")
 
 UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -129,6 +130,8 @@ MODES = {
     ),
     "plain request to an HTTP proxy": Mode(["--proxy-server", "http"], says(PLAIN), b"served\n"),
     "HTTP proxy": Mode(["--proxy-server", "http"], says(b"hello\n", (TUNNEL, 19)), b"hello\n"),
+    "behind a balancer": Mode(["--accept-proxy", "--allow", "127.0.0.1", "-e", "/bin/cat"], NAMED, b"hello\n"),
+    "to, named": Mode(["--to", "127.0.0.1:NUMBER", "--send-proxy"], HELLO, b"hello\n"),
     "TLS": Mode([], HELLO, b"", out=b"hello\n", tls=True),
     "program under TLS": Mode(["-e", "/bin/cat"], HELLO, b"hello\n", tls=True),
     "WebSocket": Mode(["--ws"], says(FRAMES, (UPGRADE, 129)), b"\x88\x02\x03\xe8", out=b"hello\n"),

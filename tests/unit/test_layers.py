@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ROWS: list[set[str]] = [
     {
-        *("config", "events", "listener_events", "errors", "system"),
+        *("config", "listener_config", "events", "listener_events", "errors", "system"),
         *("descriptors", "limits", "printable", "wall_time"),
     },
     {"context", "loop", "protocols", "stages"},
@@ -29,6 +29,7 @@ ROWS: list[set[str]] = [
 
 # What may be imported within a row: (who, what), each a module or a whole package.
 SIDEWAYS = [
+    ("listener_config", "config"),
     ("events", "config"),
     ("listener_events", "events"),
     ("limits", "system"),

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.config import Access, Config, Proxy, ServeProxy, Target, Tls
+from pync.config import Access, Config, Proxy, Tls
 from pync.errors import UsageError
 from pync.faces.native.config import config
 from pync.faces.native.options import HINTS, TABLE
 from pync.faces.native.tls_and_proxy import LOGIN_VARIABLES
 from pync.faces.option_table import read
+from pync.listener_config import ServeProxy, Target
 
 if TYPE_CHECKING:
     from typing import Any

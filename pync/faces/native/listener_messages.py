@@ -10,6 +10,7 @@ from pync.listener_events import (
     Accepted,
     AcceptingPauses,
     CertificateMade,
+    ClientNamed,
     ConnectionOver,
     Denied,
     KeyExposed,
@@ -41,6 +42,8 @@ def line(event: Event, config: Config) -> str:
             # The client of a unix socket has no name as a rule, so it is known by the path of the listener.
             path = None if config.also else config.host
             return f"Connection received on {_spaced(event.peer) or path or 'a unix socket'}"
+        case ClientNamed():
+            return f"Connection from {_spaced(event.client)} through {event.peer}"
         case Denied():
             return f"pync: connection from {_spaced(event.peer)} denied: {event.why}"
         case SessionFailed():

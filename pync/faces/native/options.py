@@ -136,6 +136,9 @@ TABLE = (
         flag("", "chat", "chat", "the same by lines, with names"),
         value("", "to", "HOST:PORT", "to", str, "with -l: connect each client to this place"),
         flag("", "to-ssl", "to_tls", "speak TLS to it"),
+        flag("", "send-proxy", "proxy_header", "name the client to it first: PROXY protocol", 1, rare=True),
+        flag("", "send-proxy-v2", "proxy_header", "the same, by version 2 of the protocol", 2, rare=True),
+        flag("", "accept-proxy", "accept_proxy", "with --allow: let balancers name their clients so", rare=True),
         flag("F", "", "pass_descriptor", "connect, and hand the socket over by stdout", rare=True),
     ),
     Section(

@@ -10,10 +10,10 @@ A module of its own, because a listener with one address does not import it.
 
 from __future__ import annotations
 
-from pync.config import Target
 from pync.errors import UsageError
 from pync.faces import option_values
 from pync.faces.option_table import read_value
+from pync.listener_config import Target
 from pync.net.inherited import has_manager, keep_messages_from_client, stdin_is_a_client
 
 TYPE_CHECKING = False

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import os
 
-from pync.config import Access, Config, Proxy, ServeProxy, Target, Tls
+from pync.config import Access, Config, Proxy, Tls
 from pync.errors import UsageError
 from pync.faces import option_values
 from pync.faces.native.conflicts import PROXIES, TLS, check_tls_and_proxy
 from pync.faces.native.options import PROXY_TYPE, TABLE
 from pync.faces.option_table import read_value, spelling_of
+from pync.listener_config import ServeProxy, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,12 +142,12 @@ def _target(values: Values) -> Target | None:
     if _is_unix_path(text):
         if tls:
             _check_verifiable(values, f"--to-ssl with --to {text}")
-        return Target(host=text, tls=tls)
+        return Target(host=text, tls=tls, proxy_header=values.get("proxy_header"))
     host, port = read_value(f"--to {text}", option_values.host_and_port, text)
     if not host or not port:
         raise UsageError(f"--to {text}", "not HOST:PORT, nor the path of a unix socket")
     number = read_value("--to: port", option_values.port, port, "udp" if "datagram" in values else "tcp")
-    return Target(host=host, port=number, tls=tls)
+    return Target(host=host, port=number, tls=tls, proxy_header=values.get("proxy_header"))
 
 
 # -- Proxies -------------------------------------------------------------------------------------------------------

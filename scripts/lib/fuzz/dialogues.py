@@ -4,7 +4,7 @@ import h11
 from dialogues import Outcome, hold
 
 from fuzz import Target, pieces
-from pync.protocols import http_connect, http_head, http_proxy, socks_client, socks_server
+from pync.protocols import http_connect, http_head, http_proxy, proxy_header, socks_client, socks_server
 from pync.protocols.dialogue import ConnectRequest
 from pync.protocols.hosts import authority
 from pync.protocols.http_auth import Nonces
@@ -63,6 +63,15 @@ def proxies(data: bytes) -> None:
     assert outcome.refusal is None or outcome.refusal.isprintable(), outcome
 
 
+def balancers(data: bytes) -> None:
+    """A load balancer that names its client. The client that it has named can be named to a target."""
+    choice, whole, parts = pieces(data)
+    client = _however_split(proxy_header.receive, whole, parts).result
+    if client:
+        again = hold(proxy_header.receive(), [proxy_header.header(2 if choice & 1 else 1, client, client)]).result
+        assert again and again.port == client.port, (client, again)
+
+
 def _however_split(make: "Callable[[], Dialogue[Any]]", whole: bytes, parts: list[bytes]) -> Outcome:
     outcome = hold(make(), [whole])
     split = hold(make(), parts)
@@ -109,6 +118,17 @@ _DIGEST = (
 )
 
 TARGETS = {
+    "proxy_header": Target(
+        balancers,
+        [
+            b"\0PROXY TCP4 192.0.2.1 192.0.2.7 50000 443\r\nGET",
+            b"\1PROXY TCP6 2001:db8::7 ::1 1 2\r\n",
+            b"\0PROXY UNKNOWN\r\n",
+            b"\1" + proxy_header.PREFIX_2 + b"\x21\x11\0\x0c" + bytes(range(12)) + b"GET",
+            b"\0" + proxy_header.PREFIX_2 + b"\x21\x21\0\x2b" + bytes(36) + b"\2\0\4abcd",
+            b"\1" + proxy_header.PREFIX_2 + b"\x20\0\0\0",
+        ],
+    ),
     "socks_server": Target(
         socks_clients,
         [

@@ -27,6 +27,7 @@ SPARE_MEMORY = 4.0  # MB
 QUIET = 60.0  # seconds for a server to be rid of its clients
 STEADY = 1.0  # seconds in which a server must not change, to be looked at
 
+BALANCED = ["--accept-proxy", "--allow", "127.0.0.0/8", "-e", "cat"]
 SHAPES: dict[str, tuple[int, Start]] = {
     "idle": (CROWD, crowds.idle),
     "broker": (CROWD, crowds.broker),
@@ -41,6 +42,7 @@ SHAPES: dict[str, tuple[int, Start]] = {
     "half a hello": (SILENT, silent.silent(["--ssl", "-e", "cat"], b"\x16\x03\x01\x01", silent.shakes_hands)),
     "half a head": (SILENT, silent.silent(["--http"], b"GET / HTTP/1.1\r\nHost:", silent.asks)),
     "half of socks5": (SILENT, silent.silent(["--proxy-server", "socks5"], b"\5", silent.goes_through_socks)),
+    "half a PROXY": (SILENT, silent.silent(BALANCED, b"PROXY TCP4", silent.is_named)),
     "half a CONNECT": (SILENT, silent.silent(["--proxy-server", "http"], b"CONNECT a", silent.goes_through_http)),
 }
 

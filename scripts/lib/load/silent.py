@@ -41,6 +41,14 @@ def shakes_hands(server: Server) -> None:
             raise Lost("not the bytes that were sent")
 
 
+def is_named(server: Server) -> None:
+    """A client behind a load balancer, whose bytes come back."""
+    with connect(server) as sock:
+        sock.sendall(b"PROXY TCP4 192.0.2.1 192.0.2.7 1 2\r\n" + QUESTION)
+        if received(sock, len(QUESTION)) != QUESTION:
+            raise Lost("not the bytes that were sent")
+
+
 def asks(server: Server) -> None:
     """A client that gets the page."""
     page(server, 0)
