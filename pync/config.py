@@ -77,7 +77,7 @@ class SocketOptions(Frozen):
     tos: int | None = None
     ttl: int | None = None
     min_ttl: int | None = None
-    interface: str | None = None  # for what is sent to a multicast group or to all, and for joining a group
+    interface: str | None = None  # the only one to be used, also for joining a group
 
 
 class Program(Frozen):

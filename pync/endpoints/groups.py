@@ -8,6 +8,8 @@ A module of its own, because a conversation with one host does not import it.
 
 from __future__ import annotations
 
+import errno
+
 from pync.endpoints.datagrams import DatagramSocket
 from pync.system import packed_address, socket
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from pync.endpoints import Bytes
     from pync.loop.kernel import Loop
 
+TO_ALL = "255.255.255.255"  # to all hosts of whatever network the interface is on; no route need lead to it
+
 
 def is_multicast(name: Any) -> bool:
     """Whether a socket's address is that of a multicast group (RFC 5771: 224.0.0.0/4, RFC 4291: ff00::/8)."""
@@ -25,6 +29,17 @@ def is_multicast(name: Any) -> bool:
     if packed is None:
         return False
     return packed[0] == 0xFF if len(packed) == 16 else packed[0] >> 4 == 0xE
+
+
+def is_broadcast(family: int, name: Any) -> bool:
+    """Whether the system takes an address for that of all hosts of a network. Then it wants to have permission."""
+    if isinstance(name, tuple) and name[0] == TO_ALL:
+        return True
+    probe = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        return probe.connect_ex(name) == errno.EACCES
+    finally:
+        probe.close()
 
 
 class GroupSocket(DatagramSocket):

@@ -120,7 +120,7 @@ async def _places(context: Context) -> tuple[list[Place], Any]:
         found: list[Place] = [(socket.AF_UNIX, unix_name(config.host or ""))]
     else:
         found = await resolve(context, config.host, 0)
-    if config.source_host is None and config.source_port is None:
+    if config.source_host is None and config.source_port is None and not config.socket.interface:
         return found, None
     from pync.net.source import own_names
 

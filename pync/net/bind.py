@@ -151,8 +151,12 @@ def _bind_one(config: Config, family: int, name: Any) -> socket.socket:
             from pync.net.path_rights import bind_with_mode
 
             bind_with_mode(sock, name, config.path_mode)
-        elif config.datagram:
+        elif config.datagram and family != socket.AF_UNIX:
             _bind_datagrams(sock, name, config.socket.interface)
+        elif config.socket.interface and family != socket.AF_UNIX:
+            from pync.net.interface import on_interface
+
+            sock.bind(on_interface(sock, config.socket.interface, name))
         else:
             sock.bind(name)
         if not config.datagram:
@@ -173,7 +177,9 @@ def _bind_datagrams(sock: socket.socket, name: Any, interface: str | None) -> No
         bind_to_group(sock, name, interface)
         return
     if interface:
-        raise BindError(f"use --interface {interface}", "only a multicast group is joined on an interface")
+        from pync.net.interface import on_interface
+
+        name = on_interface(sock, interface, name)
     if name[0] in ALL_ADDRESSES:
         from pync.endpoints.asked_address import ask_for_addresses
 

@@ -55,7 +55,8 @@ async def _connect(context: Context, port: int | None, without: Sequence[Any]) -
 
 async def _own(context: Context) -> Any:
     config = context.config
-    if config.source_host is None and config.source_port is None and not (config.datagram and config.family == "unix"):
+    asked = config.source_host is not None or config.source_port is not None or config.socket.interface
+    if not (asked or (config.datagram and config.family == "unix")):
         return None
     from pync.net.source import own_names
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import errno
 
-from pync.endpoints.groups import is_multicast
-from pync.errors import BindError, ConnectError, reason
+from pync.endpoints.groups import is_broadcast, is_multicast
+from pync.errors import BindError, reason
 from pync.net.attempt import new_socket
 from pync.system import packed_address, socket
 from pync.system.sockets import join_group
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pync.config import Config
 
 LOCAL_SCOPES = (1, 2)  # of IPv6 groups: this interface, this link (RFC 4291, section 2.7)
-TO_ALL = "255.255.255.255"  # to all hosts of whatever network the interface is on; no route need lead to it
 NO_ROUTE = (errno.ENODEV, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EINVAL)
 
 
@@ -43,23 +42,8 @@ def bind_to_group(sock: socket.socket, name: Any, interface: str | None) -> None
 
 
 def is_group(config: Config, family: int, name: Any) -> bool:
-    """Whether an address is that of many hosts. Raises ConnectError if an interface was asked for, and it is not."""
-    group = is_multicast(name) or (config.socket.broadcast and _is_broadcast(family, name))
-    if config.socket.interface and not group:
-        why = f"{config.host} is no multicast group" + "; a broadcast needs -b" * (not config.socket.broadcast)
-        raise ConnectError(f"use --interface {config.socket.interface}", why)
-    return group
-
-
-def _is_broadcast(family: int, name: Any) -> bool:
-    """Whether the system takes an address for that of all hosts of a network. Then it wants to have permission."""
-    if isinstance(name, tuple) and name[0] == TO_ALL:
-        return True
-    probe = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        return probe.connect_ex(name) == errno.EACCES
-    finally:
-        probe.close()
+    """Whether an address is that of many hosts."""
+    return is_multicast(name) or (config.socket.broadcast and is_broadcast(family, name))
 
 
 def disconnected(config: Config, sock: socket.socket) -> socket.socket:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 
 from pync.errors import BindError, UsageError, reason
+from pync.net.options import set_options
 from pync.system import socket
 
 TYPE_CHECKING = False
@@ -31,13 +32,17 @@ FAMILIES = {
 def inherited(config: Config) -> tuple[list[socket.socket], socket.socket | None]:
     """The listening sockets that were passed to us, or the connection of the only client, as the config asks for them.
 
-    Raises BindError, UsageError.
+    Raises BindError, ConnectError (an option), UsageError.
     """
+    if config.socket.interface:
+        raise UsageError("--interface with a socket that was passed to pync", "it is bound already")
     passed = _from_manager(config.inherited or ()) if has_manager() else [("stdin", _from_stdin(config))]
     sockets: list[socket.socket] = []
     client = None
     for name, sock in passed:
         sock.setblocking(False)
+        if vars(config.socket):
+            set_options(sock, config.socket)
         if _is_client(config, f"use socket {name}", sock):
             client = sock
         else:

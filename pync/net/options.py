@@ -28,7 +28,9 @@ def set_options(sock: socket.socket, options: SocketOptions) -> None:
             raise ConnectError(f"set {name} to {value}", reason(error)) from None
     if options.interface:
         try:
-            _choose_interface(sock, socket.if_nametoindex(options.interface), options)
+            index = socket.if_nametoindex(options.interface)
+            if sock.type == socket.SOCK_DGRAM and sock.family != socket.AF_UNIX:
+                _choose_interface(sock, index, options)
         except OSError as error:
             sock.close()
             raise ConnectError(f"use interface {options.interface}", reason(error)) from None

@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pync.config import SocketOptions
     from pync.context import Context
 
 
@@ -29,9 +30,9 @@ async def own_names(context: Context) -> Any:
     if config.family == "unix":
         # Answers to datagrams come to our own end.
         return (unix_name(config.source_host) if config.source_host else own_unix_name()) if config.datagram else None
-    if config.source_host is None and config.source_port is None:
-        return None
     own: dict[int, Any] = {}
+    if config.source_host is None and config.source_port is None:
+        return own if config.socket.interface else None
     for family, name in await resolve(context, config.source_host, config.source_port or 0):
         own.setdefault(family, name)
     if not own:
@@ -39,12 +40,21 @@ async def own_names(context: Context) -> Any:
     return own
 
 
-def bind_own(sock: socket.socket, own: Any) -> None:
-    """Bind to what `own_names` gave for this socket's family. Raises BindError, OSError (EAFNOSUPPORT)."""
+def bind_own(sock: socket.socket, own: Any, options: SocketOptions, peer: Any) -> None:
+    """Bind to what `own_names` gave for this socket's family, before it is connected to `peer`, as the system names it.
+
+    Raises BindError, OSError (EAFNOSUPPORT).
+    """
     if isinstance(own, dict):
-        if sock.family not in own:
+        if own and sock.family not in own:
             raise OSError(errno.EAFNOSUPPORT, "the source address is of the other family")
-        own = own[sock.family]
+        own = own.get(sock.family)
+    if options.interface:
+        from pync.net.interface import by_interface
+
+        own = by_interface(sock, options, peer, own)
+        if own is None:
+            return
     if sock.type == socket.SOCK_STREAM:  # two addresses may be tried at a time, both from one port
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

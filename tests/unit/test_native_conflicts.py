@@ -75,7 +75,6 @@ def message_of(line: str) -> str:
         ("-N --no-shutdown h 80", "--no-shutdown with -N: one half-closes, the other never does"),
         ("--lines h 80", "--lines without -u: a stream has no datagrams"),
         ("--datagram-size 9 h 80", "--datagram-size without -u: a stream has no datagrams"),
-        ("--interface lo h 80", "--interface without -u: only datagrams go to a group of hosts"),
         ("-zu --lines h 80", "--lines with -z: a scan transfers nothing"),
         ("-lu --http 80", "-u with --http: HTTP needs a stream"),
         ("--append-output h 80", "--append-output alone: there is no log to append to; add -o or --hex-dump"),

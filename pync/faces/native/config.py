@@ -113,6 +113,8 @@ def _unix(values: Values, operands: list[str]) -> dict[str, Any]:
     source = values.get("source_host")
     if source is not None and ("listen" in values or "datagram" not in values):
         raise UsageError("-s with -U", "only a datagram socket that connects has a path of its own; add -u")
+    if "interface" in values:
+        raise UsageError("--interface with -U", "a unix socket is on no network")
     if not operands:
         raise UsageError("missing path", "name the unix socket")
     if len(operands) > 1:

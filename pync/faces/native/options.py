@@ -201,7 +201,7 @@ TABLE = (
         value(
             "m", "min-ttl", "N", "min_ttl", types.integer(0, 255), "least time to live of what is received", rare=True
         ),
-        value("", "interface", "NAME", "interface", str, "with -u: for a multicast group or a broadcast", rare=True),
+        value("", "interface", "NAME", "interface", str, "use this network interface alone", rare=True),
         value(
             "V", "", "N", "routing_table", _no_routing_tables, "refused: OpenBSD alone has routing tables", rare=True
         ),
