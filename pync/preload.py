@@ -26,7 +26,7 @@ DATAGRAMS = (
     *("pync.endpoints.datagrams", "pync.endpoints.datagram_server", "pync.services.datagram_clients"),
     *("pync.connections.first_sender", "pync.connections.next_address", "pync.endpoints.lines"),
     *("pync.connections.datagram_peer", "pync.net.groups", "pync.endpoints.groups", "pync.net.source"),
-    "pync.net.interface",
+    *("pync.net.interface", "pync.system.interfaces"),
 )
 TLS_MODULES = ("pync.tls.handshake", "hashlib")
 HTTP = (

@@ -82,7 +82,7 @@ def _moved(context: Context, receiver: AskedReceiver, name: Any, source: bytes, 
         for each in old, sock:
             each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if interface := context.config.socket.interface:
-            from pync.net.interface import bind_to_device
+            from pync.system.interfaces import bind_to_device
 
             bind_to_device(sock, interface)
         sock.bind((address, old.getsockname()[1], *name[2:]))

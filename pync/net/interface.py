@@ -15,6 +15,7 @@ import errno
 import os
 
 from pync.system import socket
+from pync.system.interfaces import bind_to_device, ipv4_address, ipv6_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
     from pync.config import SocketOptions
 
-SIOCGIFADDR = 0x8915  # <linux/sockios.h>; netdevice(7)
-NAME, ADDRESS = 16, slice(20, 24)  # of struct ifreq: the size of its name, and where the address is
-LINK_LOCAL = "20"  # the scope of such an address in /proc/net/if_inet6, and of a global one is 00
 ALL_ADDRESSES = ("0.0.0.0", "::")
 
 
@@ -48,19 +46,6 @@ def on_interface(sock: socket.socket, interface: str, name: Any) -> Any:
     return name if bind_to_device(sock, interface) else _with_address(sock, interface, name, link_local=False)
 
 
-def bind_to_device(sock: socket.socket, interface: str) -> bool:
-    """Whether the socket is bound to the device; False if that is not permitted, or not known to the system."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, os.fsencode(interface) + b"\0")
-    except AttributeError:  # only Linux has it
-        return False
-    except OSError as error:
-        if error.errno != errno.EPERM:
-            raise
-        return False
-    return True
-
-
 def _with_address(sock: socket.socket, interface: str, name: Any, *, link_local: bool) -> Any:
     """A name with the interface's address in place of all addresses. Raises OSError if it has another one."""
     if name and name[0] not in ALL_ADDRESSES:
@@ -69,33 +54,6 @@ def _with_address(sock: socket.socket, interface: str, name: Any, *, link_local:
         )
     port = name[1] if name else 0
     if sock.family == socket.AF_INET:
-        return _ipv4_address(sock, interface), port
-    index = socket.if_nametoindex(interface)
-    addresses = _ipv6_addresses(index)
-    best = sorted(addresses, key=lambda item: (item[1] == LINK_LOCAL) != link_local)
-    if not best:
-        raise OSError(errno.EADDRNOTAVAIL, f"interface {interface} has no IPv6 address")
-    return best[0][0], port, 0, index if best[0][1] == LINK_LOCAL else 0
-
-
-def _ipv4_address(sock: socket.socket, interface: str) -> str:
-    import fcntl
-
-    try:
-        found = fcntl.ioctl(sock.fileno(), SIOCGIFADDR, os.fsencode(interface).ljust(NAME, b"\0") + bytes(24))
-    except OSError:
-        raise OSError(errno.EADDRNOTAVAIL, f"interface {interface} has no IPv4 address") from None
-    return socket.inet_ntop(socket.AF_INET, found[ADDRESS])
-
-
-def _ipv6_addresses(index: int) -> list[tuple[str, str]]:
-    """The addresses of an interface, each with its scope, as proc(5) lists them."""
-    found = []
-    try:
-        with open("/proc/net/if_inet6", encoding="ascii") as file:
-            for digits, number, _, scope, *_ in map(str.split, file):
-                if int(number, 16) == index:
-                    found.append((socket.inet_ntop(socket.AF_INET6, bytes.fromhex(digits)), scope))
-    except OSError:
-        pass
-    return found
+        return ipv4_address(sock, interface), port
+    address, zone = ipv6_address(interface, link_local=link_local)
+    return address, port, 0, zone

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from clients import datagrams, drain
 from harness import DEADLINE, DEVNULL, PYNC, Result, Running, connect, require, run
+from network import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +77,17 @@ def test_programs_get_neither_the_variables_nor_the_sockets(tmp_path: Path) -> N
         words = ask(connect(tcp.getsockname()[1])).split()
         assert words[:4] == [b"none"] * 4
         assert int(words[4]) <= 3  # the listing's own
+
+
+@pytest.mark.skipif(not ROOT, reason="needs root")
+def test_process_1_of_a_container_hands_its_sockets_on_to_the_child_that_serves() -> None:
+    require("unshare")
+    with listener() as tcp:
+        argv = ["unshare", "--pid", "--fork", "--kill-child", *activated({"a": tcp}, "-lv", "-c", "echo hello")]
+        with Running(argv, stdin=DEVNULL, pass_fds=[tcp.fileno()]) as server:
+            server.expect("^Listening on ")
+            assert ask(connect(tcp.getsockname()[1])) == b"hello\n"
+            assert server.wait() == 0
 
 
 def test_a_name_chooses_among_the_sockets() -> None:

@@ -51,7 +51,7 @@ FEATURES = {
     "connecting again": ("modes.reconnecting",),
     "waiting for places": ("modes.waiting", "faces.native.places", "faces.become"),
     "listening": ("modes.listen", "connections.incoming", "net.access", "net.bind", "services.server"),
-    "one interface": ("net.interface",),
+    "one interface": ("net.interface", "system.interfaces"),
     "PROXY protocol": ("connections.through_balancer", "protocols.proxy_header"),
     "rights of paths": ("net.path_rights",),
     "passed sockets": ("net.inherited", "faces.native.passed"),

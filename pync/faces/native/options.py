@@ -138,7 +138,7 @@ TABLE = (
         flag("", "to-ssl", "to_tls", "speak TLS to it"),
         flag("", "send-proxy", "proxy_header", "name the client to it first: PROXY protocol", 1, rare=True),
         flag("", "send-proxy-v2", "proxy_header", "the same, by version 2 of the protocol", 2, rare=True),
-        flag("", "accept-proxy", "accept_proxy", "with --allow: let balancers name their clients so", rare=True),
+        flag("", "accept-proxy", "accept_proxy", "let balancers name their clients so", rare=True),
         flag("F", "", "pass_descriptor", "connect, and hand the socket over by stdout", rare=True),
     ),
     Section(
