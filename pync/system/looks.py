@@ -15,7 +15,7 @@ import stat
 from pync.system import DONTWAIT, queued, socket
 
 ERROR, HANGUP, INVALID = 0x8, 0x10, 0x20  # POLLERR, POLLHUP, POLLNVAL: the same numbers on every system
-RDHUP: int = getattr(select, "POLLRDHUP", 0)
+RDHUP: int = getattr(select, "POLLRDHUP", 0) if hasattr(select, "poll") else 0
 
 
 def new_epoll() -> select.epoll | None:
