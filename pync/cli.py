@@ -26,6 +26,8 @@ def main(argv: list[str] | None = None) -> int:
     A negative status -N of the face ends the process by signal N in either case: SIGINT for an interrupt, SIGPIPE
     for a stdout whose reader has closed it.
     """
+    if sys.platform == "win32":
+        sys.exit("pync: Windows is not supported: it runs on Unix systems, and in the Windows Subsystem for Linux")
     if argv is None:
         gc.disable()  # collecting would cost a tenth of the start; the engine turns it on again (`engine.py`)
         if os.getpid() == 1:

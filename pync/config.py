@@ -174,6 +174,10 @@ class Config(Frozen):
     numeric: bool = False  # never ask a name server
     shuffle: bool = False  # try ports in random order
 
+    also: tuple[Target, ...] = ()  # more addresses and unix paths to listen on; without a host: all addresses
+    inherited: tuple[str, ...] | None = (
+        None  # listen on the sockets that were passed to us: all, or those with these names
+    )
     keep_open: bool = False
     max_conns: int | None = None  # None: as many as descriptors allow
     access: Access = Access()
@@ -181,6 +185,9 @@ class Config(Frozen):
 
     tls: Tls | None = None
     proxy: Proxy | None = None
+    websocket: str | None = None  # WebSocket over the connection: what a client asks for, as /PATH?QUERY
+    websocket_text: bool = False  # send text messages, not binary ones
+    websocket_origins: tuple[str, ...] = ()  # other sites whose pages may reach a listener; "*": all
 
     program: Program | None = None
     http: bool = False  # send stdin as the answer to an HTTP request
@@ -201,7 +208,14 @@ class Config(Frozen):
 
     connect_timeout: float | None = None  # for each connection as a whole: name, addresses, proxy, TLS
     retry: float | None = None  # go on trying to connect for this long
+    reconnect: float | None = None  # connect again when the connection ends before stdin: each time for this long
+    places: tuple[Config, ...] = ()  # when scanning: what to wait for instead of `host`, a config with one port each
+    wanted: Literal["all", "any", "none"] = "all"  # how many of the places have to be open
+    command: tuple[str, ...] = ()  # the program, with its arguments, that this process becomes then
     ending: Ending = Ending()
     socket: SocketOptions = SocketOptions()
 
     verbosity: int = 0
+    checksum: bool = False  # report the SHA-256 of what each session has sent and received
+    progress: float | None = None  # seconds between two reports of how far the run has come
+    size: int | None = None  # bytes that are to be moved in all

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pync.config import Config
     from pync.events import Report, Wants
     from pync.loop.kernel import Loop
+    from pync.relay.flow import Session
     from pync.relay.log_files import LogFiles
 
 
@@ -25,6 +26,7 @@ class Context:
         self.report = report
         self.wants = wants
         self.logs = logs
+        self.running: dict[Session, None] = {}
         self.tls_context: SSLContext | None = None  # for the config's own TLS
         self.proxy_tls_context: SSLContext | None = None  # for TLS with the proxy
 
@@ -40,4 +42,5 @@ class Context:
         """The same run with another config, and perhaps another report. It has no TLS context of its own yet."""
         derived = Context(self.loop, config, report or self.report, self.wants, self.logs)
         derived.proxy_tls_context = self.proxy_tls_context
+        derived.running = self.running
         return derived

@@ -51,7 +51,17 @@ def run(config: Config, report: Report, wants: Wants = lambda kind: True) -> Out
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
+    context.loop.spawn(_show_progress(context))
     return context.loop.run(_mode(config)(context))
+
+
+async def _show_progress(context: Context) -> None:
+    """Show how far the run has come, from the first signal on that asks for it, or with `progress` from the start."""
+    if not context.config.progress:
+        await context.loop.wait(context.loop.asked)
+    from pync.relay.progress import show
+
+    await show(context)
 
 
 def _mode(config: Config) -> Mode:

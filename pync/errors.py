@@ -20,6 +20,10 @@ class UsageError(PyncError):
     """The command line is wrong: an option that does not exist, a bad value, or options that exclude each other."""
 
 
+class PackageMissing(PyncError):
+    """A Python package that is needed for what was asked is not installed."""
+
+
 class AddressError(PyncError):
     """A name has no address, or what should be an address is none."""
 

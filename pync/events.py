@@ -95,6 +95,20 @@ class TlsEstablished(Event):
     certificate: str | None  # the peer's certificate: its subject, its issuer and its fingerprint; None: it sent none
 
 
+class SessionEnded(Event):
+    """The session of one peer has ended, well or not. The numbers are None where the kernel does not give them."""
+
+    peer: Address
+    sent: int | None  # bytes
+    received: int | None
+    seconds: float
+    ended_by: str  # "peer", "us", "target", "program", "limit", "signal" or "error"
+    why: str | None  # of a failure
+    status: int | None  # of the program, as in `Outcome`
+    sent_sha256: str | None = None  # as hexadecimal, if it was asked for
+    received_sha256: str | None = None
+
+
 class Retrying(Event):
     """No connection yet; the next attempt follows after `pause` seconds."""
 

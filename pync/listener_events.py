@@ -1,7 +1,7 @@
 """The events of listeners, beside those in `events.py`.
 
-A module of its own, because a client has no such events, but for `KeyExposed`, and what every client imports is kept
-small.
+A module of its own, because a client has no such events, but for `KeyExposed` and `ConnectionOver`, and what every
+client imports is kept small.
 """
 
 from __future__ import annotations
@@ -106,3 +106,11 @@ class StdinNotKept(Event):
     """More of stdin came than can be kept for later clients: from now on it goes to those that are connected."""
 
     why: str
+
+
+class ConnectionOver(Event):
+    """The connection of a client that connects again is over, and its stdin is not."""
+
+    peer: Address
+    why: str | None  # why it broke; None: the peer has ended it
+    unacknowledged: int  # bytes that were sent, as far as is known, and may not have arrived

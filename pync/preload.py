@@ -17,6 +17,7 @@ SESSIONS = (
     *("resource", "mmap", "pync.limits"),  # to find out what is left of descriptors and memory
     *("pync.loop.hangups", "pync.relay.zerocopy", "pync.relay.idle", "pync.relay.patience"),
     *("pync.relay.truncation", "pync.relay.unread", "pync.relay.spare_pipes"),
+    *("pync.relay.progress", "pync.relay.session_end"),  # to report what was moved
     *("pync.endpoints.socket_end", "pync.endpoints.wrappers", "pync.sessions.between", "pync.sessions.program"),
     *("pync.endpoints.null", "pync.sessions.delivery"),
     *("pync.stages.crlf", "pync.stages.telnet", "pync.relay.negotiation"),
@@ -39,16 +40,21 @@ OUTGOING = (
 )
 # `ssl` needs the codec for any server's name, a look-up and a proxy for a name that is not in ASCII.
 IDNA = ("encodings.idna", "encodings.punycode")
+WEBSOCKET = ("pync.connections.websocket_stream", "pync.printable", "encodings.idna", "wsproto", "h11")
 RETRY = ("pync.connections.retry",)
 PROXY_CLIENT = (
     *("pync.connections.proxy_client", "pync.protocols.http_connect", "pync.protocols.socks_client"),
-    *("h11", "pync.protocols.http_auth", "re", "base64", "hashlib"),
+    *("pync.protocols.http_auth", "re", "base64", "hashlib"),
 )
-PROXY_SERVER = ("h11", "http", "re", "base64", "binascii", "hashlib", "hmac")
+PROXY_SERVER = ("http", "re", "base64", "binascii", "hashlib", "hmac")
 
 
 def preload(config: Config) -> None:
     """Import the modules that the sessions of a server with this config may need."""
+    if config.websocket:
+        from pync.connections.websocket import require
+
+        require()  # its failure is reported in a line, and not as a module that is missing
     for name in needed(config):
         __import__(name)
 
@@ -67,8 +73,13 @@ def needed(config: Config) -> Iterator[str]:
     yield from IDNA * (tls or files or not "".join(names).isascii())
     yield from HTTP * config.http
     yield from OUTGOING * bool(config.target or config.serve_proxy)
+    yield from WEBSOCKET * bool(config.websocket)
     yield from RETRY * bool(config.retry)
     yield from PROXY_CLIENT * bool(config.proxy)
     yield from PROXY_SERVER * bool(config.serve_proxy)
+    if "http" in [proxy.kind for proxy in (config.proxy, config.serve_proxy) if proxy]:
+        yield "h11"  # which may not be installed where SOCKS is spoken
+    if config.checksum:
+        yield "pync.stages.checksum"
     if config.hub == "chat":
         yield "pync.stages.chat_lines"

@@ -36,6 +36,8 @@ def become_a_child() -> None:
     if child:
         os.closerange(0, os.sysconf("SC_OPEN_MAX"))
         os._exit(_status_of(child, signals))
+    if os.environ.get("LISTEN_PID") == "1":  # sockets were passed to process 1, as podman does it
+        os.environ["LISTEN_PID"] = str(os.getpid())
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 

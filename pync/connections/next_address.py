@@ -11,6 +11,7 @@ from pync.connections.outgoing import open_connection
 from pync.endpoints.datagrams import DatagramSocket
 from pync.endpoints.wrappers import Replayable
 from pync.errors import ConnectError, PeerLost
+from pync.events import SessionEnded
 from pync.net.attempt import attempt_failed
 
 TYPE_CHECKING = False
@@ -54,10 +55,32 @@ async def converse_with_next_address(
 
     def session(peer: Peer, source: Source) -> Work[None]:
         stdio.source = source
-        return converse(context, peer, stdio)
+        return converse(reporting_one_end, peer, stdio)
 
     assert stdio.source
-    await with_next_address(context, port, peer, stdio.source, session)
+    with OneEnd(context) as reporting_one_end:
+        await with_next_address(context, port, peer, stdio.source, session)
+
+
+class OneEnd:
+    """A context manager: of the sessions with each address only the last one's end is reported, and at its end."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._end: SessionEnded | None = None
+
+    def __enter__(self) -> Context:
+        return self._context.derive(self._context.config, self._report)
+
+    def __exit__(self, *_: object) -> None:
+        if self._end:
+            self._context.report(self._end)
+
+    def _report(self, event: Event) -> None:
+        if isinstance(event, SessionEnded):
+            self._end = event
+        else:
+            self._context.report(event)
 
 
 def _datagrams(peer: Peer) -> DatagramSocket:

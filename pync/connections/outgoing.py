@@ -22,12 +22,16 @@ UNREACHED = (ConnectError, ProxyError, TimedOut)  # failures of one port; anothe
 
 
 def prepare(context: Context) -> None:
-    """Read the certificate files that connections need, once, while they can be read. Raises TlsError."""
+    """Read what connections need, once, while it can be read. Raises TlsError, and ProtocolError without wsproto."""
     proxy = context.config.proxy
     if context.config.tls or (proxy and proxy.tls):
         from pync.connections.encryption import make_client_contexts
 
         make_client_contexts(context)
+    if context.config.websocket:
+        from pync.connections.websocket import require
+
+        require()
 
 
 async def open_connection(context: Context, port: int | None, without: Sequence[Any] = ()) -> Peer:
@@ -52,4 +56,8 @@ async def _open(context: Context, port: int | None, without: Sequence[Any]) -> P
         from pync.connections.encryption import encrypt_to_server
 
         peer = await encrypt_to_server(context, peer)
+    if context.config.websocket:
+        from pync.connections.websocket import open_to_server
+
+        peer = await open_to_server(context, peer, port)
     return peer

@@ -74,6 +74,10 @@ async def open_through(context: Context, proxy: Proxy, port: int) -> Peer:
         from pync.connections.encryption import encrypt_to_server
 
         peer = await _in_time(context, until, encrypt_to_server(context, peer), host_late)
+    if context.config.websocket:
+        from pync.connections.websocket import open_to_server
+
+        peer = await _in_time(context, until, open_to_server(context, peer, port), host_late)
     return peer
 
 

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0  # seconds between two attempts
+
+
+def longer(pause: float) -> float:
+    """The pause that follows a pause."""
+    return min(2 * pause, LONGEST_PAUSE)
+
+
 RETRIED = (AddressError, *UNREACHED)  # failures that may be over in a moment
 
 
@@ -28,7 +35,7 @@ async def with_retry(context: Context, attempt: Callable[[], Work[T]]) -> T:
     retry = context.config.retry
     failures: list[PyncError] = []
     try:
-        return await context.loop.within(retry, _repeat(context, attempt, failures))
+        return await context.loop.within(retry, repeat(context, attempt, failures))
     except TimeoutError:
         proxy = context.config.proxy
         through = f" through proxy {Address(host=proxy.host, port=proxy.port)}" if proxy else ""
@@ -36,7 +43,8 @@ async def with_retry(context: Context, attempt: Callable[[], Work[T]]) -> T:
         raise TimedOut(last.what, f"{last.why} (tried for {retry:g} s)") from None
 
 
-async def _repeat(context: Context, attempt: Callable[[], Work[T]], failures: list[PyncError]) -> T:
+async def repeat(context: Context, attempt: Callable[[], Work[T]], failures: list[PyncError]) -> T:
+    """The attempt's result; it is repeated after a failure in RETRIED, without end. `failures` holds the last one."""
     pause = FIRST_PAUSE
     while True:
         try:
@@ -45,4 +53,4 @@ async def _repeat(context: Context, attempt: Callable[[], Work[T]], failures: li
             failures[:] = [error]
         context.report(Retrying(error=failures[0], pause=pause))
         await context.loop.sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE)
+        pause = longer(pause)

@@ -98,6 +98,8 @@ class Peer(Source, Sink):
     address: Address
     sock: socket.socket
     has_eof = False  # whether each direction has an end-of-file
+    taken = 0  # bytes that a write which was cut short has taken: some of them may have been sent
+    has_half_close = True  # whether the peer can go on sending after our end-of-file
     has_members = False  # whether this is a group, of which each member answers in its own time
 
     async def send_eof(self) -> None:

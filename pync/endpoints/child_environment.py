@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from pync.events import Address
 
 SECRET = ("PYNC_PROXY_AUTH", "NCAT_PROXY_AUTH")  # variables that hold a password for a proxy
+OURS = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET")  # what concerns our process alone
 LIBSTDBUF = ("/usr/libexec/coreutils/libstdbuf.so", "/usr/lib/coreutils/libstdbuf.so")
 
 
 def environment(protocol: str, local: Address, remote: Address) -> dict[str, str]:
     """Our environment with the facts of the connection, as PYNC_* and as NCAT_* (ncat(1), "NCAT_REMOTE_ADDR").
 
-    A variable without a name, which a process can be started with, cannot be passed on.
+    A variable without a name, which a process can be started with, cannot be passed on. What a service manager has
+    passed to us is not for our programs (sd_listen_fds(3), sd_notify(3)).
     """
     facts = {
         "REMOTE_ADDR": remote.host,
@@ -32,7 +34,7 @@ def environment(protocol: str, local: Address, remote: Address) -> dict[str, str
     }
     # No variable can hold NUL, which an abstract name can. The system shows it as @, too (/proc/net/unix).
     shown = {name: value.replace("\0", "@") for name, value in facts.items()}
-    ours = {name: value for name, value in os.environ.items() if name and name not in SECRET}
+    ours = {name: value for name, value in os.environ.items() if name and name not in SECRET + OURS}
     return {**ours, **{f"{prefix}_{name}": value for prefix in ("PYNC", "NCAT") for name, value in shown.items()}}
 
 

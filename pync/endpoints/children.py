@@ -21,7 +21,7 @@ class Children:
         self._loop = loop
         self._waiting: dict[int, Condition] = {}  # by process ids
         self._ended: dict[int, int] = {}  # the statuses of those that were reaped to be asked
-        loop.spawn(self._watch())
+        loop.watches.append(loop.spawn(self._watch()))
 
     async def ended(self, pid: int) -> int:
         """Wait for a child's end. Returns its exit status, or -n if signal n ended it."""

@@ -150,12 +150,13 @@ class Queue:
 class Outbox(Queue):
     """A queue that also writes to its client."""
 
-    __slots__ = ("writes", "writing")
+    __slots__ = ("sent", "writes", "writing")
 
     def __init__(self, queues: Queues, peer: Peer) -> None:
         super().__init__(queues, peer)
         self.writing: Task | None = None  # the task that writes, or the last one that did
         self.writes = 0  # the number of writes that sent something
+        self.sent = 0  # bytes
 
     def put(self, data: Bytes) -> None:
         """Send the data, and queue what the connection does not take at once."""
@@ -163,6 +164,7 @@ class Outbox(Queue):
             taken = self.peer.send_nowait(data)
             if taken:
                 self.writes += 1
+                self.sent += taken
                 self.unacknowledged += taken
                 if taken == len(data):
                     return
@@ -174,7 +176,9 @@ class Outbox(Queue):
         """Write until the queue is empty."""
         try:
             while self.pieces:
-                self.drop(await self._write_some())
+                taken = await self._write_some()
+                self.sent += taken
+                self.drop(taken)
                 self.writes += 1
         except Exception as error:  # a bug, too: it ends the client's session, and is reported there
             self.write_failed(error.also_unsent(self.size) if isinstance(error, PeerLost) else error)

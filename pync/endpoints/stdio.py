@@ -67,6 +67,7 @@ class Stdio:
     watched = False  # it is noticed, also while nothing is written, when no process reads stdout any more
     loops = False  # what goes to the sink may come back by the source, after any time
     sending: Flow | None = None  # the flow from the source, once there is one
+    since: float | None = None  # when the session has begun, if that was before its conversation
 
     def __init__(self, source: Source | None, sink: Sink, *, terminal: bool = False) -> None:
         """`terminal`: the source is a terminal, which is not read any more once the peer has ended."""

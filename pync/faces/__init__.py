@@ -55,6 +55,21 @@ def print_lines(lines: Iterable[str]) -> None:
     STANDARD.write(text.encode(sys.getfilesystemencoding(), "backslashreplace"))
 
 
+def draw_line(line: str) -> None:
+    """Show a line on a terminal that the next one takes the place of, or nothing if it takes nothing now."""
+    from pync.faces.stderr import STANDARD
+
+    columns = os.get_terminal_size(STANDARD.fd).columns or 80
+    STANDARD.draw(printable(line, backslash_escape)[: columns - 1].encode(sys.getfilesystemencoding(), "replace"))
+
+
+def clear_line() -> None:
+    """Take away what `draw_line` has shown last."""
+    from pync.faces.stderr import STANDARD
+
+    STANDARD.write(b"")
+
+
 def finish_printing(*, wait: bool) -> None:
     """Write what stderr had no room for. With `wait`, give its reader some time."""
     if module := sys.modules.get("pync.faces.stderr"):  # a run that has printed nothing has not imported it

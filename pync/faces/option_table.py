@@ -1,8 +1,8 @@
 """A face's options as data, and the reader that a run uses: argv becomes values and operands.
 
 Theory: one table, two readers. A run reads its table with the standard library's getopt, as the netcats in C do:
-options after operands, bundled letters, a value glued to its letter, unique prefixes of long names, `--`. For --help
-and completion the same table becomes a click command (`click_help.py`); importing click takes as long as starting
+options after operands, bundled letters, a value glued to its letter, unique prefixes of long names, `--`. For
+completion the same table becomes a click command (`completion.py`); importing click takes as long as starting
 Python three times. Both readers only sort the arguments. `values_of` alone makes values of them, so the readers cannot
 differ there.
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, KeysView
 
 MAX_SECONDS = 2147483  # what fits into 31 bits of milliseconds: the limit of both OpenBSD's netcat and Ncat
 SECONDS_PER_UNIT = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}  # "ms" comes first because it also ends in "s"
@@ -56,7 +56,7 @@ def quit_seconds(text: str) -> float | None:
 def tos(text: str) -> int:
     """A type of service or traffic class, 0 to 255: a keyword in any case, `0xHH`, or a decimal number."""
     word = text.lower()
-    keywords = _tos_keywords()
+    keywords = tos_keywords()
     if word in keywords:
         return keywords[word]
     digits = word.removeprefix("0x")
@@ -65,7 +65,7 @@ def tos(text: str) -> int:
     return _read_integer(text, 0, 255)
 
 
-def _tos_keywords() -> dict[str, int]:
+def tos_keywords() -> dict[str, int]:
     """The keywords of OpenBSD's netcat (RFC 2474, RFC 3246, RFC 791), then those of the traditional one."""
     return {
         **{f"af{group}{drop}": group << 5 | drop << 3 for group in range(1, 5) for drop in range(1, 4)},
@@ -166,16 +166,22 @@ def host_and_port(text: str) -> tuple[str, str]:
 # -- Words ---------------------------------------------------------------------------------------------------------
 
 
-def choice(*groups: str) -> Callable[[str], str]:
+class Choice:
     """The type of a choice between words, in any case. Those of one group mean its first word; blanks divide them."""
-    meanings = {word: group.split()[0] for group in groups for word in group.split()}
 
-    def read(text: str) -> str:
-        if text.lower() not in meanings:
-            raise ValueError(f"not {' or '.join(dict.fromkeys(meanings.values()))}: {text}")
-        return meanings[text.lower()]
+    def __init__(self, *groups: str) -> None:
+        self._meanings = {word: group.split()[0] for group in groups for word in group.split()}
 
-    return read
+    @property
+    def words(self) -> KeysView[str]:
+        """All words."""
+        return self._meanings.keys()
+
+    def __call__(self, text: str) -> str:
+        """What a word means."""
+        if text.lower() not in self._meanings:
+            raise ValueError(f"not {' or '.join(dict.fromkeys(self._meanings.values()))}: {text}")
+        return self._meanings[text.lower()]
 
 
 def path(text: str) -> str:

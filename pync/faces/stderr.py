@@ -32,8 +32,17 @@ class Stderr:
         self._lock = allocate_lock()  # for the attributes that follow, and for the descriptor
         self._queue = bytearray()
         self.missed = 0  # messages for which there was no room, since the last line that reported them
+        self.notice = _missed  # makes that line of their number
         self.draining = False
+        self._drawn = 0  # characters of a line that is to make room for the next message
         self.sock, self.fd, self._shared = _as_socket(fd), *_private(fd)
+
+    def draw(self, line: bytes) -> None:
+        """Show a line that the next message or line takes the place of; nothing while something waits in the queue."""
+        with self._lock:
+            if not self._queue:
+                self._put(b"\r" + line.ljust(self._drawn))
+                self._drawn = len(line)
 
     @property
     def waiting(self) -> int:
@@ -43,15 +52,21 @@ class Stderr:
     def write(self, message: bytes) -> None:
         """Write the message, now or when there is room. A stderr that is closed or full is no error."""
         with self._lock:
-            if not self._queue:
-                message = message[self._take(message) :]
-                self._queue += message
-            elif self.lossless or len(self._queue) + len(message) <= QUEUE:
-                self._queue += message
-            else:
-                self.missed += 1
-            if self._queue and not self.draining:
-                self._start_draining()
+            if self._drawn:
+                message = b"\r" + b" " * self._drawn + b"\r" + message
+                self._drawn = 0
+            self._put(message)
+
+    def _put(self, message: bytes) -> None:
+        if not self._queue:
+            message = message[self._take(message) :]
+            self._queue += message
+        elif self.lossless or len(self._queue) + len(message) <= QUEUE:
+            self._queue += message
+        else:
+            self.missed += 1
+        if self._queue and not self.draining:
+            self._start_draining()
 
     def finish(self, *, wait: bool) -> None:
         """Write what is in the queue, and wait for its reader if it goes on reading, or if the run must be lossless."""
@@ -71,7 +86,7 @@ class Stderr:
                 taken = self._take(self._queue)
                 del self._queue[:taken]
                 if not self._queue and self.missed:
-                    self._queue += _missed(self.missed)
+                    self._queue += self.notice(self.missed)
                     self.missed = 0
                 elif not self._queue:
                     self.draining = False

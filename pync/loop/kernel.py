@@ -59,7 +59,10 @@ class Loop:
         self._current: Task | None = None
         self._failure: Task | None = None  # the first failed task that has no owner
         self._shared: dict[Callable[[Loop], Any], Any] = {}
+        self.stopped_by = 0  # the signal that has ended the run
+        self.asked = Condition()  # notified when a signal asks how far the run has come
         self.child_ended = Condition()
+        self.watches: list[Task] = []  # the tasks that the others need until they have cleaned up
         self.notified_by: dict[int, Condition] = {}  # by a signal's number: what it notifies instead of ending the run
 
     def readable(self, fd: int, until: Until = None, repeat: Repeat = None, condition: Wakes = None) -> Work[bool]:
@@ -200,12 +203,18 @@ class Loop:
                 while not task.done and self._failure is None:
                     self._turn()
             finally:
-                for other in self._tasks:
-                    other.cancel()
-                while self._tasks:
-                    self._turn()
+                self._clean_up(self.watches)
+                self._clean_up([])
                 self._selector.close()
             return (self._failure or task).result()  # type: ignore[no-any-return]
+
+    def _clean_up(self, kept: list[Task]) -> None:
+        """Cancel the tasks but those that are `kept`, and run until they have cleaned up."""
+        for task in self._tasks:
+            if task not in kept:
+                task.cancel()
+        while any(task not in kept for task in self._tasks):
+            self._turn()
 
     def _turn(self) -> None:
         """Find out which tasks can go on, and run each until its next wait."""

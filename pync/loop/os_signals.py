@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pync.loop.tasks import Task
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ASKING = [getattr(signal, name) for name in ("SIGUSR1", "SIGINFO") if hasattr(signal, name)]  # how far it has come
 STUCK = 0.5  # seconds from a stopping signal to the alarm, which means that a step blocks
 WAITING = ["pync.loop", "selectors"]  # modules, by their first nine letters, in which the loop is slow or waits
 
@@ -32,13 +33,14 @@ class Delivery:
 
     def __init__(self, loop: Loop, main: Task) -> None:
         self._notified_by, self._main, self._stopped_by, self._spared = loop.notified_by, main, 0, WAITING[:1]
+        loop.notified_by |= dict.fromkeys(ASKING, loop.asked)
         loop.notified_by |= dict.fromkeys((signal.SIGCHLD, signal.SIGALRM), loop.child_ended)  # for alarms see `_came`
         self._pipe = os.pipe()
         os.set_blocking(self._pipe[1], False)
-        loop.spawn(self._listen(loop), loop.child_ended)
+        loop.watches.append(loop.spawn(self._listen(loop), loop.child_ended))
 
     def __enter__(self) -> None:
-        caught = [n for n in STOPPING if signal.getsignal(n) != signal.SIG_IGN]
+        caught = [n for n in (*STOPPING, *ASKING) if signal.getsignal(n) != signal.SIG_IGN]
         self._wakeup = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)  # before a handler takes a signal
         self._before = [(n, signal.signal(n, self._came)) for n in (*caught, signal.SIGCHLD, signal.SIGALRM)]
 
@@ -70,4 +72,5 @@ class Delivery:
                     condition.notify()
                 else:
                     signal.setitimer(signal.ITIMER_REAL, 0)
+                    loop.stopped_by = signum
                     self._main.cancel(Interrupted(signum))

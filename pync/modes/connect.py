@@ -70,6 +70,11 @@ async def _session(context: Context, port: int | None, peer: Peer, stdout: Sink)
         from pync.sessions.program import run_program
 
         return await run_program(context, peer, config.program)
+    if config.reconnect:
+        from pync.modes.reconnecting import converse_again
+
+        await converse_again(context, port, peer, stdout)
+        return None
     stdio = open_stdio(context, stdout)
     if stdio.source and port is not None and config.datagram:
         from pync.connections.next_address import converse_with_next_address

@@ -7,11 +7,14 @@ announce the listener, serve. `preload.py` has imported before what sessions nee
 
 from __future__ import annotations
 
+import os
+
 from pync.errors import AddressError, reason
 from pync.events import Outcome, as_address
 from pync.listener_events import Listening, OpenProgram, OpenProxy
 from pync.net.access import load_rules
-from pync.net.bind import bind
+from pync.net.bind import bind, transport
+from pync.net.resolve import unix_name
 from pync.services.server import Server
 from pync.system import socket
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from pync.config import Access, Config
     from pync.context import Context
+    from pync.events import Address
     from pync.net.access import Rules
     from pync.net.bind import Bound
     from pync.net.privileges import Identity
@@ -39,10 +43,7 @@ async def listen(context: Context) -> Outcome:
         raise_limit()
     identity = await _identity(context)
     allowed = await _loaded(context, config.access, lambda: _rules(config))
-    if config.tls:
-        from pync.connections.encryption import make_server_context
-
-        make_server_context(context)
+    _prepare_layers(context)
     bound = await bind(context, identity)
     try:
         targets = await _first_target_rules(context, bound)
@@ -53,9 +54,25 @@ async def listen(context: Context) -> Outcome:
         if files := _rule_files(config):
             _read_again(context, server, files, targets)
         _announce(context, bound)
-        return Outcome(child_status=await server.run())
+        _notify(b"READY=1")
+        try:
+            return Outcome(child_status=await server.run())
+        finally:
+            _notify(b"STOPPING=1")
     finally:
         bound.close()
+
+
+def _prepare_layers(context: Context) -> None:
+    """Read the certificate, and find out whether WebSocket can be spoken. Raises PyncError."""
+    if context.config.tls:
+        from pync.connections.encryption import make_server_context
+
+        make_server_context(context)
+    if context.config.websocket:
+        from pync.connections.websocket import require
+
+        require()
 
 
 async def _identity(context: Context) -> Identity | None:
@@ -92,7 +109,7 @@ def _target_rules(config: Config, bound: Bound) -> Rules | None:
     return target_rules(
         config.serve_proxy.targets,
         lambda name: _addresses(name, numeric=config.numeric),
-        for_other_machines=not all(is_of_this_machine(as_address(sock.getsockname())) for sock in bound.sockets),
+        for_other_machines=not all(map(is_of_this_machine, _addresses_of(bound))),
     )
 
 
@@ -183,10 +200,16 @@ def _become(identity: Identity, config: Config) -> None:
     drop(identity)
 
 
+def _addresses_of(bound: Bound) -> list[Address]:
+    return [as_address(sock.getsockname()) for sock in (*bound.sockets, bound.client) if sock]
+
+
 def _announce(context: Context, bound: Bound) -> None:
-    addresses = [as_address(sock.getsockname()) for sock in bound.sockets]
+    if bound.client:
+        return
+    addresses = _addresses_of(bound)
     for where in addresses:
-        context.report(Listening(address=where, transport=context.transport))
+        context.report(Listening(address=where, transport=transport(context, where)))
         if context.config.serve_proxy:
             from pync.services.proxy import is_open
 
@@ -197,3 +220,21 @@ def _announce(context: Context, bound: Bound) -> None:
 
         if reachable := [where for where in addresses if runs_for_all(context.config, where)]:
             context.report(OpenProgram(address=reachable[0]))  # once, and not for each family
+
+
+def _notify(state: bytes) -> None:
+    """Report our state to the service manager that waits for it (sd_notify(3)), if there is one."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if not path.startswith(("/", "@")):
+        return
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    except OSError:  # the clients have used up the descriptors
+        return
+    sock.setblocking(False)
+    try:
+        sock.sendto(state, unix_name(path))
+    except OSError:  # a manager that is not there waits for nothing
+        pass
+    finally:
+        sock.close()

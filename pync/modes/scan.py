@@ -13,11 +13,11 @@ import errno
 import os
 import resource
 
-from pync.errors import ConnectError, TimedOut, reason
+from pync.errors import ConnectError, PeerLost, TimedOut, TlsError, reason
 from pync.events import Connected, ConnectFailed, Outcome, as_address
 from pync.loop.tasks import Cancelled, Condition
 from pync.modes import in_order
-from pync.modes.port_probes import UNDER_WAY, Probe, StreamProbe, with_port
+from pync.modes.port_probes import UNDER_WAY, Probe, StreamProbe, TlsProbe, with_port
 from pync.net.attempt import attempt_failed
 from pync.net.resolve import resolve, unix_name
 from pync.system import socket
@@ -47,6 +47,14 @@ CLOSED = OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
 async def scan(context: Context) -> Outcome:
     """Try each port, report each in order; `opened` if any is open. With `retry`, again until one is, or TimedOut."""
+    if context.config.places:
+        from pync.modes.waiting import wait
+
+        return await wait(context, _round)
+    if context.config.proxy or context.config.tls:
+        from pync.connections.outgoing import prepare
+
+        prepare(context)
     if len(context.config.ports) > 1:
         from pync.limits import raise_limit
 
@@ -78,19 +86,29 @@ async def _round(context: Context) -> PyncError | None:
 
 async def _round_through_proxy(context: Context) -> PyncError | None:
     """Ask a proxy for every port once: one by one, because a proxy may not stand many at a time."""
-    from pync.connections.outgoing import UNREACHED, open_connection, prepare
+    from pync.connections.outgoing import UNREACHED, open_connection
 
-    prepare(context)
     opened, failure = False, None
+    made: list[Event] = []  # connections of which it is not known yet whether the handshake succeeds
+
+    def report(event: Event) -> None:
+        if isinstance(event, Connected):
+            made[:] = [event]
+        elif isinstance(event, ConnectFailed):
+            context.report(event)
+
+    quiet = context.derive(context.config, report)
+    quiet.tls_context = context.tls_context
     for port in in_order(context):
         try:
-            peer = await open_connection(context, port)
-        except UNREACHED as error:
+            peer = await open_connection(quiet, port)
+        except (*UNREACHED, TlsError, PeerLost) as error:
             why = str(error)  # with the name of the proxy, which may be what cannot be reached, or does not answer
             context.report(attempt_failed(context, (context.config.host or "", port), why))
-            failure = error
+            failure = error if isinstance(error, UNREACHED) else ConnectError(error.what, error.why)
         else:
             peer.close()
+            context.report(made[0])
             opened = True
     return None if opened else failure
 
@@ -117,7 +135,7 @@ class Sweep:
         self._context = context
         self._ports = ports
         self._transport = context.transport
-        self._kind = StreamProbe if self._transport == "tcp" else Probe
+        self._kind = _kind(context)
         # A UDP port that is silent is taken for open. So no other address need be tried meanwhile.
         self._patience = None if self._transport == "udp" else NEXT_ADDRESS
         self._places = [(context, family, name, own) for family, name in addresses]
@@ -237,6 +255,12 @@ class Sweep:
             else:
                 late = isinstance(failure, TimeoutError)
                 yield attempt_failed(self._context, place, _why(failure), timed_out=late)
+
+
+def _kind(context: Context) -> type[Probe]:
+    if context.config.tls:
+        return TlsProbe
+    return StreamProbe if context.transport == "tcp" else Probe
 
 
 def _why(failure: OSError) -> str:

@@ -20,8 +20,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pync.config import Config
+    from pync.config import Config, Target
     from pync.context import Context
+    from pync.events import Address
     from pync.loop.kernel import Loop
     from pync.net.privileges import Identity
     from pync.net.unix_path import UnixPath
@@ -33,12 +34,19 @@ NOT_HERE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)  # this machine has no such
 
 
 class Bound:
-    """The bound sockets of a listener. Closing them removes a unix path, if it is still ours."""
+    """The bound sockets of a listener. Closing them removes the unix paths that are still ours."""
+
+    client: socket.socket | None = None  # the only client, if the connection was passed to us and there is no listener
 
     def __init__(self, loop: Loop, sockets: list[socket.socket], path: UnixPath | None = None) -> None:
         self.loop = loop
         self.sockets = sockets
-        self.path = path
+        self.paths = [path] if path else []
+
+    def add(self, other: Bound) -> None:
+        """Take over the sockets and the paths of another one."""
+        self.sockets += other.sockets
+        self.paths += other.paths
 
     def close(self) -> None:
         """Close all sockets. Doing it again changes nothing."""
@@ -46,8 +54,8 @@ class Bound:
             if sock.fileno() >= 0:
                 self.loop.forget(sock.fileno())
                 sock.close()
-        if self.path:
-            self.path.remove()
+        for path in self.paths:
+            path.remove()
 
     def keep(self, sock: socket.socket) -> None:
         """Close all sockets but this one."""
@@ -58,11 +66,42 @@ class Bound:
         self.sockets = [sock]
 
 
-async def bind(context: Context, owner: Identity | None = None) -> Bound:
-    """Sockets bound (streams: listening) as the config asks; a unix path belongs to its `owner`.
+def transport(context: Context, address: Address) -> str:
+    """What carries the connections of a listener at an address of ours or of a client: not all need be the same."""
+    return "unix" if address.port is None else context.transport
 
-    Raises BindError, AddressError, ConnectError, PrivilegeError.
+
+async def bind(context: Context, owner: Identity | None = None) -> Bound:
+    """Sockets bound (streams: listening) as the config asks, at all of its places, or those that were passed to us.
+
+    A unix path belongs to its `owner`. Raises BindError, AddressError, ConnectError, PrivilegeError; UsageError.
     """
+    config = context.config
+    if config.inherited is None:
+        bound = await _bind_place(context, owner)
+    else:
+        from pync.net.inherited import inherited
+
+        sockets, client = inherited(config)
+        bound = Bound(context.loop, sockets)
+        bound.client = client
+    try:
+        for place in config.also:
+            bound.add(await _bind_place(context.derive(_config_of(config, place)), owner))
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
+
+def _config_of(config: Config, place: Target) -> Config:
+    """The config by which one more place is bound."""
+    if place.port is None:
+        return config.but(family="unix", host=place.host)
+    return config.but(host=place.host or None, ports=(place.port,))
+
+
+async def _bind_place(context: Context, owner: Identity | None) -> Bound:
     config = context.config
     if config.family == "unix":
         return await _bind_unix(context, owner)

@@ -10,6 +10,7 @@ A module of its own, because a conversation over a stream does not import it.
 from __future__ import annotations
 
 from pync.events import Unanswered
+from pync.relay.patience import silence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ async def answered(conversation: Conversation) -> None:
     if wait and conversation.peer.has_members:
         await _last_answer(loop, receiving, wait)
     else:
-        await conversation.silence(receiving)
+        await silence(receiving)
 
 
 async def _last_answer(loop: Loop, receiving: Flow, wait: float) -> None:

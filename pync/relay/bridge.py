@@ -18,6 +18,7 @@ from __future__ import annotations
 from pync.endpoints import LINGER
 from pync.endpoints.streams import SHORTEST_LOOK
 from pync.errors import PeerLost
+from pync.relay.patience import silence
 from pync.relay.rules import Relay
 
 TYPE_CHECKING = False
@@ -57,11 +58,12 @@ class Bridge(Relay):
         try:
             await self.one_of(receiving, sending)
             peer, self.broken, going = (self.client, self.sending, sending)
+            self.ended_by = "peer" if receiving.done else "target"
             if not receiving.done:
                 peer, self.broken, going = (self.target, self.receiving, receiving)
             await self.work_or_task(peer.wait_closed(), going)
             if not going.done:
-                await self.work_or_task(self.silence(self.broken), going)
+                await self.work_or_task(silence(self.broken), going)
             self.complete = going.done
         finally:
             await self.loop.cancel_and_wait(receiving, sending)
@@ -79,7 +81,7 @@ class Bridge(Relay):
             # If bytes are left unwritten, the sink broke; otherwise the source did.
             first, self.broken = self.broken is None, flow if flow.unsent() else back
             if first and self.broken is flow:
-                await self.silence(back)
+                await silence(back)
             raise
         # The kernel reports a reset once. After a write has raised it, reading returns what looks like an end-of-file.
         if self.broken is not back:
@@ -100,6 +102,8 @@ class Bridge(Relay):
 
 class Exchange(Relay):
     """The relay between two peers that send each other datagrams."""
+
+    ended_by = "limit"
 
     async def conduct(self) -> None:
         """Relay both directions by rule 4."""

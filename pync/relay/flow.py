@@ -10,14 +10,18 @@ Where no stage has to see the bytes and both ends have a descriptor for it, the 
 
 from __future__ import annotations
 
+from pync.events import SessionEnded
 from pync.loop.tasks import Condition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pync.context import Context
     from pync.endpoints import Sink, Source
+    from pync.events import Address
     from pync.loop.kernel import Loop
+    from pync.relay.session_end import Moving
     from pync.relay.zerocopy import Mover
     from pync.stages import Stage
 
@@ -27,7 +31,7 @@ class Flow:
 
     __slots__ = (
         *("loop", "source", "sink", "stages", "read_limit", "reads", "moved", "began", "ended", "waiting_since"),
-        *("mover", "progress", "_eof_sent", "_read_all", "_rest"),
+        *("mover", "progress", "eof_sent", "_read_all", "_rest"),
     )
 
     def __init__(
@@ -50,7 +54,7 @@ class Flow:
         self.waiting_since: float | None = None  # when the present wait for the source began
         self.progress = Condition()  # notified when something was read or written, or the source ended
         self._read_all = False  # the source has ended
-        self._eof_sent = False
+        self.eof_sent = False
         self.mover: Mover | None = None  # what moves the bytes, if the kernel does
         self._rest: memoryview | None = None  # what is being written and the sink has not taken yet
 
@@ -111,7 +115,7 @@ class Flow:
         After the end-of-file `data` is dropped.
         """
         await self._turn()
-        if self._eof_sent:
+        if self.eof_sent:
             return
         self._rest = memoryview(data)
         while self._rest is not None:  # at least once, because an empty datagram is written, too
@@ -123,8 +127,13 @@ class Flow:
     async def send_eof(self) -> None:
         """Pass the end-of-file on, after what is being written."""
         await self._turn()
-        self._eof_sent = True
+        self.eof_sent = True
         await self.sink.send_eof()
+
+    def take_rest(self) -> bytes:
+        """Take out what the sink has not taken of a write that was cut short."""
+        rest, self._rest = bytes(self._rest or b""), None
+        return rest
 
     def unsent(self) -> int:
         """Bytes that are known to be left: read and not written, or still in the source."""
@@ -140,3 +149,24 @@ class Flow:
 
             for tail in flush_all(self.stages):
                 await self.send(tail)
+
+
+class Session:
+    """A context manager: a session runs within it, which SIGUSR1 and `--progress` look at, and which has an end."""
+
+    __slots__ = ("context", "moving", "peer", "since", "status")
+
+    def __init__(self, context: Context, peer: Address, moving: Moving) -> None:
+        self.context, self.peer, self.moving, self.since = context, peer, moving, context.loop.clock()
+        self.status: int | None = None  # of its program
+
+    def __enter__(self) -> Session:
+        self.context.running[self] = None
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self.context.running.pop(self, None)
+        if self.context.config.keep_open or self.context.config.progress or self.context.wants(SessionEnded):
+            from pync.relay.session_end import note_end
+
+            note_end(self, error)

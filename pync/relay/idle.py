@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 STEPS = 8  # checks within the limit, which therefore ends a session 1 to 1 + 1/8 of its time after the last byte
 
 
+class Idle(TimedOut):
+    """Nothing has moved for too long. `cause` is why, without the bytes that were not sent."""
+
+    def __init__(self, what: str, why: str, unsent: int) -> None:
+        super().__init__(what, PeerLost(what, why, unsent=unsent).why)
+        self.cause = why
+
+
 async def watch(
     loop: Loop, what: str, limit: float, progress: Callable[[], object], unsent: Callable[[], int] = lambda: 0
 ) -> None:
@@ -45,7 +53,7 @@ async def watch(
 
 def idle(what: str, why: str, unsent: int) -> TimedOut:
     """The error of an idle limit. The bytes that were not sent are worded as if the connection had broken."""
-    return TimedOut(what, PeerLost(what, why, unsent=unsent).why)
+    return Idle(what, why, unsent)
 
 
 async def watch_relay(relay: Relay, limit: float) -> None:

@@ -1,4 +1,4 @@
-"""The patience of a half-close: how long a client waits for the peer's silence before it sends its end-of-file.
+"""Patience: how long a client waits for the peer's silence before it half-closes, and what silence is to any relay.
 
 Theory. A server that needs the end of its input (sort, a receiver of a file) answers only after a half-close. But many
 others take a half-close for a client that has left, and drop the answer: whatever is built on asyncio's default
@@ -9,11 +9,11 @@ So the half-close waits until the peer has been silent, since stdin's end, for
 - half a second while the peer has not answered;
 - ten times as long as the first byte of the answer took, 0.1 to 0.5 seconds, once it has. A byte that came before our
   first one is no answer, and after an empty stdin there is none: both leave the half second. So does a proxy, whose
-  end of the connection would cost more than the time;
+  end of the connection would cost more than the time, and WebSocket, which has no half-close but only an end;
 - 5 seconds once the answer has begun, and as long as it takes until then, if the question is a request of HTTP/1: such
   a request shows its own end (RFC 9112, section 6.3), and its server needs no other.
 
-A module of its own, because a session that only sends does without it, and so does a listener that has sent a byte.
+A module of its own, because a session that only sends does without it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from pync.relay import SILENCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pync.loop.kernel import Loop
     from pync.relay.flow import Flow
     from pync.relay.rules import Conversation
@@ -45,8 +47,10 @@ async def copy_first_line(relay: Conversation) -> bool:
         line += data
     http = is_request(line)
     if http and relay.peer.raw() is None:
-        from pync.protocols.http_completeness import HttpAnswer
-
+        try:
+            from pync.protocols.http_completeness import HttpAnswer
+        except ImportError:  # without h11 an improper end is an error
+            return http
         relay.answer = HttpAnswer(line)
         relay.receiving.stages = (relay.answer, *relay.receiving.stages)
     return http
@@ -60,11 +64,12 @@ async def half_close(relay: Conversation, *, http: bool) -> None:
     sending, receiving = relay.sending, relay.receiving
     short = sending.moved <= QUESTION
     if not relay.ending.at_once and (short or relay.half_close_ends_all or http):
-        await relay.silence(receiving, Patience(relay, http=http).enough)
+        await silence(receiving, Patience(relay, http=http).enough)
         relay.idle_suspended = False
     ended = receiving.ended
     await sending.send_eof()
-    if short and relay.is_client and not ended and await _goodbye(relay.loop, receiving):
+    warns = short and relay.is_client and relay.peer.has_half_close
+    if warns and not ended and await _goodbye(relay.loop, receiving):
         relay.report(EndedAtHalfClose(peer=relay.peer.address))
 
 
@@ -109,3 +114,26 @@ async def _goodbye(loop: Loop, receiving: Flow) -> bool:
         if not await loop.wait(receiving.progress, until):
             return False
     return receiving.reads == reads
+
+
+async def silence(flow: Flow, enough: Callable[[], float | None] = lambda: SILENCE) -> None:
+    """Wait until the flow has ended, or is silent for `enough()` seconds (None: it is asked again later)."""
+    loop = flow.loop
+    start = loop.clock()
+    while not flow.ended:
+        until, seconds = None, enough()
+        # A flow that is writing, or whose source holds bytes back (pacing), is not silent.
+        if seconds is not None and flow.waiting_since is not None and not flow.unsent():
+            until = max(flow.waiting_since, start) + seconds
+            if loop.clock() >= until:
+                return
+        await loop.wait(flow.progress, until)
+
+
+async def after_stdin(sending: Flow, seconds: float) -> None:
+    """Wait until stdin has ended, and then for `seconds` (`-q`)."""
+    while not sending.ended:
+        await sending.loop.wait(sending.progress)
+    # The two turns after it are for what the system knows already, such as a refused datagram.
+    for pause in (seconds, 0, 0):
+        await sending.loop.sleep(pause)

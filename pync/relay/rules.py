@@ -27,12 +27,9 @@ from __future__ import annotations
 
 from pync.errors import PeerLost
 from pync.loop.tasks import Condition
-from pync.relay import SILENCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pync.context import Context
     from pync.endpoints import Peer
     from pync.endpoints.stdio import Stdio
@@ -48,6 +45,9 @@ class Relay:
     """Two flows that run until the rules end them. `sending` goes to the peer, `receiving` comes from it."""
 
     answer: HttpAnswer | None = None  # what comes from the peer, if that is watched
+    ended_by = "us"  # the side whose end was first
+    sent = property(lambda self: self.sending.moved)
+    received = property(lambda self: self.receiving.moved)
 
     def __init__(self, context: Context, sending: Flow, receiving: Flow, telnet: Telnet | None = None) -> None:
         self.loop = context.loop
@@ -103,18 +103,6 @@ class Relay:
         finally:
             await self.loop.cancel_and_wait(other)
 
-    async def silence(self, flow: Flow, enough: Callable[[], float | None] = lambda: SILENCE) -> None:
-        """Wait until the flow has ended, or is silent for `enough()` seconds (None: it is asked again later)."""
-        start = self.loop.clock()
-        while not flow.ended:
-            until, seconds = None, enough()
-            # A flow that is writing, or whose source holds bytes back (pacing), is not silent.
-            if seconds is not None and flow.waiting_since is not None and not flow.unsent():
-                until = max(flow.waiting_since, start) + seconds
-                if self.loop.clock() >= until:
-                    return
-            await self.loop.wait(flow.progress, until)
-
     async def _answer(self, telnet: Telnet) -> None:
         from pync.relay.negotiation import answer
 
@@ -132,22 +120,17 @@ class Conversation(Relay):
         self.receives = config.receive
         self.is_client = config.mode == "connect"
         # A proxy may take a half-close for the end of both directions. It does not see a half-close inside TLS.
-        self.half_close_ends_all = config.proxy is not None and not config.tls
+        self.half_close_ends_all = (config.proxy is not None and not config.tls) or not peer.has_half_close
         self.half_closes = self.receives and peer.has_eof and self.ending.half_close
 
     def works(self) -> list[Work[None]]:
         """As for every relay, and the limit of `quit_after`."""
         works = super().works()
         if self.ending.quit_after is not None and self.stdio.source:
-            works.append(self._quit(self.ending.quit_after))
-        return works
+            from pync.relay.patience import after_stdin
 
-    async def _quit(self, seconds: float) -> None:
-        while not self.sending.ended:
-            await self.loop.wait(self.sending.progress)
-        # The two turns after it are for what the system knows already, such as a refused datagram.
-        for pause in (seconds, 0, 0):
-            await self.loop.sleep(pause)
+            works.append(after_stdin(self.sending, self.ending.quit_after))
+        return works
 
     async def run(self) -> None:
         """Relay as every relay does. If that fails before stdin has ended, the peer sees its connection break."""
@@ -167,6 +150,7 @@ class Conversation(Relay):
         try:
             await self.one_of(receiving, sending)
             if receiving.done:
+                self.ended_by = "us" if self.sending.eof_sent else "peer"
                 await self._peer_ended(sending)
             else:
                 await self._stdin_ended(receiving)
@@ -184,7 +168,9 @@ class Conversation(Relay):
         except PeerLost:
             # A server may answer early and close. What it sent is received before the error is raised.
             if self.receives and self.peer.has_eof:
-                await self.silence(self.receiving)
+                from pync.relay.patience import silence
+
+                await silence(self.receiving)
             raise
         if self.half_closes and (self.is_client or not self.sending.reads):
             from pync.relay.patience import half_close
@@ -209,5 +195,7 @@ class Conversation(Relay):
         limited = self.receiving.reads == self.receiving.read_limit
         if sending.done or self.stdio.terminal or limited or not self.peer.has_eof:
             return
+        from pync.relay.patience import silence
+
         soon = self.receiving.reads and not self.stdio.loops
-        await self.work_or_task(self.silence(self.sending) if soon else self.peer.wait_closed(), sending)
+        await self.work_or_task(silence(self.sending) if soon else self.peer.wait_closed(), sending)

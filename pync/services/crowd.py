@@ -13,7 +13,10 @@ from pync.endpoints.datagram_server import Crowd
 from pync.endpoints.null import Null
 from pync.endpoints.stdio import STDIN, is_regular
 from pync.endpoints.wrappers import Attended
+from pync.events import Address
 from pync.listener_events import SessionFailed
+from pync.relay.flow import Session
+from pync.relay.rules import Relay
 from pync.services import Service
 from pync.sessions.conversation import flows, open_stdio
 
@@ -44,6 +47,9 @@ class CrowdService(Service):
 
     async def run(self) -> None:
         """Relay until stdout or stdin fails, or stdout's reader leaves. Raises OutputError, InputError."""
+        # One session, which lasts as long as the server.
+        relay = Relay(self.context, self.sending, self.receiving)
+        self.context.running[Session(self.context, Address(host="all peers"), relay)] = None
         works = [self.receiving.copy(), self._send()]
         if self.stdio.watched:
             from pync.relay.unread import unread

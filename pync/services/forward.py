@@ -14,7 +14,7 @@ from __future__ import annotations
 from pync.connections.outgoing import open_connection, prepare
 from pync.errors import TimedOut
 from pync.relay.bridge import Bridge, Exchange
-from pync.relay.flow import Flow
+from pync.relay.flow import Flow, Session
 from pync.services import Service
 
 TYPE_CHECKING = False
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pync.config import Config
     from pync.context import Context
     from pync.endpoints import Peer, Sink, Source
+    from pync.stages import Stage
 
 QUIET = 120.0  # seconds without a datagram that end a session (RFC 4787, REQ-5: at least two minutes)
 
@@ -33,7 +34,8 @@ def outgoing_config(config: Config, **changes: Any) -> Config:
     family = config.family if config.family in ("ipv4", "ipv6") else "any"
     if config.socket.interface:  # it is that of the clients' group
         changes["socket"] = config.socket.but(interface=None)
-    return config.but(mode="connect", source_host=None, source_port=None, **{"family": family, **changes})
+    changes = {"family": family, "websocket": None, **changes}
+    return config.but(mode="connect", source_host=None, source_port=None, **changes)
 
 
 def target_config(config: Config) -> Config:
@@ -83,31 +85,41 @@ class ForwardService(Service):
         return next(iter(self.outgoing_context.config.ports), None)
 
     async def _exchange(self, client: Peer, target: Peer) -> None:
-        from pync.connections.next_address import with_next_address
+        from pync.connections.next_address import OneEnd, with_next_address
 
         try:
-            await with_next_address(
-                self.outgoing_context,
-                self.port,
-                target,
-                client,
-                lambda target, source: exchange(self.context, client, source, target),
-            )
+            with OneEnd(self.context) as context:
+                await with_next_address(
+                    self.outgoing_context,
+                    self.port,
+                    target,
+                    client,
+                    lambda target, source: exchange(context, client, source, target),
+                )
         finally:
             client.close()
 
 
 async def bridge(
-    context: Context, client: Peer, target: Peer, request: Source | None = None, answer: Source | None = None
+    context: Context,
+    client: Peer,
+    target: Peer,
+    request: Source | None = None,
+    answer: Source | None = None,
+    passed_on: int = 0,
 ) -> None:
     """Relay between a client and the target, and close both.
 
     `request` is read for the target and `answer` for the client, where that is not simply what the other side sends.
+    `passed_on`: bytes of the client that the target has already.
     Raises PeerLost, TimedOut, OutputError (a log).
     """
     try:
         sending, receiving = _flows(context, (answer or target, client), (request or client, target))
-        await Bridge(context, client, target, sending, receiving).run()
+        receiving.moved = passed_on
+        relay = Bridge(context, client, target, sending, receiving)
+        with Session(context, client.address, relay):
+            await relay.run()
     finally:
         client.close()
         target.close()
@@ -122,7 +134,8 @@ async def exchange(context: Context, client: Peer, source: Source, target: Peer)
     try:
         relay = Exchange(context, *_flows(context, (target, client), (source, target)))
         relay.idle_limit = asked or QUIET
-        await relay.run()
+        with Session(context, client.address, relay):
+            await relay.run()
     except TimedOut:
         if asked:
             raise
@@ -132,9 +145,16 @@ async def exchange(context: Context, client: Peer, source: Source, target: Peer)
 
 def _flows(context: Context, sending: tuple[Source, Sink], receiving: tuple[Source, Sink]) -> tuple[Flow, Flow]:
     """The flows to the client and from it. The logs record the first as sent, the second as received."""
-    if not context.logs:
-        return Flow(context.loop, *sending), Flow(context.loop, *receiving)
-    from pync.relay.log_files import RECEIVED, SENT
+    sent: tuple[Stage, ...] = ()  # not lists: a server has thousands of these flows
+    received: tuple[Stage, ...] = ()
+    if context.logs:
+        from pync.relay.log_files import RECEIVED, SENT
 
-    logs = context.logs
-    return Flow(context.loop, *sending, logs.copy(SENT)), Flow(context.loop, *receiving, logs.copy(RECEIVED))
+        sent += context.logs.copy(SENT)
+        received += context.logs.copy(RECEIVED)
+    if context.config.checksum:
+        from pync.stages.checksum import Checksum
+
+        sent += (Checksum(),)
+        received += (Checksum(),)
+    return Flow(context.loop, *sending, sent), Flow(context.loop, *receiving, received)

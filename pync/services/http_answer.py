@@ -11,6 +11,7 @@ from __future__ import annotations
 from pync.endpoints.kept_stdin import KeptStdin
 from pync.errors import ProtocolError, PyncError
 from pync.listener_events import StdinNotKept
+from pync.relay.flow import Session
 from pync.services.shared_stdio import SharedStdioService
 from pync.sessions.http_exchange import Exchange
 
@@ -46,13 +47,14 @@ class HttpService(SharedStdioService):
         exchange = Exchange(self.context, client, stdout)
         share = None
         try:
-            if not await exchange.head() or self.answering:
-                return False
-            if not self.config.keep_open:
-                self.answering = client
-            share = self.stdin.join(client) if self.stdin else None
-            await (share.attend(exchange.run(share), exchange) if share else exchange.run(None))
-            return True
+            with Session(self.context, client.address, exchange):
+                if not await exchange.head() or self.answering:
+                    return False
+                if not self.config.keep_open:
+                    self.answering = client
+                share = self.stdin.join(client) if self.stdin else None
+                await (share.attend(exchange.run(share), exchange) if share else exchange.run(None))
+                return True
         except PyncError as error:
             self.used_up = self.used_up or self._is_used_up(exchange, error)
             raise

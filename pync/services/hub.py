@@ -19,9 +19,11 @@ from pync.endpoints.client_queues import Outbox, Queues
 from pync.endpoints.half_closed import HalfClosed
 from pync.endpoints.wrappers import Attended
 from pync.errors import PeerLost, TimedOut
+from pync.events import Address, SessionEnded
 from pync.limits import room_for_clients
 from pync.loop.hangups import Hangups
 from pync.loop.tasks import Cancelled, Condition
+from pync.relay.flow import Session
 from pync.services import Service
 from pync.stages import feed_all, flush_all
 
@@ -42,7 +44,8 @@ NAMES = 50  # names of clients that a newcomer to a chat is sent; of more client
 class Member(Outbox):
     """One client, with a task that receives from it as long as it is among the others."""
 
-    __slots__ = ("hub", "label", "left", "name", "passed_on", "reads", "receiving", "stages")
+    __slots__ = ("hub", "label", "left", "name", "passed_on", "reads", "received", "receiving", "since", "stages")
+    ended_by = "peer"
     receiving: Task
 
     def __init__(self, hub: HubService, peer: Peer, name: str) -> None:
@@ -52,6 +55,8 @@ class Member(Outbox):
         self.label = ""  # how it is announced to a newcomer, once the others know it
         self.stages = hub.stages_of_client(name)
         self.reads = 0
+        self.received = 0  # bytes
+        self.since = hub.loop.clock() if hub.context.wants(SessionEnded) else 0.0
         self.passed_on = 0  # reads that were passed on; the latest may wait for room
         self.left: Condition | None = None  # made when it half-closes; notified when its connection is closed
 
@@ -71,6 +76,10 @@ class Member(Outbox):
 class HubService(Service):
     """All the clients, and what they send each other."""
 
+    ended_by = "us"
+    sent = property(lambda self: sum(member.sent for member in self.members))
+    received = property(lambda self: sum(member.received for member in self.members))
+
     def __init__(self, context: Context, stdin: Source | None) -> None:
         super().__init__(context)
         self.members: dict[Member, None] = {}
@@ -82,6 +91,7 @@ class HubService(Service):
         self.released = Condition()  # notified when there is one less
         self.names = 0  # names given so far; none is given twice
         self.stdin = Attended(context.loop, stdin, self.members, self.joined) if stdin else None
+        context.running[Session(context, Address(host="all members"), self)] = None
 
     async def run(self) -> None:
         """Send stdin to the clients while there are any; after its end go on without it. Raises InputError."""
@@ -96,18 +106,30 @@ class HubService(Service):
         """Keep one client among the others until it leaves. Raises PeerLost, TimedOut, OutputError."""
         self.names += 1
         member = Member(self, client, f"user{self.names}")
+        failure: BaseException | None = None
         try:
             await self._enter(member)
             await self._attend(member)
             await self._leave(member)
-        except Cancelled:
-            # The server ends before the other clients have. What is broken off must not look whole to this one.
-            client.abort()
+            failure = member.receiving.error
+        except BaseException as error:
+            failure = error
+            if isinstance(error, Cancelled):
+                # The server ends before the other clients have. What is broken off must not look whole to this one.
+                client.abort()
             raise
         finally:
             client.close()
+            self._note_end(member, failure)
+            del failure  # it holds this frame
         member.receiving.result()
         return None
+
+    def _note_end(self, member: Member, error: BaseException | None) -> None:
+        # A session that is made only now: while there are thousands of members, the hub itself is one for all of them.
+        session = Session(self.context, member.peer.address, member)
+        session.since = member.since
+        session.__exit__(None, error, None)
 
     async def _attend(self, member: Member) -> None:
         """Run the tasks of one client until it leaves, fails, is cut off, or is idle for too long."""
@@ -158,6 +180,7 @@ class HubService(Service):
             if data is None:
                 return False
             member.reads += 1
+            member.received += len(data)
             await self.send(feed_all(member.stages, data), member)
             member.passed_on = member.reads
             return True

@@ -15,10 +15,12 @@ import errno
 import os
 
 from pync.connections.incoming import PAUSE, accept
-from pync.errors import PyncError
-from pync.events import Address
+from pync.endpoints.streams import StreamSocket
+from pync.errors import ConnectError, PyncError
+from pync.events import Address, as_address
 from pync.listener_events import Accepted, AcceptingPauses, Denied
 from pync.loop.tasks import Condition
+from pync.net.bind import transport
 from pync.sessions.wall import SHARED, Wall
 
 TYPE_CHECKING = False
@@ -55,16 +57,20 @@ class Server:
         self.limit = self.config.max_conns if several and not self.config.datagram else None
         self.wall = Wall(context.report)
         self.sessions = 0
+        if several:
+            self._count_clients()
         self.accepting: list[Task] = []
         self.candidates: dict[Task, None] = {}  # the tasks of clients that may become the only one
         self.only: Peer | None = None
         self.changed = Condition()  # notified when one of these tasks has ended, or the only client is there
         if self.config.keep_open:
             self._open_watches()
+        # Whether a client is ready once it is accepted.
+        self.at_once = service.ready_at_once and not (self.config.tls or self.config.websocket)
         self.room = UNLIMITED  # sessions at a time
         self.memory: Memory | None = None
         # A listener for one client that is ready at once has never more than that.
-        if several or self.config.tls or not service.ready_at_once:
+        if several or not self.at_once:
             self._measure_room()
         self.full_since: float | None = None  # when a lack of room was reported last
 
@@ -90,6 +96,13 @@ class Server:
             from pync.loop.threads import Threads
 
             self.loop.shared(Threads).open()
+
+    def _count_clients(self) -> None:
+        """Have the line of progress know how many clients there are."""
+        from pync.relay.session_end import Totals
+
+        crowd = self.service.crowd
+        self.loop.shared(Totals).clients = lambda: len(crowd.peers) if crowd else self.sessions
 
     def _measure_room(self) -> None:
         """Find out how many sessions there may be. Pipes that make a relay faster may take a quarter of descriptors."""
@@ -151,7 +164,7 @@ class Server:
             client.close()
         elif self.config.keep_open:
             self.loop.spawn(self.serve(client))
-        elif self.service.ready_at_once and not self.config.tls:
+        elif self.at_once:
             self._choose(client)
         else:
             self.candidates[self.loop.spawn(self.serve(client), self.changed)] = None
@@ -165,7 +178,7 @@ class Server:
         if why:
             self.context.report(Denied(peer=address, why=why))
             return False
-        self.context.report(Accepted(peer=address, transport=self.context.transport))
+        self.context.report(Accepted(peer=address, transport=transport(self.context, address)))
         self.sessions += 1
         return True
 
@@ -176,7 +189,7 @@ class Server:
         except SHARED:
             raise
         except Exception as error:
-            if self.service.used_up:
+            if self.service.used_up or self.bound.client:
                 raise
             self.wall.report(client.address, error)
         finally:
@@ -189,6 +202,10 @@ class Server:
                 from pync.connections.encryption import encrypt_to_client
 
                 client = await encrypt_to_client(self.context, client)
+            if self.config.websocket:
+                from pync.connections.websocket import open_to_client
+
+                client = await open_to_client(self.context, client)
             if not await self.service.ready(client):
                 return
             if self.config.keep_open:
@@ -219,7 +236,12 @@ class Server:
     async def _first_ready(self) -> None:
         """Accept clients until one is ready, then close the listener, and the clients that are not ready."""
         self._accept_all()
+        if passed := self.bound.client:
+            await self.loop.sleep(0)  # as after an accept, the service has begun to run
+            self._receive(StreamSocket(self.loop, passed, as_address(passed.getpeername())))
         while self.only is None:
+            if passed and not self.candidates:
+                raise ConnectError("the only connection", "it has got no session")
             await self.loop.wait(self.changed)
             for task in [task for task in self.candidates if task.done]:
                 del self.candidates[task]

@@ -6,6 +6,7 @@ from pync.endpoints import LINGER
 from pync.endpoints.shared_stdio import SharedStdin, SharedStdout
 from pync.endpoints.stdio import Stdio
 from pync.endpoints.streams import SHORTEST_LOOK
+from pync.events import SessionEnded
 from pync.limits import room_for_clients
 from pync.listener_events import StdinOver
 from pync.loop.tasks import Condition
@@ -65,6 +66,7 @@ class SharedStdioService(StdioService):
         """Converse with one client. Raises PeerLost, TimedOut, InputError, OutputError."""
         share = self.stdin.join(client) if self.stdin else None
         stdout = self.stdout.join(share.client_ended) if share else self.stdout.join()
+        since = self.loop.clock() if self.context.wants(SessionEnded) else None
         try:
             if share and self.stdin and self.stdin.is_over():
                 self.context.report(StdinOver(peer=client.address))
@@ -72,6 +74,7 @@ class SharedStdioService(StdioService):
                 # Until there is something to relay, a client needs no more than this wait: a server has thousands.
                 await self.loop.readable(client.sock.fileno(), condition=share.arrived if share else None)
             stdio = Stdio(share, stdout, terminal=self.stdio.terminal)
+            stdio.since = since
             conversation = converse(self.context, client, stdio)
             # A client that stops the others which read the same stdin is cut off.
             await (share.attend(conversation, stdio) if share else conversation)

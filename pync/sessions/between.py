@@ -52,7 +52,7 @@ def _slowed(context: Context, source: Source, peer: Source) -> tuple[Source, Sou
 
 
 def _stages(context: Context) -> tuple[list[Stage], list[Stage], Telnet | None]:
-    """The stages for what is sent and for what is received. Logs stand next to the peer, beyond all other stages."""
+    """The stages for what is sent and for what is received. Logs stand next to the peer, and sums next to us."""
     sending: list[Stage] = []
     receiving: list[Stage] = []
     telnet: Telnet | None = None
@@ -66,6 +66,11 @@ def _stages(context: Context) -> tuple[list[Stage], list[Stage], Telnet | None]:
         telnet = Telnet()
         sending.append(TelnetEscape())
         receiving.append(telnet)
+    if context.config.checksum:
+        from pync.stages.checksum import Checksum
+
+        sending.insert(0, Checksum())
+        receiving.append(Checksum())
     if context.logs:
         from pync.relay.log_files import RECEIVED, SENT
 

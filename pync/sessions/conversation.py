@@ -9,7 +9,7 @@ from __future__ import annotations
 from pync.endpoints import Source
 from pync.endpoints.stdio import Stdin, Stdio, Stdout, has_reader, is_null, is_readable, is_terminal
 from pync.errors import Truncated
-from pync.relay.flow import Flow
+from pync.relay.flow import Flow, Session
 from pync.relay.rules import Conversation
 
 TYPE_CHECKING = False
@@ -53,29 +53,30 @@ def _open_stdin(context: Context) -> Source | None:
     return open_datagram_stdin(context.loop, config)
 
 
-async def converse(context: Context, peer: Peer, stdio: Stdio) -> None:
-    """Relay between stdio and the peer by the rules of ending, and close the peer.
+async def converse(context: Context, peer: Peer, stdio: Stdio, relay: Conversation | None = None) -> None:
+    """Relay between stdio and the peer by the rules of ending (or have `relay` do it), and close the peer.
 
     Raises PeerLost, TimedOut, InputError, OutputError.
     """
     config = context.config
     try:
         # A conversation never reads the source that stands in for none.
-        relay = Conversation(context, peer, stdio, flows(context, peer, stdio.source or Source(), stdio.sink))
+        relay = relay or Conversation(context, peer, stdio, flows(context, peer, stdio.source or Source(), stdio.sink))
         stdio.sending = sending = relay.sending
-        running = relay.run()
-        if stdio.watched:
-            from pync.relay.unread import while_read
+        with Session(context, peer.address, relay):
+            running = relay.run()
+            if stdio.watched:
+                from pync.relay.unread import while_read
 
-            running = while_read(running, peer, stdio, sending)
-        await running
-        # A peer that has ended may have closed both directions, and then it does not take what was sent afterwards.
-        lingers = sending.moved > 0 and (not relay.receiving.ended or peer.unacknowledged() > 0)
-        if lingers and not config.receive and config.ending.quit_after is None:
-            from pync.sessions.delivery import deliver
+                running = while_read(running, peer, stdio, sending)
+            await running
+            # A peer that has ended may have closed both directions, and then takes nothing that was sent afterwards.
+            lingers = sending.moved > 0 and (not relay.receiving.ended or peer.unacknowledged() > 0)
+            if lingers and not config.receive and config.ending.quit_after is None:
+                from pync.sessions.delivery import deliver
 
-            await deliver(peer, config.ending.idle_timeout)
-        await end(peer, lingers=lingers, relay=relay)
+                await deliver(peer, config.ending.idle_timeout)
+            await end(peer, lingers=lingers, relay=relay)
     finally:
         peer.close()
 
@@ -83,7 +84,7 @@ async def converse(context: Context, peer: Peer, stdio: Stdio) -> None:
 def flows(context: Context, peer: Peer, source: Source, sink: Sink) -> Flows:
     """The flows from the source to the peer and from the peer to the sink, with what the config puts in between."""
     config = context.config
-    if config.datagram or config.crlf or config.telnet or config.pace or config.delay or context.logs:
+    if any((config.datagram, config.crlf, config.telnet, config.pace, config.delay, config.checksum, context.logs)):
         from pync.sessions.between import flows_with_extras
 
         return flows_with_extras(context, peer, source, sink)

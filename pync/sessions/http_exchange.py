@@ -62,6 +62,22 @@ class Exchange:
         self.source = RequestSource(context, client, self.request)
         self.receiving = Flow(self.loop, self._delayed(self.source), stdout, (), self.config.ending.receive_limit)
         self.sending: Flow | None = None  # the answer, once it has begun
+        self.sent_before = 0  # bytes that the client was sent beside the answer
+
+    @property
+    def sent(self) -> int:
+        """Bytes that the client was sent so far."""
+        return self.sent_before + (self.sending.moved if self.sending else 0)
+
+    @property
+    def received(self) -> int:
+        """Bytes that the client has sent so far."""
+        return self.source.came
+
+    @property
+    def ended_by(self) -> str:
+        """We end the connection after an answer; a client that asks for nothing does it."""
+        return "us" if self.sent else "peer"
 
     def _delayed(self, source: Source) -> Source:
         if not self.config.delay:
@@ -136,7 +152,7 @@ class Exchange:
         if self.sending:
             self.client.abort()
         else:
-            await write_all(self.client, error_page(error.status, str(error), time.time()))
+            await self._write(error_page(error.status, str(error), time.time()))
             await self.client.linger()
         return kind(f"request from {self.client.address}", str(error))
 
@@ -145,8 +161,12 @@ class Exchange:
     async def _receive(self) -> None:
         """Show the body, and have a client send it that waits for that."""
         if interim := self.request.go_ahead():
-            await write_all(self.client, feed_all(self._sent_logs(), interim))
+            await self._write(feed_all(self._sent_logs(), interim))
         await self.receiving.copy()
+
+    async def _write(self, data: bytes) -> None:
+        await write_all(self.client, data)
+        self.sent_before += len(data)
 
     def _sent_logs(self) -> tuple[Stage, ...]:
         if not self.context.logs:

@@ -23,11 +23,13 @@ import sys
 
 from pync.endpoints import CHUNK, child
 from pync.endpoints.child_environment import environment
+from pync.endpoints.handed_over import HandedOver
 from pync.endpoints.stdio import STDOUT
 from pync.errors import OutputError, PeerLost, ProgramError, reason
 from pync.events import as_address
 from pync.loop.hangups import Hangups
 from pync.loop.tasks import Cancelled, Condition
+from pync.relay.flow import Session
 from pync.relay.rules import Relay
 from pync.sessions.conversation import end, flows
 from pync.system import socket
@@ -48,7 +50,8 @@ async def run_program(context: Context, peer: Peer, program: Program) -> int:
     """Put the program on the connection; its exit status. Raises PeerLost, TimedOut, ProgramError, OutputError."""
     try:
         local = as_address(peer.sock.getsockname())
-        variables = environment(context.transport, local, peer.address)
+        protocol = "unix" if local.port is None else context.transport
+        variables = environment(protocol, local, peer.address)
         if peer.raw() is not None and _may_hand_over(context.config, program):
             return await _hand_over(context, peer, program, variables)
         return await _relay(context, peer, program, variables)
@@ -85,15 +88,19 @@ class Terminating:
 
 
 async def _hand_over(context: Context, peer: Peer, program: Program, variables: dict[str, str]) -> int:
-    async with Terminating(context, child.hand_over(context.loop, program, peer.sock, variables)) as process:
-        status: int | None = await context.loop.first(process.left(peer.sock), _reset(peer))
-        if status is not None:
-            process.reap()
-    if status is None:  # only now: a program that has not read the error yet would read an end-of-file instead
-        code = peer.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
-        raise peer.failed(OSError(code, os.strerror(code)))
-    peer.sock.setblocking(False)
-    await end(peer, lingers=True)
+    counts = HandedOver(peer)
+    with Session(context, peer.address, counts) as session:
+        async with Terminating(context, child.hand_over(context.loop, program, peer.sock, variables)) as process:
+            status: int | None = await context.loop.first(process.left(peer.sock), _reset(peer))
+            if status is not None:
+                process.reap()
+        session.status = status
+        counts.end()
+        if status is None:  # only now: a program that has not read the error yet would read an end-of-file instead
+            code = peer.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
+            raise peer.failed(OSError(code, os.strerror(code)))
+        peer.sock.setblocking(False)
+        await end(peer, lingers=True)
     return status
 
 
@@ -116,10 +123,11 @@ async def _relay(context: Context, peer: Peer, program: Program, variables: dict
         most = LARGEST
     async with Terminating(context, child.start(context.loop, program, variables, most)) as process:
         relay = ProgramRelay(context, peer, process, flows(context, peer, process.output, process.input))
-        await relay.run()
-        status = await process.ended()
-        process.reap()
-    await end(peer, lingers=not relay.receiving.ended, relay=relay)
+        with Session(context, peer.address, relay) as session:
+            await relay.run()
+            session.status = status = await process.ended()
+            process.reap()
+            await end(peer, lingers=not relay.receiving.ended, relay=relay)
     return status
 
 

@@ -30,6 +30,7 @@ class RequestSource(Source):
         self.request = request
         self.latest = b""  # the last bytes that were parsed, as they came
         self.left = memoryview(b"")  # what came and was not parsed yet
+        self.came = 0  # bytes that the client has sent so far
         self.logs: tuple[Stage, ...] = ()
         if context.logs:
             from pync.relay.log_files import RECEIVED
@@ -58,7 +59,9 @@ class RequestSource(Source):
 
     async def _fill(self) -> None:
         """Read what the client sends next; nothing at its end."""
-        self.left = memoryview(feed_all(self.logs, await self.client.read() or b""))
+        data = await self.client.read() or b""
+        self.came += len(data)
+        self.left = memoryview(feed_all(self.logs, data))
 
 
 def _cleaners() -> tuple[Stage, ...]:

@@ -87,6 +87,15 @@ def latest() -> int | None:
         return None
 
 
+def environment_at_start() -> list[bytes]:
+    """The variables with which this process was started, as NAME=VALUE; none where the system does not keep them."""
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            return file.read().split(b"\0")
+    except OSError:
+        return []
+
+
 def group_of(pid: int) -> int | None:
     """The process group of a process; None if it has ended."""
     try:

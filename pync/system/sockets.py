@@ -37,6 +37,14 @@ ASKED_ADDRESS = {socket.AF_INET: (socket.IPPROTO_IP, 8, 8, 12), socket.AF_INET6:
 ASKED_ADDRESS = ASKED_ADDRESS if LINUX else {}
 
 
+def tcp_info(sock: socket.socket, size: int) -> bytes:
+    """At most `size` bytes of what Linux reports of a TCP connection (struct tcp_info); none for another socket."""
+    try:
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size) if LINUX else b""
+    except (OSError, AttributeError):
+        return b""
+
+
 def own_unix_name() -> str | bytes:
     """A name for our own end of a unix socket: a path. For an empty one Linux chooses an abstract name."""
     return b"" if LINUX else f"{os.environ.get('TMPDIR') or '/tmp'}/pync-{os.getpid()}-{os.urandom(4).hex()}"

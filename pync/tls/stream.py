@@ -45,7 +45,7 @@ class TlsStream(Stream):
 
     __slots__ = (
         *("loop", "address", "sock", "below", "tls", "server_name", "half_closed", "notice", "ended", "truncated"),
-        *("_incoming", "_outgoing", "_unsent", "_decrypted", "_failure", "_write_error"),
+        *("taken", "_incoming", "_outgoing", "_unsent", "_decrypted", "_failure", "_write_error"),
     )
 
     def __init__(
@@ -67,6 +67,7 @@ class TlsStream(Stream):
             raise TlsError(self._goal, f"{server_name} is no name of a server") from None
         below.carries_tls()
         self.half_closed = False
+        self.taken = 0
         self.notice = 0  # bytes of our close_notify, encrypted
         self.ended = False  # the peer has sent its close_notify
         self.truncated = False  # the connection ended, and the peer had not sent its close_notify
@@ -84,9 +85,9 @@ class TlsStream(Stream):
         while True:
             try:
                 self.tls.do_handshake()
-                return await self._flush()
+                return await self.flush()
             except ssl.SSLWantReadError:
-                await self._flush()
+                await self.flush()
                 if not await self._fill():
                     raise TlsError(self._goal, "the peer hung up") from None
             except ssl.SSLError as error:
@@ -97,7 +98,7 @@ class TlsStream(Stream):
     async def _send_alert(self) -> None:
         """Send the alert with the reason of a failure, unless the peer does not take it."""
         try:
-            await self.loop.within(ALERT_TIME, self._flush())
+            await self.loop.within(ALERT_TIME, self.flush())
         except (TimeoutError, PeerLost):
             pass
 
@@ -167,18 +168,20 @@ class TlsStream(Stream):
 
     async def write(self, data: Bytes) -> int:
         """Encrypt a piece of `data` and send it; returns its bytes. Raises PeerLost."""
-        await self._flush()
-        count = self._encrypt(data)
-        await self._flush()
+        await self.flush()
+        self.taken = count = self.encrypt(data)
+        await self.flush()
+        self.taken = 0
         return count
 
-    def _encrypt(self, data: Bytes) -> int:
+    def encrypt(self, data: Bytes) -> int:
+        """Encrypt a piece of `data`, which `flush` sends; returns its bytes. Raises PeerLost."""
         try:
             return self.tls.write(memoryview(data)[:PIECE])
         except ssl.SSLError as error:
             raise self._peer_lost(failure_reason(error)) from None
 
-    async def _flush(self) -> None:
+    async def flush(self) -> None:
         """Send all that waits to be sent. Raises PeerLost."""
         while self._unsent or self._outgoing.pending:
             if not self._unsent:
@@ -187,11 +190,22 @@ class TlsStream(Stream):
             # A write of TLS that is cancelled may have encrypted some bytes, but cannot return their number. So the
             # steps of a write are taken one by one here: what is encrypted is counted before the next step can fail.
             if isinstance(below, TlsStream):
-                await below._flush()
-                self._unsent = self._unsent[below._encrypt(self._unsent) :]
-                await below._flush()
+                await below.flush()
+                self._unsent = self._unsent[below.encrypt(self._unsent) :]
+                await below.flush()
             else:
                 self._unsent = self._unsent[await below.write(self._unsent) :]
+
+    def send_nowait(self, data: Bytes) -> int:
+        """Encrypt a piece of `data` if nothing else waits to be sent, and send what the stream below takes at once."""
+        if self._unsent or self._outgoing.pending:
+            return 0
+        try:
+            count = self.encrypt(data)
+        except PeerLost:
+            return 0
+        self._send_answers()
+        return count
 
     async def send_eof(self) -> None:
         """Half-close: send a close_notify after all that was written."""
@@ -205,7 +219,7 @@ class TlsStream(Stream):
                 pass
             self.notice = self._outgoing.pending + (ENVELOPE if isinstance(self.below, TlsStream) else 0)
         try:
-            await self._flush()
+            await self.flush()
         except PeerLost as error:
             # The system reports a failure only once: the next read would see a mere end. So reading raises this one.
             self._write_error = error
@@ -241,8 +255,9 @@ class TlsStream(Stream):
         return PeerLost(f"connection to {self.address}", why)
 
     def unacknowledged(self) -> int:
-        """Bytes below, encrypted, that the peer has not acknowledged. A peer that has left needs no close_notify."""
-        return max(0, self.below.unacknowledged() - self.notice)
+        """Bytes, encrypted, that the peer has not acknowledged. A peer that has left needs no close_notify."""
+        waiting = len(self._unsent) + self._outgoing.pending if self.taken else 0
+        return max(0, self.below.unacknowledged() + waiting - self.notice)
 
     def unsent(self) -> int:
         """Bytes below, encrypted, that were not sent, without our close_notify."""

@@ -177,7 +177,7 @@ def test_a_target_is_tried_no_more_when_the_client_leaves() -> None:
         with connect(server.port) as client:
             server.expect("; the next attempt is in")
             reset(client)
-        server.expect("^pync: connection to 127.0.0.1:.*: Connection reset by peer$")
+        server.expect(" pync: connection to 127.0.0.1:.*: Connection reset by peer$")
         is_true(lambda: server.descriptors() == before, "no descriptor is left over")
 
 

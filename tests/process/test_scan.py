@@ -483,7 +483,7 @@ def test_retrying_waits_until_a_server_comes(options: tuple[str, ...]) -> None:
             waiting.expect("; the next attempt is in 0.1 s$")
             held.listen()
             held.accept()[0].close()
-            waiting.expect(rf"^Connection to 127\.0\.0\.1 {port} port ")
+            waiting.expect(rf"^[\d:.]+ Connection to 127\.0\.0\.1 {port} port ")
             assert waiting.wait() == 0
 
 
@@ -502,7 +502,8 @@ def test_a_scan_that_has_retried_says_the_last_reason(words: tuple[str, ...]) ->
     with free_port() as closed, free_port() as last:
         result = run([*PYNC, "-z", *words, "--retry", "0.3", "127.0.0.1", str(closed), str(last)])
     line = f"pync: connect to 127.0.0.1 port {last} (tcp) failed: Connection refused (tried for 0.3 s)"
-    assert (result.status, result.err.splitlines()[-1]) == (124, line)
+    assert result.status == 124
+    assert re.sub(r"^[\d:.]+ ", "", result.err.splitlines()[-1]) == line
 
 
 def test_a_scan_that_has_retried_says_that_a_port_is_silent() -> None:

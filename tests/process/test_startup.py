@@ -48,7 +48,10 @@ FEATURES = {
     "trying again": ("connections.retry",),
     "between the ends": ("sessions.between",),
     "scanning": ("modes.scan", "modes.port_probes"),
+    "connecting again": ("modes.reconnecting",),
+    "waiting for places": ("modes.waiting", "faces.native.places", "faces.become"),
     "listening": ("modes.listen", "connections.incoming", "net.access", "net.bind", "services.server"),
+    "passed sockets": ("net.inherited", "faces.native.passed"),
     "serving many": ("preload",),
     "shared stdio": ("endpoints.file_source", "endpoints.shared_stdio", "services.shared_stdio"),
     "queues for clients": ("endpoints.client_queues",),
@@ -62,6 +65,9 @@ FEATURES = {
     "wrappers": ("endpoints.wrappers",),
     "terminals": ("endpoints.terminal",),
     "stages": ("stages.crlf", "stages.telnet"),
+    "checksums": ("stages.checksum",),
+    "ends of sessions": ("relay.session_end", "faces.native.traffic"),  # with -v
+    "progress": ("relay.progress", "faces.native.progress"),
     "logs": ("relay.log_files",),
     "hub": ("services.hub", "stages.chat_lines"),
     "forwarding": ("relay.bridge", "services.forward"),
@@ -75,19 +81,30 @@ FEATURES = {
         *("services.http_answer", "stages.visible"),
     ),
     "TLS": ("tls", "connections.encryption"),
+    "WebSocket": ("connections.websocket", "connections.websocket_stream"),
     "other users": ("net.privileges",),
     "process 1": ("process_one",),
     "options of TLS, proxies and relaying": ("faces.native.tls_and_proxy",),
     "an only operand": ("faces.native.one_operand",),
     "words for failures": ("faces.native.advice",),
     "messages": ("faces.stderr",),
+    "JSON": ("faces.native.json_lines",),
+    "times": ("wall_time",),
     "passwords": ("faces.native.password",),
-    "help": ("faces.click_help",),
+    "help": ("faces.help_text", "faces.completion"),
 }
 CONVERSATION = {"moving bytes"}
-LISTENER = CONVERSATION | {"listening", "words for failures", "messages"}
+LISTENER = CONVERSATION | {"listening", "words for failures", "messages", "ends of sessions"}
 # A server has all that a session may need before its files are out of reach, or its descriptors are used up.
-SERVER = LISTENER | {"serving many", "programs", "wrappers", "stages", "idle limit", "between the ends"}
+SERVER = LISTENER | {
+    "serving many",
+    "progress",
+    "programs",
+    "wrappers",
+    "stages",
+    "idle limit",
+    "between the ends",
+}
 EXTRA = {"options of TLS, proxies and relaying"}
 
 # Of all others: what no run imports that does not need it for what it was asked.

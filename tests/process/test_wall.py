@@ -103,9 +103,15 @@ BRIEF = ("--idle-timeout", "100ms")  # with which a session of datagrams ends so
 ECHO: list[int] = []
 HELLO = says(b"hello\n")
 
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+FRAMES = b"\x82\x86\0\0\0\0hello\n" + b"\x88\x82\0\0\0\0\x03\xe8"  # a message, and a Close with code 1000
 MODES = {
     "receiver": Mode([], HELLO, b"", out=b"hello\n"),
     "receiver with stages": Mode(["-C", "-t", "--idle-timeout", "9"], HELLO, b"", out=b"hello\n"),
+    "receiver with sums": Mode(["--checksum", "--progress"], HELLO, b"", out=b"hello\n"),
     "file": Mode([], HELLO, b"page\n", stdin=b"page\n"),
     "program": Mode(["-e", "/bin/cat"], HELLO, b"hello\n"),
     "relayed program": Mode(["--idle-timeout", "9", "-c", "cat"], HELLO, b"hello\n"),
@@ -125,6 +131,8 @@ MODES = {
     "HTTP proxy": Mode(["--proxy-server", "http"], says(b"hello\n", (TUNNEL, 19)), b"hello\n"),
     "TLS": Mode([], HELLO, b"", out=b"hello\n", tls=True),
     "program under TLS": Mode(["-e", "/bin/cat"], HELLO, b"hello\n", tls=True),
+    "WebSocket": Mode(["--ws"], says(FRAMES, (UPGRADE, 129)), b"\x88\x02\x03\xe8", out=b"hello\n"),
+    "program of WebSocket": Mode(["--ws", "-c", "cat"], says(FRAMES, (UPGRADE, 129)), b"\x88\x02\x03\xe8"),
     "program for datagrams": Mode(["-e", "/bin/cat", *BRIEF], datagram, b"hello\n", transport="udp"),
     "to, by datagrams": Mode(["--to", "127.0.0.1:NUMBER", *BRIEF], datagram, b"hello\n", transport="udp"),
 }

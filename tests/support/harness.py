@@ -40,7 +40,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import IO, Any, Self
 
+# The installed pync, or with TESTED_ARCHIVE=FILE a pync.pyz (scripts/build), run by the same Python.
 PYNC: list[str] = [str(Path(sys.executable).with_name("pync"))]
+if archive := os.environ.get("TESTED_ARCHIVE"):
+    PYNC = [sys.executable, archive]
 # The same pync, in which the kernel moves no bytes by itself (`pync/relay/zerocopy.py`): every flow is copied.
 COPYING = [
     sys.executable,
@@ -112,6 +115,12 @@ def run(argv: Sequence[str], stdin: bytes | IO[bytes] | int = b"", timeout: floa
             with contextlib.suppress(BrokenPipeError):  # a program need not read its stdin
                 process.send(given, timeout)
         return process.finish(timeout)
+
+
+def without_ends(err: str) -> str:
+    """What was written to stderr, without the lines with which -v reports the ends of sessions."""
+    lines = err.splitlines(keepends=True)
+    return "".join([line for line in lines if not re.search(r"[\d] s(?: \(.*\))?, (closed by|ended by|exit) ", line)])
 
 
 # -- A process under test ----------------------------------------------------------------------------------------
@@ -405,7 +414,7 @@ def listen(*args: str, **kw: Any) -> Running:
 def announced(process: Running, word: str = "Listening") -> Running:
     """Wait until a server writes `Listening on HOST PORT` to stderr, and note the port (0 if it names a path)."""
     try:
-        process.port = int(process.expect(rf"^{word} on \S+(?: (\d+))?\n")[1] or 0)
+        process.port = int(process.expect(rf"^(?:[\d:.]+ )?{word} on \S+(?: (\d+))?\n")[1] or 0)
     except BaseException:
         process.close()
         raise

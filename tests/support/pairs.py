@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from clients import drain as drain  # also for test modules that need nothing else of it
 from clients import take as take
-from harness import DEADLINE, PYNC, Running, announced, connect, pync
+from harness import DEADLINE, PYNC, Running, announced, connect, pync, without_ends
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,7 +64,7 @@ def through(script: str) -> Callable[..., Running]:
 
 def complaints(process: Running) -> list[str]:
     """The error messages so far, without what -v adds."""
-    return [line for line in process.stderr.splitlines() if line.startswith("pync: ")]
+    return [line for line in without_ends(process.stderr).splitlines() if line.startswith("pync: ")]
 
 
 def exchange(process: Running, peer: socket.socket) -> None:

@@ -27,7 +27,7 @@ from conformance import (
     unix_pair,
 )
 from doubles import pipe, together
-from harness import PAYLOAD
+from harness import PAYLOAD, run, success
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -659,3 +659,29 @@ async def test_after_the_closing_reading_ends_and_writing_goes_nowhere(real_loop
         assert await process.output.read() is None
         assert await process.input.write(b"unread") == 6
         await process.input.send_eof()
+
+
+def test_a_task_that_cleans_up_is_woken_by_the_end_of_its_program() -> None:
+    script = """if True:
+        import os
+        from pync.config import Program
+        from pync.endpoints import child
+        from pync.loop.kernel import Loop
+        from pync.loop.tasks import Condition
+
+        loop = Loop()
+
+        async def session():
+            process = child.start(loop, Program(argv=("sleep", "0.1")), os.environ)
+            try:
+                await loop.wait(Condition())
+            finally:
+                print(await process.ended())
+
+        async def main():
+            loop.spawn(session())
+            await loop.sleep(0)
+
+        loop.run(main())
+    """
+    assert run([sys.executable, "-c", script]) == success(b"0\n")

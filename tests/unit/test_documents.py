@@ -23,7 +23,7 @@ from harness import run
 
 from pync import __version__
 from pync.errors import UsageError
-from pync.faces.native import config as face
+from pync.faces.native import face
 from pync.faces.native.options import HINTS, TABLE
 from pync.faces.option_table import every, read
 
@@ -104,7 +104,7 @@ def test_every_example_is_a_command_line_that_pync_understands(name: str) -> Non
     for argv in examples:
         try:
             values, operands = read(TABLE, argv, HINTS)
-            assert values.keys() & {"help", "version"} or face.config(values, operands)
+            assert values.keys() & {"help", "version"} or face.asked_for(argv, values, operands)
         except UsageError as error:
             pytest.fail(f"{name}: pync {shlex.join(argv)}: {error}")
 
@@ -133,6 +133,11 @@ def test_every_long_option_that_is_mentioned_exists(name: str) -> None:
     mentioned = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text))
     assert mentioned, f"{name} mentions no option"
     assert mentioned - SPELLINGS == set()
+
+
+@pytest.mark.parametrize("name", ["README.md", "man/pync.1", "CHANGELOG.md", "CONTRIBUTING.md"])
+def test_no_half_of_a_merge_is_left_in_a_document(name: str) -> None:
+    assert re.findall(r"^(?:<{7}|={7}|>{7}|\|{7})(?: .*)?$", document(name), re.MULTILINE) == []
 
 
 @pytest.mark.parametrize("name", ["README.md", "man/pync.1", "CHANGELOG.md"])

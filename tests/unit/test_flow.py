@@ -120,6 +120,28 @@ async def test_whenever_it_is_cut_off_what_was_moved_and_what_is_unsent_is_every
     assert flow.moved + flow.unsent() == sum(map(len, chunks))
 
 
+@given(CHUNKS, REFUSALS, st.floats(0, 5), st.lists(st.sampled_from([Crlf, TelnetEscape, Vowels]), max_size=3))
+async def test_a_flow_that_is_cut_off_goes_on_into_another_sink(
+    loop: Loop,
+    chunks: list[bytes],
+    refusals: list[int | float],
+    moment: float,
+    stages: list[Callable[[], Stage]],
+) -> None:
+    first, second = MemorySink(loop, *refusals), MemorySink(loop)
+    flow = Flow(loop, MemoryFile(loop, *mixed(chunks, [0.5] * 8), END), first, [kind() for kind in stages])
+    task = loop.spawn(flow.copy(), Condition())
+    await loop.sleep(moment)
+    await loop.cancel_and_wait(task)
+    flow.sink = second
+    if rest := flow.take_rest():
+        await flow.send(rest)
+    if not flow.ended:
+        await flow.copy()
+    assert first.data + second.data == transformed(stages, b"".join(chunks))
+    expect(flow, moved=len(first.data + second.data), unsent=0, ended=True)
+
+
 @given(st.lists(st.binary(max_size=4), max_size=8), st.lists(PAUSES, max_size=8))
 async def test_a_datagram_stays_one_and_an_empty_one_is_one(
     loop: Loop, datagrams: list[bytes], refusals: list[float]

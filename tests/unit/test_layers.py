@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ROWS: list[set[str]] = [
     {
         *("config", "events", "listener_events", "errors", "system"),
-        *("descriptors", "limits", "printable"),
+        *("descriptors", "limits", "printable", "wall_time"),
     },
     {"context", "loop", "protocols", "stages"},
     {"endpoints"},
@@ -48,7 +48,9 @@ SIDEWAYS = [
     ("services.shared_stdio", "services.stdio"),
     ("services.http_answer", "services.shared_stdio"),
     ("services.proxy", "services.forward"),
+    ("modes.connect", "modes.reconnecting"),
     ("modes.scan", "modes.port_probes"),
+    ("modes.scan", "modes.waiting"),
     ("engine", "preload"),
     ("faces", "faces"),
     ("cli", "process_one"),

@@ -12,20 +12,31 @@ import pytest
 
 from pync.config import Access, Config, Ending, Logs, Program, SocketOptions, Tls
 from pync.errors import UsageError
-from pync.faces.native.config import config
+from pync.faces.native.face import asked_for
 from pync.faces.native.options import HINTS, TABLE
 from pync.faces.option_table import every, read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 CONNECT = Config(mode="connect", host="h", ports=(1,))
 LISTEN = Config(mode="listen", ports=(8080,))
 SERVE = LISTEN.but(keep_open=True)
 
 
+SCAN = CONNECT.but(mode="scan")
+
+
+def waiting(*places: Config, **facts: Any) -> Config:
+    return places[0].but(host=None, ports=(), places=places, **facts)
+
+
+PLACES = waiting(SCAN, SCAN.but(host="::1", ports=(2,)))
+
+
 def config_of(argv: Sequence[str]) -> Config:
-    return config(*read(TABLE, list(argv), HINTS))
+    return asked_for(list(argv), *read(TABLE, list(argv), HINTS))
 
 
 @pytest.mark.parametrize(
@@ -88,6 +99,7 @@ def config_of(argv: Sequence[str]) -> Config:
         ("-Ct h 1", CONNECT.but(crlf=True, telnet=True)),
         ("-i 1.5 --delay 20ms h 1", CONNECT.but(pace=1.5, delay=0.02)),
         ("-i 0 --delay 0 --retry 0 h 1", CONNECT),
+        ("--reconnect 10m h 1", CONNECT.but(reconnect=600)),
         ("-o f h 1", CONNECT.but(logs=Logs(raw="f"))),
         ("--hex-dump f --append-output h 1", CONNECT.but(logs=Logs(hexadecimal="f", append=True))),
         ("-N h 1", CONNECT.but(ending=Ending(at_once=True))),
@@ -111,6 +123,20 @@ def config_of(argv: Sequence[str]) -> Config:
         ("h:1", CONNECT),
         ("h:http", CONNECT.but(ports=(80,))),
         ("-z h:1-3", CONNECT.but(mode="scan", ports=(1, 2, 3))),
+        ("-z tls://h:1", SCAN.but(tls=Tls())),
+        ("-z h:1 --", SCAN),
+        ("-z -- h 1", SCAN),
+        ("-z ::1 1", SCAN.but(host="::1")),
+        ("-z [::1] 1", SCAN.but(host="::1")),
+        ("-z h:1 [::1]:2", PLACES),
+        ("-z -- h:1 [::1]:2", PLACES),
+        ("--any -z h:1 [::1]:2", PLACES.but(wanted="any")),
+        ("-z --closed h:1 [::1]:2 -- a -b -- c:d", PLACES.but(wanted="none", command=("a", "-b", "--", "c:d"))),
+        ("-z --closed -- h:1 [::1]:2 -- a", PLACES.but(wanted="none", command=("a",))),
+        ("-zw 5 h:1 -- a", waiting(SCAN.but(connect_timeout=5, ending=Ending(idle_timeout=5)), command=("a",))),
+        ("-z --ssl-no-verify h:1 tls://h:1", waiting(SCAN, SCAN.but(tls=Tls(verify=False)))),
+        ("-z --ssl --ssl-no-verify h:1 tls://h:1", waiting(*[SCAN.but(tls=Tls(verify=False))] * 2)),
+        ("-z udp://h:1 unix://p", waiting(SCAN.but(datagram=True), Config(mode="scan", family="unix", host="p"))),
         ("[::1]:1", CONNECT.but(host="::1")),
         ("[fe80::1%lo]:1", CONNECT.but(host="fe80::1%lo")),
         ("[::1] 1", CONNECT.but(host="::1")),
@@ -187,13 +213,24 @@ def test_a_command_line_asks_for(line: str, expected: Config) -> None:
         ("-u tcp://h:1", "-u with tcp://h:1: it is one transport or the other"),
         ("--sctp tcp://h:1", "--sctp with tcp://h:1: it is one transport or the other"),
         ("-u tls://h:1", "-u with --ssl: TLS needs a stream"),
-        ("-z tls://h:1", "--ssl with -z: a scan transfers nothing"),
+        ("--reconnect 1 h 1 2", "--reconnect with several ports: it goes on with one connection"),
+        ("--reconnect 1 h 1-2", "--reconnect with several ports: it goes on with one connection"),
+        ("-z h:1 h2:1-3", "operand h2:1-3: one port for each place; a range is for a scan of one HOST"),
+        ("-z h:1 2", "operand 2: not HOST:PORT, as the places before it are"),
+        ("-z h 1 h2:2", "port: invalid: h2:2"),
+        ("-zr h:1 h:2", "-r with several places: all of them are tried at the same time"),
+        ("-zp -- -- h:1 h:2", "source port: invalid: --"),
+        ("-z h 1 -- ./a", "a command after HOST PORT: it follows HOST:PORT, as in 'pync -z h:1 -- ./a'"),
+        ("-z --any h 1", "--any without HOST:PORT: as in 'pync -z --any localhost:80 [::1]:81'"),
+        ("-z --closed ::1 1", "--closed without HOST:PORT: as in 'pync -z --closed localhost:80 [::1]:81'"),
+        ("-zp 1 h:1 unix://p", "-p with -U: a unix socket has no port"),
+        ("-zU /p:1 /q:1", "operand /q:1: -U takes a path and nothing else"),
         ("-l -p 80 h:81", "two ports, 80 and 81: a listener has one"),
         (
             "tcp://h 80",
             "operand tcp://h: a URL is the only operand, and names the port, as in tcp://HOST:PORT",
         ),
-        ("ftp://h", "operand ftp://h: a URL of pync begins with one of tcp, udp, tls, ssl, unix"),
+        ("ftp://h", "operand ftp://h: a URL of pync begins with one of tcp, udp, tls, ssl, unix, ws, wss"),
         (
             "http://h/",
             "operand http://h: pync makes no HTTP requests, but connects: pync h 80",
@@ -210,11 +247,6 @@ def test_a_command_line_asks_for(line: str, expected: Config) -> None:
         ),
         ("--insecure h 80", "--insecure: no such option; --ssl-no-verify accepts any certificate"),
         ("--quiet h 80", "--quiet: no such option; only errors are reported without -v"),
-        ("--progress h 80", "--progress: no such option; pv in the pipe shows how a transfer gets on"),
-        (
-            "--reconnect h 80",
-            "--reconnect: no such option; --retry goes on trying to connect; a loop of the shell connects again",
-        ),
         ("--timeout=3 h 80", "--timeout: no such option; the limit for connecting and for silence is -w"),
         ("--verison", "--verison: no such option; did you mean --version?"),
         ("--silence h 80", "--silence: no such option"),

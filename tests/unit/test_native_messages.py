@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,11 +10,12 @@ import pytest
 from pync.config import Config, SocketOptions
 from pync.errors import BindError, ConnectError, InputError, PeerLost, PyncError
 from pync.events import Address, Connected, ConnectFailed, Event, Retrying, TlsEstablished, Unanswered
-from pync.faces.native.messages import Messages
+from pync.faces.native.messages import TIMES, Messages
 from pync.listener_events import (
     Accepted,
     AcceptingPauses,
     CertificateMade,
+    ConnectionOver,
     Denied,
     KeyExposed,
     Listening,
@@ -85,6 +87,16 @@ SECURED = TlsEstablished(
             "pync: session of 127.0.0.1 80 ended by a bug in pync, for the 1,000th time",
         ),
         (AcceptingPauses(why="Too many open files"), 0, "pync: accepting clients pauses: Too many open files"),
+        (
+            ConnectionOver(peer=WEB, why=None, unacknowledged=0),
+            0,
+            "pync: 127.0.0.1:80 has ended the connection; connecting again",
+        ),
+        (
+            ConnectionOver(peer=WEB, why="Connection reset by peer", unacknowledged=1),
+            0,
+            "pync: connection to 127.0.0.1:80: Connection reset by peer, 1 byte not acknowledged; connecting again",
+        ),
         (RulesRead(), 1, "pync: the access lists were read again"),
         (
             RulesKept(error=InputError("hosts", "Permission denied")),
@@ -115,7 +127,8 @@ SECURED = TlsEstablished(
 def test_an_event_is_reported_from_its_verbosity_on(event: Event, verbosity: int, line: str, capfd: Stderr) -> None:
     for given in range(4):
         Messages(CONNECT.but(verbosity=given)).report(event)
-        assert capfd.readouterr().err == (f"{line}\n" if given >= verbosity else "")
+        time = r"\d\d:\d\d:\d\d\.\d{3} " if given >= TIMES else ""
+        assert re.fullmatch(f"{time}{re.escape(line)}\n" if given >= verbosity else "", capfd.readouterr().err)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from pync.errors import UsageError
 from pync.faces import option_values
-from pync.faces.click_help import click_command, help_text
+from pync.faces.completion import click_command
+from pync.faces.help_text import help_text
 from pync.faces.native.config import config
 from pync.faces.native.options import ABOUT, FORMS, TABLE
 from pync.faces.option_table import (
@@ -79,7 +80,7 @@ def by_getopt(argv: Sequence[str], table: Table = SMALL) -> CommandLine:
 
 
 def by_click(argv: Sequence[str], table: Table = SMALL) -> CommandLine:
-    context = click_command(table, FORMS, ABOUT).make_context("pync", list(argv))
+    context = click_command(table).make_context("pync", list(argv))
     given = dict(context.params)
     operands = list(given.pop("operands") or ())
     return CommandLine(values_of(table, given), operands)
@@ -289,7 +290,8 @@ def test_the_help_begins_with_the_forms() -> None:
     assert help_text(TABLE, FORMS, ABOUT).startswith(
         "Usage: pync [OPTION]... HOST PORT...\n"
         "       pync -l [OPTION]... [HOST] PORT\n"
-        "       pync [-l] -U [OPTION]... PATH\n\n"
+        "       pync [-l] -U [OPTION]... PATH\n"
+        "       pync -z [OPTION]... HOST:PORT... [-- COMMAND]\n\n"
     )
 
 

@@ -29,7 +29,7 @@ TYPES = [
     option_values.user,
     option_values.hosts,
     option_values.host_and_port,
-    option_values.choice("yes y", "no n"),
+    option_values.Choice("yes y", "no n"),
     option_values.path,
     option_values.paths,
     option_values.fingerprint,
@@ -331,7 +331,7 @@ def test_brackets_must_be_right() -> None:
 
 
 def test_a_choice_is_the_first_word_of_its_group() -> None:
-    answer = option_values.choice("yes y", "no n")
+    answer = option_values.Choice("yes y", "no n")
     assert answer("yes") == answer("Y") == "yes"
     assert answer("n") == "no"
     assert refusal(answer, "perhaps") == "not yes or no: perhaps"

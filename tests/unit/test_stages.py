@@ -5,6 +5,7 @@ Each stage is compared with a reference that reads one byte at a time and has no
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from pync.stages import feed_all, flush_all
 from pync.stages.chat_lines import ChatLines
+from pync.stages.checksum import Checksum
 from pync.stages.crlf import Crlf
 from pync.stages.telnet import Telnet, TelnetEscape
 from pync.stages.visible import Visible
@@ -38,6 +40,19 @@ def output(stage: Stage, parts: Iterable[bytes]) -> bytes:
 
 def bytewise(data: bytes) -> list[bytes]:
     return [data[at : at + 1] for at in range(len(data))]
+
+
+# -- Checksums ---------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.binary(max_size=40)))
+def test_a_checksum_changes_nothing_and_is_the_same_for_any_split(parts: list[bytes]) -> None:
+    whole = b"".join(parts)
+    for split in parts, [whole], bytewise(whole):
+        stage = Checksum()
+        assert [stage.feed(part) for part in split] == split
+        assert stage.flush() == b""
+        assert stage.hexadecimal() == hashlib.sha256(whole).hexdigest()
 
 
 # -- Line ends ---------------------------------------------------------------------------------------------------

@@ -234,3 +234,22 @@ def test_a_stderr_that_fails_is_no_error(made: Callable[[], int]) -> None:
     for opened in {fd, err.fd}:
         with contextlib.suppress(OSError):
             os.close(opened)
+
+
+def test_a_line_that_is_drawn_makes_room_for_the_next_one_and_for_a_message() -> None:
+    with Rig(a_terminal()) as rig:
+        rig.err.draw(b"a long line")
+        rig.err.draw(b"a line")
+        rig.err.write(b"a message\n")
+        rig.err.draw(b"another")
+        shown = os.read(rig.reading, 1000)
+    assert shown == b"\ra long line" + b"\ra line     " + b"\r      \ra message\n" + b"\ranother"
+
+
+def test_a_line_is_drawn_only_if_it_is_taken_at_once() -> None:
+    with Rig(a_pipe()) as rig:
+        while not rig.err.waiting:
+            rig.err.write(LINE % 1)
+        waiting = rig.err.waiting
+        rig.err.draw(b"a line")
+        assert rig.err.waiting <= waiting

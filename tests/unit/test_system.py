@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # What only Linux has, or only some systems: names of the modules, and beginnings of paths.
 NAMES = {name.removeprefix("_") for names in FEATURES.values() for name in names} | {
-    *("sys.platform", "ctypes.CDLL", "selectors.DefaultSelector", "os.eventfd", "os.copy_file_range"),
+    *("ctypes.CDLL", "os.O_DIRECT", "selectors.DefaultSelector", "os.eventfd", "os.copy_file_range"),
     *("socket.TCP_INFO", "socket.IP_PKTINFO", "socket.SCM_CREDENTIALS", "socket.UDP_SEGMENT", "os.posix_spawnp"),
 }
 PATHS = ("/proc", "/dev/fd")

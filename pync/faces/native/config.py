@@ -6,6 +6,8 @@ TLS, proxies, relaying and rare sockets are left to `tls_and_proxy.py`, which mo
 
 from __future__ import annotations
 
+import os
+
 from pync.config import Access, Config, Ending, Logs, Program, SocketOptions
 from pync.errors import UsageError
 from pync.faces import option_values
@@ -33,7 +35,7 @@ def config(values: Values, operands: list[str]) -> Config:
         "idle_timeout": values.get("idle_timeout", wait) or None,
         "answer_wait": wait if "datagram" in values and "listen" not in values else None,
     }
-    times = {name: values.get(name) or None for name in ("pace", "delay", "retry")}  # zero is none at all
+    times = {name: values.get(name) or None for name in ("pace", "delay", "retry", "reconnect")}  # zero is none at all
     facts = {
         "mode": "scan" if "scan" in values else "listen" if "listen" in values else "connect",
         "access": Access(**_fields(Access, values)),
@@ -45,6 +47,10 @@ def config(values: Values, operands: list[str]) -> Config:
         "ending": Ending(**ending),
         "socket": SocketOptions(**_fields(SocketOptions, values)),
     }
+    if "also" in values:
+        from pync.faces.native.passed import also
+
+        facts["also"] = also(values)
     return Config(**_fields(Config, values) | times | facts | _addresses(values, operands) | more)
 
 
@@ -77,10 +83,22 @@ def _program(values: Values) -> Program | None:
 
 
 def _addresses(values: Values, operands: list[str]) -> dict[str, Any]:
+    if "listen" in values and (passed := _passed(values, operands)) is not None:
+        return {"host": None, "ports": (), "source_host": None, "source_port": None, "inherited": passed}
     if values.get("family") == "unix":
         return _unix(values, operands)
     protocol = "udp" if "datagram" in values else "tcp"
     return (_listener if "listen" in values else _peer)(values, operands, protocol)
+
+
+def _passed(values: Values, operands: list[str]) -> tuple[str, ...] | None:
+    """The names of sockets to listen on that were passed to this process (none: all are meant), if that is asked."""
+    named = bool(operands) or not values.keys().isdisjoint(("source_host", "source_port", "vsock"))
+    if named and "LISTEN_FDS" not in os.environ and "fd_names" not in values:
+        return None
+    from pync.faces.native.passed import passed
+
+    return passed(values, named=named)
 
 
 def _unix(values: Values, operands: list[str]) -> dict[str, Any]:
@@ -108,10 +126,14 @@ def _peer(values: Values, operands: list[str], protocol: str) -> dict[str, Any]:
         raise UsageError("missing port", f"as in 'pync {host} 80'{path}")
     if _is_mere_number(host) and len(rest) == 1 and not _is_mere_number(rest[0]):
         raise UsageError(f"host {host}", f"HOST comes before PORT, as in 'pync {rest[0]} {host}'")
+    host = _host(host, values)
+    ports = tuple(port for text in rest for port in read_value("port", option_values.ports, text, protocol))
+    if "reconnect" in values and len(ports) > 1:
+        raise UsageError("--reconnect with several ports", "it goes on with one connection")
     own = values.get("source_port")
     return {
-        "host": _host(host, values),
-        "ports": tuple(port for text in rest for port in read_value("port", option_values.ports, text, protocol)),
+        "host": host,
+        "ports": ports,
         "source_host": _host(values["source_host"], values) if "source_host" in values else None,
         "source_port": None if own is None else read_value("source port", option_values.listen_port, own, protocol),
     }

@@ -21,13 +21,20 @@ if TYPE_CHECKING:
 
 PROGRAMS = ("exec", "sh_exec", "filter")
 ONE_WAY = ("recv_only", "send_only")
-LISTENER_ONLY = ("max_conns", "allow", "allow_files", "deny", "deny_files", "user", "http")
+LISTENER_ONLY = ("also", "fd_names", "max_conns", "allow", "allow_files", "deny", "deny_files", "user", "http")
 
 RULES: tuple[Rule, ...] = (
     needs("keep_open", "listen", "only a listener has clients; TCP keep-alive is --tcp-keepalive"),
     needs(LISTENER_ONLY, "listen", "only a listener has clients"),
     conflict(("scan", "shuffle", "connect_timeout"), "listen", "a listener connects to nobody"),
     conflict("retry", "listen", "a listener connects to nobody", unless=("to",)),
+    conflict("reconnect", "listen", "a listener connects to nobody"),
+    conflict("reconnect", "scan", "a scan transfers nothing"),
+    conflict("reconnect", "datagram", "datagrams have no connection that could end"),
+    conflict("reconnect", PROGRAMS, "the program has one connection for itself"),
+    conflict("reconnect", "receive_limit", "one goes on, the other leaves"),
+    needs(("any", "closed"), "scan", "they are about the places that -z waits for"),
+    conflict("closed", "any", "one waits for an open port, the other for none"),
     conflict(PROGRAMS, "scan", "a scan transfers nothing"),
     conflict(("sh_exec", "filter", "http", *ONE_WAY), "exec", "the program has the connection for itself"),
     conflict(("filter", "http", *ONE_WAY), "sh_exec", "the program has the connection for itself"),
@@ -39,6 +46,15 @@ RULES: tuple[Rule, ...] = (
     needs(("lines", "datagram_size"), "datagram", "a stream has no datagrams"),
     needs("interface", "datagram", "only datagrams go to a group of hosts"),
     conflict(("lines", "datagram_size", "interface"), "scan", "a scan transfers nothing"),
+    conflict(("progress", "checksum"), "scan", "a scan transfers nothing"),
+    conflict("checksum", ("exec", "sh_exec"), "the program has the connection for itself", unless=("pipes",)),
+    conflict("checksum", "http", "the answer has a head, which is in no file"),
+    conflict("checksum", "lines", "a line may be given an end on the way"),
+    needs("size", "progress", "it shows how far a transfer has come"),
+    conflict("size", "keep_open", "the clients' transfers have no size in common"),
+    conflict(("datagram", "scan", "http"), "websocket", "WebSocket is a conversation over a stream"),
+    needs(("websocket_text", "websocket_origins"), "websocket", "only WebSocket has that"),
+    needs("websocket_origins", "listen", "only a listener has clients"),
 )
 
 TLS = ("tls", *Tls.__annotations__, "no_verify")  # each of them asks for TLS
@@ -58,16 +74,22 @@ TLS_AND_PROXY_RULES: tuple[Rule, ...] = (
     conflict("datagram", (*PROXIES, "serve_proxy"), "a proxy passes on streams alone"),
     conflict(("vsock", "sctp"), PROXIES, "proxies know TCP alone"),
     conflict("socks_proxy", "proxy", "one proxy at a time"),
-    conflict((*TLS, "pass_descriptor"), "scan", "a scan transfers nothing"),
+    conflict("pass_descriptor", "scan", "a scan transfers nothing"),
     conflict((*PROGRAMS, "http"), (*HUBS, *CONNECTING_CLIENTS), "the clients are relayed already"),
     conflict((*DATA, "no_stdin"), CONNECTING_CLIENTS, "nothing of stdin is sent"),
     conflict((*DATA_BUT_CRLF, "quit_after", "datagram"), HUBS, "a hub is for all"),
     conflict(CONNECTING_CLIENTS, HUBS, "the clients are relayed already"),
     conflict("serve_proxy", "to", "where to is for the clients to say"),
-    conflict((*TLS, *PROGRAMS, "http", *DATA), "pass_descriptor", "the socket is somebody else's then"),
+    conflict((*TLS, *PROGRAMS, "http", *DATA, "reconnect"), "pass_descriptor", "the socket is somebody else's then"),
+    conflict("websocket", "pass_descriptor", "the other process would get the frames of WebSocket"),
+    conflict("websocket", "serve_proxy", "a proxy has a protocol of its own"),
     conflict(("listen", "datagram"), "pass_descriptor", "it hands over one connection"),
+    conflict("checksum", HUBS, "a hub is for all"),
+    conflict(("progress", "checksum"), "pass_descriptor", "the socket is somebody else's then"),
     conflict(("datagram", "vsock"), "sctp", "SCTP is another transport"),
-    conflict(("family", "allow", "deny", "allow_files", "deny_files"), "vsock", "the addresses are of another kind"),
+    conflict(
+        ("family", "also", "allow", "deny", "allow_files", "deny_files"), "vsock", "the addresses are of another kind"
+    ),
     conflict(("source_host", "source_port", "scan"), "vsock", "a CID and a port are all there is"),
     needs(CONNECTING_CLIENTS, "listen", "only a listener has clients"),
     needs("to_tls", "to", "one belongs to the other"),
@@ -84,6 +106,9 @@ TLS_AND_PROXY_RULES: tuple[Rule, ...] = (
 def check_conflicts(values: Values) -> None:
     """Raise UsageError for options that make no sense together, the usual ones."""
     check(TABLE, values, RULES)
+    own = {"to", *PROGRAMS}  # peers that have sessions of their own
+    if values.keys() >= {"checksum", "datagram", "keep_open"} and own.isdisjoint(values):
+        raise UsageError("--checksum with -u and -k", "the peers share one conversation")
     if "append" in values and values.keys().isdisjoint(("raw", "hexadecimal")):
         raise UsageError(f"{spelling_of(TABLE, 'append')} alone", "there is no log to append to; add -o or --hex-dump")
 

@@ -10,6 +10,7 @@ from pync.listener_events import (
     Accepted,
     AcceptingPauses,
     CertificateMade,
+    ConnectionOver,
     Denied,
     KeyExposed,
     Listening,
@@ -38,7 +39,8 @@ def line(event: Event, config: Config) -> str:
             return f"{'Bound' if config.datagram else 'Listening'} on {_spaced(event.address)}"
         case Accepted():
             # The client of a unix socket has no name as a rule, so it is known by the path of the listener.
-            return f"Connection received on {_spaced(event.peer) or config.host}"
+            path = None if config.also else config.host
+            return f"Connection received on {_spaced(event.peer) or path or 'a unix socket'}"
         case Denied():
             return f"pync: connection from {_spaced(event.peer)} denied: {event.why}"
         case SessionFailed():
@@ -57,6 +59,8 @@ def line(event: Event, config: Config) -> str:
             return "pync: the access lists were read again"
         case RulesKept():
             return f"pync: the access lists stay as they were: {event.error}"
+        case ConnectionOver():
+            return f"pync: {_over(event)}; connecting again"
         case AcceptingPauses():
             return f"pync: accepting clients pauses: {event.why}"
         case ProgramsAtLimit():
@@ -71,6 +75,12 @@ def line(event: Event, config: Config) -> str:
 def _crash(event: SessionCrashed) -> str:
     what = f"pync: session of {_spaced(event.peer)} ended by a bug in pync"
     return f"{what}: {event.trace}" if event.times == 1 else f"{what}, for the {event.times:,}th time"
+
+
+def _over(event: ConnectionOver) -> str:
+    what = f"connection to {event.peer}: {event.why}" if event.why else f"{event.peer} has ended the connection"
+    count = event.unacknowledged
+    return what + (f", {count} byte{'s' if count > 1 else ''} not acknowledged" if count else "")
 
 
 def _spaced(address: Address) -> str:

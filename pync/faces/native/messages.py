@@ -6,6 +6,8 @@ The wording of connections and listeners is that of nc.openbsd, which scripts lo
 
 from __future__ import annotations
 
+import time
+
 from pync.errors import ConnectError
 from pync.events import (
     Connected,
@@ -13,6 +15,7 @@ from pync.events import (
     EndedAtHalfClose,
     EndedImproperly,
     Retrying,
+    SessionEnded,
     TlsEstablished,
     Unanswered,
 )
@@ -20,16 +23,22 @@ from pync.faces import print_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pync.config import Config
     from pync.errors import PyncError
     from pync.events import Event
 
 # How many -v it takes for an event to be reported, if not one. By names, because most of them are a listener's.
 VERBOSITY = {
-    **dict.fromkeys(("AcceptingPauses", "CertificateMade", "KeyExposed", "OpenProxy", "RulesKept"), 0),
+    **dict.fromkeys(
+        ("AcceptingPauses", "CertificateMade", "ConnectionOver", "KeyExposed", "OpenProxy", "RulesKept"), 0
+    ),
     **dict.fromkeys(("OpenProgram", "ProgramsAtLimit", "SessionCrashed", "SessionFailed", "StdinNotKept"), 0),
     "Retrying": 2,
+    "Progress": 0,
 }
+TIMES = 2  # from how many -v on each line has the time in front of it
 
 
 class Messages:
@@ -38,10 +47,18 @@ class Messages:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._reported_why = ""
+        self._of_day: Callable[[int], str] | None = None
+        if config.verbosity >= TIMES:
+            from pync.wall_time import of_day
+
+            self._of_day = of_day
         if config.mode == "listen":  # a server may have no descriptor, or no right, to import them when a session fails
             import pync.faces.native.advice
             import pync.faces.native.listener_messages
             import pync.faces.stderr  # noqa: F401
+        if config.keep_open or config.http or config.user:
+            import pync.faces.native.progress
+            import pync.faces.native.traffic  # noqa: F401
         if config.mode == "scan" and config.verbosity:
             from pync.faces.stderr import STANDARD
 
@@ -49,6 +66,8 @@ class Messages:
 
     def wants(self, kind: type[Event]) -> bool:
         """Whether events of this kind are reported at this verbosity."""
+        if kind is SessionEnded and self._config.checksum:
+            return True
         return self._config.verbosity >= VERBOSITY.get(kind.__name__, 1)
 
     def report(self, event: Event) -> None:
@@ -57,7 +76,20 @@ class Messages:
             return
         if isinstance(event, ConnectFailed):
             self._reported_why = event.why
-        print_line(self._line(event))
+        if type(event).__name__ == "Progress":
+            from pync.faces.native.progress import show
+
+            show(event, self._config)
+        else:
+            self.print(self._line(event))
+
+    def print(self, line: str) -> None:
+        """Print a line, from -vv on with the time in front of it."""
+        print_line(f"{self._of_day(time.time_ns())} {line}" if self._of_day else line)
+
+    def note(self, text: str) -> None:
+        """Print a remark about the command line."""
+        self.print(f"pync: note: {text}")
 
     def already_reported(self, error: PyncError) -> bool:
         """Whether the error that ended the run is a failure to connect that was reported as an event."""
@@ -85,6 +117,10 @@ class Messages:
                 return f"pync: {event.protocol} with {event.peer}: {_tls_details(event)}"
             case Retrying():
                 return f"pync: {self.clearer(event.error)}; the next attempt is in {event.pause:g} s"
+            case SessionEnded():
+                from pync.faces.native.traffic import end_line
+
+                return end_line(event, self._config)
         from pync.faces.native.listener_messages import line
 
         return line(event, self._config)

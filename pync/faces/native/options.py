@@ -17,12 +17,20 @@ def _no_routing_tables(text: str) -> None:
 
 POSITIVE = types.integer(1, 2147483647)
 DATAGRAM_SIZE = types.integer(1, 65507)
+SIZE = types.integer(1, 1 << 62)
 BUFFER_SIZE = types.integer(1, 1073741824)
-PROXY_TYPE = types.choice("http connect", "https", "socks4 4 socks4a", "socks5 5 socks5h")
-SERVED_PROXY_TYPE = types.choice("http", "socks5 5")
-LOCAL_OR_REMOTE = types.choice("local", "remote")
+PROXY_TYPE = types.Choice("http connect", "https", "socks4 4 socks4a", "socks5 5 socks5h")
+SERVED_PROXY_TYPE = types.Choice("http", "socks5 5")
+LOG_FORMAT = types.Choice("text", "json")
+SHELL = types.Choice("bash", "zsh", "fish")
+LOCAL_OR_REMOTE = types.Choice("local", "remote")
 
-FORMS = ("[OPTION]... HOST PORT...", "-l [OPTION]... [HOST] PORT", "[-l] -U [OPTION]... PATH")
+FORMS = (
+    "[OPTION]... HOST PORT...",
+    "-l [OPTION]... [HOST] PORT",
+    "[-l] -U [OPTION]... PATH",
+    "-z [OPTION]... HOST:PORT... [-- COMMAND]",
+)
 ABOUT = """Connect, or with -l wait for a client: stdin is sent, what is received goes to stdout. The end of stdin is
 passed on as a half-close; what the peer still sends is received until it ends, too. A PORT is a number, a service's
 name or a range LO-HI; HOST:PORT is one operand for both. A TIME is in seconds, or has a unit: ms, s, m or h."""
@@ -52,6 +60,8 @@ TABLE = (
     Section(
         "Listening",
         flag("l", "listen", "listen", "wait for a client instead of connecting"),
+        repeated("", "also", "PLACE", "also", types.paths, "listen on [HOST:]PORT or a unix PATH, too", rare=True),
+        repeated("", "fd-name", "NAME", "fd_names", types.hosts, "use only this one of the passed sockets", rare=True),
         flag("k", "keep-open", "keep_open", "serve many clients, also at the same time"),
         value("", "max-conns", "N", "max_conns", POSITIVE, "serve at most so many at once; 100 for programs"),
         repeated("", "allow", "HOST,...", "allow", types.hosts, "serve only these: addresses, networks, names"),
@@ -60,6 +70,11 @@ TABLE = (
         repeated("", "denyfile", "FILE", "deny_files", types.paths, "turn away those that FILE lists", rare=True),
         value("", "user", "NAME[:GROUP]", "user", types.user, "become this user once the port is bound"),
         flag("", "http", "http", "put an HTTP response in front of what is sent"),
+        flag("", "ws", "websocket", "WebSocket; a client names ws://HOST/PATH", "/"),
+        flag("", "ws-text", "websocket_text", "with --ws: send text, not binary messages", rare=True),
+        repeated(
+            "", "ws-origin", "SITE,...", "websocket_origins", types.hosts, "serve pages of these sites, too", rare=True
+        ),
     ),
     Section(
         "Programs",
@@ -160,10 +175,13 @@ TABLE = (
         value("", "connect-timeout", "TIME", "connect_timeout", types.seconds, "for connecting alone", rare=True),
         value("", "idle-timeout", "TIME", "idle_timeout", types.seconds, "for silence in both directions alone"),
         value("", "retry", "TIME", "retry", types.seconds, "go on trying to connect for so long"),
+        value("", "reconnect", "TIME", "reconnect", types.seconds, "when it ends before stdin: try again for so long"),
     ),
     Section(
         "Scanning",
         flag("z", "scan", "scan", "only test which ports are open (-v lists them)"),
+        flag("", "any", "any", "of several HOST:PORT, one is enough", rare=True),
+        flag("", "closed", "closed", "wait until no HOST:PORT is open", rare=True),
         flag("r", "randomize-ports", "shuffle", "try the ports in random order"),
     ),
     Section(
@@ -185,8 +203,13 @@ TABLE = (
     ),
     Section(
         "Messages",
-        count("v", "verbose", "verbosity", "say what happens; -vv: retries, too"),
+        count("v", "verbose", "verbosity", "say what happens; -vv: retries, too, and when"),
+        flag("", "progress", "progress", "show on stderr how far a transfer has come", 0.2),
+        flag("", "checksum", "checksum", "show the SHA-256 of what was sent and received"),
+        value("", "size", "BYTES", "size", SIZE, "for --progress: what is to be moved in all", rare=True),
+        value("", "log-format", "FORMAT", "log_format", LOG_FORMAT, "text, or json: an object a line", rare=True),
         flag("h", "help", "help", "show this help; --help all has all options", alone=True),
+        value("", "completion", "SHELL", "completion", SHELL, "print the completion for bash, zsh or fish", rare=True),
         flag("", "version", "version", "show the version", alone=True),
     ),
 )
@@ -213,7 +236,6 @@ HINTS = {
     "-S": "there are no TCP MD5 signatures; --ssl protects a connection",
     "-Z": "there is no DCCP",
     "--cacert": "the authorities to trust are --ssl-trustfile",
-    "--close": "the end of stdin is always passed on; -q ends the conversation",
     "--dont-resolve": "numeric addresses only is -n",
     "--host": "HOST is an operand",
     "--insecure": "--ssl-no-verify accepts any certificate",
@@ -222,11 +244,10 @@ HINTS = {
     "--local-port": "our own port is -p",
     "--lua-exec": "-e 'lua FILE' runs a script",
     "--port": "PORT is an operand, and our own port is -p",
-    "--progress": "pv in the pipe shows how a transfer gets on",
     "--quiet": "only errors are reported without -v",
-    "--reconnect": "--retry goes on trying to connect; a loop of the shell connects again",
     "--silent": "only errors are reported without -v",
     "--sni": "the name to request is --ssl-servername",
+    "--strict": "the command of -z runs only if all places are open",
     "--talk": "it is --chat",
     "--timeout": "the limit for connecting and for silence is -w",
     "--tls": "it is --ssl",

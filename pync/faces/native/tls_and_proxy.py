@@ -266,7 +266,8 @@ def ask_password(config: Config) -> Config:
         raise UsageError(f"-P {proxy.user}", why) from None
     except EOFError:
         raise UsageError(f"-P {proxy.user}", "no password was given") from None
-    asked: Config = config.but(proxy=proxy.but(password=password))
+    proxy = proxy.but(password=password)
+    asked: Config = config.but(proxy=proxy, places=tuple(place.but(proxy=proxy) for place in config.places))
     return asked
 
 

@@ -22,7 +22,7 @@ SLOWEST = 20  # seconds that a target may take for one input
 ROUND = 2000  # inputs of Hypothesis until the next look at the clock
 EXECUTED = "stat::number_of_executed_units:"  # libFuzzer's words for the number of inputs
 KEPT = ("crash", "timeout", "oom", "leak")  # the names of the files in which it keeps an input that fails
-MODULES = ("dialogues", "streams", "texts", "names")
+MODULES = ("dialogues", "streams", "texts", "names", "websocket")
 
 
 class Finding(NamedTuple):
