@@ -35,6 +35,7 @@ from harness import (  # noqa: E402 (after the line above)
     run,
 )
 from loopback import ANY_FAMILY, Names  # noqa: E402 (after the line above)
+from taken_away import taken_away  # noqa: E402 (after the line above)
 
 from pync import system  # noqa: E402 (after the line above)
 
@@ -77,6 +78,15 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
             test.hypothesis.inner_test = on_a_loop(test.hypothesis.inner_test)
     elif inspect.iscoroutinefunction(test):
         pyfuncitem.obj = on_a_loop(test)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that are about a feature which this run has to do without."""
+    away = taken_away()
+    left_out = [item for item in items if away & {name for mark in item.iter_markers("needs") for name in mark.args}]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
 
 
 def on_a_loop(test: Callable[..., Work[None]]) -> Callable[..., None]:

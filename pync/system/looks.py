@@ -15,7 +15,7 @@ import stat
 from pync.system import DONTWAIT, queued, socket
 
 ERROR, HANGUP, INVALID = 0x8, 0x10, 0x20  # POLLERR, POLLHUP, POLLNVAL: the same numbers on every system
-RDHUP: int = getattr(select, "POLLRDHUP", 0)
+RDHUP: int = getattr(select, "POLLRDHUP", 0) if hasattr(select, "poll") else 0
 
 
 def new_epoll() -> select.epoll | None:
@@ -73,24 +73,26 @@ def _events_without_poll(fd: int) -> int:
 
 
 def _events_of_socket(fd: int) -> int:
-    with socket.socket(fileno=os.dup(fd)) as sock:
+    sock = socket.socket(fileno=os.dup(fd))
+    try:
         if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             return ERROR | HANGUP
-        try:
-            sock.send(b"")
-        except OSError as error:  # our own direction has ended
-            return HANGUP if error.errno == errno.EPIPE and _is_at_end(fd) else 0
-    return 0
+        sock.send(b"")
+        return 0
+    except OSError as error:  # our own direction has ended
+        return HANGUP if error.errno == errno.EPIPE and _is_at_end(fd) else 0
+    finally:
+        sock.close()
 
 
 def _is_at_end(fd: int) -> bool:
     """Whether the next thing to be read from a stream socket is the end, or an error."""
     if not stat.S_ISSOCK(os.fstat(fd).st_mode) or not select.select([fd], [], [], 0)[0]:
         return False
-    with socket.socket(fileno=os.dup(fd)) as sock:
-        try:
-            return sock.type == socket.SOCK_STREAM and not sock.recv(1, socket.MSG_PEEK | DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
+    sock = socket.socket(fileno=os.dup(fd))
+    try:
+        return sock.type == socket.SOCK_STREAM and not sock.recv(1, socket.MSG_PEEK | DONTWAIT)
+    except OSError as error:
+        return not isinstance(error, BlockingIOError)
+    finally:
+        sock.close()

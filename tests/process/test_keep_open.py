@@ -234,6 +234,7 @@ def test_a_client_that_receives_nothing_is_cut_off_and_the_others_get_every_byte
         assert {number: digest(data) for number, data in received.items()} == {1: digest(payload), 2: digest(payload)}
 
 
+@pytest.mark.needs("outq")
 @pytest.mark.parametrize("argv", [("-k",), ("-k", "-C"), ("--broker",)], ids=["stdin", "stage", "broker"])
 def test_of_a_client_that_is_cut_off_the_bytes_are_counted_that_it_does_not_get(argv: tuple[str, ...]) -> None:
     piece, given = PAYLOAD(1 << 16).replace(b"\n", b"."), 0
@@ -448,6 +449,7 @@ def _many_descriptors() -> Iterator[None]:
         yield
 
 
+@pytest.mark.needs("epoll")
 @pytest.mark.usefixtures("_many_descriptors")
 def test_two_thousand_clients_send_and_receive_at_the_same_time() -> None:
     with listen("-k", "0") as server, connections(server, 2000) as conns:
@@ -458,6 +460,7 @@ def test_two_thousand_clients_send_and_receive_at_the_same_time() -> None:
         assert {take(conn, 11) for conn in conns} == {b"hello, all\n"}
 
 
+@pytest.mark.needs("epoll")
 @pytest.mark.usefixtures("_many_descriptors")
 def test_two_thousand_clients_get_the_file(page: Path) -> None:
     with page.open("rb") as file, listen("-k", "0", stdin=file) as server, connections(server, 2000) as conns:

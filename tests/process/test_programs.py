@@ -431,6 +431,7 @@ def test_a_handed_over_child_is_reaped_before_its_client_sees_the_end() -> None:
             assert server.children() == []
 
 
+@pytest.mark.needs("poll")  # select(2) does not leave the error for the program
 @pytest.mark.parametrize("option", [("--sh-exec",), ("--filter",), ("-C", "--sh-exec")], ids="".join)
 def test_a_child_whose_client_is_reset_gets_hup(option: tuple[str, ...]) -> None:
     hup = "trap 'echo struck by HUP >&2; exit' HUP; echo $$; while :; do sleep 60; done"
@@ -444,6 +445,7 @@ def test_a_child_whose_client_is_reset_gets_hup(option: tuple[str, ...]) -> None
         is_true(lambda: not server.children(), "it is reaped")
 
 
+@pytest.mark.needs("poll")  # select(2) does not leave the error for the program
 @pytest.mark.parametrize("option", ["--sh-exec", "--filter"])
 def test_a_child_that_ignores_hup_and_term_is_killed(option: str) -> None:
     with listen(option, STUBBORN, "0") as server:
@@ -455,6 +457,7 @@ def test_a_child_that_ignores_hup_and_term_is_killed(option: str) -> None:
         server.expect("^pync: connection to 127.0.0.1:.*: Connection reset by peer$")
 
 
+@pytest.mark.needs("poll")  # select(2) does not leave the error for the program
 def test_a_pumped_child_that_does_not_read_ends_when_its_client_is_reset() -> None:
     with listen("--filter", "echo $$; exec sleep 60", "0") as server:
         conn = connect(server.port)
@@ -466,6 +469,7 @@ def test_a_pumped_child_that_does_not_read_ends_when_its_client_is_reset() -> No
         assert server.wait() == 1
 
 
+@pytest.mark.needs("poll")  # select(2) does not leave the error for the program
 def test_what_the_child_has_started_ends_with_it() -> None:
     with listen("--sh-exec", "sleep 60 & echo $!; wait", "0") as server:
         conn = connect(server.port)

@@ -87,7 +87,7 @@ def abstract(path: str) -> str:
     return "@" + path.strip("/").replace("/", "-")
 
 
-@pytest.fixture(params=["path", "abstract"])
+@pytest.fixture(params=["path", pytest.param("abstract", marks=pytest.mark.needs("linux"))])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(request.param))
 
@@ -147,6 +147,7 @@ def test_a_server_talks_with_another_netcats_client(peer: Peer, path: str) -> No
         assert server.wait() == 0
 
 
+@pytest.mark.needs("linux")
 @each((STREAMS[0], STREAMS[2]))
 def test_abstract_names_are_those_of_others(peer: Peer, abstract: str) -> None:
     with listen("-U", abstract) as server:
@@ -572,6 +573,7 @@ def test_a_forwarder_reports_that_its_target_is_a_file(path: str) -> None:
         server.expect(f"^pync: connect to {re.escape(path)} failed: it is a file and no socket$")
 
 
+@pytest.mark.needs("linux")
 def test_a_clients_own_name_may_be_abstract(path: str, abstract: str) -> None:
     with bound(path) as server, pync("-uU", "-s", abstract, path) as client:
         client.send(b"question")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent.parent / "pync"
 
-# Each takes a good part of the time that Python takes to start, or more than that. `pync/system.py` stands for two.
+# Each takes a good part of the time that Python takes to start, or more than that. `pync/system/` stands for two.
 COSTLY = {
     "argparse",
     "asyncio",

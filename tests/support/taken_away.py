@@ -1,7 +1,7 @@
-"""Another system, simulated: pync does not see what PYNC_TEST_WITHOUT names, separated by commas.
+"""Another system, simulated: pync does not see what PORTABLE_WITHOUT names, separated by commas.
 
-`scripts/test --portable` has each interpreter of a test import this module before anything else (a .pth file), so that
-it is the same in the processes that a test starts. What pync's modules import are views of the real modules. The rest
+In the environment of `scripts/test --portable` each interpreter calls `take_away` before anything else (a .pth file),
+also in the processes that a test starts. What pync's modules import are views of the real modules. The rest
 of the process sees the real ones: the standard library, pytest, the tests, and whatever a test replaces in a module.
 
 - A name that is taken away is missing in its module.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-VARIABLE = "PYNC_TEST_WITHOUT"
+VARIABLE = "PORTABLE_WITHOUT"
 
 # What can be taken away: the names that are missing then, each with its module.
 FEATURES: dict[str, tuple[str, ...]] = {
@@ -58,8 +58,8 @@ ELSEWHERE = "elsewhere1"
 def taken_away() -> set[str]:
     """The features that this run has to do without."""
     names = set(filter(None, os.environ.get(VARIABLE, "").split(",")))
-    if names == {"everything"}:
-        return set(FEATURES)
+    if "everything" in names:  # but poll(2), which every system has
+        names = names - {"everything"} | FEATURES.keys() - {"poll"}
     assert names <= FEATURES.keys(), f"{VARIABLE}: there is no {names - FEATURES.keys()}"
     return names
 
@@ -196,8 +196,9 @@ def views(away: set[str]) -> dict[str, View]:
     return Views()
 
 
-def take_away(away: set[str]) -> None:
+def take_away() -> None:
     """From now on, modules of pync that are imported see these views."""
+    away = taken_away()
     real, seen = builtins.__import__, views(away)
     open_file = refusing_paths(open, away)
 
@@ -213,7 +214,3 @@ def take_away(away: set[str]) -> None:
             return module
 
     builtins.__import__ = import_module
-
-
-if taken_away():
-    take_away(taken_away())
