@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from harness import UNMEASURED, run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -193,5 +193,4 @@ def subclasses(kind: type[PyncError]) -> set[type[PyncError]]:
 def test_json_is_imported_for_json_alone() -> None:
     code = "import sys; sys.argv[1:] = ['-zv', '127.0.0.1', '1']\nfrom pync.faces.native.face import NativeFace\n"
     code += "NativeFace().run(sys.argv[1:]); print('json' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=20, text=True, cwd=ROOT)
-    assert done.stdout == "False\n", done.stderr
+    assert run([sys.executable, "-c", code], env=UNMEASURED, cwd=ROOT).out == b"False\n"
