@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import encrypted
 import pytest
 import roles
-from clients import datagrams, drain, take, watched
+from clients import datagrams, drain, is_true, take, watched
 from harness import DEADLINE, DEVNULL, PIPE, PYNC, Running, announced, connect, listen, pync, require, run, serve
 from pairs import complaints, lives_on, pipe
 from roles import either_way
@@ -150,6 +150,7 @@ def test_a_question_whose_answer_is_not_read_is_asked_and_pync_leaves() -> None:
     script = 'echo hello | "$@" | true; echo ${PIPESTATUS[*]}'
     with serve(lambda conn: asked.append(drain(conn))) as (host, port):
         result = run([require("bash"), "-c", script, "bash", *PYNC, host, str(port)])
+        is_true(lambda: bool(asked), "the server has read to the end")
     assert result == (0, b"0 141 0\n", "")
     assert asked == [b"hello\n"]
 
