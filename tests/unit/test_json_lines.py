@@ -24,6 +24,7 @@ from pync.events import Address, Connected, Event, Retrying
 from pync.faces import stderr
 from pync.faces.native.json_lines import JsonLines, asked_for, plain, readable, snake_case
 from pync.listener_events import Accepted, SessionFailed
+from pync.relay.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,6 +109,14 @@ def test_the_last_line_has_the_status_or_the_signal(lines: Lines) -> None:
 def test_the_number_of_messages_that_were_dropped_is_a_line_too(lines: Lines) -> None:
     lines.written.append(stderr.STANDARD.notice(3))
     assert (lines.latest()["event"], lines.latest()["count"]) == ("messages_missed", 3)
+
+
+def test_of_the_progress_that_is_drawn_nothing_is_written(lines: Lines) -> None:
+    facts: dict[str, Any] = dict.fromkeys(Progress.__annotations__) | {"stage": "running"}
+    lines.report(Progress(**{**facts, "drawn": True}))
+    assert lines.written == []
+    lines.report(Progress(**{**facts, "drawn": False}))
+    assert lines.latest()["event"] == "progress"
 
 
 def test_every_event_is_wanted(lines: Lines) -> None:

@@ -46,7 +46,9 @@ class JsonLines:
         return True
 
     def report(self, event: Event) -> None:
-        """Write an event."""
+        """Write an event, unless it is a line of progress that the next one is drawn over."""
+        if event.facts().get("drawn"):
+            return
         STANDARD.write(self._line(snake_case(type(event).__name__), event.facts()))
 
     def note(self, text: str) -> None:
