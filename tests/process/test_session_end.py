@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from certificates import Authority
     from harness import Running
 
-TIMES = r"in [\d.]+ s(?: \([\d.e+]+ k?M?B/s\))?"
+TIMES = r"in [\d.]+ s(?: \([\d.e+]+ [kMG]?B/s\))?"
 
 
 def ends(process: Running, what: str, who: str = r"127\.0\.0\.1:\d+") -> None:
