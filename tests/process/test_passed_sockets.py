@@ -9,7 +9,7 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from clients import datagrams, drain
+from clients import datagrams, drain, unix_client
 from harness import DEADLINE, DEVNULL, PYNC, Result, Running, connect, require, run
 from network import ROOT
 
@@ -49,13 +49,6 @@ def ask(sock: socket.socket, question: bytes = b"") -> bytes:
         sock.sendall(question)
         sock.shutdown(socket.SHUT_WR)
         return drain(sock)
-
-
-def unix_client(path: Path) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(DEADLINE)
-    sock.connect(str(path))
-    return sock
 
 
 def test_streams_of_several_kinds_are_served_by_one_process(tmp_path: Path) -> None:

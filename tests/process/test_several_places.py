@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import signal
-import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from clients import datagrams, drain, is_true
-from harness import DEADLINE, PYNC, Running, connect, failure, free_port, listen, pync, run
+from clients import datagrams, drain, is_true, unix_client
+from harness import PYNC, Running, connect, failure, free_port, listen, pync, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,13 +18,6 @@ def ports(server: Running, count: int, word: str = "Listening") -> list[int]:
     server.expect(rf"(?:^{word} on .*\n){{{count}}}")
     lines = [line for line in server.stderr.splitlines() if line.startswith(word)]
     return [int(line.split()[-1]) for line in lines[:count]]
-
-
-def unix_client(path: Path) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(DEADLINE)
-    sock.connect(str(path))
-    return sock
 
 
 def test_clients_of_all_places_share_one_broker(tmp_path: Path) -> None:

@@ -19,8 +19,17 @@ from harness import DEADLINE, connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 WORK = 30.0  # seconds for the work of `meanwhile`
+
+
+def unix_client(path: Path) -> socket.socket:
+    """A client of a unix socket."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(DEADLINE)
+    sock.connect(str(path))
+    return sock
 
 
 def take(conn: socket.socket, size: int) -> bytes:

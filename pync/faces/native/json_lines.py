@@ -1,6 +1,6 @@
 """`--log-format json`: every event of a run, and its end, as a line on stderr that holds one JSON object.
 
-Theory: the lines are for programs. So every event is written, whatever `-v` asks for: who collects logs filters them.
+Theory: the lines are for programs. So every event is written, whatever `-v` asks for: a collector of logs filters them.
 The name of an event is that of its class in other letters, and its facts have their own names; nothing is worded here.
 So an event that is added is written without a change of this module. The manual lists all of them (LOG EVENTS), and a
 test compares the list with the classes.
