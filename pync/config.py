@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import KeysView
     from typing import Any, Literal, Self, dataclass_transform
 
+    from pync.behaviour import Behaviour
     from pync.listener_config import ServeProxy, Target
 
     Family = Literal["any", "ipv4", "ipv6", "unix", "vsock"]
@@ -204,6 +205,7 @@ class Config(Frozen):
     ending: Ending = Ending()
     socket: SocketOptions = SocketOptions()
 
+    behaviour: Behaviour | None = None  # what is done in another way than pync's own; None: nothing
     verbosity: int = 0
     checksum: bool = False  # report the SHA-256 of what each session has sent and received
     progress: float | None = None  # seconds between two reports of how far the run has come

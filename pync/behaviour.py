@@ -1,0 +1,74 @@
+"""How a run does what netcats do in different ways, as frozen facts. The defaults are what pync's own command line does.
+
+A module of its own, because a run that does everything in pync's own way has no `Behaviour` (`Config.behaviour` is
+None) and does not import it. The engine asks for one of these facts at a time. It must never know which command line
+has asked for them, or what they are called there.
+
+All times are seconds.
+"""
+
+from __future__ import annotations
+
+from pync.config import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+
+class DatagramProbes(Frozen):
+    """The datagrams that find out whether a port of UDP refuses."""
+
+    payload: bytes
+    at_once: int  # how many are sent without a pause
+    later: int  # how many follow
+    interval: float  # before each of those that follow
+    wait: float | None = None  # for a refusal, after each; None: as long as a connection by TCP takes
+
+
+class Behaviour(Frozen):
+    """What differs from pync's own way in one run."""
+
+    # Ending a conversation. `Config.ending` has the limits themselves.
+    # After the peer's end: go by the rules; leave; send what stdin has ready, and leave; send all of stdin.
+    after_peer: Literal["rules", "leave", "drain", "stay"] = "rules"
+    quit_from: Literal["stdin", "both"] = "stdin"  # `quit_after` begins at stdin's end, or at the end of both
+    quit_discards: bool = False  # what the peer sends while `quit_after` runs is thrown away
+    idle_ends: bool = False  # the idle limit is an end, not a failure
+    idle_periods: int = 0  # the idle limit begins at stdin's end, and has to pass so many times; 0: from the start, once
+    loss_ends: bool = False  # a connection that breaks has ended
+    output_loss_ends: bool = False  # a peer of datagrams that refuses has ended
+    datagrams_stay: bool = False  # a client of datagrams stays when stdin has ended
+    null_counts: bool = False  # a listener's /dev/null is a stdin that ends at once
+    limit_over_all: bool = False  # `receive_limit` counts the reads from all clients together
+
+    # Connecting.
+    addresses: Literal["race", "in order", "first"] = "race"  # which of a name's addresses are tried
+    port_pause: float = 0.0  # between two ports
+    repeat_first_read: bool = False  # of several ports each gets stdin's first read again
+    probes: DatagramProbes | None = None  # of UDP ports: before anything else is sent, and in a scan
+    scan_in_order: bool = False  # one port after the other
+
+    # Listening.
+    dual_stack: bool = False  # an IPv6 socket takes clients of IPv4, too
+    first_address: bool = False  # listen on the first address that can be bound, not on all
+    backlog: int | None = None
+    reuse_port: bool = False  # another listener may bind the same port
+    bind_tries: int = 1  # attempts to bind a port that is in use, two seconds apart
+    keeps_listening: bool = False  # the listening socket stays open while the only client is served
+    one_at_a_time: bool = False  # clients are served one after the other, and share one stdin
+    accept_timeout: float | None = None  # for the first client
+    expected: tuple[str, int | None] | None = None  # the only address, and its port, that may connect; another ends the run
+    leaves_paths: bool = False  # unix paths are left behind
+    temporary_path: bool = False  # a client of unix datagrams has its own end in a directory below /tmp
+
+    # What is done with the bytes.
+    telnet_keeps: bool = False  # negotiation is answered, but stays in what is received
+    dump_runs_on: bool = False  # the offsets of a hex dump run on over all clients
+
+    # Programs: it has the socket itself, also one of datagrams.
+    program_has_socket: bool = False
+
+    # Proxies.
+    login_when_asked: bool = False  # no credentials before the proxy demands them; then on a new connection
+    plain_connect: bool = False  # CONNECT by HTTP/1.0, with no other field
