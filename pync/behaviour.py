@@ -1,4 +1,4 @@
-"""How a run does what netcats do in different ways, as frozen facts. The defaults are what pync's own command line does.
+"""How a run does what netcats do in different ways, as frozen facts. The defaults are pync's own way.
 
 A module of its own, because a run that does everything in pync's own way has no `Behaviour` (`Config.behaviour` is
 None) and does not import it. The engine asks for one of these facts at a time. It must never know which command line
@@ -35,7 +35,9 @@ class Behaviour(Frozen):
     quit_from: Literal["stdin", "both"] = "stdin"  # `quit_after` begins at stdin's end, or at the end of both
     quit_discards: bool = False  # what the peer sends while `quit_after` runs is thrown away
     idle_ends: bool = False  # the idle limit is an end, not a failure
-    idle_periods: int = 0  # the idle limit begins at stdin's end, and has to pass so many times; 0: from the start, once
+    idle_periods: int = (
+        0  # the idle limit begins at stdin's end, and has to pass so many times; 0: from the start, once
+    )
     loss_ends: bool = False  # a connection that breaks has ended
     output_loss_ends: bool = False  # a peer of datagrams that refuses has ended
     datagrams_stay: bool = False  # a client of datagrams stays when stdin has ended
@@ -58,7 +60,9 @@ class Behaviour(Frozen):
     keeps_listening: bool = False  # the listening socket stays open while the only client is served
     one_at_a_time: bool = False  # clients are served one after the other, and share one stdin
     accept_timeout: float | None = None  # for the first client
-    expected: tuple[str, int | None] | None = None  # the only address, and its port, that may connect; another ends the run
+    expected: tuple[str, int | None] | None = (
+        None  # the only address, and its port, that may connect; another ends the run
+    )
     leaves_paths: bool = False  # unix paths are left behind
     temporary_path: bool = False  # a client of unix datagrams has its own end in a directory below /tmp
 
@@ -70,5 +74,5 @@ class Behaviour(Frozen):
     program_has_socket: bool = False
 
     # Proxies.
-    login_when_asked: bool = False  # no credentials before the proxy demands them; then on a new connection
-    plain_connect: bool = False  # CONNECT by HTTP/1.0, with no other field
+    plain_connect: bool = False  # CONNECT by HTTP/1.0, with no other field but the credentials, if there are any
+    waits_for_proxy: bool = False  # without a limit of the user's a proxy has as long as it takes

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ROWS: list[set[str]] = [
     {
-        *("config", "listener_config", "events", "listener_events", "errors", "system"),
+        *("config", "listener_config", "behaviour", "events", "listener_events", "errors", "system"),
         *("descriptors", "limits", "printable", "wall_time"),
     },
     {"context", "loop", "protocols", "stages"},
@@ -30,6 +30,7 @@ ROWS: list[set[str]] = [
 # What may be imported within a row: (who, what), each a module or a whole package.
 SIDEWAYS = [
     ("listener_config", "config"),
+    ("behaviour", "config"),
     ("events", "config"),
     ("listener_events", "events"),
     ("limits", "system"),
@@ -57,7 +58,7 @@ SIDEWAYS = [
     ("cli", "process_one"),
     ("__main__", "cli"),
 ]
-MOST_SIDEWAYS = 28
+MOST_SIDEWAYS = 29
 
 # What must never be imported, whatever the rows say: (who, what).
 NEVER = [
@@ -66,7 +67,7 @@ NEVER = [
     ("relay", "net"),
 ]
 
-SPINE_LINES = 2600
+SPINE_LINES = 2660
 MODULE_LINES = 300
 FUNCTION_LINES = 30
 
