@@ -65,8 +65,8 @@ class TlsError(PyncError):
 class ProxyError(PyncError):
     """The proxy has not made the connection.
 
-    `answer` is what it has sent instead (`protocols/dialogue.py`), and `received` how many bytes it has sent. `asked` is
-    false if it could not be connected to.
+    `answer` is what it has sent instead (`protocols/dialogue.py`), and `received` how many bytes it has sent in all.
+    `asked` is false if it could not be connected to.
     """
 
     answer: int | str | None = None
