@@ -13,6 +13,7 @@ from pync.config import Frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Literal
 
 
@@ -22,8 +23,7 @@ class DatagramProbes(Frozen):
     payload: bytes
     at_once: int  # how many are sent without a pause
     later: int  # how many follow
-    interval: float  # before each of those that follow
-    wait: float | None = None  # for a refusal, after each; None: as long as a connection by TCP takes
+    interval: float | None = 0.0  # before each of those that follow; None: as long as a connection by TCP takes
 
 
 class Behaviour(Frozen):
@@ -65,6 +65,8 @@ class Behaviour(Frozen):
     )
     leaves_paths: bool = False  # unix paths are left behind
     temporary_path: bool = False  # a client of unix datagrams has its own end in a directory below /tmp
+    # Returns the name of an address of ours or of a client, for `NamedAddress`. It is called in a thread.
+    name_of: Callable[[str], object] | None = None
 
     # What is done with the bytes.
     telnet_keeps: bool = False  # negotiation is answered, but stays in what is received

@@ -125,7 +125,8 @@ def _bind_all(config: Config, found: list[tuple[int, Any]]) -> list[socket.socke
         try:
             sockets.append(_bind_one(config, family, (name[0], port, *name[2:])))
         except OSError as error:
-            failure = BindError(f"listen on {as_address((name[0], port))}", reason(error))
+            address = as_address((name[0], port))
+            failure = BindError(f"listen on {address}", reason(error), address=address)
             if error.errno in NOT_HERE:
                 missing = failure
                 continue

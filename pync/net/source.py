@@ -60,4 +60,4 @@ def bind_own(sock: socket.socket, own: Any, options: SocketOptions, peer: Any) -
     try:
         sock.bind(own)
     except OSError as error:
-        raise BindError(f"bind to {as_address(own)}", reason(error)) from None
+        raise BindError(f"bind to {as_address(own)}", reason(error), address=as_address(own)) from None

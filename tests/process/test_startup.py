@@ -93,7 +93,7 @@ FEATURES = {
     "messages": ("faces.stderr",),
     "JSON": ("faces.native.json_lines",),
     "times": ("wall_time",),
-    "passwords": ("faces.native.password",),
+    "passwords": ("faces.password",),
     "help": ("faces.help_text", "faces.completion"),
 }
 CONVERSATION = {"moving bytes"}
