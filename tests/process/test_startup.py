@@ -94,6 +94,7 @@ FEATURES = {
     "JSON": ("faces.native.json_lines",),
     "times": ("wall_time",),
     "passwords": ("faces.password",),
+    "other faces": ("faces.openbsd", "faces.traditional", "faces.glibc_getopt", "behaviour"),
     "help": ("faces.help_text", "faces.completion"),
 }
 CONVERSATION = {"moving bytes"}

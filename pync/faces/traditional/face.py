@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 
-from pync.errors import Interrupted, PyncError
+from pync.errors import ConnectError, Interrupted, PyncError, TimedOut
+from pync.events import Outcome
 from pync.faces import print_line, print_unescaped
 from pync.faces.glibc_getopt import Fault, as_typed
 from pync.faces.traditional.command_line import asked_line, read
@@ -40,25 +41,31 @@ class TraditionalFace:
             print_unescaped(HELP)
             return 0
         what = asked(values, operands)
-        status = self._run(what)
+        outcome = self._run(what)
         if what.fault:
             raise what.fault
-        return status
+        if self._messages:
+            self._messages.ended()
+        if outcome.child_status is not None:
+            return outcome.child_status
+        return 0 if outcome.opened or not what.single else 1
 
-    def _run(self, what: Asked) -> int:
+    def _run(self, what: Asked) -> Outcome:
+        """Do what is asked before the fault of a port. Raises PyncError."""
         if what.config is None:
-            return 0
+            return Outcome()
         from pync.engine import run
         from pync.faces.traditional.messages import Messages
 
         self._messages = Messages(what, what.config)
         # As SIGTERM, which the loop waits for; it does not wait for this signal.
         signal.signal(signal.SIGQUIT, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-        outcome = run(what.config, self._messages.report, self._messages.wants)
-        self._messages.ended()
-        if outcome.child_status is not None:
-            return outcome.child_status
-        return 0 if outcome.opened or not what.single else 1
+        try:
+            return run(what.config, self._messages.report, self._messages.wants)
+        except (ConnectError, TimedOut):
+            if what.fault:
+                return Outcome(opened=False)
+            raise
 
     def failed(self, error: PyncError) -> int:
         """Report the error, and return the exit status: -N if the process should end by signal N."""
