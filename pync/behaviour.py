@@ -72,9 +72,6 @@ class Behaviour(Frozen):
     telnet_keeps: bool = False  # negotiation is answered, but stays in what is received
     dump_runs_on: bool = False  # the offsets of a hex dump run on over all clients
 
-    # Programs: it has the socket itself, also one of datagrams.
-    program_has_socket: bool = False
-
     # Proxies.
     plain_connect: bool = False  # CONNECT by HTTP/1.0, with no other field but the credentials, if there are any
     waits_for_proxy: bool = False  # without a limit of the user's a proxy has as long as it takes

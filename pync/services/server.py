@@ -236,7 +236,11 @@ class Server:
     # -- One client
 
     async def _serve_one(self) -> int | None:
-        if self.config.datagram:
+        if self.config.datagram and self.config.program and self.config.program.keeps_datagrams:
+            from pync.connections.peeked_sender import peeked_sender
+
+            self.only = await peeked_sender(self.context, self.bound, self.admit)
+        elif self.config.datagram:
             from pync.connections.first_sender import first_sender
 
             self.only = await first_sender(self.context, self.bound, self.admit)
