@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pync.errors import PyncError
     from pync.events import Address, Event
 
+WITH_V = (Connected, ConnectFailed, Listening, Accepted)
 WITHOUT_V = (AcceptingPauses, SessionFailed)  # what goes wrong in a server
 LONGEST_PATH = 107  # bytes of a unix path (unix(7))
 SOCKET_OPTIONS = {  # how a refused option is called, by the fields of `SocketOptions`: with IPv4, and with IPv6
@@ -55,7 +56,7 @@ class Messages:
         """Whether events of this kind are reported."""
         if kind is ConnectFailed and self._config.family == "unix":
             return True
-        return kind in WITHOUT_V or (bool(self._config.verbosity) and kind in WITH_V)
+        return issubclass(kind, WITHOUT_V) or (self._config.verbosity > 0 and issubclass(kind, WITH_V))
 
     def report(self, event: Event) -> None:
         """Report an event."""
@@ -179,6 +180,3 @@ class Messages:
         if self._config.family == "unix" and self._config.mode != "listen":
             return f"{self._config.host}: {self._why(error)}"
         return None if self._connecting_failed else error.why
-
-
-WITH_V = (Connected, ConnectFailed, Listening, Accepted)

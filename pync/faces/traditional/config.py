@@ -116,7 +116,7 @@ def _common(values: Values, **facts: Any) -> Config:
         family="ipv4",
         numeric=True,  # the hosts are looked up already
         datagram="datagram" in values,
-        program=Program(argv=program) if program else None,
+        program=Program(argv=program, keeps_datagrams=True) if program else None,
         pace=values.get("interval"),
         crlf="crlf" in values,
         telnet="telnet" in values,
@@ -153,7 +153,6 @@ def _behaviour(values: Values) -> Behaviour:
         bind_tries=BIND_TRIES,
         telnet_keeps=True,
         dump_runs_on=True,
-        program_has_socket=True,
         name_of=name_of if values["verbosity"] and "numeric" not in values else None,
     )
 

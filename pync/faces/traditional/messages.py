@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ANY = "0.0.0.0"
 COUNTS = 2  # from how many -v on the bytes are counted
 CAUGHT = (signal.SIGINT, signal.SIGTERM)  # and SIGQUIT, of which the face makes SIGTERM
+WITHOUT_V = (ConnectFailed, AcceptingPauses)
 WITH_V = (Connected, Listening, Accepted)
 
 
@@ -43,7 +44,7 @@ class Messages:
         """Whether events of this kind are of use."""
         if kind is SessionEnded:
             return self._config.verbosity >= COUNTS
-        return kind in (ConnectFailed, AcceptingPauses) or (self._config.verbosity > 0 and kind in WITH_V)
+        return issubclass(kind, WITHOUT_V) or (self._config.verbosity > 0 and issubclass(kind, WITH_V))
 
     def report(self, event: Event) -> None:
         """Report an event."""
