@@ -64,6 +64,7 @@ HELP = """\
 \tPort numbers can be individual or ranges: lo-hi [inclusive]"""
 LETTERS = "46bCDdFhI:i:klM:m:NnO:P:p:q:rSs:T:tUuV:vW:w:X:x:Zz"
 
+LONGEST_KEY = 80  # bytes (TCP_MD5SIG_MAXKEYLEN)
 INT_MAX = 2147483647
 BLANKS = " \t\n\v\f\r"  # what strtol(3) passes over
 PROXIES = {"connect": "http", "4": "socks4", "5": "socks5"}
@@ -145,10 +146,19 @@ def _no_routing_tables(text: str) -> None:
     raise Refused("no alternate routing table support available")
 
 
+def _ask_for_key() -> bytes:
+    from pync.faces.password import ask
+
+    try:
+        return ask("TCP MD5SIG password: ").encode("utf-8", "surrogateescape")[:LONGEST_KEY]
+    except (OSError, EOFError):
+        raise Refused("Unable to read TCP MD5SIG password") from None
+
+
 FAMILIES = {"4": "ipv4", "6": "ipv6", "U": "unix"}
 FLAGS = {
     **{"b": "broadcast", "C": "crlf", "D": "debug", "d": "no_stdin", "F": "pass_descriptor", "h": "help"},
-    **{"k": "keep_open", "l": "listen", "N": "half_close", "n": "numeric", "r": "shuffle", "S": "signatures"},
+    **{"k": "keep_open", "l": "listen", "N": "half_close", "n": "numeric", "r": "shuffle"},
     **{"t": "telnet", "u": "datagram", "v": "verbose", "Z": "dccp", "z": "scan"},
 }
 VALUES: dict[str, tuple[str, Callable[[str], Any]]] = {
@@ -179,6 +189,8 @@ def read(argv: list[str]) -> tuple[Values, list[str]]:
             return {"help": True}, []
         if letter in FAMILIES:
             values["family"] = FAMILIES[letter]
+        elif letter == "S":
+            values["md5_key"] = _ask_for_key()
         elif letter in FLAGS:
             values[FLAGS[letter]] = True
         else:

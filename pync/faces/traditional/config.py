@@ -11,6 +11,7 @@ from pync.config import Config, Ending, Frozen, Logs, Program, SocketOptions
 from pync.faces.traditional.command_line import host
 from pync.faces.traditional.hosts import name_of
 from pync.faces.traditional.options import Refused, port
+from pync.system import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 WILDCARD = "0.0.0.0"
 BIND_TRIES = 4
+LOOSE_SOURCE_ROUTE, NO_OPERATION = 0x83, 0x01  # options of IP
 FIRST_OF_ITS_OWN = 8192  # the lowest port that -r takes for our own end
 
 
@@ -110,6 +112,8 @@ def _listener(values: Values, peer: Host | None, their_port: int | None) -> Conf
 def _common(values: Values, **facts: Any) -> Config:
     quit_after = values.get("quit_after", -1)
     program = values.get("program")
+    if "hops" in values and facts["mode"] != "listen":
+        values = values | {"ip_options": _source_route(values, facts["host"])}
     options = {name: values[name] for name in SocketOptions.__annotations__ if name in values}
     return Config(
         **facts,
@@ -130,6 +134,13 @@ def _common(values: Values, **facts: Any) -> Config:
         socket=SocketOptions(**options),
         verbosity=values["verbosity"],
     )
+
+
+def _source_route(values: Values, host: str) -> bytes:
+    """The hops of -g as a loose source route (RFC 791, section 3.1), which ends at the host itself."""
+    hops = [*(hop.address for hop in values["hops"]), host]
+    route = bytes((LOOSE_SOURCE_ROUTE, 3 + 4 * len(hops), values.get("hop_pointer", 4)))
+    return route + b"".join(map(socket.inet_aton, hops)) + bytes((NO_OPERATION,))
 
 
 def _behaviour(values: Values) -> Behaviour:

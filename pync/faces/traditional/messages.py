@@ -133,6 +133,8 @@ class Messages:
             case ProgramError():
                 program = self._config.program
                 return [f"exec {program.argv[0] if program else error.what} failed : {error.why}"]
+        if getattr(error, "field", "") == "ip_options":
+            return [f"srcrt setsockopt fuxored : {error.why}"]
         if local := error.facts.get("local"):  # of a client that was not expected
             peer: Address = error.facts["address"]
             remarks, name = _named(peer)
