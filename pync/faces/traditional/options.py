@@ -76,7 +76,7 @@ def atoi(text: str) -> int:
 def port(text: str, values: Values, words: str) -> int:
     """A port: a number, or without -n the name of a service. Raises Refused, which begins with the `words`.
 
-    nc.traditional cuts a number to 16 bits, which nobody can mean. Here it is refused.
+    nc.traditional cuts a number to 16 bits, which no user means. Here it is refused.
     """
     number = atoi(text)
     if not number and "numeric" not in values:
