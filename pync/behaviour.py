@@ -23,7 +23,7 @@ class DatagramProbes(Frozen):
     payload: bytes
     at_once: int  # how many are sent without a pause
     later: int  # how many follow
-    interval: float | None = 0.0  # before each of those that follow; None: as long as a connection by TCP takes
+    interval: float | None = 0.0  # before each of those; None: as long as TCP needs for an answer of the host
 
 
 class Behaviour(Frozen):
@@ -46,7 +46,7 @@ class Behaviour(Frozen):
 
     # Connecting.
     addresses: Literal["race", "in order", "first"] = "race"  # which of a name's addresses are tried
-    port_pause: float = 0.0  # between two ports
+    port_pause: float = 0.0  # after each port
     repeat_first_read: bool = False  # of several ports each gets stdin's first read again
     probes: DatagramProbes | None = None  # of UDP ports: before anything else is sent, and in a scan
     scan_in_order: bool = False  # one port after the other
@@ -55,14 +55,13 @@ class Behaviour(Frozen):
     dual_stack: bool = False  # an IPv6 socket takes clients of IPv4, too
     first_address: bool = False  # listen on the first address that can be bound, not on all
     backlog: int | None = None
-    reuse_port: bool = False  # another listener may bind the same port
+    reuse_port: bool = False  # other sockets of such runs may be bound to our port, as a client, too
     bind_tries: int = 1  # attempts to bind a port that is in use, two seconds apart
     keeps_listening: bool = False  # the listening socket stays open while the only client is served
     one_at_a_time: bool = False  # clients are served one after the other, and share one stdin
     accept_timeout: float | None = None  # for the first client
-    expected: tuple[str, int | None] | None = (
-        None  # the only address, and its port, that may connect; another ends the run
-    )
+    expected: tuple[str, int | None] | None = None  # the only address and port to be served; another ends the run
+    needs_sender_path: bool = False  # an only sender of unix datagrams without a path ends the run
     leaves_paths: bool = False  # unix paths are left behind
     temporary_path: bool = False  # a client of unix datagrams has its own end in a directory below /tmp
     # Returns the name of an address of ours or of a client, for `NamedAddress`. It is called in a thread.

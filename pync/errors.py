@@ -40,8 +40,12 @@ class ConnectError(PyncError):
     """No connection to the peer could be made."""
 
 
+class PortRefused(ConnectError):
+    """A port of UDP has refused a datagram that was to find that out."""
+
+
 class BindError(PyncError):
-    """Our own address could not be bound: it is in use, not permitted, or not ours. Facts: `address`."""
+    """Our own address could not be bound: it is in use, not permitted, or not ours. Facts: `address`; `code`: errno."""
 
 
 class PeerLost(PyncError):

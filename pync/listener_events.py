@@ -35,6 +35,22 @@ class Accepted(Event):
     transport: str
 
 
+class AcceptedHere(Accepted):
+    """The only client of a listener was let in by a `Behaviour`: `Accepted`, and our end of the connection."""
+
+    peer: Address
+    transport: str
+    local: Address
+
+
+class BindRetried(Event):
+    """A port of ours is in use, and is tried again after a pause."""
+
+    address: Address
+    why: str
+    pause: float
+
+
 class Denied(Event):
     """A client was turned away or had to go, or a datagram of it was dropped."""
 

@@ -40,7 +40,8 @@ async def accept(context: Context, sock: socket.socket) -> Peer | None:
             reported = True
             await context.loop.sleep(PAUSE)
         else:
-            tune(client)
+            if not context.config.behaviour:
+                tune(client)
             return StreamSocket(context.loop, client, await named(context, name))
 
 

@@ -194,6 +194,10 @@ def _service(context: Context, targets: Rules | None) -> Service:
 
 
 def _shared_stdio(context: Context) -> Service:
+    if (behaviour := context.config.behaviour) and behaviour.one_at_a_time:
+        from pync.services.one_by_one import OneByOneService, ReceivingService
+
+        return (ReceivingService if context.config.datagram else OneByOneService)(context)
     if context.config.datagram:
         from pync.services.crowd import CrowdService, needs_no_sessions
 

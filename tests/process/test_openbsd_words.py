@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Options and their values: what is read, and what is refused.
 OPTIONS = [
+    "-S h",
     "-M 0 127.0.0.1 1",
     "-M 256 h 1",
     "-m x h 1",
@@ -134,6 +135,8 @@ PORTS = [
     "-s nosuch.invalid 127.0.0.1 1",
     "-6 127.0.0.1 1",
     "-s 192.0.2.1 127.0.0.1 1",
+    "-s ::1 127.0.0.1 1",
+    "-zu 127.0.0.1 7",
     "-p -1 127.0.0.1 1",
     "-x h:nosuch 127.0.0.1 1",
     "-x nosuch.invalid 127.0.0.1 1",

@@ -66,6 +66,10 @@ FEATURES = {
         *("endpoints.datagrams", "endpoints.datagram_server", "endpoints.segments", "endpoints.mailbox"),
         *("endpoints.asked_address", "endpoints.lines", "services.crowd", "services.datagram_clients"),
     ),
+    "what netcats do in different ways": (
+        *("behaviour", "net.one_by_one", "net.first_address", "net.own_path", "connections.only_client"),
+        *("modes.ordered_scan", "services.one_by_one"),
+    ),
     "wrappers": ("endpoints.wrappers",),
     "terminals": ("endpoints.terminal",),
     "stages": ("stages.crlf", "stages.telnet"),

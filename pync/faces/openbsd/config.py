@@ -220,6 +220,7 @@ def behaviour(values: Values) -> Behaviour:
         reuse_port=listens,
         keeps_listening=True,
         one_at_a_time=True,
+        needs_sender_path=True,
         leaves_paths=True,
         temporary_path=unix and datagrams and not listens and "source_host" not in values,
         telnet_keeps=True,

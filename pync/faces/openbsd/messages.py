@@ -177,6 +177,8 @@ class Messages:
             six: bool = getattr(error, "six", False)
             names = SOCKET_OPTIONS.get(field)
             return f"set {names[six]}: {error.why}" if names else error.why
+        if self._config.family == "unix" and self._config.mode == "listen" and "code" in error.facts:
+            return f"connect: {error.why}"
         if self._config.family == "unix" and self._config.mode != "listen":
             return f"{self._config.host}: {self._why(error)}"
         return None if self._connecting_failed else error.why

@@ -13,7 +13,7 @@ from pync.errors import BindError, ConnectError, Interrupted, ProgramError, Time
 from pync.events import Connected, ConnectFailed, SessionEnded
 from pync.faces import print_line
 from pync.faces.traditional.hosts import UNKNOWN, Host
-from pync.listener_events import Accepted, AcceptingPauses, Listening, NamedAddress
+from pync.listener_events import Accepted, AcceptedHere, AcceptingPauses, BindRetried, Listening, NamedAddress
 from pync.system import signal, socket
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ ANY = "0.0.0.0"
 COUNTS = 2  # from how many -v on the bytes are counted
 CAUGHT = (signal.SIGINT, signal.SIGTERM)  # and SIGQUIT, of which the face makes SIGTERM
 WITHOUT_V = (ConnectFailed, AcceptingPauses)
-WITH_V = (Connected, Listening, Accepted)
+WITH_V = (Connected, Listening, Accepted, BindRetried)
 
 
 class Messages:
@@ -79,8 +79,12 @@ class Messages:
             case Listening():
                 host = "any" if event.address.host == ANY else event.address.host
                 return [f"listening on [{host}] {event.address.port} ..."]
-            case Accepted():
-                return self._accepted(event)
+            case AcceptedHere():
+                remarks, name = _named(event.peer)
+                host, port = event.peer.host, event.peer.port
+                return [*remarks, f"connect to [{event.local.host}] from {name} [{host}] {port}"]
+            case BindRetried():
+                return [f"retrying local {event.address} : {event.why}"]
             case AcceptingPauses():
                 return [f"accept : {event.why}"]
         return []
@@ -102,12 +106,6 @@ class Messages:
         except OSError:
             service = "?"
         return f"{host.name if host else UNKNOWN} [{address.host}] {address.port} ({service})"
-
-    def _accepted(self, event: Accepted) -> list[str]:
-        local: Address | None = getattr(event, "local", None)
-        remarks, name = _named(event.peer)
-        to = local.host if local else ANY
-        return [*remarks, f"connect to [{to}] from {name} [{event.peer.host}] {event.peer.port}"]
 
     # -- The error that ends the run
 
