@@ -185,6 +185,8 @@ class Config(Frozen):
     pass_descriptor: bool = False  # hand the connected socket to the process at the other end of stdout
 
     send: bool = True  # read stdin and send it
+    raw_terminal: bool = False  # stdin is a terminal that sends each key as it is typed; Ctrl-] is its end
+    window_size: bool = False  # the size of the terminal's window is sent within what is typed
     receive: bool = True  # what the peer sends goes to stdout; otherwise it is dropped
     pace: float | None = None  # wait this long after each line that is sent
     delay: float | None = None  # wait this long before each read is passed on, in both directions

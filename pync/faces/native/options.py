@@ -146,6 +146,8 @@ TABLE = (
         flag("d", "no-stdin", "no_stdin", "do not read stdin"),
         flag("", "recv-only", "recv_only", "only receive (the same as -d)"),
         flag("", "send-only", "send_only", "only send: throw away what is received"),
+        flag("", "raw", "raw_terminal", "send each key as it is typed; Ctrl-] ends"),
+        flag("", "window-size", "window_size", "with --raw: send the size of the window, too", rare=True),
         flag("C", "crlf", "crlf", "send line ends as CR LF"),
         flag("t", "telnet", "telnet", "answer telnet negotiation, and take it out"),
         flag("", "lines", "lines", "with -u: send and show lines, a datagram each"),
