@@ -83,13 +83,14 @@ class SocketOptions(Frozen):
 class Program(Frozen):
     """The program that runs on a connection.
 
-    `filters` is false for a program that serves (--exec, --sh-exec), which gets the socket itself where possible, or
-    always `pipes`. It is true for a program that filters (--filter), whose output must be passed on line by line.
+    `filters` is false for a program that serves (--exec, --sh-exec), which gets the socket itself where possible,
+    always `pipes`, or a `terminal` of its own. It is true for one that filters (--filter), and must answer by lines.
     """
 
     argv: tuple[str, ...]
     filters: bool = False
     pipes: bool = False
+    terminal: bool = False
 
 
 class Ending(Frozen):
