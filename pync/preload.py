@@ -82,6 +82,10 @@ def needed(config: Config) -> Iterator[str]:
     if "http" in [proxy.kind for proxy in (config.proxy, config.serve_proxy) if proxy]:
         yield "h11"  # which may not be installed where SOCKS is spoken
     yield from BALANCER * bool(config.accept_proxy or (config.target and config.target.proxy_header))
+    if config.program and config.program.terminal:
+        yield "pync.endpoints.child_terminal"
+    if config.window_size:
+        yield "pync.stages.window_size"
     if config.checksum:
         yield "pync.stages.checksum"
     if config.hub == "chat":

@@ -186,6 +186,9 @@ class Child:
         if interruption:
             raise interruption
 
+    def _is_inhabited(self) -> bool:
+        return is_inhabited(self.pid)
+
     def _signal(self, signum: int) -> None:
         try:
             os.killpg(self.pid, signum)
@@ -203,7 +206,7 @@ class Child:
         """Whether the program and all that it leaves in its group have ended, after so many seconds at most."""
         until = self.loop.clock() + seconds
         await self._ended_within(seconds)
-        while self.status is not None and is_inhabited(self.pid):
+        while self.status is not None and self._is_inhabited():
             if self.loop.clock() >= until:
                 return False
             await self.loop.sleep(SHORTEST_LOOK)
@@ -254,7 +257,12 @@ def _spawn(argv: tuple[str, ...], stdin: int, stdout: int, environment: Mapping[
     try:
         return processes.spawn(argv, (stdin, stdout), environment, new_session=has_terminal())
     except OSError as error:
-        raise ProgramError(argv[0], reason(error), found=not isinstance(error, FileNotFoundError)) from None
+        raise not_run(argv, error) from None
+
+
+def not_run(argv: tuple[str, ...], error: OSError) -> ProgramError:
+    """The exception for an error of starting a program."""
+    return ProgramError(argv[0], reason(error), found=not isinstance(error, FileNotFoundError))
 
 
 def _terminal() -> tuple[int, int]:

@@ -442,3 +442,63 @@ def test_the_size_of_the_window_is_sent_at_first_and_when_it_changes(role: Role)
             keyboard.write(END)
             assert drain(peer) == b""
             assert process.wait() == 0
+
+
+# -- pync at both sides ------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def bound_pync(*options: str) -> Iterator[Shell]:
+    """A shell that pync serves, and a pync that has connected to it."""
+    with (
+        listen("--pty", *options, "-c", BASH_THERE, "127.0.0.1", "0", env=ENVIRONMENT) as server,
+        on_a_terminal("--raw", *options, "127.0.0.1", str(server.port)) as (shell, _),
+    ):
+        yield shell
+
+
+@contextlib.contextmanager
+def reverse_pync(*options: str) -> Iterator[Shell]:
+    """A pync that listens, and a shell that another one has connected to it."""
+    with on_a_terminal("-v", "-l", "--raw", *options, "127.0.0.1", "0") as (shell, _):
+        port = shell.expect(r"Listening on \S+ (\d+)\r\n")[1]
+        with pync("--pty", *options, "-c", BASH_THERE, "127.0.0.1", port, env=ENVIRONMENT):
+            yield shell
+
+
+BASH_THERE = "exec bash --norc --noprofile -i"
+pync_at_both_sides = pytest.mark.parametrize("way", [bound_pync, reverse_pync], ids=["bind", "reverse"])
+TRAP = "trap 'echo now $(stty size)' WINCH\r"
+
+
+@pync_at_both_sides
+def test_the_window_there_has_the_size_of_the_window_here(way: Callable[..., Any]) -> None:
+    with way("--window-size") as shell:
+        shell.expect("there> ")
+        shell.type("stty size\r")
+        shell.expect("\r\n24 80\r\n")  # our terminal has no size yet, so the one there keeps its own
+        resize(shell.keyboard, 255, 132)
+        shell.type('sh -c \'while [ "$(stty size)" != "255 132" ]; do :; done; stty size\'\r')
+        shell.expect("\r\n255 132\r\n")
+        shell.type(f'sh -c "{TRAP[:-1]}; echo set; while :; do sleep 0.05; done"\r'.replace("$(", "\\$("))
+        shell.expect("\r\nset\r\n")
+        resize(shell.keyboard, 10, 20)
+        shell.expect("now 10 20\r\n")
+        shell.type("\x03")
+        shell.expect("there> ")
+        shell.type(END.decode())
+        assert shell.process.wait() == 0
+
+
+@pync_at_both_sides
+def test_a_shell_on_the_terminal_of_another_pync(way: Callable[..., Any]) -> None:
+    with way() as shell:
+        shell.expect("there> ")
+        shell.type("sh -c 'echo begun; exec sleep 100'\r")
+        shell.expect("\nbegun\r\n")
+        shell.type("\x03")
+        shell.expect("there> ")
+        shell.type("echo status $?\r")
+        shell.expect("status 130\r\n")
+        shell.type("exit 0\r")
+        assert shell.process.wait() == 0

@@ -91,6 +91,7 @@ def config_of(argv: Sequence[str]) -> Config:
         ("-lk -e cat --max-conns 500 8080", SERVE.but(program=Program(argv=("cat",)), max_conns=500)),
         ("-c cat -l 8080", LISTEN.but(program=Program(argv=("/bin/sh", "-c", "cat")))),
         ("--pipes -e cat h 1", CONNECT.but(program=Program(argv=("cat",), pipes=True))),
+        ("--pty -e cat h 1", CONNECT.but(program=Program(argv=("cat",), terminal=True))),
         ("-e cat -d h 1", CONNECT.but(program=Program(argv=("cat",)), send=False)),
         ("--filter cat h 1", CONNECT.but(program=Program(argv=("/bin/sh", "-c", "cat"), filters=True))),
         ("-d h 1", CONNECT.but(send=False)),

@@ -83,7 +83,8 @@ def _fields(kind: type[Frozen], values: Values) -> dict[str, Any]:
 def _program(values: Values) -> Program | None:
     for dest in "exec", "sh_exec", "filter":
         if dest in values:
-            return Program(argv=values[dest], filters=dest == "filter", pipes="pipes" in values)
+            kind = {"filters": dest == "filter", "pipes": "pipes" in values, "terminal": "pty" in values}
+            return Program(argv=values[dest], **kind)
     return None
 
 

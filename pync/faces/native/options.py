@@ -84,6 +84,7 @@ TABLE = (
         value("c", "sh-exec", "CMD", "sh_exec", types.shell, "hand the connection to a command of /bin/sh"),
         value("", "filter", "CMD", "filter", types.shell, "let a filter answer as it reads, via /bin/sh"),
         flag("", "pipes", "pipes", "give -e and -c pipes instead of the socket"),
+        flag("", "pty", "pty", "give -e and -c a terminal: for a shell, top or vi"),
     ),
     Section(
         "Encryption",
@@ -147,7 +148,7 @@ TABLE = (
         flag("", "recv-only", "recv_only", "only receive (the same as -d)"),
         flag("", "send-only", "send_only", "only send: throw away what is received"),
         flag("", "raw", "raw_terminal", "send each key as it is typed; Ctrl-] ends"),
-        flag("", "window-size", "window_size", "with --raw: send the size of the window, too", rare=True),
+        flag("", "window-size", "window_size", "send the size of the window; with --pty: take it", rare=True),
         flag("C", "crlf", "crlf", "send line ends as CR LF"),
         flag("t", "telnet", "telnet", "answer telnet negotiation, and take it out"),
         flag("", "lines", "lines", "with -u: send and show lines, a datagram each"),
