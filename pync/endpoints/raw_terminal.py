@@ -25,7 +25,7 @@ from pync.endpoints.stdio import STDIN
 from pync.endpoints.terminal import LOOK, Terminal
 from pync.loop.tasks import Condition
 from pync.stages.window_size import escaped, message
-from pync.system import signal
+from pync.system import open_again, signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,8 +75,10 @@ class RawTerminal(Terminal):
         return self._typed(data)
 
     def _typed(self, data: bytes | None) -> bytes | None:
-        typed, escape, _ = (data or ESCAPE).partition(ESCAPE)
+        typed, escape, _ = (data or b"").partition(ESCAPE)
         if escape:
+            self._end_line()
+        if escape or not data:
             self.ended = True
             self._give_back()
         return (escaped(typed) if self.sizes else typed) or None
@@ -88,6 +90,14 @@ class RawTerminal(Terminal):
             self.reading.cancel()
             self.reading = None
         self.keeper, self.size = None, (0, 0)
+
+    def _end_line(self) -> None:
+        """Echo the one key that is ours, as a new line, so that the next prompt does not follow the other side's."""
+        try:
+            with open(open_again(self.fd, os.O_WRONLY | os.O_NONBLOCK), "wb", 0) as screen:
+                screen.write(b"\r\n")
+        except OSError:  # it has hung up
+            pass
 
     async def _keep(self) -> None:
         """Keep the terminal in raw mode while this process is in the foreground, until this is cancelled."""

@@ -126,6 +126,17 @@ def test_a_flood_that_the_terminal_does_not_show_does_not_hold_up_control_bracke
         assert process.wait(5) == 0
 
 
+def test_the_next_prompt_begins_a_line(tmp_path: Path) -> None:
+    with interactive_shell(tmp_path) as shell:
+        peer, _ = raw_job(shell)
+        with peer:
+            is_true(lambda: is_raw(shell.keyboard), "the terminal is raw")
+            peer.send(b"there> ")
+            shell.expect("there> ")
+            shell.type(END.decode())
+            shell.expect("^\r\nready> ")
+
+
 def test_with_a_quit_time_the_peer_may_still_answer_after_control_bracket() -> None:
     with session(client, "-q", "60", "-N") as (keyboard, screen, process, peer):
         keyboard.write(b"question" + END)
@@ -276,7 +287,7 @@ def test_it_can_be_stopped_and_is_raw_again_in_the_foreground(stop: signal.Signa
                 shell.type(word.decode())
                 assert peer.read(len(word)) == word
             shell.type(END.decode())
-            shell.expect(r"pync --raw [^\r]*\r\nready> ")
+            shell.expect(r"pync --raw [^\r]*\r\n\r\nready> ")
             shell.type("echo status $?\n")
             shell.expect("status 0")
 
@@ -302,6 +313,40 @@ def test_in_the_background_it_leaves_the_terminal_to_the_shell(tmp_path: Path) -
             shell.type("echo typed $((1+1))\n")
             shell.expect("typed 2")
             assert not is_raw(shell.keyboard)
+
+
+def test_a_job_that_is_moved_to_the_foreground_is_raw_there(tmp_path: Path) -> None:
+    with interactive_shell(tmp_path) as shell, listen("127.0.0.1", "0") as peer:
+        shell.type(f"{shlex.join(PYNC)} --raw 127.0.0.1 {peer.port} &\n")
+        peer.expect("^Connection received")
+        shell.type("echo typed $((1+1))\n")
+        shell.expect("typed 2")
+        assert not is_raw(shell.keyboard)
+        shell.type("fg\n")
+        is_true(lambda: is_raw(shell.keyboard), "the terminal is raw")
+        shell.type("key" + END.decode())
+        assert peer.read_all() == b"key"
+        is_true(lambda: not is_raw(shell.keyboard), "the terminal is given back")
+
+
+def test_a_stop_that_the_system_ignores_changes_nothing() -> None:
+    with session(client) as it:  # its process group is an orphan, which SIGTSTP does not stop
+        it.process.signal(signal.SIGTSTP)
+        for key in b"1", b"2":
+            it.keyboard.write(key)
+            assert take(it.peer, 1) == key
+        is_true(lambda: is_raw(it.screen), "the terminal is raw")
+        it.keyboard.write(END)
+        assert it.process.wait() == 0
+
+
+@in_both_roles
+def test_a_terminal_that_hangs_up_ends_it_by_that_signal(role: Role) -> None:
+    with terminal() as (keyboard, screen), role("--raw", stdin=screen, **controlled()) as (process, _):
+        is_true(lambda: is_raw(screen), "the terminal is raw")
+        screen.close()
+        keyboard.close()
+        assert process.wait() == 129
 
 
 # -- Messages ----------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import termios
 import time
@@ -87,4 +88,7 @@ def interactive_shell(folder: Path) -> Iterator[Shell]:
         with Running(words, **popen, **controlled()) as process:
             shell = Shell(keyboard, process)
             shell.expect("ready> ")
-            yield shell
+            try:
+                yield shell
+            finally:
+                process.signal(signal.SIGHUP)  # it ignores SIGTERM, as an interactive shell does
