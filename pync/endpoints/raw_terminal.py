@@ -52,7 +52,7 @@ class RawTerminal(Terminal):
         self.reading: Task | None = None  # a read that lasts until it gives something, over changes of the size
         self.keeper: Task | None = None
         self.found: list[Any] | None = None  # the attributes before raw mode, while that is set
-        self.stop = False  # SIGTSTP has come
+        self.stop = False  # SIGTSTP has come, and pync is to stop
 
     async def read(self) -> bytes | None:
         """Wait for what is typed, in raw mode; None from Ctrl-] on. Raises InputError."""
@@ -101,7 +101,7 @@ class RawTerminal(Terminal):
 
     async def _keep(self) -> None:
         """Keep the terminal in raw mode while this process is in the foreground, until this is cancelled."""
-        signalled = Condition()
+        signalled, self.stop = Condition(), False
         caught = [n for n in (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH) if signal.getsignal(n) != signal.SIG_IGN]
         self.loop.notified_by |= dict.fromkeys(caught, signalled)
         before = [(signum, signal.signal(signum, self._came)) for signum in caught]
