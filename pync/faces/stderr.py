@@ -57,12 +57,14 @@ class Stderr:
     def write(self, message: bytes) -> None:
         """Write the message, now or when there is room. A stderr that is closed or full is no error."""
         with self._lock:
-            if self.line_end:
-                message = message.replace(b"\n", self.line_end())
+            message = self._ended(message)
             if self._drawn:
                 message = b"\r" + b" " * self._drawn + b"\r" + message
                 self._drawn = 0
             self._put(message)
+
+    def _ended(self, message: bytes) -> bytes:
+        return message.replace(b"\n", self.line_end()) if self.line_end else message
 
     def _put(self, message: bytes) -> None:
         if not self._queue:
@@ -93,7 +95,7 @@ class Stderr:
                 taken = self._take(self._queue)
                 del self._queue[:taken]
                 if not self._queue and self.missed:
-                    self._queue += self.notice(self.missed)
+                    self._queue += self._ended(self.notice(self.missed))
                     self.missed = 0
                 elif not self._queue:
                     self.draining = False
