@@ -205,7 +205,7 @@ class ProgramRelay(Relay):
         living = self.loop.spawn(self.process.ended(), self.ended)
         try:
             while not answering.done:
-                await self.one_of(*(task for task in (feeding, answering) if not task.done))
+                await self.one_of(*(task for task in (feeding, answering, living) if not task.done))
             await self.one_of(feeding, living)
         finally:
             await self.loop.cancel_and_wait(feeding, answering, living)
