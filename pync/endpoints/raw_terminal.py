@@ -9,8 +9,8 @@ were found. The loop waits for every `finally`, however the run ends, and only t
 ends by a signal. The attributes are set at once (TCSANOW), because a terminal that shows nothing any more would never
 have shown what is to be waited for. In the background they are those of another process, and are left alone.
 
-SIGTSTP can only come from another process, because Ctrl-Z is a key. The terminal is given back before pync stops. After
-SIGCONT, and also after a SIGSTOP that nothing can prepare for, raw mode is set again.
+SIGTSTP and SIGQUIT only come from other processes, because Ctrl-Z and Ctrl-\\ are keys. The terminal is given back
+before they act. After SIGCONT, and also after a SIGSTOP that nothing can prepare for, raw mode is set again.
 
 A module of its own, beside `terminal.py`, because most terminals are not raw.
 """
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pync.loop.tasks import Task
 
 ESCAPE = b"\x1d"  # Ctrl-], as in telnet(1)
+STOPPING = (signal.SIGTSTP, signal.SIGQUIT)
 
 
 class RawTerminal(Terminal):
@@ -52,7 +53,7 @@ class RawTerminal(Terminal):
         self.reading: Task | None = None  # a read that lasts until it gives something, over changes of the size
         self.keeper: Task | None = None
         self.found: list[Any] | None = None  # the attributes before raw mode, while that is set
-        self.stop = False  # SIGTSTP has come, and pync is to stop
+        self.stopped_by = 0  # SIGTSTP or SIGQUIT, if it has come and pync is to obey it
 
     async def read(self) -> bytes | None:
         """Wait for what is typed, in raw mode; None from Ctrl-] on. Raises InputError."""
@@ -101,14 +102,14 @@ class RawTerminal(Terminal):
 
     async def _keep(self) -> None:
         """Keep the terminal in raw mode while this process is in the foreground, until this is cancelled."""
-        signalled, self.stop = Condition(), False
-        caught = [n for n in (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH) if signal.getsignal(n) != signal.SIG_IGN]
+        signalled, self.stopped_by = Condition(), 0
+        caught = [n for n in (*STOPPING, signal.SIGCONT, signal.SIGWINCH) if signal.getsignal(n) != signal.SIG_IGN]
         self.loop.notified_by |= dict.fromkeys(caught, signalled)
         before = [(signum, signal.signal(signum, self._came)) for signum in caught]
         try:
             while True:
-                if self.stop:
-                    self._stop()
+                if self.stopped_by:
+                    self._obey(self.stopped_by)
                 background = self._in_background()
                 if not background:
                     self._set_raw()
@@ -120,15 +121,16 @@ class RawTerminal(Terminal):
                 signal.signal(signum, handler)
 
     def _came(self, signum: int, _: object) -> None:
-        self.stop = self.stop or signum == signal.SIGTSTP
+        if signum in STOPPING:
+            self.stopped_by = signum
 
-    def _stop(self) -> None:
-        """Stop this process, until it is to go on."""
-        self.stop = False
+    def _obey(self, signum: int) -> None:
+        """Give the terminal back, and have the signal end this process, or stop it until it is to go on."""
+        self.stopped_by = 0
         self._restore()
-        handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTSTP)
-        signal.signal(signal.SIGTSTP, handler)
+        handler = signal.signal(signum, signal.SIG_DFL)
+        os.kill(os.getpid(), signum)
+        signal.signal(signum, handler)
 
     def _set_raw(self) -> None:
         try:

@@ -156,6 +156,7 @@ ENDS: dict[str, tuple[Callable[[Session], object], int]] = {
     "Ctrl-]": (lambda it: it.keyboard.write(END), 0),
     "SIGTERM": (lambda it: it.process.signal(signal.SIGTERM), 143),
     "SIGHUP": (lambda it: it.process.signal(signal.SIGHUP), 129),
+    "SIGQUIT": (lambda it: it.process.signal(signal.SIGQUIT), 131),
     "SIGINT": (lambda it: it.process.signal(signal.SIGINT), 130),
 }
 

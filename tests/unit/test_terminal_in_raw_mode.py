@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pync.loop.kernel import Loop
 
 RAW_ALREADY = termios.ICANON | termios.ECHO | termios.ISIG | termios.IEXTEN
-SIGNALS = (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH)
+SIGNALS = (signal.SIGTSTP, signal.SIGQUIT, signal.SIGCONT, signal.SIGWINCH)
 FAILURE = InputError("reading stdin", "Input/output error")
 
 
