@@ -14,6 +14,7 @@ import socket
 import termios
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+import encrypted
 import pytest
 import roles
 from clients import drain, is_true, reset, take
@@ -106,6 +107,22 @@ def test_control_bracket_ends_it_after_what_was_typed_before(typed: bytes, role:
         keyboard.write(typed)
         assert drain(peer) == typed.partition(END)[0]
         assert process.wait() == 0
+
+
+@pytest.mark.parametrize("role", ["client", "listener"])
+def test_control_bracket_ends_tls_properly(role: str, authority: Authority) -> None:
+    with unusual_terminal() as (keyboard, screen):
+        given: dict[str, Any] = {"stdin": screen, **controlled()}
+        pair = (
+            encrypted.client(encrypted.server_side(authority.server), "--raw", *trusting(authority), **given)
+            if role == "client"
+            else encrypted.listener(encrypted.client_side(authority), "--raw", *ours(authority.server), **given)
+        )
+        with pair as (process, peer):
+            is_true(lambda: is_raw(screen), "the terminal is raw")
+            keyboard.write(b"before\x1d")
+            assert drain(peer) == b"before"  # to a close_notify, or else reading fails
+            assert process.wait() == 0
 
 
 def test_control_bracket_does_not_wait_for_a_peer_that_stays(connected: Role) -> None:
