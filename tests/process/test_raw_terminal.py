@@ -236,6 +236,13 @@ def test_the_terminal_is_not_raw_between_two_connections() -> None:
             assert process.wait() == 130
 
 
+def test_control_bracket_ends_a_connection_after_which_there_would_be_another() -> None:
+    with session(client, "--reconnect", "60") as (keyboard, _, process, peer):
+        keyboard.write(b"last" + END)
+        assert drain(peer) == b"last"
+        assert process.wait() == 0
+
+
 # -- It was never raw --------------------------------------------------------------------------------------------
 
 
