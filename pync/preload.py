@@ -6,6 +6,8 @@ open none. A module of its own, because only such a server needs it, and because
 
 from __future__ import annotations
 
+from pync.system import LINUX
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,6 +86,8 @@ def needed(config: Config) -> Iterator[str]:
     yield from BALANCER * bool(config.accept_proxy or (config.target and config.target.proxy_header))
     if config.program and config.program.terminal:
         yield "pync.endpoints.child_terminal"
+    if config.program and (config.program.terminal or not LINUX):
+        yield "subprocess"  # to start it where posix_spawn(3) cannot
     if config.checksum:
         yield "pync.stages.checksum"
     if config.hub == "chat":

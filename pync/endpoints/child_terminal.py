@@ -137,7 +137,7 @@ class Keyboard(ChildStdin):
         if not await self.screen.serves_until(self.begun + STARTING):
             return
         keys, lines = self._end_of_file()
-        if lines:
+        if keys and lines:
             # In the middle of a line the key only passes the line on.
             await self.write(keys if self.last in b"\r\n" else keys * 2)
         typed = hung_up = False  # the key to a program that takes single keys; such a program
@@ -157,7 +157,10 @@ class Keyboard(ChildStdin):
         """The end-of-file key (b"" if there is none at present), and whether the program takes lines."""
         if self.fd is None:
             return b"", False
-        attributes = termios.tcgetattr(self.fd)
+        try:
+            attributes = termios.tcgetattr(self.fd)
+        except termios.error:  # elsewhere than on Linux a terminal that no process has open may have no mode
+            return b"", False
         flags, keys = attributes[3], attributes[6]
         key: bytes = keys[termios.VEOF] if flags & (termios.ICANON | termios.ISIG) else b""
         return key.strip(b"\0"), bool(flags & termios.ICANON)
