@@ -169,15 +169,22 @@ async def test_a_program_that_does_not_exist_is_not_found(real_loop: Bench, tmp_
     assert descriptors() == before
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EAGAIN, errno.ENOENT])
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        (errno.ENOSPC, "none is left"),
+        (errno.EAGAIN, "none is left"),
+        (errno.ENOENT, "No such file or directory"),
+    ],
+)
 async def test_without_a_terminal_it_is_not_started(
-    real_loop: Bench, code: int, monkeypatch: pytest.MonkeyPatch
+    real_loop: Bench, code: int, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse() -> tuple[int, int]:
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "openpty", refuse)
-    assert refused(real_loop, "cat") == (f"cat: no terminal for it: {os.strerror(code)}", True)
+    assert refused(real_loop, "cat") == (f"cat: no terminal for it: {why}", True)
 
 
 @pytest.mark.parametrize("free", range(3))
@@ -185,6 +192,18 @@ async def test_without_descriptors_it_is_not_started_and_nothing_is_left(real_lo
     before = descriptors()
     with descriptors_left(free):
         assert refused(real_loop, "cat") == ("cat: no terminal for it: Too many open files", True)
+    assert descriptors() == before
+
+
+@pytest.mark.parametrize("call", ["dup", "posix_spawnp"])
+async def test_a_bug_at_its_start_leaves_nothing(real_loop: Bench, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> int:
+        raise MemoryError
+
+    before = descriptors()
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(os, call, fail)
+        child_terminal.start(real_loop, Program(argv=("cat",), terminal=True), os.environ)
     assert descriptors() == before
 
 
