@@ -141,8 +141,13 @@ class Child:
     async def ended(self) -> int:
         """Wait for the program's end, and return its exit status as the shell does: 128 + n for signal n."""
         if self.status is None:
-            status = await exit_status(self.loop, self.pid)
-            self.status = status if status >= 0 else 128 - status
+            try:
+                status = await exit_status(self.loop, self.pid)
+            except ChildProcessError:  # another task, which has waited too, was given the only report of it
+                if self.status is None:
+                    raise
+            else:
+                self.status = status if status >= 0 else 128 - status
         return self.status
 
     async def left(self, sock: socket.socket) -> int:

@@ -20,6 +20,7 @@ takes single keys and does not end by the key is hung up. All of that comes afte
 
 from __future__ import annotations
 
+import errno
 import os
 import termios
 
@@ -137,10 +138,10 @@ class Keyboard(ChildStdin):
         if not await self.screen.serves_until(self.begun + STARTING):
             return
         keys, lines = self._end_of_file()
-        if lines:
+        if keys and lines:
             # In the middle of a line the key only passes the line on.
             await self.write(keys if self.last in b"\r\n" else keys * 2)
-        typed = hung_up = False  # the key to a program that takes single keys; such a program
+        typed = hung_up = False  # what was done to a program that takes single keys: the key was typed, it was hung up
         while await self.screen.falls_silent():
             keys, lines = self._end_of_file()
             if keys and (lines or not typed):
@@ -157,7 +158,10 @@ class Keyboard(ChildStdin):
         """The end-of-file key (b"" if there is none at present), and whether the program takes lines."""
         if self.fd is None:
             return b"", False
-        attributes = termios.tcgetattr(self.fd)
+        try:
+            attributes = termios.tcgetattr(self.fd)
+        except termios.error:  # elsewhere than on Linux a terminal that no process has open may have no mode
+            return b"", False
         flags, keys = attributes[3], attributes[6]
         key: bytes = keys[termios.VEOF] if flags & (termios.ICANON | termios.ISIG) else b""
         return key.strip(b"\0"), bool(flags & termios.ICANON)
@@ -201,27 +205,38 @@ class ChildOnTerminal(Child):
 
 def start(loop: Loop, program: Program, environment: Mapping[str, str]) -> ChildOnTerminal:
     """Start the program on a terminal of its own. Raises ProgramError."""
+    master, slave, again = _terminal(program)
+    try:
+        pid = processes.spawn_on_terminal(program.argv, slave, variables(environment))
+    except BaseException as error:
+        os.close(master)
+        os.close(again)
+        if isinstance(error, OSError):
+            raise not_run(program.argv, error) from None
+        raise
+    finally:
+        os.close(slave)
+    os.set_blocking(master, False)  # both of them, which are one open file description
+    return ChildOnTerminal(loop, pid, again, master)
+
+
+def _terminal(program: Program) -> tuple[int, int, int]:
+    """A new terminal: its master, its slave, and the master again. Raises ProgramError."""
     fds: list[int] = []
     try:
         fds += os.openpty()
-        master, slave = fds
-        termios.tcsetwinsize(slave, (ROWS, COLUMNS))
-        fds.append(os.dup(master))
-    except OSError as error:
+        termios.tcsetwinsize(fds[1], (ROWS, COLUMNS))
+        fds.append(os.dup(fds[0]))
+    except BaseException as error:
         for fd in fds:
             os.close(fd)
-        raise ProgramError(program.argv[0], f"no terminal for it: {reason(error)}", found=True) from None
-    try:
-        pid = processes.spawn_on_terminal(program.argv, slave, variables(environment))
-    except OSError as error:
-        for fd in master, fds[2]:
-            os.close(fd)
-        raise not_run(program.argv, error) from None
-    finally:
-        os.close(slave)
-    for fd in master, fds[2]:
-        os.set_blocking(fd, False)
-    return ChildOnTerminal(loop, pid, fds[2], master)
+        if not isinstance(error, OSError):
+            raise
+        # The system's word for that would be the one for a full disk.
+        why = "none is left" if error.errno in (errno.ENOSPC, errno.EAGAIN) else reason(error)
+        raise ProgramError(program.argv[0], f"no terminal for it: {why}", found=True) from None
+    master, slave, again = fds
+    return master, slave, again
 
 
 def variables(environment: Mapping[str, str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from pync.system import LINUX, signal
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
 BACK_TO_DEFAULT = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP)  # Python and nohup ignore them
 # Those that keys of a terminal send, and those of job control. A script's `&` ignores the first two.
 OF_TERMINALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)

@@ -169,15 +169,22 @@ async def test_a_program_that_does_not_exist_is_not_found(real_loop: Bench, tmp_
     assert descriptors() == before
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EAGAIN, errno.ENOENT])
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        (errno.ENOSPC, "none is left"),
+        (errno.EAGAIN, "none is left"),
+        (errno.ENOENT, "No such file or directory"),
+    ],
+)
 async def test_without_a_terminal_it_is_not_started(
-    real_loop: Bench, code: int, monkeypatch: pytest.MonkeyPatch
+    real_loop: Bench, code: int, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse() -> tuple[int, int]:
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "openpty", refuse)
-    assert refused(real_loop, "cat") == (f"cat: no terminal for it: {os.strerror(code)}", True)
+    assert refused(real_loop, "cat") == (f"cat: no terminal for it: {why}", True)
 
 
 @pytest.mark.parametrize("free", range(3))
@@ -185,6 +192,18 @@ async def test_without_descriptors_it_is_not_started_and_nothing_is_left(real_lo
     before = descriptors()
     with descriptors_left(free):
         assert refused(real_loop, "cat") == ("cat: no terminal for it: Too many open files", True)
+    assert descriptors() == before
+
+
+@pytest.mark.parametrize("call", ["dup", "posix_spawnp"])
+async def test_a_bug_at_its_start_leaves_nothing(real_loop: Bench, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> int:
+        raise MemoryError
+
+    before = descriptors()
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(os, call, fail)
+        child_terminal.start(real_loop, Program(argv=("cat",), terminal=True), os.environ)
     assert descriptors() == before
 
 
@@ -284,17 +303,25 @@ async def test_a_program_that_takes_single_keys_gets_the_key_if_keys_mean_someth
 
 
 async def test_a_program_whose_output_waits_for_the_peer_is_not_silent(real_loop: Bench) -> None:
-    async with started(real_loop, "stty raw -echo; echo ready; seq 10000; echo end") as process:
-        await shown(process, b"ready\n")
+    async with started(real_loop, "stty raw -echo; echo ready; seq 100000; echo end") as process:
+        assert (await process.output.read() or b"").startswith(b"ready\n")
         task = real_loop.spawn(process.input.send_eof(), Condition())
         await real_loop.sleep(5 * child_terminal.SILENCE)  # much more than until the hanging up
-        assert (await output(process)).endswith(b"10000\nend\n")
+        assert (await output(process)).endswith(b"100000\nend\n")
         await join(real_loop, task)
 
 
-async def test_without_an_end_of_file_key_the_program_is_hung_up(real_loop: Bench) -> None:
-    async with started(real_loop, "stty -echo eof undef; echo ready; cat") as process:
+@pytest.mark.parametrize("lacks", ["key", "mode"])
+async def test_without_an_end_of_file_key_the_program_is_hung_up(
+    real_loop: Bench, lacks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int) -> list[object]:
+        raise termios.error(errno.EIO, os.strerror(errno.EIO))
+
+    async with started(real_loop, f"stty -echo {'eof undef' if lacks == 'key' else ''}; echo ready; cat") as process:
         await shown(process, b"ready\r\n")
+        if lacks == "mode":
+            monkeypatch.setattr(termios, "tcgetattr", refuse)
         task = real_loop.spawn(process.input.send_eof(), Condition())
         assert await output(process) == b""
         assert await process.ended() == 129
@@ -303,6 +330,8 @@ async def test_without_an_end_of_file_key_the_program_is_hung_up(real_loop: Benc
 
 # -- Its session -------------------------------------------------------------------------------------------------
 
+# Jobs are found in a list of all processes.
+finds_jobs = pytest.mark.needs("linux", "proc", "waitid")
 JOB = "set -m; sleep 60 & echo $!; "  # it has a process group of its own
 
 
@@ -325,6 +354,7 @@ async def ends(loop: Loop, fd: int, seconds: float = 10) -> bool:
     return await loop.readable(fd, loop.clock() + seconds)
 
 
+@finds_jobs
 @pytest.mark.parametrize(
     ("job", "survives"),
     [(JOB, False), ("nohup sleep 60 >/dev/null 2>&1 & echo $!; ", True), ("setsid sleep 60 & echo $!; ", True)],
@@ -345,6 +375,7 @@ async def test_after_a_proper_end_the_rest_of_the_session_is_hung_up(
             assert await ends(real_loop, left, 0.3 if survives else 10) is not survives
 
 
+@finds_jobs
 @pytest.mark.parametrize("stopped", ["", "kill -STOP $!; "])
 @pytest.mark.parametrize("ignores", ["", "trap '' HUP; ", "trap '' HUP TERM; "])
 async def test_all_jobs_of_a_broken_session_are_terminated(real_loop: Bench, ignores: str, stopped: str) -> None:
