@@ -90,7 +90,7 @@ class RawTerminal(Terminal):
         if self.reading and not self.reading.done:
             self.reading.cancel()
             self.reading = None
-        self.keeper, self.size = None, (0, 0)
+        self.keeper, self.size, self.changed = None, (0, 0), False
 
     def _end_line(self) -> None:
         """Echo the one key that is ours, as a new line, so that the next prompt does not follow the other side's."""

@@ -142,7 +142,7 @@ def _start(context: Context, program: Program, variables: dict[str, str], most: 
 
 
 def _take_sizes(relay: Relay, process: Child) -> None:
-    """Give the program's terminal the size of the peer's window, of which the peer sends word."""
+    """Give the program's terminal each size that the peer sends."""
     from pync.endpoints.child_terminal import ChildOnTerminal
     from pync.stages.window_size import WindowSizes
 

@@ -51,18 +51,16 @@ class WindowSizes:
         plain, start, self._held = bytearray(), 0, b""
         while (at := data.find(IAC, start)) >= 0:
             plain += data[start:at]
-            end, start = _end_of_message(data, at), at + 2
+            end = _end_of_message(data, at)
             if end is None and not ended:
                 self._held = data[at:]
                 return bytes(plain)
             if end:
-                start = end
                 self._obey(data[at + len(BEGIN) : end - len(END)])
-            elif data[at + 1 : start] == IAC:
-                plain += IAC
+                start = end
             else:
                 plain += IAC
-                start = at + 1
+                start = at + (2 if data[at + 1 : at + 2] == IAC else 1)
         return bytes(plain + data[start:])
 
     def _obey(self, parameters: bytes) -> None:
