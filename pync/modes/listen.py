@@ -205,7 +205,7 @@ def _shared_stdio(context: Context) -> Service:
 
 def _with_logs(context: Context, service: Service) -> Service:
     """The service, with logs for each client if these are asked for."""
-    if not (context.logs and context.logs.per_client):
+    if not (context.logs and context.logs.descriptors):
         return service
     from pync.relay.client_logs import LogsByName
     from pync.services.logged import LoggedService

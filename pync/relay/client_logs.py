@@ -83,13 +83,12 @@ def _unfit(why: str) -> OSError:
 class LogsByName(LogFiles):
     """The logs of a run: those of its sessions, and as its own files those that all sessions share."""
 
-    per_client = True
-
     def __init__(self, config: Config, shared: LogFiles, now: Callable[[], int]) -> None:
         """`now` returns the time of the wall clock. Raises LogError if the directory of the logs is missing."""
         super().__init__(shared.raw, shared.hexadecimal, shared.stamp)
         logs = config.logs
         self._names = [name if isinstance(name, tuple) else None for name in (logs.raw, logs.hexadecimal)]
+        self.descriptors = sum(name is not None for name in self._names)
         self._append = logs.append
         self._now = now
         self._own: dict[Peer, LogFiles] = {}
@@ -98,11 +97,6 @@ class LogsByName(LogFiles):
         self._number = 0  # sessions so far
         for name in filter(None, self._names):
             _check_directory(name, writable=config.user is None)
-
-    @property
-    def descriptors(self) -> int:
-        """How many files a session has open."""
-        return sum(name is not None for name in self._names)
 
     def of(self, peer: Peer) -> LogFiles:
         """The logs of a session, and those that all sessions share."""

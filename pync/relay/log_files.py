@@ -103,7 +103,7 @@ class HexDump:
 class LogFiles:
     """Some logs. Each flow has a `LogStage` stage of its own, so each has offsets of its own."""
 
-    per_client = False  # whether there are files for each session
+    descriptors = 0  # files that each session has for itself
 
     def __init__(
         self, raw: LogFile | None = None, hexadecimal: LogFile | None = None, stamp: Callable[[], str] | None = None

@@ -31,7 +31,7 @@ def needs_no_sessions(context: Context) -> bool:
     """Whether nothing distinguishes the peers: no file that each gets from its start, no count, dialogue or log."""
     config, ending = context.config, context.config.ending
     own_file = config.send and is_regular(STDIN)
-    own_log = context.logs is not None and context.logs.per_client
+    own_log = context.logs and context.logs.descriptors
     return not (own_file or own_log or config.telnet or ending.receive_limit or ending.quit_after is not None)
 
 

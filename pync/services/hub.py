@@ -20,7 +20,6 @@ from pync.endpoints.half_closed import HalfClosed
 from pync.endpoints.wrappers import Attended
 from pync.errors import PyncError, TimedOut
 from pync.events import Address
-from pync.limits import room_for_clients
 from pync.loop.hangups import Hangups
 from pync.loop.tasks import Cancelled, Condition
 from pync.relay.flow import Session
@@ -53,7 +52,7 @@ class HubService(Service):
         self.members: dict[Member, None] = {}
         self.joined = Condition()
         self.queues = Queues(context.loop)
-        self.half_closed = HalfClosed(self.members, room_for_clients(context.config.max_conns))
+        self.half_closed = HalfClosed(self.members, self.room_for_clients())
         self.chats = context.config.hub == "chat"
         self.holders = 0  # clients of which something was read and not sent yet
         self.released = Condition()  # notified when there is one less
@@ -95,7 +94,7 @@ class HubService(Service):
     def _new_member(self, client: Peer) -> Member:
         self.names += 1
         name = f"user{self.names}"
-        if self.context.logs and self.context.logs.per_client:
+        if self.context.logs and self.context.logs.descriptors:
             from pync.relay.log_files import SENT
 
             return LoggedMember(self, client, name, self.context.logs.own(client).copy(SENT))

@@ -390,6 +390,20 @@ def test_clients_wait_for_the_descriptors_of_their_logs(logs: Path) -> None:
     assert {logged(path) for path in logs.glob("*.hex")} == {Logged(QUESTION, ANSWER)}
 
 
+@pytest.mark.parametrize("options", [("--broker",), ()], ids=["broker", "stdio"])
+def test_clients_that_may_have_left_go_for_the_next_before_the_descriptors_of_logs_are_used_up(
+    options: tuple[str, ...], logs: Path
+) -> None:
+    words = [require("prlimit"), "--nofile=44:44", *PYNC, "-v", "-lk", *options]
+    names = ["-o", f"{logs}/%n.raw", "--hex-dump", f"{logs}/%n.hex"]
+    with announced(Running([*words, *names, "127.0.0.1", "0"])) as server:
+        for number in range(1, 60):
+            with connect(server.port) as conn:
+                conn.shutdown(socket.SHUT_WR)
+                is_true((logs / f"{number}.hex").exists, "it is served")
+        assert "pauses" not in server.stderr and "opening" not in server.stderr
+
+
 def test_senders_of_datagrams_leave_room_for_the_descriptors_of_logs(logs: Path) -> None:
     words = [require("prlimit"), "--nofile=32:32", *PYNC, "-v", "-luk", "-o", f"{logs}/%n", "127.0.0.1", "0"]
     with announced(Running(words, stdin=DEVNULL), "Bound") as server, contextlib.ExitStack() as stack:
@@ -505,14 +519,20 @@ def test_a_log_that_cannot_be_written_ends_its_session_and_no_other(options: tup
         assert len(re.findall("File too large", server.stderr)) == 1 and "Traceback" not in server.stderr
 
 
+@pytest.mark.parametrize("there", [300, 500], ids=["later", "when it comes"])
+@pytest.mark.parametrize("half_closed", [False, True], ids=["whole", "half-closed"])
 @pytest.mark.parametrize("kind", ["--broker", "--chat"])
-def test_in_a_hub_a_log_that_fails_for_what_is_sent_ends_the_receiver_and_not_the_sender(kind: str, logs: Path) -> None:
-    (logs / "2").write_bytes(bytes(300))
+def test_in_a_hub_a_log_that_fails_for_what_is_sent_ends_the_receiver_and_not_the_sender(
+    kind: str, half_closed: bool, there: int, logs: Path
+) -> None:
+    (logs / "2").write_bytes(bytes(there))
     word = b"x" * 250 + b"\n"
     with full(logs, kind, "--append-output") as server, connect(server.port) as sender:
         is_true((logs / "1").exists, "the sender is there")
         with connect(server.port) as receiver:
             server.expect("^Connection received", count=2)
+            if half_closed:
+                receiver.shutdown(socket.SHUT_WR)
             sender.sendall(word)
             server.expect(TOO_LARGE.format("2"))
             with pytest.raises(ConnectionResetError):
@@ -570,6 +590,14 @@ def test_a_log_of_a_program_that_connects_is_by_the_peers_name(logs: Path) -> No
         program = "echo hello; read word; echo $word >&2"
         assert run([*PYNC, "-o", f"{logs}/%a", "-c", program, host, str(port)]).err == "HELLO\n"
     assert (logs / "127.0.0.1").read_bytes() == QUESTION + ANSWER
+
+
+def test_no_program_is_started_whose_log_cannot_be_opened(logs: Path) -> None:
+    (logs / "1").mkdir()
+    with serve(upper) as (host, port):
+        result = run([*PYNC, "-o", f"{logs}/%n", "-c", f"touch {logs}/begun", host, str(port)])
+        assert result == failure(f"opening {logs}/1: Is a directory")
+    assert os.listdir(logs) == ["1"]
 
 
 def test_the_connections_of_one_conversation_have_one_log(logs: Path) -> None:

@@ -300,9 +300,9 @@ async def test_one_log_can_be_for_all_and_the_other_for_each(opened: Opened) -> 
     assert opened.files() == {"all": b"xx", "1": own, "2": own}
 
 
-async def test_a_log_that_all_share_is_nobodys_own(opened: Opened) -> None:
+async def test_a_log_that_all_share_is_no_sessions_own(opened: Opened) -> None:
     logs = open_logs(Config(mode="listen", logs=Logs(raw=str(opened.directory / "all"))))
-    assert logs.raw and not logs.per_client
+    assert logs.raw and not logs.descriptors
     assert logs.of(opened.peer()) is logs and logs.own(opened.peer()).copy(SENT) == ()
     os.close(logs.raw.fd)
 
