@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Family = Literal["any", "ipv4", "ipv6", "unix", "vsock"]
     ProxyKind = Literal["http", "socks4", "socks5"]
     HubKind = Literal["broker", "chat"]
+    LogName = tuple[str, ...]  # texts, and between them a, p, t or n: the address, the port, the time or the number
 else:
 
     def dataclass_transform(**_: object) -> object:
@@ -114,11 +115,12 @@ class Access(Frozen):
 
 
 class Logs(Frozen):
-    """Files for copies of the bytes that are sent and received."""
+    """Files for copies of the bytes that are sent and received: paths, or names that give each session a path."""
 
-    raw: str | None = None  # a file's path
-    hexadecimal: str | None = None  # a file's path
+    raw: str | LogName | None = None
+    hexadecimal: str | LogName | None = None
     append: bool = False
+    timestamps: bool = False  # in front of each block of the hexadecimal one
 
 
 class Tls(Frozen):

@@ -78,6 +78,12 @@ def message_of(line: str) -> str:
         ("-zu --lines h 80", "--lines with -z: a scan transfers nothing"),
         ("-lu --http 80", "-u with --http: HTTP needs a stream"),
         ("--append-output h 80", "--append-output alone: there is no log to append to; add -o or --hex-dump"),
+        ("-z -o f h 80", "-o with -z: a scan transfers nothing"),
+        ("-z --hex-dump f --timestamps h 80", "--hex-dump with -z: a scan transfers nothing"),
+        (
+            "-o f --timestamps h 80",
+            "--timestamps without --hex-dump: the time stands in front of the blocks of a hex dump",
+        ),
     ],
 )
 def test_usual_options_that_make_no_sense_together(line: str, message: str) -> None:
@@ -108,6 +114,8 @@ def test_usual_options_that_make_no_sense_together(line: str, message: str) -> N
         ("--broker --to h:1 1", "--to with --broker: the clients are relayed already"),
         ("-l -F 1", "-l with -F: it hands over one connection"),
         ("-F --ssl h 1", "--ssl with -F: the socket is somebody else's then"),
+        ("-F -o f h 1", "-o with -F: the socket is somebody else's then"),
+        ("-F --hex-dump f h 1", "--hex-dump with -F: the socket is somebody else's then"),
         ("--sctp -u h 1", "-u with --sctp: SCTP is another transport"),
         ("--vsock --sctp 1 1", "--vsock with --sctp: SCTP is another transport"),
         ("-l --vsock --allow ::1 1", "--allow with --vsock: the addresses are of another kind"),

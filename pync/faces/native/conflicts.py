@@ -48,7 +48,8 @@ RULES: tuple[Rule, ...] = (
     conflict("datagram", "http", "HTTP needs a stream"),
     needs(("lines", "datagram_size"), "datagram", "a stream has no datagrams"),
     conflict(("lines", "datagram_size"), "scan", "a scan transfers nothing"),
-    conflict(("progress", "checksum"), "scan", "a scan transfers nothing"),
+    conflict(("progress", "checksum", "raw", "hexadecimal"), "scan", "a scan transfers nothing"),
+    needs("timestamps", "hexadecimal", "the time stands in front of the blocks of a hex dump"),
     conflict("checksum", ("exec", "sh_exec"), "the program has the connection for itself", unless=("pipes",)),
     conflict("checksum", "http", "the answer has a head, which is in no file"),
     conflict("checksum", "lines", "a line may be given an end on the way"),
@@ -87,7 +88,7 @@ TLS_AND_PROXY_RULES: tuple[Rule, ...] = (
     conflict("websocket", "serve_proxy", "a proxy has a protocol of its own"),
     conflict(("listen", "datagram"), "pass_descriptor", "it hands over one connection"),
     conflict("checksum", HUBS, "a hub is for all"),
-    conflict(("progress", "checksum"), "pass_descriptor", "the socket is somebody else's then"),
+    conflict(("progress", "checksum", "raw", "hexadecimal"), "pass_descriptor", "the socket is somebody else's then"),
     conflict(("datagram", "vsock"), "sctp", "SCTP is another transport"),
     conflict(
         ("family", "also_at", "allow", "deny", "allow_files", "deny_files"),
