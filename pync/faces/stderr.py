@@ -16,7 +16,6 @@ import time
 from _thread import allocate_lock, start_new_thread
 
 from pync.system import DONTWAIT, open_again, socket
-from pync.system.looks import takes_more
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,6 +106,8 @@ class Stderr:
                 time.sleep(PAUSE)
 
     def _poll(self, seconds: float | None) -> bool:
+        from pync.system.looks import takes_more  # most runs write to a stderr that takes every line
+
         return takes_more(self.fd, seconds)
 
     def _take(self, data: bytes | bytearray) -> int:

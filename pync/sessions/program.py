@@ -117,6 +117,8 @@ async def _reset(peer: Peer) -> None:
 
 async def _relay(context: Context, peer: Peer, program: Program, variables: dict[str, str]) -> int:
     most = CHUNK
+    if context.logs:
+        context.logs.own(peer)  # no program starts whose log cannot be opened
     if context.config.datagram:
         from pync.endpoints.segments import LARGEST
 

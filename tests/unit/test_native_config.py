@@ -103,6 +103,8 @@ def config_of(argv: Sequence[str]) -> Config:
         ("--reconnect 10m h 1", CONNECT.but(reconnect=600)),
         ("-o f h 1", CONNECT.but(logs=Logs(raw="f"))),
         ("--hex-dump f --append-output h 1", CONNECT.but(logs=Logs(hexadecimal="f", append=True))),
+        ("--hex-dump f --timestamps h 1", CONNECT.but(logs=Logs(hexadecimal="f", timestamps=True))),
+        ("-o 5%% --hex-dump %a.%n h 1", CONNECT.but(logs=Logs(raw="5%", hexadecimal=("", "a", ".", "n", "")))),
         ("-N h 1", CONNECT.but(ending=Ending(at_once=True))),
         ("--no-shutdown h 1", CONNECT.but(ending=Ending(half_close=False))),
         ("-q 0 h 1", CONNECT.but(ending=Ending(quit_after=0))),

@@ -94,6 +94,12 @@ def message_of(line: str) -> str:
         ("--window-size h 80", "--window-size without --raw: there is no window"),
         ("-t --raw --window-size h 80", "--window-size with -t: TELNET itself uses the same escapes"),
         ("--append-output h 80", "--append-output alone: there is no log to append to; add -o or --hex-dump"),
+        ("-z -o f h 80", "-o with -z: a scan transfers nothing"),
+        ("-z --hex-dump f --timestamps h 80", "--hex-dump with -z: a scan transfers nothing"),
+        (
+            "-o f --timestamps h 80",
+            "--timestamps without --hex-dump: the time stands in front of the blocks of a hex dump",
+        ),
     ],
 )
 def test_usual_options_that_make_no_sense_together(line: str, message: str) -> None:
@@ -127,6 +133,8 @@ def test_usual_options_that_make_no_sense_together(line: str, message: str) -> N
         ("-F --raw h 1", "--raw with -F: the socket is somebody else's then"),
         ("-l -F 1", "-l with -F: it hands over one connection"),
         ("-F --ssl h 1", "--ssl with -F: the socket is somebody else's then"),
+        ("-F -o f h 1", "-o with -F: the socket is somebody else's then"),
+        ("-F --hex-dump f h 1", "--hex-dump with -F: the socket is somebody else's then"),
         ("--sctp -u h 1", "-u with --sctp: SCTP is another transport"),
         ("--vsock --sctp 1 1", "--vsock with --sctp: SCTP is another transport"),
         ("-l --vsock --allow ::1 1", "--allow with --vsock: the addresses are of another kind"),

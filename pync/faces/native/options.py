@@ -157,8 +157,9 @@ TABLE = (
         ),
         value("i", "pace", "TIME", "pace", types.seconds, "wait so long after each line sent"),
         value("", "delay", "TIME", "delay", types.seconds, "wait so long before passing each read on", rare=True),
-        value("o", "output", "FILE", "raw", types.path, "copy both directions to FILE"),
-        value("", "hex-dump", "FILE", "hexadecimal", types.path, "copy both directions to FILE as a hex dump"),
+        value("o", "output", "FILE", "raw", types.log_path, "copy both directions to FILE; %n: one a client"),
+        value("", "hex-dump", "FILE", "hexadecimal", types.log_path, "copy both directions to FILE as a hex dump"),
+        flag("", "timestamps", "timestamps", "put the time in front of each block of it", rare=True),
         flag("", "append-output", "append", "append to FILE instead of starting it anew", rare=True),
     ),
     Section(
