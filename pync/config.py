@@ -85,13 +85,14 @@ class SocketOptions(Frozen):
 class Program(Frozen):
     """The program that runs on a connection.
 
-    `filters` is false for a program that serves (--exec, --sh-exec), which gets the socket itself where possible, or
-    always `pipes`. It is true for a program that filters (--filter), whose output must be passed on line by line.
+    `filters` is false for a program that serves (--exec, --sh-exec), which gets the socket itself where possible,
+    always `pipes`, or a `terminal` of its own. It is true for one that filters (--filter), and must answer by lines.
     """
 
     argv: tuple[str, ...]
     filters: bool = False
     pipes: bool = False
+    terminal: bool = False
 
 
 class Ending(Frozen):
@@ -188,6 +189,8 @@ class Config(Frozen):
     pass_descriptor: bool = False  # hand the connected socket to the process at the other end of stdout
 
     send: bool = True  # read stdin and send it
+    raw_terminal: bool = False  # stdin is a terminal that sends each key as it is typed; Ctrl-] is its end
+    window_size: bool = False  # the size of the window is sent within what is typed, or taken out of it
     receive: bool = True  # what the peer sends goes to stdout; otherwise it is dropped
     pace: float | None = None  # wait this long after each line that is sent
     delay: float | None = None  # wait this long before each read is passed on, in both directions

@@ -67,6 +67,7 @@ FEATURES = {
     ),
     "wrappers": ("endpoints.wrappers",),
     "terminals": ("endpoints.terminal",),
+    "raw terminals": ("endpoints.raw_terminal", "faces.native.raw_terminal", "stages.window_size"),
     "stages": ("stages.crlf", "stages.telnet"),
     "checksums": ("stages.checksum",),
     "ends of sessions": ("relay.session_end", "faces.native.traffic"),  # with -v

@@ -122,6 +122,7 @@ MODES = {
     "file": Mode([], HELLO, b"page\n", stdin=b"page\n"),
     "program": Mode(["-e", "/bin/cat"], HELLO, b"hello\n"),
     "relayed program": Mode(["--idle-timeout", "9", "-c", "cat"], HELLO, b"hello\n"),
+    "program on a terminal": Mode(["--pty", "-c", "read x; echo $x"], HELLO, b"hello\r\nhello\r\n"),
     "filter": Mode(["--filter", "cat"], HELLO, b"hello\n"),
     "broker": Mode(["--broker"], passes_on, b"hello\n", clients=2),
     "chat": Mode(["--chat"], passes_on, b"hello\n", clients=2),
