@@ -223,7 +223,7 @@ def pass_descriptor(peer: Peer) -> None:
     """
     what = "handing the connection over"
     try:
-        if peer.raw() is None:
+        if peer.raw() is None and peer.has_eof:
             raise OutputError(what, "there is TLS on it")
         stdout = socket.socket(fileno=os.dup(STDOUT))
         peer.sock.setblocking(True)
