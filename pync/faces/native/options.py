@@ -84,7 +84,7 @@ TABLE = (
         value("c", "sh-exec", "CMD", "sh_exec", types.shell, "hand the connection to a command of /bin/sh"),
         value("", "filter", "CMD", "filter", types.shell, "let a filter answer as it reads, via /bin/sh"),
         flag("", "pipes", "pipes", "give -e and -c pipes instead of the socket"),
-        flag("", "pty", "pty", "give -e and -c a terminal: for a shell, top or vi"),
+        flag("", "pty", "pty", "give -e and -c a terminal, as for a shell"),
     ),
     Section(
         "Encryption",
