@@ -12,13 +12,14 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import KeysView
-    from typing import Any, ClassVar, Literal, Self, dataclass_transform
+    from typing import Any, Literal, Self, dataclass_transform
 
     from pync.listener_config import ServeProxy, Target
 
     Family = Literal["any", "ipv4", "ipv6", "unix", "vsock"]
     ProxyKind = Literal["http", "socks4", "socks5"]
     HubKind = Literal["broker", "chat"]
+    LogName = tuple[str, ...]  # texts, and between them a, p, t or n: the address, the port, the time or the number
 else:
 
     def dataclass_transform(**_: object) -> object:
@@ -29,20 +30,21 @@ else:
 class Frozen:
     """A record: its annotations are the fields, its class attributes their defaults."""
 
-    _fields: ClassVar[KeysView[str]]
-    _required: ClassVar[KeysView[str]]
-
-    def __init_subclass__(cls) -> None:
-        cls._fields = cls.__annotations__.keys()
-        cls._required = {name: None for name in cls._fields if not hasattr(cls, name)}.keys()
-
     def __init__(self, **facts: Any) -> None:
-        if not self._required <= facts.keys() <= self._fields:
-            unknown, missing = facts.keys() - self._fields, [name for name in self._required if name not in facts]
-            raise TypeError(f"{type(self).__name__}: unknown {sorted(unknown)}, missing {missing}")
+        fields = type(self).__annotations__
+        if len(facts) != len(fields) or facts.keys() != fields.keys():
+            self._check(facts.keys())
         for name, fact in facts.items():
             # Python makes no dictionary for an object that is filled so, and a server has thousands of addresses.
             object.__setattr__(self, name, fact)
+
+    # What a class requires is found out with its objects: at each start most classes are defined and not used.
+    def _check(self, given: KeysView[str]) -> None:
+        fields = type(self).__annotations__
+        missing = [name for name in fields if name not in given and not hasattr(type(self), name)]
+        if missing or not given <= fields.keys():
+            unknown = sorted(given - fields.keys())
+            raise TypeError(f"{type(self).__name__}: unknown {unknown}, missing {missing}")
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__}.{name} is frozen")
@@ -114,11 +116,12 @@ class Access(Frozen):
 
 
 class Logs(Frozen):
-    """Files for copies of the bytes that are sent and received."""
+    """Files for copies of the bytes that are sent and received: paths, or names that give each session a path."""
 
-    raw: str | None = None  # a file's path
-    hexadecimal: str | None = None  # a file's path
+    raw: str | LogName | None = None
+    hexadecimal: str | LogName | None = None
     append: bool = False
+    timestamps: bool = False  # in front of each block of the hexadecimal one
 
 
 class Tls(Frozen):
@@ -186,6 +189,8 @@ class Config(Frozen):
     pass_descriptor: bool = False  # hand the connected socket to the process at the other end of stdout
 
     send: bool = True  # read stdin and send it
+    raw_terminal: bool = False  # stdin is a terminal that sends each key as it is typed; Ctrl-] is its end
+    window_size: bool = False  # the size of the window is sent within what is typed, or taken out of it
     receive: bool = True  # what the peer sends goes to stdout; otherwise it is dropped
     pace: float | None = None  # wait this long after each line that is sent
     delay: float | None = None  # wait this long before each read is passed on, in both directions

@@ -42,7 +42,7 @@ class Option:
     """
 
     # A plain class: every start makes one for each option of its face, and a `Frozen` takes three times as long.
-    __slots__ = ("alone", "constant", "dest", "help", "kind", "letter", "long", "metavar", "rare", "spellings", "type")
+    __slots__ = ("alone", "constant", "dest", "help", "kind", "letter", "long", "metavar", "rare", "type")
 
     def __init__(
         self,
@@ -61,7 +61,6 @@ class Option:
         self.kind = kind
         self.letter = letter  # "" if there is none
         self.long = long  # "" if there is none
-        self.spellings = (f"-{letter}",) * bool(letter) + (f"--{long}",) * bool(long)
         self.dest = dest
         self.help = help
         self.constant = constant  # the value that a flag stands for
@@ -69,6 +68,11 @@ class Option:
         self.type = type
         self.alone = alone  # a flag that overrules everything else on the command line, errors in values included
         self.rare = rare  # left out of the short help
+
+    @property
+    def spellings(self) -> list[str]:
+        """`-w` and `--wait`, or the one that there is."""
+        return [f"{dashes}{name}" for dashes, name in (("-", self.letter), ("--", self.long)) if name]
 
     @property
     def synopsis(self) -> str:
@@ -139,7 +143,12 @@ def read(table: Table, argv: list[str], hints: Mapping[str, str]) -> tuple[Value
 
     `hints` has a remark for spellings that other netcats have and this table has not. Raises UsageError.
     """
-    options = {spelling: option for option in every(table) for spelling in option.spellings}
+    options = {}
+    for option in every(table):  # `spellings` would take twice as long, in every run
+        if option.letter:
+            options["-" + option.letter] = option
+        if option.long:
+            options["--" + option.long] = option
     pairs, operands = _sort(argv, options, hints)
     given: Given = {}
     for spelling, text in pairs:

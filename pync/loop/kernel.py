@@ -17,8 +17,9 @@ The rules
 
 from __future__ import annotations
 
+# The C core of heapq. The module around it has the same in Python, which would be read at each start and then replaced.
+from _heapq import heappop, heappush
 from collections import deque
-from heapq import heappop, heappush
 from itertools import count
 from selectors import EVENT_READ, EVENT_WRITE
 from time import monotonic

@@ -19,7 +19,7 @@ from pync.endpoints.stdio import STDIN, STDOUT, is_readable
 from pync.errors import OutputClosed
 from pync.loop.tasks import Condition
 from pync.system import looks, queued
-from pync.system.files import is_named
+from pync.system.looks import is_named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

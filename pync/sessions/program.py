@@ -117,12 +117,16 @@ async def _reset(peer: Peer) -> None:
 
 async def _relay(context: Context, peer: Peer, program: Program, variables: dict[str, str]) -> int:
     most = CHUNK
+    if context.logs:
+        context.logs.own(peer)  # no program starts whose log cannot be opened
     if context.config.datagram:
         from pync.endpoints.segments import LARGEST
 
         most = LARGEST
     async with Terminating(context, _start(context, program, variables, most)) as process:
         relay = ProgramRelay(context, peer, process, flows(context, peer, process.output, process.input))
+        if context.config.window_size:
+            _take_sizes(relay, process)
         with Session(context, peer.address, relay) as session:
             await relay.run()
             session.status = status = await process.ended()
@@ -137,6 +141,15 @@ def _start(context: Context, program: Program, variables: dict[str, str], most: 
     from pync.endpoints.child_terminal import start
 
     return start(context.loop, program, variables)
+
+
+def _take_sizes(relay: Relay, process: Child) -> None:
+    """Give the program's terminal each size that the peer sends."""
+    from pync.endpoints.child_terminal import ChildOnTerminal
+    from pync.stages.window_size import WindowSizes
+
+    assert isinstance(process, ChildOnTerminal), "only a terminal has a size"
+    relay.receiving.stages = (*relay.receiving.stages, WindowSizes(process.resize))
 
 
 class ProgramRelay(Relay):

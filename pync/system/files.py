@@ -31,19 +31,6 @@ def name_of(fd: int) -> str | None:
         return None
 
 
-def is_named(pipe: int) -> bool:
-    """Whether a pipe has a path, by which another process may open it: then it is not on the device of all others."""
-    try:
-        ends = os.pipe()
-    except OSError:  # no descriptor is left to find out
-        return False
-    try:
-        return os.fstat(ends[0]).st_dev != os.fstat(pipe).st_dev
-    finally:
-        for end in ends:
-            os.close(end)
-
-
 def open_descriptors() -> list[int]:
     """The descriptors of this process, with that of a listing. Raises OSError where they cannot be listed.
 

@@ -52,6 +52,19 @@ def takes_more(fd: int, seconds: float | None) -> bool:
     return bool(poll.poll(None if seconds is None else seconds * 1000))
 
 
+def is_named(pipe: int) -> bool:
+    """Whether a pipe has a path, by which another process may open it: then it is not on the device of all others."""
+    try:
+        ends = os.pipe()
+    except OSError:  # no descriptor is left to find out
+        return False
+    try:
+        return os.fstat(ends[0]).st_dev != os.fstat(pipe).st_dev
+    finally:
+        for end in ends:
+            os.close(end)
+
+
 def _events(fd: int, asked: int = 0) -> int:
     if not hasattr(select, "poll"):
         return _events_without_poll(fd)

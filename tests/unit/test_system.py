@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from layers import MODULES, parsed, within
 from taken_away import FEATURES
 
-from pync.system import files, looks, moving, packed_address, waiting
+from pync.system import looks, moving, packed_address, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +76,7 @@ def test_a_pipe_with_a_path_is_known(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     named = os.open(tmp_path / "fifo", os.O_RDWR)
     reading, writing = os.pipe()
-    assert files.is_named(named) and not files.is_named(reading)
+    assert looks.is_named(named) and not looks.is_named(reading)
     for fd in (named, reading, writing):
         os.close(fd)
 
