@@ -1,18 +1,21 @@
-"""WebSocket in both roles, beside Python's `websockets` and beside hand-made frames (RFC 6455)."""
+"""WebSocket in both roles, beside Python's `websockets`, and what the options do with it.
+
+The frames are the matter of `test_websocket_frames.py`, other programs that of `test_websocket_peers.py`.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
-import struct
 import threading
 from contextlib import contextmanager
 from subprocess import DEVNULL
 from typing import TYPE_CHECKING
 
 import pytest
-from clients import drain, take
+from clients import drain
 from harness import PYNC, Result, Running, connect, listen, pync, require, run, serve
+from websocket_frames import ACCEPT, BINARY, FIN, REQUEST, answered, asked, close_code, next_frame
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect as dial
 from websockets.sync.server import ServerConnection
@@ -22,19 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-REQUEST = (
-    "GET / HTTP/1.1\r\nHost: localhost:8080\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n"
-)
-ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # the answer to that key: RFC 6455, section 1.3
-TEXT, BINARY, CLOSE, PING, PONG, FIN = 1, 2, 8, 9, 10, 128
-
-
-def frame(kind: int, data: bytes = b"", *, masked: bool = True) -> bytes:
-    """A frame of a client, with the mask of zeros."""
-    assert len(data) < 126
-    return bytes([kind, len(data) | 128 * masked]) + bytes(4 * masked) + data
-
 
 def ran(*words: str, stdin: bytes = b"") -> Result:
     return run([*PYNC, *words], stdin)
@@ -42,17 +32,6 @@ def ran(*words: str, stdin: bytes = b"") -> Result:
 
 def server(*options: str) -> Running:
     return listen("-k", "--ws", *options, "127.0.0.1", "0")
-
-
-@contextmanager
-def asked(port: int, header: str = "") -> Iterator[tuple[socket.socket, bytes]]:
-    """A connection that has asked for WebSocket, and the head of the answer."""
-    with connect(port) as conn:
-        conn.sendall((REQUEST % header).encode())
-        head = b""
-        while not head.endswith(b"\r\n\r\n") and (byte := conn.recv(1)):
-            head += byte
-        yield conn, head
 
 
 @contextmanager
@@ -123,6 +102,18 @@ def test_a_connection_that_is_cut_off_is_an_error() -> None:
         result = ran("-d", url)
     assert (result.status, result.out) == (1, b"part")
     assert "truncated: it ended without a Close of WebSocket" in result.err
+
+
+def test_a_connection_that_is_cut_off_with_nothing_missing_is_reported() -> None:
+    def takes(conn: socket.socket) -> None:
+        answered(conn)
+        assert next_frame(conn) == (FIN | BINARY, b"hello\n")
+        assert close_code(conn) == 1000
+
+    with serve(takes) as (host, port):
+        result = ran("-v", "-N", f"ws://{host}:{port}", stdin=b"hello\n")
+    assert (result.status, result.out) == (0, b"")
+    assert f"pync: {host}:{port} ended without a Close of WebSocket, but nothing of it can be missing\n" in result.err
 
 
 def test_what_is_not_utf_8_is_not_sent_as_text() -> None:
@@ -201,55 +192,6 @@ def test_a_head_has_a_bound() -> None:
 def test_pages_of_other_sites_are_refused(options: list[str], origin: str, status: bytes) -> None:
     with server("-c", "cat", *options) as ours, asked(ours.port, f"Origin: {origin}\r\n") as (_, head):
         assert head.split()[1] == status
-
-
-@pytest.mark.parametrize(
-    ("sent", "answer"),
-    [
-        (frame(FIN | PING, b"x"), frame(FIN | PONG, b"x", masked=False)),
-        (
-            frame(TEXT, b"a") + frame(FIN | PING) + frame(FIN, b"b\n"),
-            frame(FIN | PONG, masked=False) + frame(FIN | BINARY, b"ab\n", masked=False),
-        ),
-        (frame(TEXT, b"\xc3") + frame(FIN, b"\xa9\n"), frame(FIN | BINARY, b"\xc3\xa9\n", masked=False)),
-        (frame(FIN | PONG, b"unasked") + frame(FIN | PING), frame(FIN | PONG, masked=False)),
-    ],
-    ids=["ping", "ping between fragments", "a character in two fragments", "pong"],
-)
-def test_frames_are_answered(sent: bytes, answer: bytes) -> None:
-    with server("--filter", "cat") as ours, asked(ours.port) as (conn, _):
-        conn.sendall(sent)
-        assert take(conn, len(answer)) == answer
-
-
-@pytest.mark.parametrize(
-    ("sent", "code"),
-    [
-        (frame(FIN | CLOSE, struct.pack("!H", 1000)), 1000),
-        (frame(FIN | CLOSE, struct.pack("!H", 3001) + b"mine"), 3001),
-        (frame(FIN | 3), 1002),
-        (frame(FIN | 11), 1002),
-        (frame(FIN | 64 | TEXT), 1002),
-        (frame(FIN | TEXT, masked=False), 1002),
-        (frame(PING), 1002),
-        (frame(FIN), 1002),
-        (frame(TEXT) + frame(FIN | TEXT), 1002),
-        (frame(FIN | CLOSE, b"x"), 1002),
-        (frame(FIN | CLOSE, struct.pack("!H", 1005)), 1002),
-        (frame(FIN | CLOSE, struct.pack("!H", 1000) + b"\xff"), 1007),
-        (frame(FIN | TEXT, b"\xff"), 1007),
-        (frame(TEXT, b"\xc3") + frame(FIN), 1007),
-    ],
-)
-def test_a_close_is_answered_and_a_fault_is_closed_with_its_code(sent: bytes, code: int) -> None:
-    with server("-c", "cat") as ours:
-        with asked(ours.port) as (conn, _):
-            conn.sendall(sent)
-            answer = take(conn, 4)
-            assert (answer[0], int.from_bytes(answer[2:4])) == (FIN | CLOSE, code)
-        with dial(f"ws://127.0.0.1:{ours.port}/", proxy=None) as client:
-            client.send(b"next\n")
-            assert client.recv() == b"next\n"
 
 
 def test_the_end_of_a_program_is_a_close() -> None:
