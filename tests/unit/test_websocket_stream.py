@@ -21,7 +21,7 @@ from websocket_frames import closing as closing_frame
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
-from pync.connections.websocket_stream import ANSWERS_LIMIT, CLOSE_LIMIT, WebSocketStream
+from pync.connections.websocket_stream import ANSWERS_LIMIT, CLOSE_LIMIT, TURN, WebSocketStream
 from pync.endpoints import write_all
 from pync.endpoints.streams import StreamSocket
 from pync.errors import PeerLost, Truncated
@@ -248,6 +248,29 @@ def test_pings_are_all_answered_if_the_answers_are_taken() -> None:
     pings = b"".join(frame(FIN | PING, b"%125d" % number) for number in range(2000))
     pongs = b"".join(frame(FIN | PONG, b"%125d" % number, masked=False) for number in range(2000))
     assert outcome([pings]) == (b"", "truncated", pongs)
+
+
+@pytest.mark.parametrize("data", [b"", b"x"])
+def test_many_frames_of_one_read_leave_the_other_tasks_their_turn(data: bytes) -> None:
+    async def main(loop: Loop) -> int:
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                await loop.sleep(0)
+                turns += 1
+
+        ticking = loop.spawn(others())
+        flood = frame(FIN | BINARY, data) * 20 * TURN
+        stream, got = WebSocketStream(Below(loop, [flood]), server_side=True, text=False), b""
+        while (more := await stream.read()) is not None:
+            got += more
+        assert got == data * 20 * TURN
+        ticking.cancel()
+        return turns
+
+    assert play(main) >= 19
 
 
 def test_a_frame_of_which_only_the_length_came_takes_no_memory() -> None:
