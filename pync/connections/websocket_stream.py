@@ -146,7 +146,9 @@ class WebSocketStream(LayeredStream):
         self._outgoing += close
         return len(close)
 
-    def _collect(self) -> memoryview:
+    def _collect(self) -> Bytes:
+        if not self._outgoing:
+            return b""
         ready, self._outgoing = self._outgoing, bytearray()
         return memoryview(ready)
 

@@ -130,10 +130,8 @@ class LayeredStream(Stream):
     async def flush(self) -> None:
         """Send all that waits to be sent. Raises PeerLost."""
         below = self.below
-        while True:
-            self._unsent = self._unsent or memoryview(self._collect())
-            if not self._unsent:
-                return
+        while self._unsent or (ready := self._collect()):
+            self._unsent = self._unsent or memoryview(ready)
             # A write of a layer that is cancelled may have encoded some bytes, but cannot return their number. So the
             # steps of a write are taken one by one here: what is encoded is counted before the next step can fail.
             if isinstance(below, LayeredStream):
