@@ -139,16 +139,10 @@ def _host(context: Context, port: int | None) -> str:
 
 def _refusal(head: bytes, answer: Event) -> str:
     """Why this is no WebSocket: the status, and where else it may be found."""
-    status = head.partition(b"\r\n")[0].partition(b" ")[2]
-    place = next((value for name, value in getattr(answer, "headers", ()) if name == b"location"), b"")
-    where = f", and names {_readable(place)}" if place and status.startswith(b"3") else ""
-    return f"the server answered with status {_readable(status)} instead of 101{where}"
-
-
-def _readable(text: bytes) -> str:
-    from pync.printable import printable, question_mark
-
-    return printable(text.decode("latin-1"), question_mark)
+    status = head.partition(b"\r\n")[0].partition(b" ")[2].decode("latin-1")
+    place = next((value.decode("latin-1") for name, value in getattr(answer, "headers", ()) if name == b"location"), "")
+    where = f", and names {place}" if place and status.startswith("3") else ""
+    return f"the server answered with status {status} instead of 101{where}"
 
 
 # -- A listener
@@ -198,7 +192,7 @@ def _foreign_site(request: Request, allowed: tuple[str, ...]) -> str | None:
         site = value.decode("latin-1").lower()
         place = site.rpartition("://")[2]
         if not ({"*", site, place} & {item.lower() for item in allowed} or place == _place(request.host, site)):
-            return _readable(value.lower())
+            return site
     return None
 
 
