@@ -232,9 +232,9 @@ def conflict(dests: str | Dests, others: str | Dests, why: str, unless: Dests = 
     return _several(dests), "with", _several(others), why, unless
 
 
-def needs(dests: str | Dests, others: str | Dests, why: str) -> Rule:
-    """Each of `dests` needs one of `others`; the message names the first of these."""
-    return _several(dests), "without", _several(others), why, ()
+def needs(dests: str | Dests, others: str | Dests, why: str, unless: Dests = ()) -> Rule:
+    """Each of `dests` needs one of `others`, unless one of `unless` is there; the message names the first of these."""
+    return _several(dests), "without", _several(others), why, unless
 
 
 def _several(dests: str | Dests) -> Dests:

@@ -280,6 +280,27 @@ def alpn_names(text: str) -> tuple[str, ...]:
     return names
 
 
+TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")  # RFC 9110, section 5.6.2
+
+
+def tokens(text: str) -> tuple[str, ...]:
+    """A list of words of HTTP divided by commas."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(name and TOKEN.issuperset(name.lower()) for name in names):
+        raise ValueError(f"not a list of names: {text}")
+    return names
+
+
+def header(text: str) -> tuple[tuple[str, str]]:
+    """A header of HTTP, NAME:VALUE, for an option that can be repeated. Its value may be a secret, and is not shown."""
+    name, colon, value = text.partition(":")
+    if not colon or not name or not TOKEN.issuperset(name.lower()):
+        raise ValueError("not NAME:VALUE")
+    if not (value.isascii() and value.replace("\t", " ").isprintable()):
+        raise ValueError(f"the value of {name} has letters that HTTP has not")
+    return ((name, value.strip()),)
+
+
 def fingerprint(text: str) -> bytes:
     """The digest in a certificate's fingerprint: `sha256:` and 64 hexadecimal digits, in any case.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ROWS: list[set[str]] = [
     {
         *("config", "listener_config", "events", "listener_events", "errors", "system"),
-        *("descriptors", "limits", "printable", "wall_time"),
+        *("descriptors", "limits", "printable", "wall_time", "websocket_config"),
     },
     {"context", "loop", "protocols", "stages"},
     {"endpoints"},
@@ -30,6 +30,7 @@ ROWS: list[set[str]] = [
 # What may be imported within a row: (who, what), each a module or a whole package.
 SIDEWAYS = [
     ("listener_config", "config"),
+    ("websocket_config", "config"),
     ("events", "config"),
     ("listener_events", "events"),
     ("limits", "system"),

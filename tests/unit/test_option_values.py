@@ -34,6 +34,8 @@ TYPES = [
     option_values.paths,
     option_values.log_path,
     option_values.fingerprint,
+    option_values.tokens,
+    option_values.header,
 ]
 ODD = st.text(alphabet="0123456789+-.,:/\\ \t\n\0xmshéß٣\udc80eEinfa_", max_size=8)
 
@@ -354,6 +356,21 @@ def test_a_choice_is_the_first_word_of_its_group() -> None:
     assert answer("yes") == answer("Y") == "yes"
     assert answer("n") == "no"
     assert refusal(answer, "perhaps") == "not yes or no: perhaps"
+
+
+def test_a_header_has_a_name_of_http_and_a_value_without_control_characters() -> None:
+    assert option_values.header("X-A: b: c ") == (("X-A", "b: c"),)
+    assert option_values.header("a:") == (("a", ""),)
+    for text in "a", ":b", "a b:c", "a\n:b":
+        assert refusal(option_values.header, text) == "not NAME:VALUE"
+    for text in "a:\r\nb: c", "a:é", "a:\x1b":
+        assert refusal(option_values.header, text) == "the value of a has letters that HTTP has not"
+
+
+def test_tokens_are_divided_by_commas() -> None:
+    assert option_values.tokens("chat, v2.mqtt") == ("chat", "v2.mqtt")
+    for text in "", "a,", "a b", "a;b", "é":
+        assert refusal(option_values.tokens, text) == f"not a list of names: {text}"
 
 
 def test_alpn_names_are_divided_by_commas() -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pync.config import Frozen
     from pync.faces.option_table import Values
+    from pync.websocket_config import WebSocket
 
 
 PLACES = ("also_at", "path_mode", "path_owner")  # the dests that `passed.py` reads
@@ -52,8 +53,16 @@ def config(values: Values, operands: list[str]) -> Config:
         "ending": Ending(**ending),
         "socket": SocketOptions(**_fields(SocketOptions, values)),
     }
+    if "websocket" in values:
+        facts["websocket"] = _websocket(values)
     asked = Config(**_fields(Config, values) | times | facts | _addresses(values, operands) | more)
     return asked if values.keys().isdisjoint(PLACES) else _with_places(asked, values)
+
+
+def _websocket(values: Values) -> WebSocket:
+    from pync.faces.native.websocket import websocket
+
+    return websocket(values)
 
 
 def _with_places(asked: Config, values: Values) -> Config:

@@ -74,6 +74,16 @@ TABLE = (
         flag("", "http", "http", "put an HTTP response in front of what is sent"),
         flag("", "ws", "websocket", "WebSocket; a client names ws://HOST/PATH", "/"),
         flag("", "ws-text", "websocket_text", "with --ws: send text, not binary messages", rare=True),
+        repeated("", "ws-header", "NAME:VALUE", "websocket_headers", types.header, "send this header, too", rare=True),
+        value(
+            "",
+            "ws-protocol",
+            "NAME,...",
+            "websocket_protocols",
+            types.tokens,
+            "subprotocols, the best first",
+            rare=True,
+        ),
         repeated(
             "", "ws-origin", "SITE,...", "websocket_origins", types.hosts, "serve pages of these sites, too", rare=True
         ),
