@@ -64,7 +64,7 @@ def preload(config: Config) -> None:
         __import__(name)
 
 
-def needed(config: Config) -> Iterator[str]:
+def needed(config: Config) -> Iterator[str]:  # whole: a list of what asks for what
     """The names of the modules that the sessions of a server with this config may need."""
     names = [place.host for place in (config.target, config.proxy) if place]
     target_tls = config.target.tls if config.target else None

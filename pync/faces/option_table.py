@@ -89,6 +89,19 @@ class Option:
         return sum(values, ()) if self.kind == "repeated" else values[-1]
 
 
+class Rare:
+    """A type of values in `rare_values.py`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, text: str) -> object:
+        """The value, as that type reads it."""
+        from pync.faces import rare_values
+
+        return getattr(rare_values, self.name)(text)
+
+
 class Section:
     """Options that stand together under a heading of the help."""
 
