@@ -21,6 +21,7 @@ from harness import DEADLINE, DEVNULL, PYNC, UNMEASURED, Running, announced, con
 from layers import COSTLY, within
 from pairs import drain
 from under_names import pync_as
+from websocket_frames import FIN, REQUEST, TEXT, closing, frame
 
 from pync import engine
 from pync.config import Config
@@ -92,7 +93,12 @@ FEATURES = {
         *("services.http_answer", "stages.visible"),
     ),
     "TLS": ("tls", "connections.encryption"),
-    "WebSocket": ("connections.websocket", "connections.websocket_stream"),
+    "WebSocket": (
+        "connections.websocket",
+        "connections.websocket_stream",
+        "websocket_config",
+        "faces.native.websocket",
+    ),
     "other users": ("net.privileges",),
     "process 1": ("process_one",),
     "options of TLS, proxies and relaying": ("faces.native.tls_and_proxy",),
@@ -373,6 +379,19 @@ def test_a_server_imports_nothing_once_it_listens(options: list[str]) -> None:
 def test_a_server_with_logs_of_clients_imports_nothing_once_it_listens(options: list[str], tmp_path: Path) -> None:
     logs = ["--timestamps", "-o", f"{tmp_path}/%n.raw", "--hex-dump", f"{tmp_path}/%a-%p-%t"]
     assert imported_late([*logs, *options], [GET if "--http" in options else b"hello\n"]) == set()
+
+
+WEBSOCKET = (REQUEST % "Sec-WebSocket-Protocol: a\r\n").encode() + frame(FIN | TEXT, b"hello\n") + closing(1000)
+OF_A_PAGE = (REQUEST % "Origin: http://localhost\r\n").encode()
+
+
+@pytest.mark.parametrize("options", [["--filter", "cat"], ["--broker"], ["--ws-text", "--ssl"], ["--to", "{target}"]])
+def test_a_server_of_websockets_imports_nothing_once_it_listens(options: list[str]) -> None:
+    assert imported_late(["--ws", *options], [WEBSOCKET, OF_A_PAGE, GET, b"\xff\r\n"]) == set()
+
+
+def test_a_forwarder_to_a_websocket_imports_nothing_once_it_listens() -> None:
+    assert imported_late(["--to", "ws://localhost:{number}/"], [b"hello\n"]) == set()
 
 
 def test_a_forwarder_of_unix_datagrams_imports_nothing_once_it_listens(tmp_path: Path) -> None:
