@@ -94,6 +94,7 @@ class Program(Frozen):
     """
 
     argv: tuple[str, ...]
+    path: str | None = None  # of its file; None: argv[0], which is looked for in PATH
     filters: bool = False
     pipes: bool = False
     keeps_datagrams: bool = False  # it gets a socket of datagrams itself, too, where there is but one peer

@@ -12,10 +12,7 @@ if TYPE_CHECKING:
 
 
 class PyncError(Exception):
-    """`what` was attempted, and `why` it failed: printed as `pync: what: why`.
-
-    The `facts` are what it can be worded by in another way; which they are, each class of errors has to state.
-    """
+    """`what` was attempted, and `why` it failed: printed as `pync: what: why`. `facts` is for other words."""
 
     def __init__(self, what: str, why: str, **facts: Any) -> None:
         super().__init__(f"{what}: {why}")

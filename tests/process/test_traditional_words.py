@@ -94,7 +94,6 @@ ROWS = [
     "-T x -v 127.0.0.1 1",
     "-T Minimize-Delay -v 127.0.0.1 1",
     "-v 0x7f.1 1",
-    "'' 1",
     "1.2.3.4.5 1",
     "-uz 127.0.0.1 1",
     "-k -v 127.0.0.1 1",
@@ -116,7 +115,6 @@ def test_a_command_line_is_answered_as_nc_traditional_answers_it(row: str, tmp_p
 
 QUESTIONS = [
     b"",
-    b"\n",
     b" -v 127.0.0.1 1\n",
     b"-v 127.0.0.1  1\r\nrest",
     b"-Q\n",

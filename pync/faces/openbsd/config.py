@@ -27,6 +27,7 @@ NO_SERVICE = "Servname not supported for ai_socktype"  # as getaddrinfo(3) has i
 PORT = number("port number", 1, 65535)
 
 
+# whole: each fact of the config once
 def config(values: Values, operands: list[str]) -> Config:
     """What a command line asks for. Raises Refused, NoSuchForm."""
     host, ports = form(values, operands)
@@ -42,7 +43,7 @@ def config(values: Values, operands: list[str]) -> Config:
     facts: dict[str, Any] = {name: values[name] for name in SAME if name in values}
     return Config(
         **facts,
-        mode="scan" if "scan" in values else "listen" if listens else "connect",
+        mode="scan" if "scan" in values and "pass_descriptor" not in values else "listen" if listens else "connect",
         family=family,
         host=host,
         ports=() if unix else _listen_port(ports[0], values) if listens else _ports(ports, values),
@@ -198,6 +199,7 @@ def _ending(values: Values) -> Ending:
     )
 
 
+# whole: a list of facts
 def behaviour(values: Values) -> Behaviour:
     """What is done in another way than pync's own."""
     listens, datagrams = "listen" in values, "datagram" in values

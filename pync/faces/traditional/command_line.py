@@ -39,6 +39,7 @@ VALUES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "w": ("wait", wait),
 }
 FILE_MODE = 0o664
+SHELL = "/bin/sh"
 
 
 def read(argv: list[str]) -> tuple[Values, list[str]]:
@@ -63,7 +64,8 @@ def _take(letter: str, text: str, values: Values) -> None:
     elif letter == "a":
         raise Refused("all-A-records NIY")
     elif letter in "ce":
-        values["program"] = ("/bin/sh", "-c", text) if letter == "c" else (text,)
+        values["program"] = text if letter == "e" else SHELL
+        values["shell_command"] = text if letter == "c" else None
     elif letter == "g":
         hops = values.setdefault("hops", [])
         if len(hops) == MOST_HOPS:

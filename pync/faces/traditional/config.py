@@ -6,6 +6,8 @@ turn comes, and `Asked` has the fault beside the config for the ports before it.
 
 from __future__ import annotations
 
+import os
+
 from pync.behaviour import Behaviour, DatagramProbes
 from pync.config import Config, Ending, Frozen, Logs, Program, SocketOptions
 from pync.faces.traditional.command_line import host
@@ -34,6 +36,7 @@ class Asked(Frozen):
     host: Host | None
     single: bool  # whether it is about one port, whose status is that of the run
     fault: Refused | None = None  # of a port
+    program: str | None = None  # the file of the program, as it was named
 
 
 def asked(values: Values, operands: list[str]) -> Asked:
@@ -43,7 +46,7 @@ def asked(values: Values, operands: list[str]) -> Asked:
         their_port = port(operands[1], values, "invalid port") if len(operands) > 1 else None
         if "datagram" in values and "own_port" not in values:
             raise Refused("UDP listen needs -p arg")
-        return Asked(config=_listener(values, peer, their_port), host=peer, single=True)
+        return Asked(config=_listener(values, peer, their_port), host=peer, single=True, program=values.get("program"))
     if peer is None:
         raise Refused("no destination")
     if len(operands) < 2:
@@ -58,7 +61,7 @@ def asked(values: Values, operands: list[str]) -> Asked:
     except Refused as refused:
         fault = refused
     config = _client(values, peer, tuple(ports)) if ports else None
-    return Asked(config=config, host=peer, single=single, fault=fault)
+    return Asked(config=config, host=peer, single=single, fault=fault, program=values.get("program"))
 
 
 def _range(text: str, values: Values) -> list[int]:
@@ -112,7 +115,6 @@ def _listener(values: Values, peer: Host | None, their_port: int | None) -> Conf
 
 def _common(values: Values, **facts: Any) -> Config:
     quit_after = values.get("quit_after", -1)
-    program = values.get("program")
     if "hops" in values and facts["mode"] != "listen":
         values = values | {"ip_options": _source_route(values, facts["host"])}
     options = {name: values[name] for name in SocketOptions.__annotations__ if name in values}
@@ -121,11 +123,11 @@ def _common(values: Values, **facts: Any) -> Config:
         family="ipv4",
         numeric=True,  # the hosts are looked up already
         datagram="datagram" in values,
-        program=Program(argv=program, keeps_datagrams=True) if program else None,
+        program=_program(values) if "program" in values else None,
         pace=values.get("interval"),
         crlf="crlf" in values,
         telnet="telnet" in values,
-        logs=Logs(hexadecimal=None if program else values.get("log")),
+        logs=Logs(hexadecimal=None if "program" in values else values.get("log")),
         ending=Ending(
             half_close=quit_after >= 0,
             at_once=True,
@@ -137,6 +139,17 @@ def _common(values: Values, **facts: Any) -> Config:
     )
 
 
+def _program(values: Values) -> Program:
+    """The program by its path, which is not looked for in PATH."""
+    path, command = values["program"], values["shell_command"]
+    arguments = () if command is None else ("-c", command)
+    return Program(
+        argv=(os.path.basename(path), *arguments),
+        path=path if "/" in path else os.path.join(os.curdir, path),
+        keeps_datagrams=True,
+    )
+
+
 def _source_route(values: Values, host: str) -> bytes:
     """The hops of -g as a loose source route (RFC 791, section 3.1), which ends at the host itself."""
     hops = [*(hop.address for hop in values["hops"]), host]
@@ -144,6 +157,7 @@ def _source_route(values: Values, host: str) -> bytes:
     return route + b"".join(map(socket.inet_aton, hops)) + bytes((NO_OPERATION,))
 
 
+# whole: a list of facts
 def _behaviour(values: Values) -> Behaviour:
     probes = DatagramProbes(payload=b"\0", at_once=1, later=1, interval=values.get("wait"))
     return Behaviour(

@@ -90,7 +90,7 @@ def _address(text: str) -> str | None:
 def _forward(name: str) -> tuple[str, list[str]]:
     """The official name, and the addresses. Raises OSError."""
     if not name:  # Python takes this for the address of all
-        raise socket.herror(3, FAILURES[3])
+        raise socket.herror(1, FAILURES[1])
     found: tuple[str, list[str], list[str]] = RESOLVER.gethostbyname_ex(name.encode("utf-8", "surrogateescape"))
     return found[0], found[2]
 

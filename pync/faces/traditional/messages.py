@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from errno import EADDRINUSE, ECONNREFUSED, ETIMEDOUT
 
-from pync.errors import BindError, ConnectError, Interrupted, ProgramError, TimedOut
+from pync.errors import BindError, ConnectError, Interrupted, OutputError, ProgramError, TimedOut
 from pync.events import Connected, ConnectFailed, SessionEnded
 from pync.faces import print_line
 from pync.faces.traditional.hosts import UNKNOWN, Host
@@ -57,8 +57,10 @@ class Messages:
     def _count(self, event: SessionEnded) -> None:
         self._sent += event.sent or 0
         self._received += event.received or 0
+        if event.ended_by == "limit":
+            print_line("net timeout")
         # The timer of -q ends nc.traditional on the spot.
-        self._silent_end |= self._config.ending.quit_after is not None and event.ended_by in ("us", "limit")
+        self._silent_end |= self._config.ending.quit_after is not None and event.ended_by == "us"
 
     def ended(self) -> None:
         """Report what the whole run has moved."""
@@ -129,8 +131,9 @@ class Messages:
                 why = "" if error.facts.get("code") == EADDRINUSE else f" : {error.why}"
                 return [f"Can't grab {address} with bind{why}"]
             case ProgramError():
-                program = self._config.program
-                return [f"exec {program.argv[0] if program else error.what} failed : {error.why}"]
+                return [f"exec {self._asked.program} failed : {error.why}"]
+            case OutputError():
+                return [f"too many output retries : {error.why}"]
         if getattr(error, "field", "") == "ip_options":
             return [f"srcrt setsockopt fuxored : {error.why}"]
         if local := error.facts.get("local"):  # of a client that was not expected
