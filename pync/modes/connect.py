@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 async def connect(context: Context) -> Outcome:
     """Connect, and relay. Of several ports one that answers is enough; else the failure of the last one is raised.
 
-    A port of UDP that refuses its probes counts for more than those before it. By a `Behaviour` a proxy's refusal of
-    one port is the end.
+    By a `Behaviour` a port of UDP that refuses probes undoes the success of those before it.
     """
     prepare(context)
     ports: tuple[int | None, ...] = in_order(context) or (None,)

@@ -105,7 +105,7 @@ def _config_of(config: Config, place: Target) -> Config:
 async def _bind_place(context: Context, owner: Identity | None) -> Bound:
     config = context.config
     if config.family == "unix":
-        return await _bind_unix(context, owner)
+        return await bind_unix(context, owner)
     found = await resolve(context, config.host, config.ports[0])
     if (behaviour := config.behaviour) and behaviour.first_address:
         from pync.net.first_address import bind_first
@@ -195,7 +195,8 @@ def _bind_datagrams(sock: socket.socket, name: Any, interface: str | None) -> No
     sock.bind(name)
 
 
-async def _bind_unix(context: Context, owner: Identity | None) -> Bound:
+async def bind_unix(context: Context, owner: Identity | None = None) -> Bound:
+    """A socket bound to the path or the abstract name that is the config's host. Raises BindError."""
     config = context.config
     path = config.host or ""
     try:

@@ -9,6 +9,8 @@ A module of its own, because a connection that is made in pync's own way does no
 
 from __future__ import annotations
 
+import errno
+
 from pync.errors import PortRefused, reason
 from pync.events import as_address
 from pync.net.attempt import attempt, attempt_failed
@@ -55,8 +57,9 @@ async def _first_of(context: Context, places: list[tuple[int, Any]], behaviour: 
             return await _to_address(context, family, name, behaviour)
         except OSError as error:
             failure, late = error, isinstance(error, TimeoutError) and error.errno is None
-            why = "timed out" if late else reason(error)
-            context.report(attempt_failed(context, name, why, timed_out=late))
+            if error.errno != errno.EAFNOSUPPORT:  # without its family an address is none
+                why = "timed out" if late else reason(error)
+                context.report(attempt_failed(context, name, why, timed_out=late))
     assert failure, "a name has an address"
     raise failure
 
