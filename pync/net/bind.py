@@ -15,7 +15,6 @@ from pync.events import Address, as_address
 from pync.net.attempt import new_socket
 from pync.net.resolve import resolve, unix_name
 from pync.system import socket
-from pync.system.sockets import share_port
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,6 +151,8 @@ def _bind_one(config: Config, family: int, name: Any) -> socket.socket:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not (behaviour and behaviour.dual_stack))
         if family != socket.AF_UNIX and behaviour and behaviour.reuse_port:
+            from pync.system.sockets import share_port
+
             share_port(sock)
         elif family != socket.AF_UNIX and not config.datagram:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
