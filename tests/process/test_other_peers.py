@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 import pytest
 from clients import drain, take, unix_client
 from configured import configured
-from harness import DEADLINE, DEVNULL, Running, connect, free_port, require
+from harness import DEADLINE, DEVNULL, Running, connect, free_port, require, serve
 from pairs import lives_on, nothing_from
 
 from pync.behaviour import Behaviour, DatagramProbes
-from pync.config import Config, Ending
+from pync.config import Config, Ending, Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -646,6 +646,41 @@ def test_of_several_ports_each_that_answers_has_a_conversation(real: bool, progr
             assert process.read_all() == b"onetwo"
             assert process.wait() == 0
             assert process.stderr.count("refused") == 1
+
+
+def through_proxy(mode: str, port: int) -> Config:
+    """Two ports of a host behind a proxy."""
+    return client(OB_CLIENT, 80, 81, mode=mode, proxy=Proxy(kind="socks5", host=HOST, port=port))
+
+
+@both
+@pytest.mark.parametrize(("option", "mode"), [("-z", "scan"), ("", "connect")], ids=["scan", "conversations"])
+def test_a_proxy_that_refuses_a_port_is_asked_for_no_other(real: bool, option: str, mode: str) -> None:
+    asked: list[bytes] = []
+
+    def refuse(conn: socket.socket) -> None:
+        assert take(conn, 3) == b"\5\1\0"
+        conn.sendall(b"\5\0")
+        asked.append(take(conn, 10))
+        conn.sendall(b"\5\5\0\1" + bytes(6))
+
+    with serve(refuse) as (_, port):
+        words = f"-vn {option} -x {HOST}:{port} {HOST} 80 81"
+        with started(real, words, through_proxy(mode, port), stdin=DEVNULL) as process:
+            assert process.finish().status == 1
+            assert re.search("(?i)connection refused", process.stderr)
+    assert len(asked) == 1
+
+
+@both
+@pytest.mark.parametrize(("option", "mode"), [("-z", "scan"), ("", "connect")], ids=["scan", "conversations"])
+def test_a_proxy_that_cannot_be_connected_to_is_tried_for_each_port(real: bool, option: str, mode: str) -> None:
+    with free_port() as port:
+        words = f"-vn {option} -x {HOST}:{port} {HOST} 80 81"
+        with started(real, words, through_proxy(mode, port), stdin=DEVNULL) as process:
+            assert process.finish().status == 1
+            tried = f"connect to {HOST} port {port}|ConnectFailed.*port={port}"
+            assert len(re.findall(tried, process.stderr)) == 2
 
 
 @both
