@@ -15,7 +15,7 @@ from pync.endpoints.null import Null
 from pync.endpoints.shared_stdio import SharedStdout
 from pync.endpoints.stdio import Stdio
 from pync.loop.tasks import Condition
-from pync.relay.other_rules import Run
+from pync.relay.other_reads import Run
 from pync.services.crowd import CrowdService
 from pync.services.stdio import StdioService
 from pync.sessions.conversation import converse

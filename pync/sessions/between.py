@@ -80,6 +80,8 @@ def _stages(context: Context) -> tuple[list[Stage], list[Stage], Telnet | None]:
     if context.logs:
         from pync.relay.log_files import RECEIVED, SENT
 
-        sending += context.logs.copy(SENT)
+        # Of what is sent a dump that runs on has the bytes that were read.
+        place = 0 if context.logs.dumps else len(sending)
+        sending[place:place] = context.logs.copy(SENT)
         receiving[:0] = context.logs.copy(RECEIVED)
     return sending, receiving, telnet
