@@ -707,6 +707,16 @@ def test_w_ends_silent_datagrams(netcat: Netcat, role: Role) -> None:
 
 
 @openbsd
+def test_what_comes_while_a_listener_of_datagrams_waits_for_its_end_is_refused(netcat: Netcat) -> None:
+    with receiver(netcat, "-q", "1") as (process, peer):
+        process.close_stdin()
+        assert lives_on(process.pid, WHILE)
+        with pytest.raises(ConnectionRefusedError):
+            peer.send(b"late")
+            peer.recv(1)
+
+
+@openbsd
 @roles_of_datagrams
 def test_after_so_many_datagrams_it_leaves(netcat: Netcat, role: Role) -> None:
     reads = "1" if role is sender else "2"
@@ -733,6 +743,19 @@ def test_a_listener_of_unix_datagrams_stays_and_answers(netcat: Netcat, tmp_path
         process.close_stdin()
         peer.send(b"more")
         assert process.read(4) == b"more"
+
+
+@openbsd
+def test_a_client_of_unix_datagrams_stays_when_the_path_is_closed(netcat: Netcat, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
+        peer.bind(str(tmp_path / "socket"))
+        peer.settimeout(DEADLINE)
+        with netcat.start("-u", "-U", str(tmp_path / "socket")) as process:
+            process.send(b"hi")
+            assert peer.recv(100) == b"hi"
+            peer.close()
+            process.send(b"into nothing")
+            assert lives_on(process.pid, WHILE)
 
 
 @openbsd
@@ -798,3 +821,36 @@ def test_the_offsets_of_a_dump_run_on_over_all_ports(netcat: Netcat, tmp_path: P
         [">", "00000005"],
         ["<", "00000001"],
     ]
+
+
+@traditional
+def test_a_dump_has_stdin_as_it_was_read(netcat: Netcat, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with client(netcat, "-C", "-o", str(log)) as (process, peer):
+        process.send(b"a\n")
+        assert take(peer, 3) == b"a\r\n"
+        peer.close()
+        assert process.wait() == 0
+    assert log.read_text() == f"> 00000000 {'61 0a':48}# a.\n"
+
+
+@pytest.mark.parametrize(
+    ("netcat", "seconds", "goes_on"),
+    [
+        *((netcat, "0", True) for netcat in OPENBSD),
+        *((netcat, "1", False) for netcat in OPENBSD),
+        *((netcat, "0", False) for netcat in TRADITIONAL),
+    ],
+)
+def test_q_ends_all_ports_where_it_is_a_timer(netcat: Netcat, seconds: str, goes_on: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        ports = [str(server.getsockname()[1]) for server in (first, second)]
+        with netcat.start("-q", seconds, "127.0.0.1", *ports) as process:
+            with first.accept()[0] as peer:
+                process.close_stdin()
+                assert drain(peer) == b""
+            if goes_on:
+                with second.accept()[0] as peer:
+                    assert drain(peer) == b""
+            assert process.wait() == 0
+            assert nothing_from(second)
