@@ -71,6 +71,8 @@ def other_conversation(context: Context, peer: Peer, stdio: Stdio, make_flows: M
 class OtherConversation(Conversation):
     """The relay between a peer and our stdin and stdout. It ends the connection, too."""
 
+    knows_its_end = True
+
     def __init__(self, context: Context, behaviour: Behaviour, peer: Peer, stdio: Stdio, flows: Flows) -> None:
         super().__init__(context, peer, stdio, flows)
         self.behaviour = behaviour
@@ -107,6 +109,7 @@ class OtherConversation(Conversation):
         except PeerLost:
             if not self.behaviour.loss_ends:
                 raise
+            self.ended_by = "peer"
         finally:
             self.all.reads += self.receiving.reads
         await self._quit_later()
@@ -122,10 +125,10 @@ class OtherConversation(Conversation):
         try:
             await self.one_of(receiving, sending)
             if receiving.done:
-                self.ended_by = "us" if self.sending.eof_sent else "peer"
                 await self._peer_ended(sending)
             else:
                 await self._stdin_ended(receiving)
+            self.ended_by = "peer"
         finally:
             await self.loop.cancel_and_wait(receiving, sending)
 
@@ -250,7 +253,7 @@ class OtherConversation(Conversation):
         except Idle:
             if not self.behaviour.idle_ends:
                 raise
-        self.lingers = False
+        self.ended_by, self.lingers = "limit", False
 
     async def _silent_periods(self, count: int, seconds: float) -> None:
         """Wait until the peer has been silent so many times for so many seconds, since stdin's end."""

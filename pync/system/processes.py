@@ -39,16 +39,23 @@ def reap(pid: int) -> None:
         os.waitpid(pid, 0)
 
 
-def spawn(argv: tuple[str, ...], ends: tuple[int, int], environment: Mapping[str, str], *, new_session: bool) -> int:
+def spawn(
+    argv: tuple[str, ...],
+    path: str | None,
+    ends: tuple[int, int],
+    environment: Mapping[str, str],
+    *,
+    new_session: bool,
+) -> int:
     """Start a program that leads a session or a process group of its own; its process id. Raises OSError.
 
-    `ends` are its stdin and stdout.
+    It is the file at `path`, or argv[0] as the PATH leads to it. `ends` are its stdin and stdout.
     """
     actions = [(os.POSIX_SPAWN_DUP2, end, fd) for fd, end in enumerate(ends)]
     leads: dict[str, int] = {"setsid": True} if new_session else {"setpgroup": 0}
     try:
         return os.posix_spawnp(
-            argv[0],
+            path or argv[0],
             argv,
             environment,
             file_actions=actions,
@@ -56,17 +63,17 @@ def spawn(argv: tuple[str, ...], ends: tuple[int, int], environment: Mapping[str
             **leads,  # type: ignore[arg-type]
         )
     except NotImplementedError:  # FreeBSD cannot make it the leader of a session in this way
-        return _fork(argv, ends, environment)
+        return _fork(argv, path, ends, environment)
 
 
-def _fork(argv: tuple[str, ...], ends: tuple[int, int], environment: Mapping[str, str]) -> int:
+def _fork(argv: tuple[str, ...], path: str | None, ends: tuple[int, int], environment: Mapping[str, str]) -> int:
     from subprocess import Popen
 
     def default() -> None:
         for signum in BACK_TO_DEFAULT:
             signal.signal(signum, signal.SIG_DFL)
 
-    process = Popen(argv, -1, None, *ends, preexec_fn=default, env=environment, start_new_session=True)
+    process = Popen(argv, -1, path, *ends, preexec_fn=default, env=environment, start_new_session=True)
     process.returncode = 0  # or else Popen would wait for it some day
     return process.pid
 
