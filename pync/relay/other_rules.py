@@ -25,7 +25,6 @@ from pync.endpoints import Source
 from pync.endpoints.stdio import Stdin
 from pync.endpoints.wrappers import PacedAfter
 from pync.errors import InputError, OutputError, PeerLost
-from pync.events import Event
 from pync.loop.tasks import Condition
 from pync.relay.idle import IDLE, Idle, movement, unsent, watch
 from pync.relay.other_reads import FirstRead, Reads, Run
@@ -41,19 +40,12 @@ if TYPE_CHECKING:
     from pync.context import Context
     from pync.endpoints import Peer, Sink
     from pync.endpoints.stdio import Stdio
-    from pync.events import Address
     from pync.loop.tasks import Task, Work
     from pync.relay.rules import Flows
 
     MakeFlows = Callable[[Context, Peer, Source, Sink], Flows]
 
 LOOK = 0.05  # seconds between two looks whether stdin has anything ready
-
-
-class Silent(Event):
-    """The peer was silent for the idle limit's periods, and that is the end."""
-
-    peer: Address
 
 
 def other_conversation(context: Context, peer: Peer, stdio: Stdio, make_flows: MakeFlows) -> Conversation:
@@ -247,7 +239,6 @@ class OtherConversation(Conversation):
         try:
             if periods := self.behaviour.idle_periods:
                 await self._silent_periods(periods, limit)
-                self.report(Silent(peer=self.peer.address))
             else:
                 await watch(self.loop, IDLE, limit, self._movement, lambda: unsent(self.sending, self.receiving))
         except Idle:
