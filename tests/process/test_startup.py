@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 # Each feature, and the modules and folders that are its own: a run that does not ask for it must not import them.
 FEATURES = {
     "moving bytes": ("endpoints", "relay", "sessions"),
-    "rules of other netcats": ("behaviour", "relay.other_rules"),
+    "rules of other netcats": ("behaviour", "relay.other_rules", "relay.other_reads"),
     "idle limit": ("relay.idle",),
     "socket options": ("net.options",),
     "looking up a name": ("loop.threads",),
