@@ -13,6 +13,7 @@ from pync.config import Frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Literal
 
 
@@ -64,6 +65,8 @@ class Behaviour(Frozen):
     needs_sender_path: bool = False  # an only sender of unix datagrams without a path ends the run
     leaves_paths: bool = False  # unix paths are left behind
     temporary_path: bool = False  # a client of unix datagrams has its own end in a directory below /tmp
+    # Returns the name of an address of ours or of a client, for `NamedAddress`. It is called in a thread.
+    name_of: Callable[[str], object] | None = None
 
     # What is done with the bytes.
     pauses: Literal["between", "after", "around"] = "between"  # of `pace`: between lines; after each; the first, too

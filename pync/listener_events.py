@@ -6,12 +6,19 @@ client imports is kept small.
 
 from __future__ import annotations
 
-from pync.events import Event
+from pync.events import Address, Event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.errors import PyncError
-    from pync.events import Address
+
+
+class NamedAddress(Address):
+    """An address with what `Behaviour.name_of` has found out about its name."""
+
+    host: str
+    port: int | None = None
+    name: object = None
 
 
 class Listening(Event):

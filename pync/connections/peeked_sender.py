@@ -12,6 +12,7 @@ from __future__ import annotations
 from pync.endpoints.datagrams import DatagramSocket
 from pync.errors import BindError, reason
 from pync.events import as_address
+from pync.net.names import named
 from pync.system import DONTWAIT, socket
 
 TYPE_CHECKING = False
@@ -33,7 +34,7 @@ async def peeked_sender(context: Context, bound: Bound, admit: Callable[[Address
                 _, name = sock.recvfrom(0, socket.MSG_PEEK | DONTWAIT)
             except OSError:  # nothing has arrived at this socket
                 continue
-            if not admit(as_address(name)):
+            if not admit(await named(context, name)):
                 sock.recvfrom(0)
                 continue
             try:

@@ -14,6 +14,7 @@ from pync.events import Outcome, as_address
 from pync.listener_events import Listening, OpenProgram, OpenProxy
 from pync.net.access import load_rules
 from pync.net.bind import bind, transport
+from pync.net.names import named
 from pync.net.resolve import unix_name
 from pync.services.server import Server
 from pync.system import socket
@@ -48,7 +49,7 @@ async def listen(context: Context) -> Outcome:
     bound = await bind(context, owner)
     try:
         targets = await _first_target_rules(context, bound)
-        service = _service(context, targets)
+        service = _with_logs(context, _service(context, targets))
         if identity:
             _become(identity, config)
         server = Server(context, bound, allowed, service)
@@ -60,7 +61,7 @@ async def listen(context: Context) -> Outcome:
 
 
 async def _serve(context: Context, server: Server) -> int | None:
-    _announce(context, server.bound)
+    await _announce(context, server.bound)
     _notify(b"READY=1")
     try:
         return await server.run()
@@ -200,11 +201,22 @@ def _shared_stdio(context: Context) -> Service:
     if context.config.datagram:
         from pync.services.crowd import CrowdService, needs_no_sessions
 
-        if needs_no_sessions(context.config):
+        if needs_no_sessions(context):
             return CrowdService(context)
     from pync.services.shared_stdio import SharedStdioService
 
     return SharedStdioService(context)
+
+
+def _with_logs(context: Context, service: Service) -> Service:
+    """The service, with logs for each client if these are asked for."""
+    if not (context.logs and context.logs.descriptors):
+        return service
+    from pync.relay.client_logs import LogsByName
+    from pync.services.logged import LoggedService
+
+    assert isinstance(context.logs, LogsByName)
+    return LoggedService(service, context.logs)
 
 
 def _become(identity: Identity, config: Config) -> None:
@@ -221,10 +233,10 @@ def _addresses_of(bound: Bound) -> list[Address]:
     return [as_address(sock.getsockname()) for sock in (*bound.sockets, bound.client) if sock]
 
 
-def _announce(context: Context, bound: Bound) -> None:
+async def _announce(context: Context, bound: Bound) -> None:
     if bound.client:
         return
-    addresses = _addresses_of(bound)
+    addresses = [await named(context, sock.getsockname()) for sock in bound.sockets]
     for where in addresses:
         context.report(Listening(address=where, transport=transport(context, where)))
         if context.config.serve_proxy:

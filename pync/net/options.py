@@ -11,7 +11,7 @@ import sys
 from pync.errors import ConnectError, reason
 from pync.system import socket
 from pync.system import sockets as numbers
-from pync.system.sockets import set_option
+from pync.system.sockets import md5_signature, set_option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def set_options(sock: socket.socket, options: SocketOptions) -> None:
         except OSError as error:
             sock.close()
             six = sock.family == socket.AF_INET6
-            raise OptionRefused(f"set {name} to {value}", reason(error), field, six=six) from None
+            raise OptionRefused(f"set {name} to {value!r}", reason(error), field, six=six) from None
     if options.interface:
         try:
             index = socket.if_nametoindex(options.interface)
@@ -57,13 +57,15 @@ def _choose_interface(sock: socket.socket, index: int, options: SocketOptions) -
         set_option(sock, socket.IPPROTO_IP, numbers.UNICAST_INTERFACE, index.to_bytes(4, "big"))
 
 
-def _wanted(sock: socket.socket, options: SocketOptions) -> list[tuple[str, int, int | None, int, str]]:
+def _wanted(sock: socket.socket, options: SocketOptions) -> list[tuple[str, int, int | None, int | bytes, str]]:
     six = sock.family == socket.AF_INET6
     many = sock.type == socket.SOCK_DGRAM and sock.family != socket.AF_UNIX
     multicast_ttl = socket.IPV6_MULTICAST_HOPS if six else socket.IP_MULTICAST_TTL
     ip = socket.IPPROTO_IPV6 if six else socket.IPPROTO_IP
-    every = [
+    key = options.md5_key
+    every: list[tuple[str, int, int | None, int | bytes | None, str]] = [
         ("broadcast", socket.SOL_SOCKET, socket.SO_BROADCAST, options.broadcast or None, "broadcast"),
+        ("an MD5 key", socket.IPPROTO_TCP, numbers.MD5_SIGNATURE, key and md5_signature(sock.family, key), "md5_key"),
         ("debugging", socket.SOL_SOCKET, socket.SO_DEBUG, options.debug or None, "debug"),
         ("the type of service", ip, numbers.TRAFFIC_CLASS if six else socket.IP_TOS, options.tos, "tos"),
         ("the receive buffer", socket.SOL_SOCKET, socket.SO_RCVBUF, options.receive_buffer, "receive_buffer"),
@@ -71,8 +73,11 @@ def _wanted(sock: socket.socket, options: SocketOptions) -> list[tuple[str, int,
         ("the TTL", ip, numbers.UNICAST_HOPS if six else socket.IP_TTL, options.ttl, "ttl"),
         ("the multicast TTL", ip, multicast_ttl, options.ttl if many else None, "ttl"),
         ("the minimum TTL", ip, numbers.MINIMUM_HOPS if six else numbers.MINIMUM_TTL, options.min_ttl, "min_ttl"),
+        ("IP options", socket.IPPROTO_IP, numbers.IP_OPTIONS, options.ip_options, "ip_options"),
         ("keep-alive", socket.SOL_SOCKET, socket.SO_KEEPALIVE, options.keepalive or None, "keepalive"),
     ]
     return [
-        (name, level, option, int(value), field) for name, level, option, value, field in every if value is not None
+        (name, level, option, value if isinstance(value, bytes) else int(value), field)
+        for name, level, option, value, field in every
+        if value is not None
     ]

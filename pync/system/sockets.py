@@ -30,6 +30,8 @@ REUSE_PORT: Option = getattr(socket, "SO_REUSEPORT", None)
 MINIMUM_TTL = _number(21, freebsd=66, openbsd=32)  # IP_MINTTL
 MINIMUM_HOPS = _number(73, openbsd=65)  # IPV6_MINHOPCOUNT
 UNICAST_INTERFACE = _number(50)  # IP_UNICAST_IF
+MD5_SIGNATURE = _number(32)  # TCP_MD5SIG_EXT
+IP_OPTIONS: Option = getattr(socket, "IP_OPTIONS", None)
 # UDP_SEGMENT, UDP_GRO: options, and control messages with the size of a segment (received: an int).
 HAS_SEGMENTS, SEGMENT, JOINED = LINUX, 103, 104
 # The address that a datagram was sent to. For each family: the level, the option that asks for the message, its type,
@@ -56,6 +58,13 @@ def set_option(sock: socket.socket, level: int, option: Option, value: Any) -> N
     if option is None:
         raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
     sock.setsockopt(level, option, value)
+
+
+def md5_signature(family: int, key: bytes) -> bytes:
+    """The value of MD5_SIGNATURE (struct tcp_md5sig): a key, of 80 bytes at most, for peers of all addresses."""
+    address = family.to_bytes(2, sys.byteorder) + bytes(126)
+    flags, prefix, interface = b"\1", b"\0", bytes(4)
+    return address + flags + prefix + len(key).to_bytes(2, sys.byteorder) + interface + key.ljust(80, b"\0")
 
 
 def share_port(sock: socket.socket) -> None:

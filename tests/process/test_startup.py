@@ -20,6 +20,7 @@ import pytest
 from harness import DEADLINE, DEVNULL, PYNC, UNMEASURED, Running, announced, connect, free_port, run, serve
 from layers import COSTLY, within
 from pairs import drain
+from under_names import pync_as
 
 from pync import engine
 from pync.config import Config
@@ -71,11 +72,13 @@ FEATURES = {
     ),
     "wrappers": ("endpoints.wrappers",),
     "terminals": ("endpoints.terminal",),
+    "raw terminals": ("endpoints.raw_terminal", "faces.native.raw_terminal", "stages.window_size"),
     "stages": ("stages.crlf", "stages.telnet"),
     "checksums": ("stages.checksum",),
     "ends of sessions": ("relay.session_end", "faces.native.traffic"),  # with -v
     "progress": ("relay.progress", "faces.native.progress"),
-    "logs": ("relay.log_files",),
+    "logs": ("relay.log_files", "relay.open_logs"),
+    "logs of clients": ("relay.client_logs", "services.logged"),
     "hub": ("services.hub", "stages.chat_lines"),
     "forwarding": ("relay.bridge", "services.forward"),
     "proxies": (
@@ -97,7 +100,8 @@ FEATURES = {
     "messages": ("faces.stderr",),
     "JSON": ("faces.native.json_lines",),
     "times": ("wall_time",),
-    "passwords": ("faces.native.password",),
+    "passwords": ("faces.password",),
+    "other faces": ("faces.openbsd", "faces.traditional", "faces.glibc_getopt", "behaviour"),
     "help": ("faces.help_text", "faces.completion"),
 }
 CONVERSATION = {"moving bytes"}
@@ -206,6 +210,16 @@ def test_a_scan_imports_nothing_that_moves_bytes() -> None:
     assert imported.others & RARE <= {"resource"}
 
 
+@pytest.mark.parametrize(("name", "others"), [("nc", "traditional"), ("nc.traditional", "openbsd")])
+def test_a_face_that_does_not_run_is_not_imported(name: str, others: str) -> None:
+    with serve(echo) as (host, port):
+        imported = Imported(run([*python(*pync_as(name)), "-z", host, str(port)], env=UNMEASURED).err)
+    assert imported.features == {"scanning", "other faces"}
+    assert imported.others & RARE <= {"resource"}
+    assert not [module for module in imported.own if within(module, f"faces.{others}")]
+    assert not [module for module in imported.own if within(module, "faces.native")]
+
+
 def test_connecting_imports_what_a_conversation_needs() -> None:
     imported = client()
     assert imported.features == CONVERSATION
@@ -238,6 +252,23 @@ def test_a_program_imports_what_a_program_needs() -> None:
 def test_what_is_asked_for_is_imported_and_nothing_beside_it(options: list[str], more: set[str]) -> None:
     imported = client(*options, stdin=b"hello\r\n" if "-C" in options else b"hello\n")
     assert imported.features == CONVERSATION | more
+    assert imported.others & RARE == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "more"),
+    [
+        ("%n", ["-o"], {"logs of clients", "times"}),
+        ("log", ["--timestamps", "--hex-dump"], {"times"}),
+        ("100%%", ["-o"], set()),
+    ],
+    ids=["of clients", "with the time", "with a percent sign"],
+)
+def test_a_log_imports_what_its_name_and_its_lines_need(
+    name: str, options: list[str], more: set[str], tmp_path: Path
+) -> None:
+    imported = client(*options, f"{tmp_path}/{name}")
+    assert imported.features == CONVERSATION | {"between the ends", "logs"} | more
     assert imported.others & RARE == set()
 
 
@@ -333,6 +364,14 @@ def imported_late(options: list[str], questions: list[bytes], stdin: int | IO[by
 )
 def test_a_server_imports_nothing_once_it_listens(options: list[str]) -> None:
     assert imported_late(options, [b"hello\n", b"\xff\r\n"]) == set()
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["-e", "/bin/cat"], ["--broker"], ["--chat"], ["--to", "{target}"], ["--http"]], ids=" ".join
+)
+def test_a_server_with_logs_of_clients_imports_nothing_once_it_listens(options: list[str], tmp_path: Path) -> None:
+    logs = ["--timestamps", "-o", f"{tmp_path}/%n.raw", "--hex-dump", f"{tmp_path}/%a-%p-%t"]
+    assert imported_late([*logs, *options], [GET if "--http" in options else b"hello\n"]) == set()
 
 
 def test_a_forwarder_of_unix_datagrams_imports_nothing_once_it_listens(tmp_path: Path) -> None:
