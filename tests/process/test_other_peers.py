@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 HOST = "127.0.0.1"
-READY = r"^(?:Listening on|Bound on|listening on|Listening\()\D*(?:\S+ |.*port=)?(\d+)?"
 RECEIVED = r"^(?:Connection received|connect to|Accepted)"
 WHILE = 0.4  # seconds for which nothing happens where something would happen at once
 
@@ -109,8 +108,8 @@ def listening(
     popen = {name: facts.pop(name) for name in ("stdin", "stdout") if name in facts}
     asked = {"family": "ipv4", "ports": (0,), "ending": NO_HALF_CLOSE, **facts}
     with started(real, words, Config(mode="listen", behaviour=behaviour, **asked), program, **popen) as process:
-        if asked["family"] == "unix":
-            process.expect(READY)
+        if asked["family"] == "unix":  # a stream is bound before it listens
+            process.expect(r"^(?:Bound on|Listening\()" if asked.get("datagram") else r"^Listening")
         else:
             process.port = int(process.expect(r"(?:port=| )(\d+)(?: \.\.\.|[,)]|\n)")[1])
         yield process

@@ -42,7 +42,10 @@ if TYPE_CHECKING:
 # Each feature, and the modules and folders that are its own: a run that does not ask for it must not import them.
 FEATURES = {
     "moving bytes": ("endpoints", "relay", "sessions"),
-    "rules of other netcats": ("behaviour", "relay.other_rules", "relay.other_reads"),
+    "ways of other netcats": (
+        *("behaviour", "net.one_by_one", "net.first_address", "net.own_path", "connections.only_client"),
+        *("relay.other_rules", "relay.other_reads", "modes.ordered_scan", "services.one_by_one"),
+    ),
     "idle limit": ("relay.idle",),
     "socket options": ("net.options",),
     "looking up a name": ("loop.threads",),
@@ -67,10 +70,6 @@ FEATURES = {
         *("relay.answers", "net.groups", "endpoints.groups"),
         *("endpoints.datagrams", "endpoints.datagram_server", "endpoints.segments", "endpoints.mailbox"),
         *("endpoints.asked_address", "endpoints.lines", "services.crowd", "services.datagram_clients"),
-    ),
-    "what netcats do in different ways": (
-        *("behaviour", "net.one_by_one", "net.first_address", "net.own_path", "connections.only_client"),
-        *("modes.ordered_scan", "services.one_by_one"),
     ),
     "wrappers": ("endpoints.wrappers",),
     "terminals": ("endpoints.terminal",),
