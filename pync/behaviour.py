@@ -1,4 +1,4 @@
-"""How a run does what netcats do in different ways, as frozen facts. The defaults are what pync's own command line does.
+"""How a run does what netcats do in different ways, as frozen facts. The defaults are pync's own way.
 
 A module of its own, because a run that does everything in pync's own way has no `Behaviour` (`Config.behaviour` is
 None) and does not import it. The engine asks for one of these facts at a time. It must never know which command line
@@ -13,6 +13,7 @@ from pync.config import Frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Literal
 
 
@@ -22,8 +23,7 @@ class DatagramProbes(Frozen):
     payload: bytes
     at_once: int  # how many are sent without a pause
     later: int  # how many follow
-    interval: float  # before each of those that follow
-    wait: float | None = None  # for a refusal, after each; None: as long as a connection by TCP takes
+    interval: float | None = 0.0  # before each of those; None: as long as TCP needs for an answer of the host
 
 
 class Behaviour(Frozen):
@@ -35,7 +35,9 @@ class Behaviour(Frozen):
     quit_from: Literal["stdin", "both"] = "stdin"  # `quit_after` begins at stdin's end, or at the end of both
     quit_discards: bool = False  # what the peer sends while `quit_after` runs is thrown away
     idle_ends: bool = False  # the idle limit is an end, not a failure
-    idle_periods: int = 0  # the idle limit begins at stdin's end, and has to pass so many times; 0: from the start, once
+    idle_periods: int = (
+        0  # the idle limit begins at stdin's end, and has to pass so many times; 0: from the start, once
+    )
     loss_ends: bool = False  # a connection that breaks has ended
     output_loss_ends: bool = False  # a peer of datagrams that refuses has ended
     datagrams_stay: bool = False  # a client of datagrams stays when stdin has ended
@@ -44,7 +46,7 @@ class Behaviour(Frozen):
 
     # Connecting.
     addresses: Literal["race", "in order", "first"] = "race"  # which of a name's addresses are tried
-    port_pause: float = 0.0  # between two ports
+    port_pause: float = 0.0  # after each port
     repeat_first_read: bool = False  # of several ports each gets stdin's first read again
     probes: DatagramProbes | None = None  # of UDP ports: before anything else is sent, and in a scan
     scan_in_order: bool = False  # one port after the other
@@ -53,22 +55,22 @@ class Behaviour(Frozen):
     dual_stack: bool = False  # an IPv6 socket takes clients of IPv4, too
     first_address: bool = False  # listen on the first address that can be bound, not on all
     backlog: int | None = None
-    reuse_port: bool = False  # another listener may bind the same port
+    reuse_port: bool = False  # other sockets of such runs may be bound to our port, as a client, too
     bind_tries: int = 1  # attempts to bind a port that is in use, two seconds apart
     keeps_listening: bool = False  # the listening socket stays open while the only client is served
     one_at_a_time: bool = False  # clients are served one after the other, and share one stdin
     accept_timeout: float | None = None  # for the first client
-    expected: tuple[str, int | None] | None = None  # the only address, and its port, that may connect; another ends the run
+    expected: tuple[str, int | None] | None = None  # the only address and port to be served; another ends the run
+    needs_sender_path: bool = False  # an only sender of unix datagrams without a path ends the run
     leaves_paths: bool = False  # unix paths are left behind
     temporary_path: bool = False  # a client of unix datagrams has its own end in a directory below /tmp
+    # Returns the name of an address of ours or of a client, for `NamedAddress`. It is called in a thread.
+    name_of: Callable[[str], object] | None = None
 
     # What is done with the bytes.
     telnet_keeps: bool = False  # negotiation is answered, but stays in what is received
     dump_runs_on: bool = False  # the offsets of a hex dump run on over all clients
 
-    # Programs: it has the socket itself, also one of datagrams.
-    program_has_socket: bool = False
-
     # Proxies.
-    login_when_asked: bool = False  # no credentials before the proxy demands them; then on a new connection
-    plain_connect: bool = False  # CONNECT by HTTP/1.0, with no other field
+    plain_connect: bool = False  # CONNECT by HTTP/1.0, with no other field but the credentials, if there are any
+    waits_for_proxy: bool = False  # without a limit of the user's a proxy has as long as it takes

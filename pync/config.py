@@ -80,6 +80,8 @@ class SocketOptions(Frozen):
     ttl: int | None = None
     min_ttl: int | None = None
     interface: str | None = None  # the only one to be used, also for joining a group
+    md5_key: bytes | None = None  # for the signatures of TCP segments (RFC 2385)
+    ip_options: bytes | None = None  # of IPv4 (RFC 791, section 3.1)
 
 
 class Program(Frozen):
@@ -92,6 +94,7 @@ class Program(Frozen):
     argv: tuple[str, ...]
     filters: bool = False
     pipes: bool = False
+    keeps_datagrams: bool = False  # it gets a socket of datagrams itself, too, where there is but one peer
 
 
 class Ending(Frozen):

@@ -17,7 +17,7 @@ from pync.errors import AddressError, ConnectError, PeerLost, ProxyError, TimedO
 from pync.events import Address, Connected
 from pync.net.dial import connect_goal, dial
 from pync.net.resolve import resolve
-from pync.protocols.dialogue import Refused
+from pync.protocols.dialogue import Refused, counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,11 +62,11 @@ async def hold(peer: Peer, dialogue: Dialogue[Result]) -> Result:
 async def open_through(context: Context, proxy: Proxy, port: int) -> Peer:
     """The config's host through the proxy, under TLS if that is wanted. Raises as `open_connection`.
 
-    Without `connect_timeout` the proxy has DIALOGUE_LIMIT for each answer.
+    Without `connect_timeout` the proxy has the time of `_limit` for each answer.
     """
     limit = context.config.connect_timeout
     until = None if limit is None else context.loop.clock() + limit
-    proxy_late = TimedOut(_name(proxy), f"no answer for {limit or DIALOGUE_LIMIT:g} s")
+    proxy_late = TimedOut(_name(proxy), f"no answer for {_limit(context) or 0:g} s")
     host_late = TimedOut(connect_goal(context, port), "timed out")
     names = await _in_time(context, until, _names(context, proxy, port), host_late)
     peer = await _in_time(context, until, _connect_to_one(context, proxy, names, port), proxy_late)
@@ -79,6 +79,12 @@ async def open_through(context: Context, proxy: Proxy, port: int) -> Peer:
 
         peer = await _in_time(context, until, open_to_server(context, peer, port), host_late)
     return peer
+
+
+def _limit(context: Context) -> float | None:
+    """Seconds that a proxy has for an answer; None: as long as it takes."""
+    behaviour = context.config.behaviour
+    return context.config.connect_timeout or (None if behaviour and behaviour.waits_for_proxy else DIALOGUE_LIMIT)
 
 
 async def _in_time(context: Context, until: float | None, step: Work[Result], late: TimedOut) -> Result:
@@ -116,26 +122,35 @@ async def _connect_to_one(context: Context, proxy: Proxy, names: list[str], port
 
 async def _connect_to(context: Context, proxy: Proxy, host: str, port: int) -> Peer:
     """A connection through the proxy to this host."""
+    received: list[int] = []
     try:
-        if proxy.kind == "http":
-            return await _by_http(context, proxy, host, port)
-        return await _by_socks(context, proxy, host, port)
-    except Refused as error:
-        raise ProxyError(_name(proxy), str(error)) from None
-    except PeerLost as error:
-        raise ProxyError(_name(proxy), error.cause) from None
+        if proxy.kind != "http":
+            return await _by_socks(context, proxy, host, port, received)
+        if (behaviour := context.config.behaviour) and behaviour.plain_connect:
+            return await _by_plain_http(context, proxy, host, port, received)
+        return await _by_http(context, proxy, host, port)
+    except (Refused, PeerLost) as error:
+        failure = ProxyError(_name(proxy), error.cause if isinstance(error, PeerLost) else str(error))
+        failure.answer, failure.received = getattr(error, "answer", None), sum(received)
+        raise failure from None
 
 
-async def _by_socks(context: Context, proxy: Proxy, host: str, port: int) -> Peer:
+async def _by_socks(context: Context, proxy: Proxy, host: str, port: int, received: list[int]) -> Peer:
     from pync.protocols.socks_client import socks4_connect, socks5_connect
 
     peer = await _open_proxy(context, proxy)
     four = proxy.kind == "socks4"
-    await _hold(
-        context,
-        peer,
-        socks4_connect(host, port, proxy.user or "") if four else socks5_connect(host, port, _login(proxy)),
-    )
+    dialogue = socks4_connect(host, port, proxy.user or "") if four else socks5_connect(host, port, _login(proxy))
+    await _hold(context, peer, counted(dialogue, received))
+    return peer
+
+
+async def _by_plain_http(context: Context, proxy: Proxy, host: str, port: int, received: list[int]) -> Peer:
+    from pync.protocols.http_plain_connect import connect
+
+    peer = await _open_proxy(context, proxy)
+    login = None if proxy.password is None else _login(proxy)
+    await _hold(context, peer, counted(connect(host, port, login), received))
     return peer
 
 
@@ -167,7 +182,7 @@ async def _by_http(context: Context, proxy: Proxy, host: str, port: int) -> Peer
 async def _hold(context: Context, peer: Peer, dialogue: Dialogue[Result]) -> Result:
     """As `hold`; the peer is closed if the dialogue fails. Raises TimeoutError, too."""
     try:
-        return await context.loop.within(context.config.connect_timeout or DIALOGUE_LIMIT, hold(peer, dialogue))
+        return await context.loop.within(_limit(context), hold(peer, dialogue))
     except BaseException:
         peer.close()
         raise
@@ -184,7 +199,9 @@ async def _open_proxy(context: Context, proxy: Proxy) -> Peer:
     try:
         peer = connected(to_proxy, *await dial(to_proxy, proxy.port))
     except (AddressError, ConnectError) as error:
-        raise ProxyError(_name(proxy), error.why) from None
+        failure = ProxyError(_name(proxy), error.why)
+        failure.asked = False
+        raise failure from None
     if proxy.tls:
         from pync.connections.encryption import encrypt_to_proxy
 

@@ -54,7 +54,7 @@ def socks4_connect(host: str, port: int, user: str = "") -> Dialogue[None]:
     if version not in (0, 4):
         raise Refused("it is not a SOCKS 4 proxy")
     if code != GRANTED_4:
-        raise Refused(_failure(FAILURES_4, code))
+        raise Refused(_failure(FAILURES_4, code), code)
     _, rest = yield from exactly(6, have)
     return None, rest
 
@@ -76,7 +76,8 @@ def socks5_connect(host: str, port: int, login: Login | None = None) -> Dialogue
     if version != 5:
         raise Refused("it is not a SOCKS 5 proxy")
     if method not in methods:
-        raise Refused("it wants another authentication than user and password" if login else "it wants authentication")
+        why = "it wants another authentication than user and password" if login else "it wants authentication"
+        raise Refused(why, method)
     if method == PASSWORD:
         yield credentials
         have = yield from _credentials_reply(have)
@@ -115,7 +116,7 @@ def _reply(have: bytes) -> Part[bytes]:
     if version != 5:
         raise Refused("it is not a SOCKS 5 proxy")
     if code:
-        raise Refused(_failure(FAILURES_5, code))
+        raise Refused(_failure(FAILURES_5, code), code)
     (_, kind), have = yield from exactly(2, have)
     if kind == DOMAIN_NAME:
         (size,), have = yield from exactly(1, have)

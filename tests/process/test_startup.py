@@ -19,6 +19,7 @@ import encrypted
 import pytest
 from harness import DEADLINE, DEVNULL, PYNC, UNMEASURED, Running, announced, connect, free_port, run, serve
 from layers import COSTLY, within
+from other_netcats import pync_as
 from pairs import drain
 
 from pync import engine
@@ -65,6 +66,10 @@ FEATURES = {
         *("endpoints.datagrams", "endpoints.datagram_server", "endpoints.segments", "endpoints.mailbox"),
         *("endpoints.asked_address", "endpoints.lines", "services.crowd", "services.datagram_clients"),
     ),
+    "what netcats do in different ways": (
+        *("behaviour", "net.one_by_one", "net.first_address", "net.own_path", "connections.only_client"),
+        *("modes.ordered_scan", "services.one_by_one"),
+    ),
     "wrappers": ("endpoints.wrappers",),
     "terminals": ("endpoints.terminal",),
     "stages": ("stages.crlf", "stages.telnet"),
@@ -93,7 +98,8 @@ FEATURES = {
     "messages": ("faces.stderr",),
     "JSON": ("faces.native.json_lines",),
     "times": ("wall_time",),
-    "passwords": ("faces.native.password",),
+    "passwords": ("faces.password",),
+    "other faces": ("faces.openbsd", "faces.traditional", "faces.glibc_getopt", "behaviour"),
     "help": ("faces.help_text", "faces.completion"),
 }
 CONVERSATION = {"moving bytes"}
@@ -200,6 +206,16 @@ def test_a_scan_imports_nothing_that_moves_bytes() -> None:
     imported = client("-z")
     assert imported.features == {"scanning"}
     assert imported.others & RARE <= {"resource"}
+
+
+@pytest.mark.parametrize(("name", "others"), [("nc", "traditional"), ("nc.traditional", "openbsd")])
+def test_a_face_that_does_not_run_is_not_imported(name: str, others: str) -> None:
+    with serve(echo) as (host, port):
+        imported = Imported(run([*python(*pync_as(name)), "-z", host, str(port)], env=UNMEASURED).err)
+    assert imported.features == {"scanning", "other faces"}
+    assert imported.others & RARE <= {"resource"}
+    assert not [module for module in imported.own if within(module, f"faces.{others}")]
+    assert not [module for module in imported.own if within(module, "faces.native")]
 
 
 def test_connecting_imports_what_a_conversation_needs() -> None:
