@@ -157,6 +157,8 @@ def passed(scene: Scene, _: End, text: str) -> None:
             if not got:
                 data, got[:], _, _ = socket.recv_fds(ours, 100, 4)
                 scene.log(f"passed {len(got)} with {data!r}")
+                if not data:  # the end of stdout
+                    raise Vain
         return bool(got)
 
     scene.wait("descriptor", there)
