@@ -214,7 +214,7 @@ def _print_table(face: Face, rows: Sequence[Row], given: argparse.Namespace) -> 
     differs = []
     with Rig(given.slots) as rig:
         for row, both in zip(rows, rig.all(rows, face, against_itself=given.against_itself), strict=True):
-            verdict = both.verdict(row)
+            verdict = both.verdict(row._replace(trap="") if given.against_itself else row)
             found[verdict] += 1
             print(f"{verdict:7}  {face.name}: {row.name}", flush=True)
             if verdict == "differs":
