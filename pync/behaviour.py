@@ -29,20 +29,21 @@ class DatagramProbes(Frozen):
 class Behaviour(Frozen):
     """What differs from pync's own way in one run."""
 
-    # Ending a conversation. `Config.ending` has the limits themselves.
+    # Ending a conversation (`relay/other_rules.py`). `Config.ending` has the limits themselves.
     # After the peer's end: go by the rules; leave; send what stdin has ready, and leave; send all of stdin.
     after_peer: Literal["rules", "leave", "drain", "stay"] = "rules"
-    quit_from: Literal["stdin", "both"] = "stdin"  # `quit_after` begins at stdin's end, or at the end of both
+    # `quit_after` begins at stdin's end, at the end of both, or at the first of stdin's end and the conversation's.
+    quit_from: Literal["stdin", "both", "either"] = "stdin"
     quit_discards: bool = False  # what the peer sends while `quit_after` runs is thrown away
-    idle_ends: bool = False  # the idle limit is an end, not a failure
-    idle_periods: int = (
-        0  # the idle limit begins at stdin's end, and has to pass so many times; 0: from the start, once
-    )
-    loss_ends: bool = False  # a connection that breaks has ended
-    output_loss_ends: bool = False  # a peer of datagrams that refuses has ended
+    idle_ends: bool = False  # the idle limit is an end, not a failure; of 0 seconds: leave when nothing is ready
+    idle_periods: int = 0  # the idle limit begins at stdin's end, and passes so many times; 0: from the start, once
+    loss_ends: bool = False  # a connection that breaks, or a port that refuses, is an end
+    unreadable_ends: bool = False  # a stdin that cannot be read, such as a directory, has ended
+    sends_on: bool = False  # a stdout that fails is taken like the peer's end, and is a failure after that
     datagrams_stay: bool = False  # a client of datagrams stays when stdin has ended
     null_counts: bool = False  # a listener's /dev/null is a stdin that ends at once
     limit_over_all: bool = False  # `receive_limit` counts the reads from all clients together
+    read_size: int | None = None  # bytes of a stream that are one read, at most, where reads are counted or repeated
 
     # Connecting.
     addresses: Literal["race", "in order", "first"] = "race"  # which of a name's addresses are tried
@@ -68,7 +69,8 @@ class Behaviour(Frozen):
     name_of: Callable[[str], object] | None = None
 
     # What is done with the bytes.
-    telnet_keeps: bool = False  # negotiation is answered, but stays in what is received
+    pauses: Literal["between", "after", "around"] = "between"  # of `pace`: between lines; after each; the first, too
+    telnet_keeps: bool = False  # negotiation is answered, but stays in what is received, and nothing is escaped
     dump_runs_on: bool = False  # the offsets of a hex dump run on over all clients
 
     # Proxies.

@@ -83,4 +83,4 @@ def _logs(config: Config) -> LogFiles | None:
         return None
     from pync.relay.log_files import LogFiles
 
-    return LogFiles(config.logs)
+    return LogFiles(config.logs, runs_on=config.behaviour is not None and config.behaviour.dump_runs_on)

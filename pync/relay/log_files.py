@@ -91,11 +91,13 @@ class HexDump:
 
 
 class LogFiles:
-    """The logs of a run. Each flow has a `LogStage` stage of its own, so each has offsets of its own."""
+    """The logs of a run. Each flow has a `LogStage` stage of its own, and mostly offsets of its own."""
 
-    def __init__(self, logs: Logs) -> None:
+    def __init__(self, logs: Logs, *, runs_on: bool = False) -> None:
+        """`runs_on`: the offsets of all flows of a direction run on from each to the next."""
         self.raw = LogFile(logs.raw, append=logs.append) if logs.raw else None
         self.hexadecimal = LogFile(logs.hexadecimal, append=logs.append) if logs.hexadecimal else None
+        self.dumps = {mark: HexDump(mark) for mark in (SENT, RECEIVED)} if runs_on else {}
 
     def copy(self, mark: str) -> tuple[LogStage, ...]:
         """The stage for one flow, if anything is logged. `mark` is SENT or RECEIVED, for the lines of the hex dump."""
@@ -103,6 +105,6 @@ class LogFiles:
         if self.raw:
             writers.append(self.raw.write)
         if self.hexadecimal:
-            dump, file = HexDump(mark), self.hexadecimal
+            dump, file = self.dumps.get(mark) or HexDump(mark), self.hexadecimal
             writers.append(lambda data: file.write(dump.feed(data)))
         return (LogStage(writers),) if writers else ()

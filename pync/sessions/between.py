@@ -44,7 +44,11 @@ def _slowed(context: Context, source: Source, peer: Source) -> tuple[Source, Sou
     from pync.endpoints.wrappers import Delayed, Paced
 
     config, loop = context.config, context.loop
-    if config.pace:
+    if config.pace and config.behaviour and config.behaviour.pauses != "between":
+        from pync.endpoints.wrappers import PacedAfter
+
+        source = PacedAfter(loop, source, config.pace, around=config.behaviour.pauses == "around")
+    elif config.pace:
         source = Paced(loop, source, config.pace)
     if config.delay:
         return Delayed(loop, source, config.delay), Delayed(loop, peer, config.delay)
@@ -61,10 +65,12 @@ def _stages(context: Context) -> tuple[list[Stage], list[Stage], Telnet | None]:
 
         sending.append(Crlf())
     if context.config.telnet:
-        from pync.stages.telnet import Telnet, TelnetEscape
+        from pync.stages.telnet import Telnet, TelnetEscape, TelnetKept
 
-        telnet = Telnet()
-        sending.append(TelnetEscape())
+        behaviour = context.config.behaviour
+        keeps = behaviour is not None and behaviour.telnet_keeps
+        telnet = TelnetKept() if keeps else Telnet()
+        sending += [] if keeps else [TelnetEscape()]
         receiving.append(telnet)
     if context.config.checksum:
         from pync.stages.checksum import Checksum

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from harness import PYNC, Result, run
-from other_netcats import link, pync_as, surroundings
+from under_names import link, pync_as, surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

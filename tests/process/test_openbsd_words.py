@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from harness import Result, free_port, run
-from other_netcats import both, pync_as, surroundings
+from under_names import both, pync_as, surroundings
 
 if TYPE_CHECKING:
     from pathlib import Path

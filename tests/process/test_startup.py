@@ -19,8 +19,8 @@ import encrypted
 import pytest
 from harness import DEADLINE, DEVNULL, PYNC, UNMEASURED, Running, announced, connect, free_port, run, serve
 from layers import COSTLY, within
-from other_netcats import pync_as
 from pairs import drain
+from under_names import pync_as
 
 from pync import engine
 from pync.config import Config
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 # Each feature, and the modules and folders that are its own: a run that does not ask for it must not import them.
 FEATURES = {
     "moving bytes": ("endpoints", "relay", "sessions"),
+    "rules of other netcats": ("behaviour", "relay.other_rules"),
     "idle limit": ("relay.idle",),
     "socket options": ("net.options",),
     "looking up a name": ("loop.threads",),

@@ -99,7 +99,7 @@ def test_a_client_goes_on_sending_and_a_listener_sends_what_is_ready() -> None:
 def test_the_quit_timer_of_a_client_of_streams_alone_runs_from_the_end_of_both() -> None:
     assert (way("h 1").quit_from, way("h 1").quit_discards) == ("both", False)
     for line in "-u h 1", "-l 1", "-lu 1":
-        assert (way(line).quit_from, way(line).quit_discards) == ("stdin", True)
+        assert (way(line).quit_from, way(line).quit_discards) == ("either", True)
 
 
 def test_ports_of_udp_are_probed_with_v_alone() -> None:

@@ -130,12 +130,6 @@ def test_an_address_has_no_name_unless_names_are_wanted() -> None:
             assert look_up(text, numeric=numeric, verbose=verbose) == Host(name=UNKNOWN, address=HOST)
 
 
-def test_the_address_that_inet_addr_does_not_know_is_looked_up_as_a_name() -> None:
-    with pytest.raises(Refused, match="Can't parse 255.255.255.255 as an IP address"):
-        look_up("255.255.255.255", numeric=True, verbose=False)
-    assert look_up("255.255.255.255", numeric=False, verbose=False).address == "255.255.255.255"
-
-
 def test_an_address_without_a_name_is_remarked() -> None:
     remark = "127.0.0.77: inverse host lookup failed: Unknown host"
     assert name_of("127.0.0.77") == Host(name=UNKNOWN, address="127.0.0.77", remarks=(remark,))

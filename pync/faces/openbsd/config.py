@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pync.faces.openbsd.options import Values
 
+READ_SIZE = 16384  # bytes
 PROBES = 3  # seconds for which a port of UDP is probed, unless -w names another number
 DEFAULT_PORTS = {"http": "3128", "socks4": "1080", "socks5": "1080"}
 NO_SERVICE = "Servname not supported for ai_socktype"  # as getaddrinfo(3) has it
@@ -203,14 +204,16 @@ def behaviour(values: Values) -> Behaviour:
     unix = values.get("family") == "unix"
     return Behaviour(
         after_peer="drain" if listens else "stay",
-        quit_from="stdin" if listens or datagrams else "both",
+        quit_from="either" if listens or datagrams else "both",
         quit_discards=listens or datagrams,
         idle_ends=True,
         loss_ends=True,
-        output_loss_ends=True,
+        unreadable_ends=True,
+        sends_on=True,
         datagrams_stay=True,
         null_counts=True,
         limit_over_all=True,
+        read_size=READ_SIZE,
         addresses="in order",
         probes=_probes(values) if datagrams and not unix and not listens else None,
         scan_in_order=True,
@@ -223,6 +226,7 @@ def behaviour(values: Values) -> Behaviour:
         needs_sender_path=True,
         leaves_paths=True,
         temporary_path=unix and datagrams and not listens and "source_host" not in values,
+        pauses="after",
         telnet_keeps=True,
         plain_connect=True,
         waits_for_proxy=True,

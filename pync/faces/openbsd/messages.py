@@ -81,6 +81,8 @@ class Messages:
                 return self._refused(event)
             case Listening():
                 return self._listening(event)
+            case Accepted() if self._config.datagram and self._config.keep_open:
+                return []
             case Accepted():
                 if event.peer.port is None:
                     return [f"Connection received on {self._config.host}"]
@@ -135,14 +137,13 @@ class Messages:
 
     def _words(self, error: PyncError) -> str | None:  # whole: a case for each kind of error
         """The words for an error; None if it is not reported."""
-        connects = self._config.mode != "listen"
         match error:
             case Interrupted():
                 return None
             case AddressError():
                 return self._no_address(error)
             case BindError():
-                return f"bind failed: {error.why}" if connects else self._why(error)
+                return self._not_bound(error)
             case ProxyError():
                 from pync.faces.openbsd.proxy_words import words
 
@@ -156,6 +157,12 @@ class Messages:
             case OutputError() | InputError():
                 return str(error)
         return str(error)
+
+    def _not_bound(self, error: BindError) -> str:
+        if self._config.mode == "listen":
+            return self._why(error)
+        own: Address | None = error.facts.get("address")
+        return f"{own}: {error.why}" if own and own.port is None else f"bind failed: {error.why}"
 
     def _no_address(self, error: AddressError) -> str:
         host, port = error.facts.get("host"), error.facts.get("port")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 WILDCARD = "0.0.0.0"
 BIND_TRIES = 4
+READ_SIZE = 8192  # bytes
 LOOSE_SOURCE_ROUTE, NO_OPERATION = 0x83, 0x01  # options of IP
 FIRST_OF_ITS_OWN = 8192  # the lowest port that -r takes for our own end
 
@@ -150,9 +151,10 @@ def _behaviour(values: Values) -> Behaviour:
         idle_ends=True,
         idle_periods=2,
         loss_ends=True,
-        output_loss_ends=True,
+        unreadable_ends=True,
         datagrams_stay=True,
         null_counts=True,
+        read_size=READ_SIZE,
         addresses="first",
         port_pause=float(values.get("interval", 0)),
         repeat_first_read=True,
@@ -162,6 +164,7 @@ def _behaviour(values: Values) -> Behaviour:
         backlog=1,
         reuse_port=True,
         bind_tries=BIND_TRIES,
+        pauses="around",
         telnet_keeps=True,
         dump_runs_on=True,
         name_of=name_of if values["verbosity"] and "numeric" not in values else None,

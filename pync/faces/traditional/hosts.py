@@ -80,12 +80,11 @@ def _compared(name: str, other: str) -> tuple[str, ...]:
 
 
 def _address(text: str) -> str | None:
-    """The address that a text is, by inet_addr(3): to that, 255.255.255.255 is none."""
+    """The address that a text is, by inet_aton(3)."""
     try:
-        packed = socket.inet_aton(text)
+        return socket.inet_ntoa(socket.inet_aton(text))
     except (OSError, ValueError):  # ValueError: the text is no C string
         return None
-    return None if packed == b"\xff" * 4 else socket.inet_ntoa(packed)
 
 
 def _forward(name: str) -> tuple[str, list[str]]:

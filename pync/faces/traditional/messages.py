@@ -137,7 +137,9 @@ class Messages:
             peer: Address = error.facts["address"]
             remarks, name = _named(peer)
             return [*remarks, f"invalid connection to [{local.host}] from {name} [{peer.host}] {peer.port}"]
-        if isinstance(error, TimedOut) and self._config.mode == "listen":
+        from pync.connections.only_client import NoClient
+
+        if isinstance(error, NoClient):
             return [f"no connection : {os.strerror(ETIMEDOUT)}"]
         return [f"{error.what} : {error.why}"]
 
