@@ -93,10 +93,12 @@ class End:
             self.sock.shutdown(socket.SHUT_WR)
 
     def close(self, *, reset: bool = False) -> None:
-        """Close it. A reset is what the other side sees of it."""
+        """Close it, or reset it. What had arrived and was not taken is a matter of chance, and no fact."""
         if self.sock.fileno() < 0:
             return
         self._pump.forget(self.sock.fileno())
+        self.inbox.clear()
+        self._told = True
         if reset:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
