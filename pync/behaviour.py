@@ -74,5 +74,7 @@ class Behaviour(Frozen):
     dump_runs_on: bool = False  # the offsets of a hex dump run on over all clients
 
     # Proxies.
-    plain_connect: bool = False  # CONNECT by HTTP/1.0, with no other field but the credentials, if there are any
+    # CONNECT by HTTP/1.0, with no other field but the credentials, if there are any; SOCKS without a user, whatever the
+    # proxy claims to be; a name for SOCKS 4 is looked up once the proxy is connected to.
+    plain_proxies: bool = False
     waits_for_proxy: bool = False  # without a limit of the user's a proxy has as long as it takes

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Family = Literal["any", "ipv4", "ipv6", "unix", "vsock"]
     ProxyKind = Literal["http", "socks4", "socks5"]
     HubKind = Literal["broker", "chat"]
+    LogName = tuple[str, ...]  # texts, and between them a, p, t or n: the address, the port, the time or the number
 else:
 
     def dataclass_transform(**_: object) -> object:
@@ -87,14 +88,15 @@ class SocketOptions(Frozen):
 class Program(Frozen):
     """The program that runs on a connection.
 
-    `filters` is false for a program that serves (--exec, --sh-exec), which gets the socket itself where possible, or
-    always `pipes`. It is true for a program that filters (--filter), whose output must be passed on line by line.
+    `filters` is false for a program that serves (--exec, --sh-exec), which gets the socket itself where possible,
+    always `pipes`, or a `terminal` of its own. It is true for one that filters (--filter), and must answer by lines.
     """
 
     argv: tuple[str, ...]
     filters: bool = False
     pipes: bool = False
     keeps_datagrams: bool = False  # it gets a socket of datagrams itself, too, where there is but one peer
+    terminal: bool = False
 
 
 class Ending(Frozen):
@@ -118,11 +120,12 @@ class Access(Frozen):
 
 
 class Logs(Frozen):
-    """Files for copies of the bytes that are sent and received."""
+    """Files for copies of the bytes that are sent and received: paths, or names that give each session a path."""
 
-    raw: str | None = None  # a file's path
-    hexadecimal: str | None = None  # a file's path
+    raw: str | LogName | None = None
+    hexadecimal: str | LogName | None = None
     append: bool = False
+    timestamps: bool = False  # in front of each block of the hexadecimal one
 
 
 class Tls(Frozen):
@@ -190,6 +193,8 @@ class Config(Frozen):
     pass_descriptor: bool = False  # hand the connected socket to the process at the other end of stdout
 
     send: bool = True  # read stdin and send it
+    raw_terminal: bool = False  # stdin is a terminal that sends each key as it is typed; Ctrl-] is its end
+    window_size: bool = False  # the size of the window is sent within what is typed, or taken out of it
     receive: bool = True  # what the peer sends goes to stdout; otherwise it is dropped
     pace: float | None = None  # wait this long after each line that is sent
     delay: float | None = None  # wait this long before each read is passed on, in both directions

@@ -81,6 +81,6 @@ def _mode(config: Config) -> Mode:
 def _logs(config: Config) -> LogFiles | None:
     if not (config.logs.raw or config.logs.hexadecimal):
         return None
-    from pync.relay.log_files import LogFiles
+    from pync.relay.open_logs import open_logs
 
-    return LogFiles(config.logs, runs_on=config.behaviour is not None and config.behaviour.dump_runs_on)
+    return open_logs(config)

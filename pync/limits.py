@@ -39,9 +39,12 @@ def free_descriptors() -> int:
     return max(0, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - used - SPARE)
 
 
-def room_for_clients(asked: int | None) -> int:
-    """With how many clients a server is full that serves `asked` at most: then few descriptors are left for more."""
-    free = free_descriptors()
+def room_for_clients(asked: int | None, each: int = 1) -> int:
+    """With how many clients a server is full that serves `asked` at most: then few descriptors are left for more.
+
+    `each`: descriptors that a client takes.
+    """
+    free = free_descriptors() // each
     # A batch of clients is accepted before one of them is served.
     room = max(1, free - min(BATCHES, free // 4))
     return room if asked is None else min(asked, room)

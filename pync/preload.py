@@ -6,6 +6,8 @@ open none. A module of its own, because only such a server needs it, and because
 
 from __future__ import annotations
 
+from pync.system import LINUX
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +49,7 @@ PROXY_CLIENT = (
     *("pync.connections.proxy_client", "pync.protocols.http_connect", "pync.protocols.socks_client"),
     *("pync.protocols.http_auth", "re", "base64", "hashlib"),
 )
+WINDOW_SIZE = ("pync.stages.window_size",)
 BALANCER = ("pync.connections.through_balancer",)
 PROXY_SERVER = ("http", "re", "base64", "binascii", "hashlib", "hmac")
 
@@ -81,7 +84,12 @@ def needed(config: Config) -> Iterator[str]:
     yield from PROXY_SERVER * bool(config.serve_proxy)
     if "http" in [proxy.kind for proxy in (config.proxy, config.serve_proxy) if proxy]:
         yield "h11"  # which may not be installed where SOCKS is spoken
+    yield from WINDOW_SIZE * config.window_size
     yield from BALANCER * bool(config.accept_proxy or (config.target and config.target.proxy_header))
+    if config.program and config.program.terminal:
+        yield "pync.endpoints.child_terminal"
+    if config.program and (config.program.terminal or not LINUX):
+        yield "subprocess"  # to start it where posix_spawn(3) cannot
     if config.checksum:
         yield "pync.stages.checksum"
     if config.hub == "chat":

@@ -16,6 +16,11 @@ def rfc3339(moment: int) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', _utc(moment))}.{moment % SECOND // 1000:06}Z"
 
 
+def compact(moment: int) -> str:
+    """`20261129T042157Z`: in UTC, to the second, for names of files (ISO 8601, the basic format)."""
+    return time.strftime("%Y%m%dT%H%M%SZ", _utc(moment))
+
+
 def of_day(moment: int) -> str:
     """`05:21:57.123`: the local time of day, to the millisecond."""
     return f"{time.strftime('%H:%M:%S', time.localtime(moment // SECOND))}.{moment % SECOND // 1_000_000:03}"

@@ -55,6 +55,9 @@ async def hold(peer: Peer, dialogue: Dialogue[Result]) -> Result:
                 reply = dialogue.send(shown)
     except StopIteration as end:
         result, rest = end.value
+    except Refused as refusal:  # closing a connection with unread bytes would be a reset
+        await peer.skip(len(shown) - len(refusal.rest))
+        raise
     await peer.skip(len(shown) - len(rest))
     return result
 
@@ -98,7 +101,7 @@ async def _in_time(context: Context, until: float | None, step: Work[Result], la
 async def _names(context: Context, proxy: Proxy, port: int) -> list[str]:
     """The host as the proxy is asked for it: its name, or its addresses for a proxy that shall not look it up."""
     host = context.config.host or ""
-    if proxy.remote_names:
+    if proxy.remote_names or (context.config.behaviour and context.config.behaviour.plain_proxies):
         return [host]
     found = await resolve(context, host, port, "ipv4" if proxy.kind == "socks4" else None)
     return [name[0] for _, name in found]
@@ -124,33 +127,45 @@ async def _connect_to(context: Context, proxy: Proxy, host: str, port: int) -> P
     """A connection through the proxy to this host."""
     received: list[int] = []
     try:
-        if proxy.kind != "http":
-            return await _by_socks(context, proxy, host, port, received)
-        if (behaviour := context.config.behaviour) and behaviour.plain_connect:
-            return await _by_plain_http(context, proxy, host, port, received)
-        return await _by_http(context, proxy, host, port)
+        if (behaviour := context.config.behaviour) and behaviour.plain_proxies:
+            return await _by_plain_request(context, proxy, host, port, received)
+        if proxy.kind == "http":
+            return await _by_http(context, proxy, host, port)
+        return await _by_socks(context, proxy, host, port)
     except (Refused, PeerLost) as error:
         failure = ProxyError(_name(proxy), error.cause if isinstance(error, PeerLost) else str(error))
         failure.answer, failure.received = getattr(error, "answer", None), sum(received)
         raise failure from None
 
 
-async def _by_socks(context: Context, proxy: Proxy, host: str, port: int, received: list[int]) -> Peer:
+async def _by_socks(context: Context, proxy: Proxy, host: str, port: int) -> Peer:
     from pync.protocols.socks_client import socks4_connect, socks5_connect
 
     peer = await _open_proxy(context, proxy)
     four = proxy.kind == "socks4"
     dialogue = socks4_connect(host, port, proxy.user or "") if four else socks5_connect(host, port, _login(proxy))
-    await _hold(context, peer, counted(dialogue, received))
+    await _hold(context, peer, dialogue)
     return peer
 
 
-async def _by_plain_http(context: Context, proxy: Proxy, host: str, port: int, received: list[int]) -> Peer:
-    from pync.protocols.http_plain_connect import connect
-
+async def _by_plain_request(context: Context, proxy: Proxy, host: str, port: int, received: list[int]) -> Peer:
+    """By what `Behaviour.plain_proxies` is. The sizes of what the proxy sends are added to `received`."""
     peer = await _open_proxy(context, proxy)
-    login = None if proxy.password is None else _login(proxy)
-    await _hold(context, peer, counted(connect(host, port, login), received))
+    if proxy.kind == "http":
+        from pync.protocols.http_plain_connect import connect
+
+        dialogue = connect(host, port, None if proxy.password is None else _login(proxy))
+    else:
+        from pync.protocols.socks_client import socks4_connect, socks5_connect
+
+        if proxy.kind == "socks4":
+            try:
+                host = (await resolve(context, host, port, "ipv4"))[0][1][0]
+            except AddressError:
+                peer.close()
+                raise
+        dialogue = socks4_connect(host, port) if proxy.kind == "socks4" else socks5_connect(host, port, lenient=True)
+    await _hold(context, peer, counted(dialogue, received))
     return peer
 
 

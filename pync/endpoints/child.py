@@ -141,8 +141,13 @@ class Child:
     async def ended(self) -> int:
         """Wait for the program's end, and return its exit status as the shell does: 128 + n for signal n."""
         if self.status is None:
-            status = await exit_status(self.loop, self.pid)
-            self.status = status if status >= 0 else 128 - status
+            try:
+                status = await exit_status(self.loop, self.pid)
+            except ChildProcessError:  # another task, which has waited too, was given the only report of it
+                if self.status is None:
+                    raise
+            else:
+                self.status = status if status >= 0 else 128 - status
         return self.status
 
     async def left(self, sock: socket.socket) -> int:
@@ -186,6 +191,9 @@ class Child:
         if interruption:
             raise interruption
 
+    def _is_inhabited(self) -> bool:
+        return is_inhabited(self.pid)
+
     def _signal(self, signum: int) -> None:
         try:
             os.killpg(self.pid, signum)
@@ -203,7 +211,7 @@ class Child:
         """Whether the program and all that it leaves in its group have ended, after so many seconds at most."""
         until = self.loop.clock() + seconds
         await self._ended_within(seconds)
-        while self.status is not None and is_inhabited(self.pid):
+        while self.status is not None and self._is_inhabited():
             if self.loop.clock() >= until:
                 return False
             await self.loop.sleep(SHORTEST_LOOK)
@@ -254,7 +262,12 @@ def _spawn(argv: tuple[str, ...], stdin: int, stdout: int, environment: Mapping[
     try:
         return processes.spawn(argv, (stdin, stdout), environment, new_session=has_terminal())
     except OSError as error:
-        raise ProgramError(argv[0], reason(error), found=not isinstance(error, FileNotFoundError)) from None
+        raise not_run(argv, error) from None
+
+
+def not_run(argv: tuple[str, ...], error: OSError) -> ProgramError:
+    """The exception for an error of starting a program."""
+    return ProgramError(argv[0], reason(error), found=not isinstance(error, FileNotFoundError))
 
 
 def _terminal() -> tuple[int, int]:

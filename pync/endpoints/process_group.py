@@ -10,7 +10,8 @@ system has given since. So these alone are looked at: listing `/proc` takes a th
 
 A program has no controlling terminal, or else it could type into ours (TIOCSTI, ioctl_tty(2)) and be stopped by it. So
 where we have one, the group is in a session of its own. Where we have none, it is not: Linux schedules each session by
-itself (sched(7), autogroup), which would make the start of a program slower.
+itself (sched(7), autogroup), which would make the start of a program slower. A program with a terminal of its own leads
+a session, in which a shell gives each job a group (`child_terminal.py`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from pync.system import processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pync.loop.kernel import Loop
 
 SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -39,10 +42,13 @@ def has_terminal() -> bool:
     return True
 
 
-def is_inhabited(program: int) -> bool:
-    """Whether a process other than the program runs in its group. True if no descriptor is left to find out."""
+def is_inhabited(program: int, of: Callable[[int], int | None] = processes.group_of) -> bool:
+    """Whether a process other than the program runs in its group, or its session (`processes.session_of`).
+
+    True if no descriptor is left to find out.
+    """
     try:
-        return processes.is_inhabited(program)
+        return processes.is_inhabited(program, of)
     except OSError as error:
         return error.errno in SHORTAGE
 

@@ -191,6 +191,25 @@ def path(text: str) -> str:
     return text
 
 
+def log_path(text: str) -> str | tuple[str, ...]:
+    """The name of a file, or a name for one in each session, as `LogName` in `config.py` says.
+
+    `%a`, `%p`, `%t` and `%n` make it the latter, and `%%` stands for a percent sign.
+    """
+    parts = [""]
+    letters = iter(path(text))
+    for letter in letters:
+        if letter != "%":
+            parts[-1] += letter
+        elif (letter := next(letters, "")) == "%":
+            parts[-1] += "%"
+        elif letter in ("a", "p", "t", "n"):
+            parts += [letter, ""]
+        else:
+            raise ValueError(f"%{letter} is none of %a, %p, %t, %n and %%: {text}")
+    return parts[0] if len(parts) == 1 else tuple(parts)
+
+
 def paths(text: str) -> tuple[str, ...]:
     """The name of one file, for an option that can be repeated."""
     return (path(text),)

@@ -17,6 +17,10 @@ from _thread import allocate_lock, start_new_thread
 
 from pync.system import DONTWAIT, open_again, socket
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 STDERR = 2
 QUEUE = 1 << 16  # bytes that wait at most, as many as a pipe holds
 PATIENCE = 1.0  # seconds without any progress after which the end of a run waits no longer
@@ -32,6 +36,7 @@ class Stderr:
         self._queue = bytearray()
         self.missed = 0  # messages for which there was no room, since the last line that reported them
         self.notice = _missed  # makes that line of their number
+        self.line_end: Callable[[], bytes] | None = None  # what a terminal that may be in raw mode needs now
         self.draining = False
         self._drawn = 0  # characters of a line that is to make room for the next message
         self.sock, self.fd, self._shared = _as_socket(fd), *_private(fd)
@@ -51,10 +56,14 @@ class Stderr:
     def write(self, message: bytes) -> None:
         """Write the message, now or when there is room. A stderr that is closed or full is no error."""
         with self._lock:
+            message = self._ended(message)
             if self._drawn:
                 message = b"\r" + b" " * self._drawn + b"\r" + message
                 self._drawn = 0
             self._put(message)
+
+    def _ended(self, message: bytes) -> bytes:
+        return message.replace(b"\n", self.line_end()) if self.line_end else message
 
     def _put(self, message: bytes) -> None:
         if not self._queue:
@@ -85,7 +94,7 @@ class Stderr:
                 taken = self._take(self._queue)
                 del self._queue[:taken]
                 if not self._queue and self.missed:
-                    self._queue += self.notice(self.missed)
+                    self._queue += self._ended(self.notice(self.missed))
                     self.missed = 0
                 elif not self._queue:
                     self.draining = False

@@ -49,7 +49,7 @@ async def listen(context: Context) -> Outcome:
     bound = await bind(context, owner)
     try:
         targets = await _first_target_rules(context, bound)
-        service = _service(context, targets)
+        service = _with_logs(context, _service(context, targets))
         if identity:
             _become(identity, config)
         server = Server(context, bound, allowed, service)
@@ -201,11 +201,22 @@ def _shared_stdio(context: Context) -> Service:
     if context.config.datagram:
         from pync.services.crowd import CrowdService, needs_no_sessions
 
-        if needs_no_sessions(context.config):
+        if needs_no_sessions(context):
             return CrowdService(context)
     from pync.services.shared_stdio import SharedStdioService
 
     return SharedStdioService(context)
+
+
+def _with_logs(context: Context, service: Service) -> Service:
+    """The service, with logs for each client if these are asked for."""
+    if not (context.logs and context.logs.descriptors):
+        return service
+    from pync.relay.client_logs import LogsByName
+    from pync.services.logged import LoggedService
+
+    assert isinstance(context.logs, LogsByName)
+    return LoggedService(service, context.logs)
 
 
 def _become(identity: Identity, config: Config) -> None:

@@ -38,12 +38,14 @@ REQUEST_LIMIT = 30.0
 class Refused(Exception):
     """The peer does not do what it should. The text is the reason, and calls the peer "it".
 
-    `answer` is what it has sent instead: a code of SOCKS, or a status line of HTTP; None if it has not answered.
+    `answer` is what it has sent instead: a code of SOCKS, or a status line of HTTP; None if it has not answered. `rest`
+    is the input after it, of which the dialogue knows nothing.
     """
 
-    def __init__(self, why: str, answer: int | str | None = None) -> None:
+    def __init__(self, why: str, answer: int | str | None = None, rest: bytes = b"") -> None:
         super().__init__(why)
         self.answer = answer
+        self.rest = rest
 
 
 class Unidentified(Refused):

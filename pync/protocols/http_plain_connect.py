@@ -42,7 +42,7 @@ def connect(host: str, port: int, login: Login | None = None) -> Dialogue[None]:
     yield f"CONNECT {target} HTTP/1.0\r\n{_authorization(login)}\r\n".encode("utf-8", "surrogateescape")
     status, rest = yield from _line(b"")
     if not status.startswith(GRANTED):
-        raise Refused(f"it answers {status}", status)
+        raise Refused(f"it answers {status}", status, rest)
     for _ in range(LINES):
         line, rest = yield from _line(rest)
         if not line:

@@ -1,12 +1,13 @@
 """Log files: copies of the bytes that pass, as they are or as a hex dump in the format of nc.traditional's `-o`.
 
 They are written as the bytes pass, in the order of the reads. A log that cannot be written ends the run, because the
-user has asked for it. A line of the dump is
+user has asked for it; one of a single session ends that session (`client_logs.py`). A line of the dump is
 
     > 00000000 66 72 6f 6d 20 63 6c 69 65 6e 74 0a             # from client.
 
 that is: a mark for the direction (`>` sent, `<` received), the offset of the line's first byte in that direction,
 sixteen cells of hexadecimal, and from column 59 `# ` and the bytes in ASCII. Each read or write begins a new line.
+With time stamps a line in front of each read or write says when it was: `# 2026-11-29T04:21:57.123456Z`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pync.config import Logs
+    from pync.endpoints import Peer
+    from pync.errors import PyncError
 
 SENT, RECEIVED = ">", "<"
 _WIDTH = 16
@@ -27,15 +29,20 @@ _ASCII = bytes(byte if 32 <= byte <= 126 else ord(".") for byte in range(256))
 
 
 class LogFile:
-    """A file to which copies are written. Raises OutputError when it cannot be opened or written."""
+    """A file to which copies are written. Raises its `failure` when it cannot be opened or written."""
+
+    failure: type[PyncError] = OutputError
 
     def __init__(self, path: str, *, append: bool) -> None:
         self.path = path
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_APPEND if append else os.O_TRUNC)
         try:
-            self.fd = os.open(path, flags, 0o666)
+            self.fd = self._open(append=append)
         except OSError as error:
-            raise OutputError(f"opening {path}", reason(error)) from None
+            raise self.failure(f"opening {path}", reason(error)) from None
+
+    def _open(self, *, append: bool) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_APPEND if append else os.O_TRUNC)
+        return os.open(self.path, flags, 0o666)
 
     def write(self, data: bytes) -> None:
         """Append all of `data`."""
@@ -44,7 +51,7 @@ class LogFile:
             while rest:
                 rest = rest[os.write(self.fd, rest) :]
         except OSError as error:
-            raise OutputError(f"writing {self.path}", reason(error)) from None
+            raise self.failure(f"writing {self.path}", reason(error)) from None
 
 
 class LogStage:
@@ -69,15 +76,18 @@ class LogStage:
 
 
 class HexDump:
-    """Makes the lines of the dump for one direction."""
+    """Makes the lines of the dump for one direction. `stamp` returns the text of the present moment."""
 
-    def __init__(self, mark: str) -> None:
+    def __init__(self, mark: str, stamp: Callable[[], str] | None = None) -> None:
         self._mark = mark
+        self._stamp = stamp
         self._offset = 0
 
     def feed(self, data: bytes) -> bytes:
         """The lines for one read or write; none if it is empty."""
         lines = [self._line(data[at : at + _WIDTH], self._offset + at) for at in range(0, len(data), _WIDTH)]
+        if lines and self._stamp:
+            lines.insert(0, f"# {self._stamp()}\n")
         self._offset += len(data)
         return "".join(lines).encode()
 
@@ -91,13 +101,31 @@ class HexDump:
 
 
 class LogFiles:
-    """The logs of a run. Each flow has a `LogStage` stage of its own, and mostly offsets of its own."""
+    """Some logs. Each flow has a `LogStage` stage of its own, and mostly offsets of its own."""
 
-    def __init__(self, logs: Logs, *, runs_on: bool = False) -> None:
+    descriptors = 0  # files that each session has for itself
+
+    def __init__(
+        self,
+        raw: LogFile | None = None,
+        hexadecimal: LogFile | None = None,
+        stamp: Callable[[], str] | None = None,
+        *,
+        runs_on: bool = False,
+    ) -> None:
         """`runs_on`: the offsets of all flows of a direction run on from each to the next."""
-        self.raw = LogFile(logs.raw, append=logs.append) if logs.raw else None
-        self.hexadecimal = LogFile(logs.hexadecimal, append=logs.append) if logs.hexadecimal else None
-        self.dumps = {mark: HexDump(mark) for mark in (SENT, RECEIVED)} if runs_on else {}
+        self.raw = raw
+        self.hexadecimal = hexadecimal
+        self.stamp = stamp
+        self.dumps = {mark: HexDump(mark, stamp) for mark in (SENT, RECEIVED)} if runs_on else {}
+
+    def of(self, peer: Peer) -> LogFiles:
+        """All logs of the session with this peer. Raises as `LogFile` if they are opened now."""
+        return self
+
+    def own(self, peer: Peer) -> LogFiles:
+        """Those of them that are by the session's own name (`client_logs.py`)."""
+        return LogFiles()
 
     def copy(self, mark: str) -> tuple[LogStage, ...]:
         """The stage for one flow, if anything is logged. `mark` is SENT or RECEIVED, for the lines of the hex dump."""
@@ -105,6 +133,6 @@ class LogFiles:
         if self.raw:
             writers.append(self.raw.write)
         if self.hexadecimal:
-            dump, file = self.dumps.get(mark) or HexDump(mark), self.hexadecimal
+            dump, file = self.dumps.get(mark) or HexDump(mark, self.stamp), self.hexadecimal
             writers.append(lambda data: file.write(dump.feed(data)))
         return (LogStage(writers),) if writers else ()

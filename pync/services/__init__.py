@@ -22,6 +22,13 @@ class Service:
         self.loop = context.loop
         self.config = context.config
 
+    def room_for_clients(self) -> int:
+        """With how many clients the server is full, if each has a descriptor and its logs."""
+        from pync.limits import room_for_clients
+
+        logs = self.context.logs
+        return room_for_clients(self.config.max_conns, 1 + (logs.descriptors if logs else 0))
+
     async def run(self) -> None:
         """Do what goes on beside the sessions. When this returns, the server ends."""
         await self.loop.wait(Condition())

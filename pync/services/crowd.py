@@ -22,18 +22,18 @@ from pync.sessions.conversation import flows, open_stdio
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pync.config import Config
     from pync.context import Context
     from pync.endpoints import Source
     from pync.endpoints.datagram_server import DatagramPeer
     from pync.errors import PeerLost
 
 
-def needs_no_sessions(config: Config) -> bool:
-    """Whether nothing distinguishes the peers: no file that each gets from its start, no count, no dialogue."""
-    ending = config.ending
+def needs_no_sessions(context: Context) -> bool:
+    """Whether nothing distinguishes the peers: no file that each gets from its start, no count, dialogue or log."""
+    config, ending = context.config, context.config.ending
     own_file = config.send and is_regular(STDIN)
-    return not (own_file or config.telnet or ending.receive_limit or ending.quit_after is not None)
+    own_log = context.logs and context.logs.descriptors
+    return not (own_file or own_log or config.telnet or ending.receive_limit or ending.quit_after is not None)
 
 
 class CrowdService(Service):

@@ -16,6 +16,7 @@ from pync.errors import TimedOut
 from pync.relay.bridge import Bridge, Exchange
 from pync.relay.flow import Flow, Session
 from pync.services import Service
+from pync.stages import feed_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,17 +117,18 @@ async def bridge(
     target: Peer,
     request: Source | None = None,
     answer: Source | None = None,
-    passed_on: int = 0,
+    passed_on: bytes = b"",
 ) -> None:
     """Relay between a client and the target, and close both.
 
     `request` is read for the target and `answer` for the client, where that is not simply what the other side sends.
-    `passed_on`: bytes of the client that the target has already.
+    `passed_on`: what of the client the target has already.
     Raises PeerLost, TimedOut, OutputError (a log).
     """
     try:
-        sending, receiving = _flows(context, (answer or target, client), (request or client, target))
-        receiving.moved = passed_on
+        sending, receiving = _flows(context, client, (answer or target, client), (request or client, target))
+        receiving.moved = len(passed_on)
+        feed_all(receiving.stages, passed_on)
         relay = Bridge(context, client, target, sending, receiving)
         with Session(context, client.address, relay):
             await relay.run()
@@ -142,7 +144,7 @@ async def exchange(context: Context, client: Peer, source: Source, target: Peer)
     """
     asked = context.config.ending.idle_timeout
     try:
-        relay = Exchange(context, *_flows(context, (target, client), (source, target)))
+        relay = Exchange(context, *_flows(context, client, (target, client), (source, target)))
         relay.idle_limit = asked or QUIET
         with Session(context, client.address, relay):
             await relay.run()
@@ -153,15 +155,18 @@ async def exchange(context: Context, client: Peer, source: Source, target: Peer)
         target.close()
 
 
-def _flows(context: Context, sending: tuple[Source, Sink], receiving: tuple[Source, Sink]) -> tuple[Flow, Flow]:
+def _flows(
+    context: Context, client: Peer, sending: tuple[Source, Sink], receiving: tuple[Source, Sink]
+) -> tuple[Flow, Flow]:
     """The flows to the client and from it. The logs record the first as sent, the second as received."""
     sent: tuple[Stage, ...] = ()  # not lists: a server has thousands of these flows
     received: tuple[Stage, ...] = ()
     if context.logs:
         from pync.relay.log_files import RECEIVED, SENT
 
-        sent += context.logs.copy(SENT)
-        received += context.logs.copy(RECEIVED)
+        logs = context.logs.of(client)
+        sent += logs.copy(SENT)
+        received += logs.copy(RECEIVED)
     if context.config.checksum:
         from pync.stages.checksum import Checksum
 

@@ -15,16 +15,16 @@ those of two clients within a read (`--broker`) or a line (`--chat`).
 
 from __future__ import annotations
 
-from pync.endpoints.client_queues import Outbox, Queues
+from pync.endpoints.client_queues import Queues
 from pync.endpoints.half_closed import HalfClosed
 from pync.endpoints.wrappers import Attended
-from pync.errors import PeerLost, TimedOut
-from pync.events import Address, SessionEnded
-from pync.limits import room_for_clients
+from pync.errors import PyncError, TimedOut
+from pync.events import Address
 from pync.loop.hangups import Hangups
 from pync.loop.tasks import Cancelled, Condition
 from pync.relay.flow import Session
 from pync.services import Service
+from pync.sessions.hub_member import LoggedMember, Member
 from pync.stages import feed_all, flush_all
 
 TYPE_CHECKING = False
@@ -33,44 +33,11 @@ if TYPE_CHECKING:
 
     from pync.context import Context
     from pync.endpoints import Peer, Source
-    from pync.loop.tasks import Task
     from pync.stages import Stage
 
 
 HOLDERS = 64  # clients of which something is read and waits for room, at most: 16 MiB
 NAMES = 50  # names of clients that a newcomer to a chat is sent; of more clients it is sent the number
-
-
-class Member(Outbox):
-    """One client, with a task that receives from it as long as it is among the others."""
-
-    __slots__ = ("hub", "label", "left", "name", "passed_on", "reads", "received", "receiving", "since", "stages")
-    ended_by = "peer"
-    receiving: Task
-
-    def __init__(self, hub: HubService, peer: Peer, name: str) -> None:
-        super().__init__(hub.queues, peer)
-        self.hub = hub
-        self.name = name
-        self.label = ""  # how it is announced to a newcomer, once the others know it
-        self.stages = hub.stages_of_client(name)
-        self.reads = 0
-        self.received = 0  # bytes
-        self.since = hub.loop.clock() if hub.context.wants(SessionEnded) else 0.0
-        self.passed_on = 0  # reads that were passed on; the latest may wait for room
-        self.left: Condition | None = None  # made when it half-closes; notified when its connection is closed
-
-    def write_failed(self, error: Exception) -> None:
-        """Its session ends; a client that was only receiving leaves in this way."""
-        if self.left:
-            self.left.notify()
-        else:
-            self.receiving.cancel(error)
-
-    def stalled(self, why: str) -> None:
-        """It is cut off: its session ends."""
-        self.hub.members.pop(self, None)
-        self.receiving.cancel(self.cut_off(why, self.size))
 
 
 class HubService(Service):
@@ -85,7 +52,7 @@ class HubService(Service):
         self.members: dict[Member, None] = {}
         self.joined = Condition()
         self.queues = Queues(context.loop)
-        self.half_closed = HalfClosed(self.members, room_for_clients(context.config.max_conns))
+        self.half_closed = HalfClosed(self.members, self.room_for_clients())
         self.chats = context.config.hub == "chat"
         self.holders = 0  # clients of which something was read and not sent yet
         self.released = Condition()  # notified when there is one less
@@ -104,8 +71,7 @@ class HubService(Service):
 
     async def session(self, client: Peer) -> int | None:
         """Keep one client among the others until it leaves. Raises PeerLost, TimedOut, OutputError."""
-        self.names += 1
-        member = Member(self, client, f"user{self.names}")
+        member = self._new_member(client)
         failure: BaseException | None = None
         try:
             await self._enter(member)
@@ -124,6 +90,15 @@ class HubService(Service):
             del failure  # it holds this frame
         member.receiving.result()
         return None
+
+    def _new_member(self, client: Peer) -> Member:
+        self.names += 1
+        name = f"user{self.names}"
+        if self.context.logs and self.context.logs.descriptors:
+            from pync.relay.log_files import SENT
+
+            return LoggedMember(self, client, name, self.context.logs.own(client).copy(SENT))
+        return Member(self, client, name)
 
     def _note_end(self, member: Member, error: BaseException | None) -> None:
         # A session that is made only now: while there are thousands of members, the hub itself is one for all of them.
@@ -146,7 +121,8 @@ class HubService(Service):
             self.half_closed.discard(member)
             tasks = (member.receiving, member.writing, watching)
             await self.loop.cancel_and_wait(*(task for task in tasks if task))
-        if isinstance(member.receiving.error, PeerLost):
+        error = member.receiving.error
+        if isinstance(error, PyncError) and not isinstance(error, TimedOut):
             member.peer.abort()  # an end-of-file would look as if nothing was missing
 
     async def _receive(self, member: Member) -> None:
@@ -252,9 +228,13 @@ class HubService(Service):
         except TimedOut as idle:
             member.receiving.cancel(idle)
 
-    def stages_of_client(self, name: str) -> Sequence[Stage]:
+    def stages_of_client(self, peer: Peer, name: str) -> Sequence[Stage]:
         """What a client's bytes pass: the logs, and then, in a chat, the stage that makes clean lines of them."""
-        return (*self._logs(sent=False), *self._lines(name))
+        if not self.context.logs:
+            return self._lines(name)
+        from pync.relay.log_files import RECEIVED
+
+        return (*self.context.logs.of(peer).copy(RECEIVED), *self._lines(name))
 
     def _stages_of_stdin(self) -> Sequence[Stage]:
         stages = [*self._lines("user0")]
@@ -262,7 +242,11 @@ class HubService(Service):
             from pync.stages.crlf import Crlf
 
             stages.append(Crlf())
-        return (*stages, *self._logs(sent=True))
+        if self.context.logs:
+            from pync.relay.log_files import SENT
+
+            stages += self.context.logs.copy(SENT)
+        return stages
 
     def _lines(self, name: str) -> Sequence[Stage]:
         if not self.chats:
@@ -270,10 +254,3 @@ class HubService(Service):
         from pync.stages.chat_lines import ChatLines
 
         return (ChatLines(f"<{name}> ", self.members),)
-
-    def _logs(self, *, sent: bool) -> Sequence[Stage]:
-        if not self.context.logs:
-            return ()
-        from pync.relay.log_files import RECEIVED, SENT
-
-        return self.context.logs.copy(SENT if sent else RECEIVED)

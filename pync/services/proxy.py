@@ -94,7 +94,7 @@ class ProxyService(Service):
             target.close()
             raise
         if asked.head:
-            await bridge(self.context, client, target, RequestBody(client, asked.size), Answer(target), len(asked.head))
+            await bridge(self.context, client, target, RequestBody(client, asked.size), Answer(target), asked.head)
         else:
             await bridge(self.context, client, target)
 

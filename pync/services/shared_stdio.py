@@ -7,7 +7,6 @@ from pync.endpoints.shared_stdio import SharedStdin, SharedStdout
 from pync.endpoints.stdio import Stdio
 from pync.endpoints.streams import SHORTEST_LOOK
 from pync.events import SessionEnded
-from pync.limits import room_for_clients
 from pync.listener_events import StdinOver
 from pync.loop.tasks import Condition
 from pync.services.stdio import StdioService
@@ -32,7 +31,7 @@ class SharedStdioService(StdioService):
 
     def share(self, source: Source) -> SharedStdin:
         """Our stdin, shared."""
-        return SharedStdin(self.loop, source, room_for_clients(self.config.max_conns))
+        return SharedStdin(self.loop, source, self.room_for_clients())
 
     async def run(self) -> None:
         """Read stdin for all clients, and end with stdout's reader if nothing is left to do then.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def flows_with_extras(context: Context, peer: Peer, source: Source, sink: Sink) -> Flows:
     """The flows from the source to the peer and from the peer to the sink, and the telnet stage if there is one."""
     config, loop, limit = context.config, context.loop, context.config.ending.receive_limit
-    sending, receiving, telnet = _stages(context)
+    sending, receiving, telnet = _stages(context, peer)
     from_peer: Source = peer
     into_peer: Sink = peer
     if config.datagram:
@@ -55,7 +55,7 @@ def _slowed(context: Context, source: Source, peer: Source) -> tuple[Source, Sou
     return source, peer
 
 
-def _stages(context: Context) -> tuple[list[Stage], list[Stage], Telnet | None]:
+def _stages(context: Context, peer: Peer) -> tuple[list[Stage], list[Stage], Telnet | None]:
     """The stages for what is sent and for what is received. Logs stand next to the peer, and sums next to us."""
     sending: list[Stage] = []
     receiving: list[Stage] = []
@@ -80,6 +80,7 @@ def _stages(context: Context) -> tuple[list[Stage], list[Stage], Telnet | None]:
     if context.logs:
         from pync.relay.log_files import RECEIVED, SENT
 
-        sending += context.logs.copy(SENT)
-        receiving[:0] = context.logs.copy(RECEIVED)
+        logs = context.logs.of(peer)
+        sending += logs.copy(SENT)
+        receiving[:0] = logs.copy(RECEIVED)
     return sending, receiving, telnet

@@ -23,7 +23,11 @@ def open_stdio(context: Context, sink: Sink | None = None) -> Stdio:
     """Our stdin, if it shall be sent, and our stdout or another sink."""
     config = context.config
     source, terminal = _open_stdin(context), is_terminal()
-    if source and terminal:
+    if source and config.raw_terminal:
+        from pync.endpoints.raw_terminal import RawTerminal
+
+        source, terminal = RawTerminal(context.loop, source, sizes=config.window_size), True
+    elif source and terminal:
         from pync.endpoints.terminal import Terminal
 
         source = Terminal(context.loop, source)

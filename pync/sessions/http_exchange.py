@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from pync.endpoints import Peer, Sink
     from pync.endpoints.shared_stdio import Reader
     from pync.loop.tasks import Work
-    from pync.stages import Stage
 
     Share = FileSource | Reader
 
@@ -161,19 +160,17 @@ class Exchange:
     async def _receive(self) -> None:
         """Show the body, and have a client send it that waits for that."""
         if interim := self.request.go_ahead():
-            await self._write(feed_all(self._sent_logs(), interim))
+            await self._write(interim)
         await self.receiving.copy()
 
     async def _write(self, data: bytes) -> None:
+        """Send what is no part of the answer."""
+        if self.context.logs:
+            from pync.relay.log_files import SENT
+
+            feed_all(self.context.logs.of(self.client).copy(SENT), data)
         await write_all(self.client, data)
         self.sent_before += len(data)
-
-    def _sent_logs(self) -> tuple[Stage, ...]:
-        if not self.context.logs:
-            return ()
-        from pync.relay.log_files import SENT
-
-        return self.context.logs.copy(SENT)
 
     async def _received(self) -> None:
         """Wait until the request has come."""

@@ -68,7 +68,7 @@ def _may_hand_over(config: Config, program: Program) -> bool:
     """Whether nothing has to see what the program and the peer send each other."""
     watched = config.crlf or config.telnet or config.pace or config.delay or config.logs.raw or config.logs.hexadecimal
     limited = config.ending.idle_timeout or config.ending.receive_limit or not config.ending.half_close
-    return not (watched or limited or program.filters or program.pipes)
+    return not (watched or limited or program.filters or program.pipes or program.terminal)
 
 
 class Terminating:
@@ -119,18 +119,39 @@ async def _reset(peer: Peer) -> None:
 
 async def _relay(context: Context, peer: Peer, program: Program, variables: dict[str, str]) -> int:
     most = CHUNK
+    if context.logs:
+        context.logs.own(peer)  # no program starts whose log cannot be opened
     if context.config.datagram:
         from pync.endpoints.segments import LARGEST
 
         most = LARGEST
-    async with Terminating(context, child.start(context.loop, program, variables, most)) as process:
+    async with Terminating(context, _start(context, program, variables, most)) as process:
         relay = ProgramRelay(context, peer, process, flows(context, peer, process.output, process.input))
+        if context.config.window_size:
+            _take_sizes(relay, process)
         with Session(context, peer.address, relay) as session:
             await relay.run()
             session.status = status = await process.ended()
             process.reap()
             await end(peer, lingers=not relay.receiving.ended, relay=relay)
     return status
+
+
+def _start(context: Context, program: Program, variables: dict[str, str], most: int) -> Child:
+    if not program.terminal:
+        return child.start(context.loop, program, variables, most)
+    from pync.endpoints.child_terminal import start
+
+    return start(context.loop, program, variables)
+
+
+def _take_sizes(relay: Relay, process: Child) -> None:
+    """Give the program's terminal each size that the peer sends."""
+    from pync.endpoints.child_terminal import ChildOnTerminal
+    from pync.stages.window_size import WindowSizes
+
+    assert isinstance(process, ChildOnTerminal), "only a terminal has a size"
+    relay.receiving.stages = (*relay.receiving.stages, WindowSizes(process.resize))
 
 
 class ProgramRelay(Relay):
@@ -188,7 +209,7 @@ class ProgramRelay(Relay):
         living = self.loop.spawn(self.process.ended(), self.ended)
         try:
             while not answering.done:
-                await self.one_of(*(task for task in (feeding, answering) if not task.done))
+                await self.one_of(*(task for task in (feeding, answering, living) if not task.done))
             await self.one_of(feeding, living)
         finally:
             await self.loop.cancel_and_wait(feeding, answering, living)
@@ -202,7 +223,7 @@ def pass_descriptor(peer: Peer) -> None:
     """
     what = "handing the connection over"
     try:
-        if peer.raw() is None:
+        if peer.raw() is None and peer.has_eof:
             raise OutputError(what, "there is TLS on it")
         stdout = socket.socket(fileno=os.dup(STDOUT))
         peer.sock.setblocking(True)

@@ -35,7 +35,7 @@ class RequestSource(Source):
         if context.logs:
             from pync.relay.log_files import RECEIVED
 
-            self.logs = context.logs.copy(RECEIVED)
+            self.logs = context.logs.of(client).copy(RECEIVED)
         self.stages = _cleaners()
 
     async def read(self) -> bytes | None:

@@ -1,7 +1,7 @@
 """The wall around each session: what goes wrong in one of them ends that one alone.
 
 Theory: a server has many clients. A bug or a shortage that one of them brings about must cost the others nothing. So a
-server catches what a session raises, whatever it is: only a failure of what all share (stdin, stdout, the logs) is
+server catches what a session raises, whatever it is: only a failure of what all share (stdin, stdout, a log of all) is
 passed on, as `SHARED`. An error of pync's own kinds is one line. A shortage of the system is one line, too. Anything
 else is a bug: its traceback is shown once. Later ones from the same place are counted, and of these the tenth, the
 hundredth and so on is reported.

@@ -15,9 +15,11 @@ from pync.system import LINUX, signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 BACK_TO_DEFAULT = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP)  # Python and nohup ignore them
+# Those that keys of a terminal send, and those of job control. A script's `&` ignores the first two.
+OF_TERMINALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 REAPED_EARLY = not (LINUX and hasattr(os, "waitid") and os.path.isdir("/proc/self"))
 
 
@@ -59,14 +61,38 @@ def spawn(argv: tuple[str, ...], ends: tuple[int, int], environment: Mapping[str
         return _fork(argv, ends, environment)
 
 
-def _fork(argv: tuple[str, ...], ends: tuple[int, int], environment: Mapping[str, str]) -> int:
+def spawn_on_terminal(argv: tuple[str, ...], terminal: int, environment: Mapping[str, str]) -> int:
+    """Start a program that leads a session of its own, on a terminal; its process id. Raises OSError.
+
+    The terminal becomes its stdin, stdout and stderr, and the controlling terminal of the session. On Linux that is the
+    first terminal which the leader of a session opens. It is opened by its descriptor: a name in /dev/pts may be that
+    of another terminal (pts(4), instances of devpts).
+    """
+    if not REAPED_EARLY:
+        opened = (os.POSIX_SPAWN_OPEN, 0, f"/proc/self/fd/{terminal}", os.O_RDWR, 0)
+        actions = [opened, (os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2)]
+        defaults = BACK_TO_DEFAULT + OF_TERMINALS
+        try:
+            return os.posix_spawnp(argv[0], argv, environment, file_actions=actions, setsigdef=defaults, setsid=True)
+        except NotImplementedError:
+            pass
+    return _fork(argv, (terminal, terminal), environment, terminal)
+
+
+def _fork(
+    argv: tuple[str, ...], ends: tuple[int, int], environment: Mapping[str, str], terminal: int | None = None
+) -> int:
+    import fcntl
+    import termios
     from subprocess import Popen
 
-    def default() -> None:
-        for signum in BACK_TO_DEFAULT:
+    def prepare() -> None:
+        for signum in BACK_TO_DEFAULT + OF_TERMINALS * bool(terminal):
             signal.signal(signum, signal.SIG_DFL)
+        if terminal is not None:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
-    process = Popen(argv, -1, None, *ends, preexec_fn=default, env=environment, start_new_session=True)
+    process = Popen(argv, -1, None, *ends, terminal, prepare, env=environment, start_new_session=True)
     process.returncode = 0  # or else Popen would wait for it some day
     return process.pid
 
@@ -104,24 +130,57 @@ def group_of(pid: int) -> int | None:
         return None
 
 
-def others_in(group: int) -> Iterator[int]:
-    """The processes of a group without its first, also those that have ended and are not reaped. Raises OSError."""
+def session_of(pid: int) -> int | None:
+    """The session of a process; None if it has ended, or if the system does not report it."""
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
+
+
+def others_in(number: int, of: Callable[[int], int | None] = group_of) -> Iterator[int]:
+    """The processes of a group (or of a session: `session_of`) without its first. Raises OSError.
+
+    Those that have ended and are not reaped are among them.
+    """
     for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != group and group_of(int(name)) == group:
+        if name.isdigit() and int(name) != number and of(int(name)) == number:
             yield int(name)
 
 
-def is_inhabited(group: int) -> bool:
-    """Whether a process other than the first of a group runs in it. Raises OSError if it cannot be found out."""
+def is_inhabited(number: int, of: Callable[[int], int | None] = group_of) -> bool:
+    """Whether a process other than the first of a group (or session) runs in it. Raises OSError if that is not known.
+
+    Where processes are not listed, only the group of a session's leader is looked at.
+    """
     if not REAPED_EARLY:
-        return any(runs(pid) for pid in others_in(group))
+        return any(runs(pid) for pid in others_in(number, of))
     try:
-        os.killpg(group, 0)
+        os.killpg(number, 0)
     except ProcessLookupError:
         return False
     except PermissionError:  # they are another user's
         pass
     return True
+
+
+def signal_session(leader: int, signum: int) -> None:
+    """Send a signal to each process group of a session; a group that is stopped goes on with it.
+
+    The leader is not reaped yet, so its number is still that of the session. The jobs of a shell have groups of their
+    own. Where processes are not listed, they are not found.
+    """
+    groups = {leader}
+    try:
+        groups |= {group for pid in others_in(leader, session_of) if (group := group_of(pid))}
+    except OSError:
+        pass
+    for group in groups:
+        try:
+            os.killpg(group, signum)
+            os.killpg(group, signal.SIGCONT)
+        except (PermissionError, ProcessLookupError):  # it is another user's, or has ended meanwhile
+            pass
 
 
 def runs(pid: int) -> bool:

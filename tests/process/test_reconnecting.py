@@ -169,6 +169,7 @@ def test_the_end_of_a_connection_is_one_line() -> None:
 NUMBERS = b"".join(b"%07d\n" % number for number in range(MUCH // 8))
 
 
+@pytest.mark.needs("outq")
 @pytest.mark.parametrize("command", [PYNC, COPYING], ids=["kernel", "copying"])
 @pytest.mark.parametrize("options", [(), ("-C",), ("--delay", "1ms")], ids=lambda words: " ".join(words) or "plain")
 @pytest.mark.parametrize("source", ["pipe", "file"])
@@ -325,6 +326,7 @@ def test_the_end_of_stdout_s_reader_ends_the_pause() -> None:
             assert both.finish().out == b"line\n141\n"
 
 
+@pytest.mark.needs("outq")
 def test_an_idle_connection_is_made_anew_and_only_what_was_sent_is_missing() -> None:
     """The first peer takes nothing, until the buffers are full."""
     with tempfile.TemporaryFile() as file, tcp() as there:

@@ -73,11 +73,13 @@ FEATURES = {
     ),
     "wrappers": ("endpoints.wrappers",),
     "terminals": ("endpoints.terminal",),
+    "raw terminals": ("endpoints.raw_terminal", "faces.native.raw_terminal", "stages.window_size"),
     "stages": ("stages.crlf", "stages.telnet"),
     "checksums": ("stages.checksum",),
     "ends of sessions": ("relay.session_end", "faces.native.traffic"),  # with -v
     "progress": ("relay.progress", "faces.native.progress"),
-    "logs": ("relay.log_files",),
+    "logs": ("relay.log_files", "relay.open_logs"),
+    "logs of clients": ("relay.client_logs", "services.logged"),
     "hub": ("services.hub", "stages.chat_lines"),
     "forwarding": ("relay.bridge", "services.forward"),
     "proxies": (
@@ -254,6 +256,23 @@ def test_what_is_asked_for_is_imported_and_nothing_beside_it(options: list[str],
     assert imported.others & RARE == set()
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "more"),
+    [
+        ("%n", ["-o"], {"logs of clients", "times"}),
+        ("log", ["--timestamps", "--hex-dump"], {"times"}),
+        ("100%%", ["-o"], set()),
+    ],
+    ids=["of clients", "with the time", "with a percent sign"],
+)
+def test_a_log_imports_what_its_name_and_its_lines_need(
+    name: str, options: list[str], more: set[str], tmp_path: Path
+) -> None:
+    imported = client(*options, f"{tmp_path}/{name}")
+    assert imported.features == CONVERSATION | {"between the ends", "logs"} | more
+    assert imported.others & RARE == set()
+
+
 def test_a_server_imports_what_its_sessions_may_need() -> None:
     imported = server("-k")
     assert imported.features == SERVER | {"shared stdio", "queues for clients"}
@@ -346,6 +365,14 @@ def imported_late(options: list[str], questions: list[bytes], stdin: int | IO[by
 )
 def test_a_server_imports_nothing_once_it_listens(options: list[str]) -> None:
     assert imported_late(options, [b"hello\n", b"\xff\r\n"]) == set()
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["-e", "/bin/cat"], ["--broker"], ["--chat"], ["--to", "{target}"], ["--http"]], ids=" ".join
+)
+def test_a_server_with_logs_of_clients_imports_nothing_once_it_listens(options: list[str], tmp_path: Path) -> None:
+    logs = ["--timestamps", "-o", f"{tmp_path}/%n.raw", "--hex-dump", f"{tmp_path}/%a-%p-%t"]
+    assert imported_late([*logs, *options], [GET if "--http" in options else b"hello\n"]) == set()
 
 
 def test_a_forwarder_of_unix_datagrams_imports_nothing_once_it_listens(tmp_path: Path) -> None:

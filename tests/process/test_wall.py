@@ -108,14 +108,21 @@ UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
+OWN_LOGS = ("-o", f"LOGS/%n{trapped.LOG}", "--timestamps", "--hex-dump", f"LOGS/%a-%n-%t{trapped.LOG}")
 FRAMES = b"\x82\x86\0\0\0\0hello\n" + b"\x88\x82\0\0\0\0\x03\xe8"  # a message, and a Close with code 1000
 MODES = {
     "receiver": Mode([], HELLO, b"", out=b"hello\n"),
     "receiver with stages": Mode(["-C", "-t", "--idle-timeout", "9"], HELLO, b"", out=b"hello\n"),
     "receiver with sums": Mode(["--checksum", "--progress"], HELLO, b"", out=b"hello\n"),
+    "receiver with own logs": Mode([*OWN_LOGS], HELLO, b"", out=b"hello\n"),
+    "program with own logs": Mode([*OWN_LOGS, "-e", "/bin/cat"], HELLO, b"hello\n"),
+    "chat with own logs": Mode([*OWN_LOGS, "--chat"], passes_on, b"hello\n", clients=2),
+    "HTTP with own logs": Mode([*OWN_LOGS, "--http"], says(GET), b"page\n", stdin=b"page\n"),
+    "to, with own logs": Mode([*OWN_LOGS, "--to", "127.0.0.1:NUMBER"], HELLO, b"hello\n"),
     "file": Mode([], HELLO, b"page\n", stdin=b"page\n"),
     "program": Mode(["-e", "/bin/cat"], HELLO, b"hello\n"),
     "relayed program": Mode(["--idle-timeout", "9", "-c", "cat"], HELLO, b"hello\n"),
+    "program on a terminal": Mode(["--pty", "-c", "read x; echo $x"], HELLO, b"hello\r\nhello\r\n"),
     "filter": Mode(["--filter", "cat"], HELLO, b"hello\n"),
     "broker": Mode(["--broker"], passes_on, b"hello\n", clients=2),
     "chat": Mode(["--chat"], passes_on, b"hello\n", clients=2),
@@ -186,7 +193,7 @@ def ended() -> Iterator[None]:
 @contextmanager
 def trapped_server(mode: Mode, where: str, error: str, page: Path, authority: Authority) -> Iterator[Running]:
     """A pync with a trap, of which every second dialogue meets it."""
-    options = [filled(option.encode()).decode() for option in mode.options]
+    options = [filled(option.encode()).decode().replace("LOGS", str(page.parent)) for option in mode.options]
     if mode.tls:
         options += encrypted.ours(authority.server)
     if mode.transport == "udp":

@@ -496,8 +496,8 @@ async def a_false_alarm_is_neither_data_nor_an_end(rig: Rig) -> None:
     alarms = [True]  # select(2): a descriptor that was reported as ready may have nothing to read after all
     really = rig.loop.readable
 
-    async def readable(fd: int, until: float | None = None) -> bool:
-        return alarms.pop() if alarms else await really(fd, until)
+    async def readable(*args: Any, **kwargs: Any) -> bool:
+        return alarms.pop() if alarms else await really(*args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rig.loop, "readable", readable)

@@ -12,6 +12,8 @@ import os
 import pty
 import re
 import select
+import signal
+import struct
 import termios
 import time
 from typing import TYPE_CHECKING
@@ -47,26 +49,31 @@ def controlled() -> dict[str, Any]:
     return {"start_new_session": True, "preexec_fn": lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)}
 
 
+def resize(terminal: IO[bytes], rows: int, columns: int) -> None:
+    """Give the window another size; the processes in the foreground get a SIGWINCH."""
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
 class Shell:
-    """An interactive bash with job control."""
+    """What runs on a terminal for a user, such as an interactive bash."""
 
     def __init__(self, keyboard: IO[bytes], process: Running) -> None:
-        self._keyboard = keyboard
+        self.keyboard = keyboard
         self._shown = ""
         self.process = process
 
     def type(self, text: str) -> None:
         """Type something, at once."""
-        self._keyboard.write(text.encode())
+        self.keyboard.write(text.encode())
 
     def expect(self, pattern: str) -> re.Match[str]:
         """Wait until the terminal shows this, after all that was waited for before."""
         until = time.monotonic() + DEADLINE
         while not (found := re.search(pattern, self._shown)):
             left = until - time.monotonic()
-            if left <= 0 or not select.select([self._keyboard], [], [], left)[0]:
+            if left <= 0 or not select.select([self.keyboard], [], [], left)[0]:
                 pytest.fail(f"the terminal does not show {pattern!r} after {DEADLINE} s, but {self._shown!r}")
-            self._shown += os.read(self._keyboard.fileno(), 1 << 16).decode(errors="replace")
+            self._shown += os.read(self.keyboard.fileno(), 1 << 16).decode(errors="replace")
         self._shown = self._shown[found.end() :]
         return found
 
@@ -81,4 +88,7 @@ def interactive_shell(folder: Path) -> Iterator[Shell]:
         with Running(words, **popen, **controlled()) as process:
             shell = Shell(keyboard, process)
             shell.expect("ready> ")
-            yield shell
+            try:
+                yield shell
+            finally:
+                process.signal(signal.SIGHUP)  # it ignores SIGTERM, as an interactive shell does

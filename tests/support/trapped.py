@@ -5,7 +5,7 @@ so on. WHERE is `await`, where a task of the session waits, or `call`, where it 
 something: opening, starting, looking up, importing. ERROR is the name of an exception, or of an errno. At the end of a
 trapped session a line on stderr says whether it had so many places, in the words of `SPRUNG` and `ESCAPED`. A session
 that imports a module or opens a file is reported by a line that begins with `LATE`. Looks into /proc and at
-/dev/tty do not count: each does without an answer.
+/dev/tty do not count: each does without an answer. Nor does the session's own log, whose name ends with `LOG`.
 
 Nothing here is imported by a test but the words: it is a program of its own, which a test starts.
 """
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pync.loop.tasks import Task, Work
 
 SPRUNG, ESCAPED, LATE = "trap: sprung", "trap: escaped", "late:"
+LOG = ".log"
 SESSIONS = (
     "Server.serve",
     "DatagramClients._serve",
@@ -123,7 +124,8 @@ def set_trap(trap: Trap) -> None:
         LOOPS.append(loop)
 
     def audit(event: str, facts: tuple[Any, ...]) -> None:
-        named = event in ("import", "open") and not str(facts[0]).startswith(("/proc/", "/dev/tty"))
+        allowed = str(facts[0]).startswith(("/proc/", "/dev/tty")) or str(facts[0]).endswith(LOG)
+        named = event in ("import", "open") and not allowed
         if named and trap.tasks and LOOPS[0]._current in trap.tasks:
             REAL_WRITE(2, f"{LATE} {event} {facts[0]}\n".encode())
 

@@ -32,12 +32,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pync.config import Program
-from pync.endpoints import Sink, Source, child, child_environment
+from pync.endpoints import Sink, Source, child, child_environment, children
 from pync.endpoints.child import TERMINAL, Child, ChildStdout
 from pync.errors import ProgramError
 from pync.events import Address
 from pync.loop.tasks import Cancelled, Condition
 from pync.relay.flow import Flow
+from pync.system import processes
 from pync.system.processes import BACK_TO_DEFAULT
 
 if TYPE_CHECKING:
@@ -481,6 +482,17 @@ async def test_the_status_is_what_a_shell_would_show(real_loop: Bench, script: s
 async def test_the_status_can_be_asked_for_again(real_loop: Bench) -> None:
     async with started(real_loop, "sh", "-c", "exit 5") as process:
         assert [await process.ended(), await process.ended()] == [5, 5]
+
+
+async def test_where_its_end_is_reported_once_two_tasks_can_wait_for_it(
+    real_loop: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (processes, children):
+        monkeypatch.setattr(module, "REAPED_EARLY", True)
+    process = child.start(real_loop, Program(argv=("sh", "-c", "exit 5")), os.environ)
+    tasks = [real_loop.spawn(process.ended(), Condition()) for _ in range(2)]
+    assert [await join(real_loop, task) for task in tasks] == [5, 5]
+    process.close()
 
 
 # -- Its end -----------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from conformance import (
 from doubles import StubPeer, raised
 
 from pync.config import Program
-from pync.endpoints import child, shared_stdio
+from pync.endpoints import child, child_terminal, shared_stdio
 from pync.endpoints.datagram_server import DatagramPeer, DatagramServer
 from pync.endpoints.datagrams import DatagramSocket
 from pync.endpoints.file_source import FileSource
@@ -302,6 +302,27 @@ async def program(filters: bool, loop: Loop, scratch: Path) -> AsyncIterator[Rig
         await process.terminate()
     with pytest.raises(ChildProcessError):
         os.waitpid(process.pid, os.WNOHANG)
+
+
+# The same on a terminal that changes no byte. The program is what writes there, because its end is that of the output.
+ON_TERMINAL = 'stty raw -echo; exec 3<&0; cat <&3 >"$0/take" & exec cat <"$0/give"'
+
+
+@kind("a program on a terminal", STREAM & ~Can.HALF_CLOSE)
+async def program_on_terminal(loop: Loop, scratch: Path) -> AsyncIterator[Rig]:
+    os.mkfifo(scratch / "give")
+    os.mkfifo(scratch / "take")
+    argv = ("sh", "-c", ON_TERMINAL, str(scratch))
+    process = child_terminal.start(loop, Program(argv=argv, terminal=True), dict(os.environ))
+    watching = loop.spawn(process.ended(), Condition())
+    reading = os.open(scratch / "take", os.O_RDONLY)
+    writing = os.open(scratch / "give", os.O_WRONLY)
+    try:
+        with closing(process), closing(Far(loop, reading, writing)) as other:
+            yield Rig(loop, other, process.output, process.input)
+    finally:
+        await loop.cancel_and_wait(watching)
+        await process.terminate()
 
 
 # -- Shared by many clients --------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from pync.endpoints.streams import Stream
 from pync.errors import InputError, OutputError, PeerLost, PyncError, TimedOut
 from pync.events import Address
 from pync.loop.tasks import Condition
-from pync.relay.log_files import LogFiles
+from pync.relay.open_logs import open_logs
 from pync.services.hub import NAMES, HubService
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class RunningHub:
     def __init__(self, loop: Loop, kind: Kind = "broker", stdin: MemorySource | None = None, **config: Any) -> None:
         self.loop = loop
         facts = Config(mode="listen", ports=(0,), keep_open=True, hub=kind, **config)
-        logs = LogFiles(facts.logs) if facts.logs != Logs() else None
+        logs = open_logs(facts) if facts.logs != Logs() else None
         self.service = HubService(Context(loop, facts, lambda event: None, lambda event: True, logs), stdin)
         self.running = loop.spawn(self.service.run(), Condition())
         self.members: list[Client] = []

@@ -9,9 +9,10 @@ import pytest
 from conformance import human
 from harness import PAYLOAD
 
-from pync.config import Logs
+from pync.config import Config, Logs
 from pync.errors import OutputError
 from pync.relay.log_files import RECEIVED, SENT, LogFile, LogFiles, LogStage
+from pync.relay.open_logs import open_logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,7 @@ class Opened:
 
     def logs(self, raw: Path | None = None, hexadecimal: Path | None = None) -> LogFiles:
         asked = Logs(raw=str(raw) if raw else None, hexadecimal=str(hexadecimal) if hexadecimal else None)
-        logs = LogFiles(asked)
+        logs = open_logs(Config(mode="connect", logs=asked))
         self.files += [file for file in (logs.raw, logs.hexadecimal) if file]
         return logs
 

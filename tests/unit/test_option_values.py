@@ -32,6 +32,7 @@ TYPES = [
     option_values.Choice("yes y", "no n"),
     option_values.path,
     option_values.paths,
+    option_values.log_path,
     option_values.fingerprint,
 ]
 ODD = st.text(alphabet="0123456789+-.,:/\\ \t\n\0xmshéß٣\udc80eEinfa_", max_size=8)
@@ -307,6 +308,24 @@ def test_a_path_is_anything_a_file_can_be_called() -> None:
     assert option_values.path("a b/\udc80") == "a b/\udc80"
     assert refusal(option_values.path, "") == "empty file name"
     assert refusal(option_values.path, "a\0b") == "not a file name"
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=1), st.data())
+def test_a_log_is_one_file_or_has_letters_between_the_texts_of_its_name(texts: list[str], data: st.DataObject) -> None:
+    name = [texts[0]]
+    for text in texts[1:]:
+        name += [data.draw(st.sampled_from("aptn")), text]
+    spelled = "".join(f"%{part}" if at % 2 else part.replace("%", "%%") for at, part in enumerate(name))
+    if not spelled:
+        assert refusal(option_values.log_path, spelled) == "empty file name"
+    else:
+        assert option_values.log_path(spelled) == (tuple(name) if len(name) > 1 else name[0])
+
+
+@pytest.mark.parametrize(("text", "unknown"), [("50%", "%"), ("%A", "%A"), ("a%%%", "%"), ("%n%\n", "%\n")])
+def test_an_unknown_letter_in_the_name_of_a_log_is_refused(text: str, unknown: str) -> None:
+    why = f"{unknown} is none of %a, %p, %t, %n and %%: {text}"
+    assert refusal(option_values.log_path, text) == why
 
 
 def test_a_path_of_a_repeated_option_is_one_of_many() -> None:

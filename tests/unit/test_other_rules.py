@@ -11,11 +11,11 @@ from doubles import END, MemorySink, MemorySource, a_context
 from expectations import expect
 
 from pync.behaviour import Behaviour
-from pync.config import Config, Ending, Logs
+from pync.config import Config, Ending
 from pync.endpoints.stdio import Stdin, Stdio
 from pync.endpoints.wrappers import PacedAfter
 from pync.errors import InputError, OutputError, PeerLost, TimedOut
-from pync.relay.log_files import RECEIVED, SENT, LogFiles
+from pync.relay.log_files import RECEIVED, SENT, LogFile, LogFiles
 from pync.relay.other_rules import FirstRead, OtherConversation, Reads, Run
 from pync.sessions import conversation
 
@@ -326,7 +326,7 @@ def test_a_listeners_null_device_may_be_a_stdin_that_ends(
 
 def test_the_offsets_of_a_dump_may_run_on(tmp_path: Path) -> None:
     for runs_on, offset in (False, 0), (True, 3):
-        logs = LogFiles(Logs(hexadecimal=str(tmp_path / "log")), runs_on=runs_on)
+        logs = LogFiles(hexadecimal=LogFile(str(tmp_path / "log"), append=False), runs_on=runs_on)
         for mark in SENT, RECEIVED, SENT:
             logs.copy(mark)[0].feed(b"abc")
         marks = [line[:10] for line in (tmp_path / "log").read_text().splitlines()]

@@ -92,6 +92,14 @@ def test_a_message_is_written_at_once(rig: Rig) -> None:
     assert os.read(rig.reading, 100) == b"a message\n"
 
 
+def test_a_line_ends_as_the_terminal_needs_it_now(rig: Rig) -> None:
+    ends = [b"\r\n", b"\n"]
+    rig.err.line_end = lambda: ends.pop()
+    for shown in b"a\nmessage\n", b"a\r\nmessage\r\n":
+        rig.err.write(b"a\nmessage\n")
+        assert os.read(rig.reading, 100) == shown
+
+
 def test_what_does_not_fit_is_counted_and_reported_when_there_is_room_again(rig: Rig) -> None:
     written = rig.fill()
     shown = rig.lines(b"not shown\n")

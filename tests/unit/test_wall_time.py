@@ -8,13 +8,14 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.wall_time import SECOND, of_day, rfc3339
+from pync.wall_time import SECOND, compact, of_day, rfc3339
 
 MOMENT = 1_795_926_117 * SECOND + 123_456_789  # 2026-11-29T04:21:57Z
 
 
 def test_a_moment_in_each_form() -> None:
     assert rfc3339(MOMENT) == "2026-11-29T04:21:57.123456Z"
+    assert compact(MOMENT) == "20261129T042157Z"
     assert of_day(MOMENT) == time.strftime("%H:%M:%S", time.localtime(MOMENT // SECOND)) + ".123"
 
 

@@ -38,6 +38,8 @@ def config(values: Values, operands: list[str]) -> Config:
         "idle_timeout": values.get("idle_timeout", wait) or None,
         "answer_wait": wait if "datagram" in values and "listen" not in values else None,
     }
+    if "raw_terminal" in values:
+        ending.setdefault("quit_after", 0.0)  # its end is a key that means it
     times = {name: values.get(name) or None for name in ("pace", "delay", "retry", "reconnect")}  # zero is none at all
     facts = {
         "mode": "scan" if "scan" in values else "listen" if "listen" in values else "connect",
@@ -81,7 +83,8 @@ def _fields(kind: type[Frozen], values: Values) -> dict[str, Any]:
 def _program(values: Values) -> Program | None:
     for dest in "exec", "sh_exec", "filter":
         if dest in values:
-            return Program(argv=values[dest], filters=dest == "filter", pipes="pipes" in values)
+            kind = {"filters": dest == "filter", "pipes": "pipes" in values, "terminal": "pty" in values}
+            return Program(argv=values[dest], **kind)
     return None
 
 

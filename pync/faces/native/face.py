@@ -63,6 +63,10 @@ class NativeFace:
             from pync.faces.native.progress import at_its_pace
 
             asked = at_its_pace(asked)
+        if asked.raw_terminal:
+            from pync.faces.native.raw_terminal import prepare
+
+            prepare(asked)
         from pync.engine import run
 
         status = outcome_status(run(asked, reporter.report, reporter.wants))

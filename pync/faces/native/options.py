@@ -84,6 +84,7 @@ TABLE = (
         value("c", "sh-exec", "CMD", "sh_exec", types.shell, "hand the connection to a command of /bin/sh"),
         value("", "filter", "CMD", "filter", types.shell, "let a filter answer as it reads, via /bin/sh"),
         flag("", "pipes", "pipes", "give -e and -c pipes instead of the socket"),
+        flag("", "pty", "pty", "give -e and -c a terminal: for a shell, top, vi"),
     ),
     Section(
         "Encryption",
@@ -146,6 +147,8 @@ TABLE = (
         flag("d", "no-stdin", "no_stdin", "do not read stdin"),
         flag("", "recv-only", "recv_only", "only receive (the same as -d)"),
         flag("", "send-only", "send_only", "only send: throw away what is received"),
+        flag("", "raw", "raw_terminal", "send each key as it is typed; Ctrl-] ends"),
+        flag("", "window-size", "window_size", "send the size of the window; with --pty: take it", rare=True),
         flag("C", "crlf", "crlf", "send line ends as CR LF"),
         flag("t", "telnet", "telnet", "answer telnet negotiation, and take it out"),
         flag("", "lines", "lines", "with -u: send and show lines, a datagram each"),
@@ -154,8 +157,9 @@ TABLE = (
         ),
         value("i", "pace", "TIME", "pace", types.seconds, "wait so long after each line sent"),
         value("", "delay", "TIME", "delay", types.seconds, "wait so long before passing each read on", rare=True),
-        value("o", "output", "FILE", "raw", types.path, "copy both directions to FILE"),
-        value("", "hex-dump", "FILE", "hexadecimal", types.path, "copy both directions to FILE as a hex dump"),
+        value("o", "output", "FILE", "raw", types.log_path, "copy both directions to FILE; %n: one a client"),
+        value("", "hex-dump", "FILE", "hexadecimal", types.log_path, "copy both directions to FILE as a hex dump"),
+        flag("", "timestamps", "timestamps", "put the time in front of each block of it", rare=True),
         flag("", "append-output", "append", "append to FILE instead of starting it anew", rare=True),
     ),
     Section(

@@ -228,7 +228,7 @@ def behaviour(values: Values) -> Behaviour:
         temporary_path=unix and datagrams and not listens and "source_host" not in values,
         pauses="after",
         telnet_keeps=True,
-        plain_connect=True,
+        plain_proxies=True,
         waits_for_proxy=True,
         name_of=name_of if "verbose" in values and "numeric" not in values else None,
     )

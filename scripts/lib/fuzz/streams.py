@@ -1,4 +1,4 @@
-"""Targets: what is done to the bytes of a conversation: HTTP requests and answers, telnet, the lines of a chat."""
+"""Targets: the bytes of a conversation: HTTP requests and answers, telnet, sizes of windows, the lines of a chat."""
 
 import h11
 
@@ -11,6 +11,7 @@ from pync.stages import chat_lines
 from pync.stages.chat_lines import ChatLines
 from pync.stages.crlf import Crlf
 from pync.stages.telnet import Telnet, TelnetEscape
+from pync.stages.window_size import WindowSizes, escaped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,6 +91,18 @@ def telnet(data: bytes) -> None:
     assert _through(Crlf(), [whole]) == _through(Crlf(), parts)
 
 
+def window_sizes(data: bytes) -> None:
+    """A peer that sends the size of its window, and what is typed here on the way to one that expects a size."""
+    _, whole, parts = pieces(data)
+    sizes: list[tuple[int, int]] = []
+    out = _through(WindowSizes(lambda *size: sizes.append(size)), [whole])
+    again: list[tuple[int, int]] = []
+    assert _through(WindowSizes(lambda *size: again.append(size)), parts) == out
+    assert again == sizes and all(1 <= length <= 65535 for size in sizes for length in size)
+    assert _through(WindowSizes(lambda *_: None), list(map(escaped, parts))) == whole
+    assert sizes or b"\xff\xfa\x1f" in whole or out == whole.replace(b"\xff\xff", b"\xff")
+
+
 def chat(data: bytes) -> None:
     """A client of a chat."""
     _, whole, parts = pieces(data)
@@ -137,6 +150,13 @@ TARGETS = {
         [
             b"\0login: \xff\xfd\x18\xff\xfb\x01\xff\xfa\x18\1\xff\xff\xff\xf0user\xff\xff\xff\xf9\r\nx\r\0y\rz\r",
             b"\0\xff\xfe\1\xff\xfc\1\xff\xfa\1",
+        ],
+    ),
+    "window_sizes": Target(
+        window_sizes,
+        [
+            b"\0ls\r\xff\xfa\x1f\0\x50\0\x18\xff\xf0\x1b[A\xff\xffx",
+            b"\0\xff\xfa\x1f\0\xff\xff\xff\xff\1\xff\xf0\xff\xfa\x1f\0\0\0\0\xff\xf0\xff\xfa\x1f\0\1\xff",
         ],
     ),
     "chat": Target(

@@ -23,6 +23,7 @@ SIMPLE = {
     "digest": ["-c", "sha256sum"],
     "filter": ["--filter", "cat"],
     "pipes": [*ECHO, "--pipes"],
+    "terminal": ["--pty", "-c", "stty raw -echo; printf =; exec cat"],
     "tls exec": ["--ssl", *ECHO],
     "forward": ["--to", "TO"],
     "forward to tls": ["--to", "TLS", "--to-ssl", "--ssl-no-verify"],

@@ -78,6 +78,21 @@ def echo(place: Place, name: str, chance: Chance) -> int:
     return 2 * count
 
 
+def on_terminal(place: Place, name: str, chance: Chance) -> int:
+    """An echo by a program on a terminal, which writes a byte once its terminal changes no byte any more."""
+    server, count = place.servers[name], size(chance)
+    data = payload(chance, count)
+    chance.way = way = chance.choice(["half-close", "half-close", *RUDE])
+    with connect(server) as sock:
+        if way in RUDE:
+            rude(sock, way, data)
+            return 0
+        if sock.recv(1) != b"=":
+            raise Lost("the terminal was not made ready")
+        check(exchange(sock, data, count), data)
+    return 2 * count
+
+
 def proxied(place: Place, name: str, chance: Chance) -> int:
     """An echo through a proxy."""
     server, count = place.servers[name], size(chance)
