@@ -71,7 +71,7 @@ class Behaviour(Frozen):
     # What is done with the bytes.
     pauses: Literal["between", "after", "around"] = "between"  # of `pace`: between lines; after each; the first, too
     telnet_keeps: bool = False  # negotiation is answered, but stays in what is received, and nothing is escaped
-    dump_runs_on: bool = False  # the offsets of a hex dump run on over all clients
+    dump_runs_on: bool = False  # a hex dump's offsets run on over all clients, and it has stdin as it was read
 
     # Proxies.
     # CONNECT by HTTP/1.0, with no other field but the credentials, if there are any; SOCKS without a user, whatever the

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pync.behaviour import Behaviour
     from pync.listener_config import ServeProxy, Target
+    from pync.websocket_config import WebSocket
 
     Family = Literal["any", "ipv4", "ipv6", "unix", "vsock"]
     ProxyKind = Literal["http", "socks4", "socks5"]
@@ -182,9 +183,7 @@ class Config(Frozen):
 
     tls: Tls | None = None
     proxy: Proxy | None = None
-    websocket: str | None = None  # WebSocket over the connection: what a client asks for, as /PATH?QUERY
-    websocket_text: bool = False  # send text messages, not binary ones
-    websocket_origins: tuple[str, ...] = ()  # other sites whose pages may reach a listener; "*": all
+    websocket: WebSocket | None = None  # WebSocket over the connection
 
     program: Program | None = None
     http: bool = False  # send stdin as the answer to an HTTP request

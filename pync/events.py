@@ -80,9 +80,10 @@ class EndedAtHalfClose(Event):
 
 
 class EndedImproperly(Event):
-    """The peer has ended a TLS connection without a close_notify, but nothing that it sent can be missing."""
+    """The peer has ended a connection of TLS or WebSocket improperly, but nothing that it sent can be missing."""
 
     peer: Address
+    mark: str  # what it has not sent
 
 
 class TlsEstablished(Event):

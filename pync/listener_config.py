@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from pync.config import Tls
+    from pync.websocket_config import WebSocket
 
 
 class ServeProxy(Frozen):
@@ -29,4 +30,5 @@ class Target(Frozen):
     host: str  # or a unix path
     port: int | None = None
     tls: Tls | None = None
+    websocket: WebSocket | None = None
     proxy_header: Literal[1, 2] | None = None  # the version of the PROXY protocol by which the client is named first

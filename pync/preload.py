@@ -56,7 +56,7 @@ PROXY_SERVER = ("http", "re", "base64", "binascii", "hashlib", "hmac")
 
 def preload(config: Config) -> None:
     """Import the modules that the sessions of a server with this config may need."""
-    if config.websocket:
+    if config.websocket or (config.target and config.target.websocket):
         from pync.connections.websocket import require
 
         require()  # its failure is reported in a line, and not as a module that is missing
@@ -64,10 +64,11 @@ def preload(config: Config) -> None:
         __import__(name)
 
 
-def needed(config: Config) -> Iterator[str]:
+def needed(config: Config) -> Iterator[str]:  # whole: a list of what asks for what
     """The names of the modules that the sessions of a server with this config may need."""
     names = [place.host for place in (config.target, config.proxy) if place]
     target_tls = config.target.tls if config.target else None
+    target_websocket = config.target.websocket if config.target else None
     proxy_tls = config.proxy.tls if config.proxy else None
     yield from SESSIONS
     yield from DATAGRAMS * config.datagram
@@ -78,7 +79,9 @@ def needed(config: Config) -> Iterator[str]:
     yield from IDNA * (tls or files or not "".join(names).isascii())
     yield from HTTP * config.http
     yield from OUTGOING * bool(config.target or config.serve_proxy)
-    yield from WEBSOCKET * bool(config.websocket)
+    yield from WEBSOCKET * bool(config.websocket or target_websocket)
+    if target_tls or target_websocket:
+        yield "pync.connections.layers"
     yield from RETRY * bool(config.retry)
     yield from PROXY_CLIENT * bool(config.proxy)
     yield from PROXY_SERVER * bool(config.serve_proxy)

@@ -8,16 +8,10 @@ from pync.events import as_address
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
     from typing import Any
 
     from pync.context import Context
     from pync.endpoints import Peer
-    from pync.events import Address
-    from pync.loop.tasks import Work
-    from pync.net.bind import Bound
-
-    FirstSender = Callable[[Context, Bound, Callable[[Address], bool]], Work[Peer]]
 
 
 def connected(context: Context, sock: socket.socket, name: Any) -> Peer:

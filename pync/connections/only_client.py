@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pync.behaviour import Behaviour
-    from pync.connections import FirstSender
     from pync.context import Context
     from pync.endpoints import Peer
+    from pync.loop.tasks import Work
     from pync.net.access import Rules
     from pync.net.bind import Bound
+
+    FirstSender = Callable[[Context, Bound, Callable[[Address], bool]], Work[Peer]]
 
 NAMELESS = Address(host="")  # of a sender of unix datagrams that is bound to no path
 

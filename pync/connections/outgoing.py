@@ -54,12 +54,8 @@ async def open_connection(context: Context, port: int | None, without: Sequence[
 
 async def _open(context: Context, port: int | None, without: Sequence[Any]) -> Peer:
     peer = connected(context, *await dial(context, port, without))
-    if context.config.tls:
-        from pync.connections.encryption import encrypt_to_server
+    if context.config.tls or context.config.websocket:
+        from pync.connections.layers import with_layers
 
-        peer = await encrypt_to_server(context, peer)
-    if context.config.websocket:
-        from pync.connections.websocket import open_to_server
-
-        peer = await open_to_server(context, peer, port)
+        peer = await with_layers(context, peer, port)
     return peer

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 
 from pync.connections import connected
+from pync.connections.layers import with_layers
 from pync.endpoints import write_all
 from pync.errors import AddressError, ConnectError, PeerLost, ProxyError, TimedOut
 from pync.events import Address, Connected
@@ -73,15 +74,7 @@ async def open_through(context: Context, proxy: Proxy, port: int) -> Peer:
     host_late = TimedOut(connect_goal(context, port), "timed out")
     names = await _in_time(context, until, _names(context, proxy, port), host_late)
     peer = await _in_time(context, until, _connect_to_one(context, proxy, names, port), proxy_late)
-    if context.config.tls:
-        from pync.connections.encryption import encrypt_to_server
-
-        peer = await _in_time(context, until, encrypt_to_server(context, peer), host_late)
-    if context.config.websocket:
-        from pync.connections.websocket import open_to_server
-
-        peer = await _in_time(context, until, open_to_server(context, peer, port), host_late)
-    return peer
+    return await _in_time(context, until, with_layers(context, peer, port), host_late)
 
 
 def _limit(context: Context) -> float | None:

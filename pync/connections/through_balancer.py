@@ -5,6 +5,7 @@ A module of its own, because a connection without that protocol does not import 
 
 from __future__ import annotations
 
+from pync.connections.layers import with_layers
 from pync.connections.outgoing import open_connection
 from pync.connections.proxy_client import hold
 from pync.endpoints import write_all
@@ -43,7 +44,7 @@ async def name_client(context: Context, balancer: Peer) -> bool:
 
 
 async def open_naming(context: Context, plain: Context, port: int | None, client: Peer, version: Version) -> Peer:
-    """A connection for a client, which is named to the target first. `plain` is the context without its TLS.
+    """A connection for a client, which is named to the target first. `plain` is the context without its layers.
 
     Raises as `open_connection`.
     """
@@ -53,8 +54,4 @@ async def open_naming(context: Context, plain: Context, port: int | None, client
     except BaseException:
         peer.close()
         raise
-    if context.config.tls:
-        from pync.connections.encryption import encrypt_to_server
-
-        return await encrypt_to_server(context, peer)
-    return peer
+    return await with_layers(context, peer, port)

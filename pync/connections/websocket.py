@@ -16,6 +16,7 @@ from pync.errors import ConnectError, PeerLost, ProtocolError, TimedOut
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wsproto.events import Event, Request
+    from wsproto.handshake import H11Handshake
 
     from pync.context import Context
     from pync.endpoints import Peer
@@ -64,18 +65,32 @@ def _goal(peer: Peer) -> str:
     return f"WebSocket handshake with {peer.address}"
 
 
-async def _head(peer: Peer) -> tuple[bytes, bytes]:
-    """A head, and what came behind it. Raises PeerLost, ProtocolError."""
+async def _head(peer: Peer, beginning: bytes) -> tuple[bytes, bytes]:
+    """A head, and what came behind it; the first bytes alone, if they are no `beginning`.
+
+    Raises PeerLost, ProtocolError.
+    """
     data = b""
-    while HEAD_END not in data:
+    while HEAD_END not in data and data[: len(beginning)] == beginning[: len(data)]:
         if len(data) > HEAD_LIMIT:
             raise ProtocolError(_goal(peer), f"its head has more than {HEAD_LIMIT} bytes")
         more = await peer.read()
         if more is None:
             raise PeerLost(_goal(peer), "the peer hung up")
         data += more
-    head, _, rest = data.partition(HEAD_END)
-    return head + HEAD_END, rest
+    head, end, rest = data.partition(HEAD_END)
+    return head + end, rest
+
+
+def _parsed(handshake: H11Handshake, head: bytes) -> Event:
+    """What a head says. Raises RemoteProtocolError (of wsproto)."""
+    from wsproto.utilities import RemoteProtocolError
+
+    handshake.receive_data(head)
+    event = next(handshake.events(), None)
+    if event is None:
+        raise RemoteProtocolError("Bad HTTP message")
+    return event
 
 
 # -- A client
@@ -89,22 +104,27 @@ async def _ask(context: Context, peer: Peer, port: int | None) -> Peer:
 
     from pync.connections.websocket_stream import WebSocketStream
 
-    config = context.config
+    asked = context.config.websocket
+    assert asked is not None
     handshake = H11Handshake(ConnectionType.CLIENT)
+    headers = [(name.encode(), value.encode()) for name, value in asked.headers if name.lower() != "host"]
+    host = next((value for name, value in asked.headers if name.lower() == "host"), _host(context, port))
+    request = Request(host=host, target=asked.path, extra_headers=headers, subprotocols=list(asked.protocols))
     try:
-        request = handshake.send(Request(host=_host(context, port), target=config.websocket or "/"))
+        head = handshake.send(request)
     except UnicodeError:
-        raise ConnectError(_goal(peer), f"{config.host} is no name of a server") from None
-    await write_all(peer, request)
-    head, rest = await _head(peer)
+        raise ConnectError(_goal(peer), f"{host} is no name of a server") from None
+    await write_all(peer, head)
     try:
-        handshake.receive_data(head)
-        answer = next(handshake.events(), None)
+        head, rest = await _head(peer, b"HTTP/1.")
+        answer = _parsed(handshake, head)
+    except ProtocolError as error:
+        raise ConnectError(error.what, error.why) from None
     except RemoteProtocolError as error:
         raise ConnectError(_goal(peer), f"the server does not speak WebSocket: {error}") from None
     if not isinstance(answer, AcceptConnection):
-        raise ConnectError(_goal(peer), _refusal(answer))
-    return WebSocketStream(peer, server_side=False, text=config.websocket_text, received=rest)
+        raise ConnectError(_goal(peer), _refusal(head, answer))
+    return WebSocketStream(peer, server_side=False, text=asked.text, received=rest)
 
 
 def _host(context: Context, port: int | None) -> str:
@@ -117,8 +137,12 @@ def _host(context: Context, port: int | None) -> str:
     return host if port == (443 if config.tls else 80) else f"{host}:{port}"
 
 
-def _refusal(answer: Event | None) -> str:
-    return f"the server answered with status {getattr(answer, 'status_code', 'of no kind')} instead of 101"
+def _refusal(head: bytes, answer: Event) -> str:
+    """Why this is no WebSocket: the status, and where else it may be found."""
+    status = head.partition(b"\r\n")[0].partition(b" ")[2].decode("latin-1")
+    place = next((value.decode("latin-1") for name, value in getattr(answer, "headers", ()) if name == b"location"), "")
+    where = f", and names {place}" if place and status.startswith("3") else ""
+    return f"the server answered with status {status} instead of 101{where}"
 
 
 # -- A listener
@@ -132,23 +156,27 @@ async def _answer(context: Context, client: Peer) -> Peer:
 
     from pync.connections.websocket_stream import WebSocketStream
 
+    asked = context.config.websocket
+    assert asked is not None
     handshake = H11Handshake(ConnectionType.SERVER)
     try:
-        head, rest = await _head(client)
+        head, rest = await _head(client, b"GET ")
     except ProtocolError:
         await _refuse(client, b"431 Request Header Fields Too Large")
         raise
     try:
-        handshake.receive_data(head)
-        request = next(event for event in handshake.events() if isinstance(event, Request))
+        request = _parsed(handshake, head)
     except (RemoteProtocolError, UnicodeError) as error:
         await _refuse(client, b"426 Upgrade Required")
         raise ProtocolError(_goal(client), f"it does not ask for WebSocket: {error}") from None
-    if site := _foreign_site(request, context.config.websocket_origins):
+    assert isinstance(request, Request)
+    if site := _foreign_site(request, asked.origins):
         await _refuse(client, b"403 Forbidden")
         raise ProtocolError(_goal(client), f"it is for a page of {site}, which --ws-origin does not name")
-    await write_all(client, handshake.send(AcceptConnection()))
-    return WebSocketStream(client, server_side=True, text=context.config.websocket_text, received=rest)
+    # A browser ends a connection of which it has offered protocols and got none. To pync all are the same: bytes.
+    protocol = next((name for name in request.subprotocols if name in (asked.protocols or (name,))), None)
+    await write_all(client, handshake.send(AcceptConnection(subprotocol=protocol)))
+    return WebSocketStream(client, server_side=True, text=asked.text, received=rest)
 
 
 async def _refuse(client: Peer, status: bytes) -> None:
@@ -158,15 +186,13 @@ async def _refuse(client: Peer, status: bytes) -> None:
 
 def _foreign_site(request: Request, allowed: tuple[str, ...]) -> str | None:
     """The site of the page that asks, if it may not; None if it may, or if no page asks."""
-    from pync.printable import printable, question_mark
-
     for name, value in request.extra_headers:
         if name != b"origin":
             continue
         site = value.decode("latin-1").lower()
         place = site.rpartition("://")[2]
         if not ({"*", site, place} & {item.lower() for item in allowed} or place == _place(request.host, site)):
-            return printable(site, question_mark)
+            return site
     return None
 
 

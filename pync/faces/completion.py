@@ -12,8 +12,9 @@ import os
 import click
 from click.shell_completion import get_completion_class
 
-from pync.faces.option_table import every
-from pync.faces.option_values import Choice, tos, tos_keywords
+from pync.faces.option_table import Rare, every
+from pync.faces.option_values import Choice
+from pync.faces.rare_values import tos_keywords
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _type(option: Option) -> click.ParamType[Any] | None:
     """What the shell offers as a value: file names, words, or nothing."""
     if isinstance(option.type, Choice):
         return click.Choice([*option.type.words])
-    if option.type is tos:
+    if isinstance(option.type, Rare) and option.type.name == "tos":
         return click.Choice([*tos_keywords()])
     return click.Path() if option.metavar == "FILE" else None
 

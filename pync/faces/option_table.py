@@ -89,6 +89,19 @@ class Option:
         return sum(values, ()) if self.kind == "repeated" else values[-1]
 
 
+class Rare:
+    """A type of values in `rare_values.py`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, text: str) -> object:
+        """The value, as that type reads it."""
+        from pync.faces import rare_values
+
+        return getattr(rare_values, self.name)(text)
+
+
 class Section:
     """Options that stand together under a heading of the help."""
 
@@ -232,9 +245,9 @@ def conflict(dests: str | Dests, others: str | Dests, why: str, unless: Dests = 
     return _several(dests), "with", _several(others), why, unless
 
 
-def needs(dests: str | Dests, others: str | Dests, why: str) -> Rule:
-    """Each of `dests` needs one of `others`; the message names the first of these."""
-    return _several(dests), "without", _several(others), why, ()
+def needs(dests: str | Dests, others: str | Dests, why: str, unless: Dests = ()) -> Rule:
+    """Each of `dests` needs one of `others`, unless one of `unless` is there; the message names the first of these."""
+    return _several(dests), "without", _several(others), why, unless
 
 
 def _several(dests: str | Dests) -> Dests:

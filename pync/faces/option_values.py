@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 MAX_SECONDS = 2147483  # what fits into 31 bits of milliseconds: the limit of both OpenBSD's netcat and Ncat
 SECONDS_PER_UNIT = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}  # "ms" comes first because it also ends in "s"
-SHA256_DIGITS = 64  # hexadecimal
 
 
 # -- Numbers -------------------------------------------------------------------------------------------------------
@@ -28,7 +27,7 @@ def integer(low: int, high: int) -> Callable[[str], int]:
     """The type of whole numbers from `low` to `high`: decimal digits, with an optional sign."""
 
     def read(text: str) -> int:
-        return _read_integer(text, low, high)
+        return read_integer(text, low, high)
 
     return read
 
@@ -53,36 +52,9 @@ def quit_seconds(text: str) -> float | None:
     return seconds(text)
 
 
-def tos(text: str) -> int:
-    """A type of service or traffic class, 0 to 255: a keyword in any case, `0xHH`, or a decimal number."""
-    word = text.lower()
-    keywords = tos_keywords()
-    if word in keywords:
-        return keywords[word]
-    digits = word.removeprefix("0x")
-    if digits != word and len(digits) <= 2 and _is_hexadecimal(digits):
-        return int(digits, 16)
-    return _read_integer(text, 0, 255)
-
-
-def tos_keywords() -> dict[str, int]:
-    """The keywords of OpenBSD's netcat (RFC 2474, RFC 3246, RFC 791), then those of the traditional one."""
-    return {
-        **{f"af{group}{drop}": group << 5 | drop << 3 for group in range(1, 5) for drop in range(1, 4)},
-        **{f"cs{group}": group << 5 for group in range(8)},
-        **{"ef": 0xB8, "critical": 0xA0, "inetcontrol": 0xC0, "netcontrol": 0xE0},
-        **{"lowdelay": 0x10, "throughput": 0x08, "reliability": 0x04, "lowcost": 0x02},
-        **{"minimize-delay": 0x10, "maximize-throughput": 0x08, "maximize-reliability": 0x04, "minimize-cost": 0x02},
-    }
-
-
 def is_decimal(text: str) -> bool:
     """Whether a text is decimal digits and nothing else."""
     return text.isascii() and text.isdigit()
-
-
-def _is_hexadecimal(text: str) -> bool:
-    return bool(text) and not text.strip("0123456789abcdef")
 
 
 def _signed(text: str) -> tuple[int, str]:
@@ -92,7 +64,8 @@ def _signed(text: str) -> tuple[int, str]:
     return 1, text
 
 
-def _read_integer(text: str, low: int, high: int) -> int:
+def read_integer(text: str, low: int, high: int) -> int:
+    """A whole number within these limits. Raises ValueError."""
     sign, digits = _signed(text)
     if not is_decimal(digits):
         raise ValueError(f"invalid: {text}")
@@ -133,7 +106,7 @@ def ports(text: str, protocol: str = "tcp") -> tuple[int, ...]:
 
 def _read_port(text: str, protocol: str, low: int) -> int:
     if is_decimal(_signed(text)[1]):
-        return _read_integer(text, low, 65535)
+        return read_integer(text, low, 65535)
     from pync.system import socket
 
     try:
@@ -191,25 +164,6 @@ def path(text: str) -> str:
     return text
 
 
-def log_path(text: str) -> str | tuple[str, ...]:
-    """The name of a file, or a name for one in each session, as `LogName` in `config.py` says.
-
-    `%a`, `%p`, `%t` and `%n` make it the latter, and `%%` stands for a percent sign.
-    """
-    parts = [""]
-    letters = iter(path(text))
-    for letter in letters:
-        if letter != "%":
-            parts[-1] += letter
-        elif (letter := next(letters, "")) == "%":
-            parts[-1] += "%"
-        elif letter in ("a", "p", "t", "n"):
-            parts += [letter, ""]
-        else:
-            raise ValueError(f"%{letter} is none of %a, %p, %t, %n and %%: {text}")
-    return parts[0] if len(parts) == 1 else tuple(parts)
-
-
 def paths(text: str) -> tuple[str, ...]:
     """The name of one file, for an option that can be repeated."""
     return (path(text),)
@@ -263,29 +217,3 @@ def user(text: str) -> str:
     if not name or (colon and not group) or ":" in group:
         raise ValueError(f"not NAME or NAME:GROUP: {text}")
     return text
-
-
-def mode(text: str) -> int:
-    """The permissions of a file in octal, as for chmod(1): 660 or 0660."""
-    if not text or len(text) > 4 or text.strip("01234567") or int(text, 8) > 0o777:
-        raise ValueError(f"not a mode such as 660: {text}")
-    return int(text, 8)
-
-
-def alpn_names(text: str) -> tuple[str, ...]:
-    """A list of protocols divided by commas, each of 1 to 255 bytes (RFC 7301, section 3.1), which are ASCII here."""
-    names = tuple(text.split(","))
-    if not text.isascii() or not all(0 < len(name) < 256 for name in names):
-        raise ValueError(f"not a list of names: {text}")
-    return names
-
-
-def fingerprint(text: str) -> bytes:
-    """The digest in a certificate's fingerprint: `sha256:` and 64 hexadecimal digits, in any case.
-
-    The prefix may be missing, and colons may stand between the digits.
-    """
-    digits = text.lower().removeprefix("sha256:").replace(":", "")
-    if len(digits) != SHA256_DIGITS or not _is_hexadecimal(digits):
-        raise ValueError(f"not sha256: and {SHA256_DIGITS} hexadecimal digits: {text}")
-    return bytes.fromhex(digits)

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 async def connect(context: Context) -> Outcome:
     """Connect, and relay. Of several ports one that answers is enough; else the failure of the last one is raised.
 
-    A port of UDP that refuses its probes counts for more than those before it. By a `Behaviour` a proxy's refusal of
-    one port is the end.
+    By a `Behaviour` a port of UDP that refuses probes undoes the success of those before it.
     """
     prepare(context)
     ports: tuple[int | None, ...] = in_order(context) or (None,)
@@ -41,13 +40,21 @@ async def connect(context: Context) -> Outcome:
         else:
             opened = True
             status = await _session(context, port, peer, stdout)
-            if context.config.pass_descriptor:  # only one connection can be passed
+            if context.config.pass_descriptor or _is_over(context):  # only one connection can be passed
                 break
         if behaviour and behaviour.port_pause:
             await context.loop.sleep(behaviour.port_pause)
     if failure and not opened:
         raise failure
     return Outcome(opened=True, child_status=status)
+
+
+def _is_over(context: Context) -> bool:
+    if not context.config.behaviour:
+        return False
+    from pync.relay.other_reads import Run
+
+    return context.loop.shared(Run).over
 
 
 async def _open(context: Context, port: int | None) -> Peer:

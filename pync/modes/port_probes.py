@@ -4,7 +4,7 @@ Theory: calling connect(2) a second time returns the state of the first call: re
 the answer is there already, as on this machine, that needs no wait. And Linux leaves a socket that was refused as good
 as new, so one socket serves thousands of ports. Any other answer uses the socket up.
 
-A port is open to TLS once a handshake on it has succeeded.
+A port is open to TLS or WebSocket once a handshake on it has succeeded.
 
 An open UDP port need not answer. A port is closed if the host refuses by ICMP, and is taken for open if it stays
 silent.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import os
 
-from pync.errors import PeerLost, TimedOut, TlsError
+from pync.errors import ConnectError, PeerLost, TimedOut, TlsError
 from pync.net.attempt import attempt, new_socket, peer_name
 from pync.system import socket
 
@@ -91,27 +91,27 @@ class Probe:
         """Close what is open."""
 
 
-class TlsProbe(Probe):
-    """Probes with a handshake of TLS, for which the certificate is verified as for every connection."""
+class HandshakeProbe(Probe):
+    """Probes with a handshake of TLS, for which the certificate is verified as everywhere, or of WebSocket, or both."""
 
     async def answer(self, port: int | None, code: int, until: float) -> None:
-        """Connect, and hold a handshake. Raises OSError with the reason if it has not succeeded by `until`."""
+        """Connect, and hold the handshakes. Raises OSError with the reason if they have not succeeded by `until`."""
         from pync.connections import connected
-        from pync.connections.encryption import encrypt_to_server
+        from pync.connections.layers import with_layers
 
         name, clock = with_port(self.name, port), self.loop.clock
         connecting = attempt(self.context, self.family, name, self.own)
         sock, _ = await self.loop.within(max(0.0, until - clock()), connecting)
         peer = connected(self.context, sock, name)
-        handshake = encrypt_to_server(self._quiet(), peer)
+        handshakes, kind = with_layers(self._quiet(), peer, port), "WebSocket" if self.config.websocket else "TLS"
         try:
-            encrypted = await self.loop.within(max(0.0, until - clock()), handshake)
-            await encrypted.send_eof()
-            encrypted.close()
-        except (TlsError, PeerLost) as error:
-            raise OSError(f"TLS: {error.why}") from None
+            layered = await self.loop.within(max(0.0, until - clock()), handshakes)
+            await layered.shutdown()
+            layered.close()
+        except (TlsError, ConnectError, PeerLost) as error:
+            raise OSError(f"{'TLS' if isinstance(error, TlsError) else kind}: {error.why}") from None
         except (TimeoutError, TimedOut):
-            raise OSError("TLS: no answer to the handshake") from None
+            raise OSError(f"{kind}: no answer to the handshake") from None
         finally:
             peer.close()  # the handshake may not even have begun
 

@@ -17,7 +17,7 @@ from pync.errors import ConnectError, PeerLost, TimedOut, TlsError, reason
 from pync.events import Connected, ConnectFailed, Outcome, as_address
 from pync.loop.tasks import Cancelled, Condition
 from pync.modes import in_order
-from pync.modes.port_probes import UNDER_WAY, Probe, StreamProbe, TlsProbe, with_port
+from pync.modes.port_probes import UNDER_WAY, HandshakeProbe, Probe, StreamProbe, with_port
 from pync.net.attempt import attempt_failed
 from pync.net.resolve import resolve, unix_name
 from pync.system import socket
@@ -55,7 +55,7 @@ async def scan(context: Context) -> Outcome:
         from pync.modes.waiting import wait
 
         return await wait(context, _round)
-    if context.config.proxy or context.config.tls:
+    if context.config.proxy or context.config.tls or context.config.websocket:
         from pync.connections.outgoing import prepare
 
         prepare(context)
@@ -262,8 +262,8 @@ class Sweep:
 
 
 def _kind(context: Context) -> type[Probe]:
-    if context.config.tls:
-        return TlsProbe
+    if context.config.tls or context.config.websocket:
+        return HandshakeProbe
     return StreamProbe if context.transport == "tcp" else Probe
 
 

@@ -158,7 +158,8 @@ def _contexts(context: Context) -> list[Context]:
     contexts = []
     for config in context.config.places:
         own = context.derive(config)
-        if config.tls not in made or (config.proxy and config.proxy.tls and not own.proxy_tls_context):
+        new = config.tls not in made or (config.proxy and config.proxy.tls and not own.proxy_tls_context)
+        if new or config.websocket:
             prepare(own)
             made[config.tls] = own.tls_context
             context.proxy_tls_context = own.proxy_tls_context

@@ -15,7 +15,6 @@ from pync.events import Address, as_address
 from pync.net.attempt import new_socket
 from pync.net.resolve import resolve, unix_name
 from pync.system import socket
-from pync.system.sockets import share_port
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def _config_of(config: Config, place: Target) -> Config:
 async def _bind_place(context: Context, owner: Identity | None) -> Bound:
     config = context.config
     if config.family == "unix":
-        return await _bind_unix(context, owner)
+        return await bind_unix(context, owner)
     found = await resolve(context, config.host, config.ports[0])
     if (behaviour := config.behaviour) and behaviour.first_address:
         from pync.net.first_address import bind_first
@@ -152,6 +151,8 @@ def _bind_one(config: Config, family: int, name: Any) -> socket.socket:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not (behaviour and behaviour.dual_stack))
         if family != socket.AF_UNIX and behaviour and behaviour.reuse_port:
+            from pync.system.sockets import share_port
+
             share_port(sock)
         elif family != socket.AF_UNIX and not config.datagram:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -195,7 +196,8 @@ def _bind_datagrams(sock: socket.socket, name: Any, interface: str | None) -> No
     sock.bind(name)
 
 
-async def _bind_unix(context: Context, owner: Identity | None) -> Bound:
+async def bind_unix(context: Context, owner: Identity | None = None) -> Bound:
+    """A socket bound to the path or the abstract name that is the config's host. Raises BindError."""
     config = context.config
     path = config.host or ""
     try:

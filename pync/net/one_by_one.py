@@ -9,6 +9,8 @@ A module of its own, because a connection that is made in pync's own way does no
 
 from __future__ import annotations
 
+import errno
+
 from pync.errors import PortRefused, reason
 from pync.events import as_address
 from pync.net.attempt import attempt, attempt_failed
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pync.behaviour import Behaviour, DatagramProbes
-    from pync.config import Config
+    from pync.config import Config, Family
     from pync.context import Context
     from pync.net.attempt import Connection
 
+FAMILIES: dict[int, Family] = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6"}
 CLOSED_PORT = 31337  # of TCP: hardly any host has a service there, and the refusal shows how long an answer takes
 
 
@@ -55,15 +58,16 @@ async def _first_of(context: Context, places: list[tuple[int, Any]], behaviour: 
             return await _to_address(context, family, name, behaviour)
         except OSError as error:
             failure, late = error, isinstance(error, TimeoutError) and error.errno is None
-            why = "timed out" if late else reason(error)
-            context.report(attempt_failed(context, name, why, timed_out=late))
+            if error.errno != errno.EAFNOSUPPORT:  # without its family an address is none
+                why = "timed out" if late else reason(error)
+                context.report(attempt_failed(context, name, why, timed_out=late))
     assert failure, "a name has an address"
     raise failure
 
 
 async def _to_address(context: Context, family: int, name: Any, behaviour: Behaviour) -> Connection:
     loop, config = context.loop, context.config
-    own = await _own(context, config.but(family="ipv6" if family == socket.AF_INET6 else "ipv4"))
+    own = await _own(context, config.but(family=FAMILIES.get(family, config.family)))
 
     async def connect() -> Connection:
         return await loop.within(config.connect_timeout, attempt(context, family, name, own))

@@ -12,12 +12,11 @@ from __future__ import annotations
 import os
 
 from pync.endpoints.datagrams import OwnPath
-from pync.errors import BindError, reason
 from pync.events import Address
 from pync.listener_events import Listening
-from pync.net.attempt import new_socket, peer_name
+from pync.net.attempt import peer_name
+from pync.net.bind import bind_unix
 from pync.net.resolve import unix_name
-from pync.system import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from pync.config import Config
     from pync.context import Context
     from pync.net.attempt import Connection
+    from pync.system import socket
 
 NAME = "recv.sock"
 
@@ -33,39 +33,20 @@ async def connect_from_path(context: Context, behaviour: Behaviour) -> Connectio
     """A socket that is bound to our own path and connected to the config's. Raises BindError, OSError."""
     config = context.config
     path = config.source_host or os.path.join(_new_directory(), NAME)
-    try:
-        sock = await _bound(context, path)
-    except OSError as error:
-        raise BindError(f"bind to {path}", reason(error), address=Address(host=path), code=error.errno) from None
+    bound = await bind_unix(context.derive(config.but(host=path)))
+    for place in bound.paths:
+        place.leave()
+    (sock,) = bound.sockets
     context.report(Listening(address=Address(host=path), transport="unix"))
     try:
         name = unix_name(config.host or "")
         sock.connect(name)
     except BaseException:
-        if place := own_path(config, behaviour, sock):
-            place.remove()
+        if own := own_path(config, behaviour, sock):
+            own.remove()
         sock.close()
         raise
     return sock, peer_name(sock, name)
-
-
-async def _bound(context: Context, path: str) -> socket.socket:
-    from pync.net.unix_path import bind_path
-
-    def bind() -> socket.socket:
-        sock = new_socket(socket.AF_UNIX, context.config)
-        try:
-            sock.bind(unix_name(path))
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
-    if isinstance(unix_name(path), bytes):  # an abstract name leaves nothing behind
-        return bind()
-    sock, place = await bind_path(context.loop, path, bind, socket.SOCK_DGRAM)
-    place.leave()
-    return sock
 
 
 def own_path(config: Config, behaviour: Behaviour, sock: socket.socket) -> OwnPath | None:

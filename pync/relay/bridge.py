@@ -3,7 +3,8 @@
 `Bridge` is between two streams, `Exchange` between two peers that send datagrams. `flow.py` moves the bytes.
 
 The rules
-1. The end-of-file of each side is passed on once, after everything that the side sent. The other direction goes on.
+1. The end-of-file of each side is passed on once, after everything that the side sent. The other direction goes on. To
+   a side that has no half-close (WebSocket) it is passed on after half a second of that side's silence.
 2. Both sides ended → done. One side ended and its connection is closed → done, too, once the other has been silent for
    half a second: the closed side can receive nothing more, but if the other only ends as well, nothing is missing.
 3. What breaks on one side breaks on the other, so that a part of the data is never taken for the whole: a connection
@@ -85,6 +86,8 @@ class Bridge(Relay):
             raise
         # The kernel reports a reset once. After a write has raised it, reading returns what looks like an end-of-file.
         if self.broken is not back:
+            if not (self.target if source is self.client else self.client).has_half_close:
+                await silence(back)
             await flow.send_eof()
 
     def unsent(self) -> int:

@@ -8,7 +8,8 @@ The rules
    was read already. Then it is over. stdout stays open until then.
 3. Whatever was read from stdin is sent before an end, unless the connection breaks (`loss_ends`) or the peer takes
    nothing for as long as the idle limit allows (`idle_ends`).
-4. Datagrams have no end, and a client stays (`datagrams_stay`). An empty one is no read.
+4. Datagrams have no end, and a client stays (`datagrams_stay`). An empty one is no read. Over a unix socket even the
+   break of the connection is none, where that would be an end at all (`loss_ends`).
 5. `quit_after` runs from stdin's end, or follows the end of the conversation (`quit_from`), in which the peer is
    received from, or not (`quit_discards`).
 6. The idle limit ends the conversation. With `idle_periods` it begins at stdin's end, and only the peer counts. A limit
@@ -26,6 +27,7 @@ from pync.endpoints.wrappers import PacedAfter
 from pync.errors import InputError, OutputError, PeerLost
 from pync.loop.tasks import Condition
 from pync.relay.idle import IDLE, Idle, movement, unsent, watch
+from pync.relay.other_reads import FirstRead, Reads, Run
 from pync.relay.patience import after_stdin, silence
 from pync.relay.rules import Conversation, Relay
 from pync.system import looks
@@ -38,61 +40,12 @@ if TYPE_CHECKING:
     from pync.context import Context
     from pync.endpoints import Peer, Sink
     from pync.endpoints.stdio import Stdio
-    from pync.loop.kernel import Loop
     from pync.loop.tasks import Task, Work
     from pync.relay.rules import Flows
 
     MakeFlows = Callable[[Context, Peer, Source, Sink], Flows]
 
 LOOK = 0.05  # seconds between two looks whether stdin has anything ready
-
-
-class Run:
-    """What all conversations of a run share."""
-
-    def __init__(self, loop: Loop) -> None:
-        self.reads = 0  # those of all peers that have left
-        self.first: bytes | None = None  # stdin's first read, if it is to be repeated
-        self.over = False  # `quit_after` has ended the run, and not a conversation alone
-
-
-class FirstRead(Source):
-    """stdin's first read and nothing after it, for each conversation of the run."""
-
-    def __init__(self, run: Run, source: Source, size: int | None) -> None:
-        self.run = run
-        self.source = source
-        self.size = size
-        self.given = False
-
-    async def read(self) -> bytes | None:
-        """The first read; None after it, or if there is none. Raises InputError."""
-        if self.given:
-            return None
-        if self.run.first is None:
-            self.run.first = (await self.source.read() or b"")[: self.size]
-        self.given = True
-        return self.run.first or None
-
-
-class Reads(Source):
-    """The peer as one that counts reads sees it: at most `size` bytes of a stream at a time, no empty datagram."""
-
-    def __init__(self, source: Source, size: int | None) -> None:
-        self.source = source
-        self.size = size
-        self.rest = b""
-
-    async def read(self) -> bytes | None:
-        """The next bytes; None at the end."""
-        data: bytes | None = self.rest
-        while data == b"":
-            data = await self.source.read()
-        if data is None:
-            return None
-        size = self.size or len(data)
-        self.rest = data[size:]
-        return data[:size]
 
 
 def other_conversation(context: Context, peer: Peer, stdio: Stdio, make_flows: MakeFlows) -> Conversation:
@@ -118,6 +71,8 @@ class OtherConversation(Conversation):
         self.all = self.loop.shared(Run)
         self.keep_open = context.config.keep_open
         self.discards = behaviour.quit_discards and self.ending.quit_after is not None
+        # Only a writer finds out that a path of unix datagrams was closed.
+        self.waits_when_lost = behaviour.loss_ends and not peer.has_eof and peer.address.port is None
         self.lingers = True  # the peer has a while to take what it was sent
         self.failure: OutputError | None = None  # of stdout, to be raised later
         if limit := self.ending.receive_limit:
@@ -172,6 +127,10 @@ class OtherConversation(Conversation):
     async def _receive(self) -> None:
         try:
             await self.receiving.copy()
+        except PeerLost:
+            if self.waits_when_lost:
+                await self.loop.wait(Condition())
+            raise
         except OutputError as error:
             if not self.behaviour.sends_on:
                 raise
@@ -190,7 +149,8 @@ class OtherConversation(Conversation):
             # What the peer had sent before the connection broke is received first.
             if self.receives and self.peer.has_eof:
                 await silence(self.receiving)
-            raise
+            if not self.waits_when_lost:
+                raise
         self.sending.ended = True
         self.sending.progress.notify()
         if not self.discards:
@@ -206,6 +166,8 @@ class OtherConversation(Conversation):
                 await self.loop.wait(self.receiving.progress, self.loop.clock() + LOOK)
             await self.loop.cancel_and_wait(receiving)
             await self._half_close()  # only now, because the peer may answer it
+            await self.peer.linger()
+            self._close()
             await self.loop.wait(Condition())  # `_quit` ends the conversation
         elif self.behaviour.datagrams_stay and self.receives:
             await self.one_of(receiving)
@@ -253,15 +215,22 @@ class OtherConversation(Conversation):
         await after_stdin(self.sending, seconds)
         if self.all.first:  # what is repeated has no end
             await self.loop.wait(Condition())
-        self.all.over = True
 
     async def _quit_later(self) -> None:
-        """Wait for `quit_after` seconds once the conversation has ended, where that is asked for."""
-        seconds = self.ending.quit_after
-        if seconds and self.lingers and not self.all.over and self.behaviour.quit_from != "stdin":
-            await self.peer.send_eof()
+        """Find out whether the run is over, perhaps after `quit_after` seconds more."""
+        seconds, begins = self.ending.quit_after, self.behaviour.quit_from
+        if seconds is None:
+            return
+        self.all.over = begins != "both" and self.sending.ended and not self.all.first
+        if seconds and self.lingers and not self.all.over and begins != "stdin":
+            self._close()
             await self.loop.sleep(min(seconds, self.idle_limit or seconds))
             self.all.over = True
+
+    def _close(self) -> None:
+        """Close the connection before its time: what still comes is refused."""
+        self.lingers = False
+        self.peer.close()
 
     async def _idle(self, limit: float) -> None:
         if not limit:

@@ -1,10 +1,11 @@
-"""A connection that has ended without a proper end (TLS without a close_notify): whether anything can be missing.
+"""A connection that has ended without a proper end (a close_notify, a Close): whether anything can be missing.
 
 A module of its own, because only such a connection needs it.
 """
 
 from __future__ import annotations
 
+from pync.endpoints.layered import LayeredStream
 from pync.events import EndedImproperly
 
 TYPE_CHECKING = False
@@ -25,5 +26,6 @@ def nothing_is_missing(relay: Relay, peer: Peer) -> bool:
     else:
         whole = relay.sending.ended and not peer.unacknowledged()
     if whole:
-        relay.report(EndedImproperly(peer=peer.address))
+        assert isinstance(peer, LayeredStream), "no other stream has an end of its own"
+        relay.report(EndedImproperly(peer=peer.address, mark=peer.mark))
     return whole

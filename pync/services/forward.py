@@ -44,9 +44,10 @@ def target_config(config: Config) -> Config:
     """The config by which a forwarding listener connects to its target."""
     target = config.target
     assert target is not None
+    layers = {"tls": target.tls, "websocket": target.websocket}
     if target.port is None:
-        return outgoing_config(config, family="unix", host=target.host, ports=(), tls=target.tls)
-    return outgoing_config(config, host=target.host, ports=(target.port,), tls=target.tls)
+        return outgoing_config(config, family="unix", host=target.host, ports=(), **layers)
+    return outgoing_config(config, host=target.host, ports=(target.port,), **layers)
 
 
 class ForwardService(Service):
@@ -58,7 +59,7 @@ class ForwardService(Service):
         super().__init__(context)
         self.outgoing_context = context.derive(target_config(context.config))
         prepare(self.outgoing_context)
-        self.plain_context = context.derive(self.outgoing_context.config.but(tls=None))
+        self.plain_context = context.derive(self.outgoing_context.config.but(tls=None, websocket=None))
 
     async def session(self, client: Peer) -> int | None:
         """Relay one client. Raises what `open_connection`, `bridge` and `exchange` raise."""

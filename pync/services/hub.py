@@ -126,12 +126,14 @@ class HubService(Service):
             member.peer.abort()  # an end-of-file would look as if nothing was missing
 
     async def _receive(self, member: Member) -> None:
-        """Send the others what one client sends; after its end, wait until its connection is closed."""
+        """Send the others what one client sends; after its half-close, wait until its connection is closed."""
         peer = member.peer
         while await self._pass_on(member):
             pass
         peer.check_clean_end()
         await self._flush(member.stages, member)
+        if not peer.has_half_close:
+            return
         member.left = Condition()
         if self.chats:
             # A client that has closed its socket answers this with a reset.

@@ -2,7 +2,7 @@
 
 Theory: the server accepts the next client when the last one has left. What stdin gives goes to the client that is there
 at that moment. Once it has ended, each later client finds it ended: where an end-of-file is passed on, that client gets
-one at once. `quit_after` ends the server with the client that has seen stdin's end.
+one at once. The conversation in which `quit_after` has passed is the last (`relay/other_rules.py`).
 
 The senders of datagrams are not told apart: what they send is one stream, and none of them is sent anything.
 
@@ -15,6 +15,7 @@ from pync.endpoints.null import Null
 from pync.endpoints.shared_stdio import SharedStdout
 from pync.endpoints.stdio import Stdio
 from pync.loop.tasks import Condition
+from pync.relay.other_reads import Run
 from pync.services.crowd import CrowdService
 from pync.services.stdio import StdioService
 from pync.sessions.conversation import converse
@@ -46,7 +47,7 @@ class OneByOneService(StdioService):
             await converse(self.context, client, stdio)
         finally:
             await stdout.send_eof()
-        if self.config.ending.quit_after is not None and stdio.sending and stdio.sending.ended:
+        if self.loop.shared(Run).over:
             self.over.notify()
         return None
 

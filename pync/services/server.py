@@ -27,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
 
-    from pync.connections import FirstSender
+    from pync.connections.only_client import FirstSender
     from pync.context import Context
     from pync.endpoints import Peer
     from pync.limits import Memory

@@ -81,6 +81,8 @@ def _stages(context: Context, peer: Peer) -> tuple[list[Stage], list[Stage], Tel
         from pync.relay.log_files import RECEIVED, SENT
 
         logs = context.logs.of(peer)
-        sending += logs.copy(SENT)
+        # Of what is sent a dump that runs on has the bytes that were read.
+        place = 0 if logs.dumps else len(sending)
+        sending[place:place] = logs.copy(SENT)
         receiving[:0] = logs.copy(RECEIVED)
     return sending, receiving, telnet

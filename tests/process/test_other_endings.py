@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import select
+import signal
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -16,8 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 from clients import drain, reset, take
 from harness import DEADLINE, DEVNULL, PAYLOAD, Result, connect
-from other_netcats import OPENBSD, RECEIVED, TRADITIONAL, Netcat, client, listener, listening
-from pairs import exchange, lives_on, nothing_from, pipe
+from other_netcats import OPENBSD, RECEIVED, TRADITIONAL, Netcat, client, listener, listening, over_unix
+from pairs import exchange, flood, lives_on, nothing_from, pipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,9 @@ openbsd = pytest.mark.parametrize("netcat", OPENBSD, ids=str)
 traditional = pytest.mark.parametrize("netcat", TRADITIONAL, ids=str)
 mended = pytest.mark.parametrize("netcat", MENDED, ids=str)
 both_roles = pytest.mark.parametrize("role", [client, listener])
+UNIX = [pytest.param(over_unix(role), id=f"unix {role.__name__}") for role in (client, listener)]
+every_stream = pytest.mark.parametrize("role", [client, listener, *UNIX])
+listeners = pytest.mark.parametrize("role", [listener, UNIX[1]])
 
 
 @pytest.fixture
@@ -49,10 +53,10 @@ def large(tmp_path: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def lasting(seconds: float) -> Iterator[None]:
-    """What happens in here takes so long, and up to half a second more."""
+    """What happens in here takes so long, and a little more."""
     start = time.monotonic()
     yield
-    assert seconds - 0.05 <= time.monotonic() - start < seconds + 0.5
+    assert seconds - 0.05 <= time.monotonic() - start < seconds + 0.8
 
 
 # -- The end of stdin --------------------------------------------------------------------------------------------
@@ -72,10 +76,9 @@ def test_the_end_of_stdin_is_not_passed_on(netcat: Netcat, role: Role) -> None:
 
 
 @openbsd
-@both_roles
-@pytest.mark.parametrize("path", [False, True], ids=["TCP", "unix"])
-def test_with_a_half_close_it_is_passed_on_at_once(netcat: Netcat, role: Role, path: bool, tmp_path: Path) -> None:
-    with role(netcat, "-N", path=tmp_path / "socket" if path else None) as (process, peer):
+@every_stream
+def test_with_a_half_close_it_is_passed_on_at_once(netcat: Netcat, role: Role) -> None:
+    with role(netcat, "-N") as (process, peer):
         process.send(b"question")
         process.close_stdin()
         with lasting(0):
@@ -166,7 +169,12 @@ def test_stdout_stays_open_after_the_peers_end(netcat: Netcat) -> None:
 
 
 @pytest.mark.parametrize(
-    ("netcat", "role"), [*((netcat, listener) for netcat in BOTH), *((netcat, client) for netcat in TRADITIONAL)]
+    ("netcat", "role"),
+    [
+        *((netcat, listener) for netcat in BOTH),
+        *((netcat, client) for netcat in TRADITIONAL),
+        *((netcat, over_unix(listener)) for netcat in OPENBSD),
+    ],
 )
 def test_after_the_peers_end_an_idle_stdin_is_left_at_once(netcat: Netcat, role: Role) -> None:
     with role(netcat) as (process, peer):
@@ -178,7 +186,8 @@ def test_after_the_peers_end_an_idle_stdin_is_left_at_once(netcat: Netcat, role:
         assert process.finish().out == b"bye"
 
 
-DRAINS = [(netcat, role) for netcat in MENDED for role in (client, listener)]
+DRAINS: list[tuple[Netcat, Role]] = [(netcat, role) for netcat in MENDED for role in (client, listener)]
+DRAINS += [(OPENBSD[1], over_unix(role)) for role in (client, listener)]
 
 
 @pytest.mark.parametrize(("netcat", "role"), DRAINS)
@@ -264,6 +273,24 @@ def test_what_the_peer_sent_before_it_broke_is_received(netcat: Netcat) -> None:
         assert process.wait() == 0
 
 
+@mended
+@both_roles
+def test_mended_a_stdout_that_takes_nothing_does_not_hold_up_stdin(netcat: Netcat, role: Role) -> None:
+    with pipe() as (_, writer), role(netcat, stdout=writer) as (process, peer):
+        flood(peer, bytes(1 << 16))
+        process.send(b"all the same")
+        assert take(peer, 12) == b"all the same"
+
+
+@either
+@both_roles
+def test_a_signal_ends_the_connection_and_does_not_break_it(netcat: Netcat, role: Role) -> None:
+    with role(netcat) as (process, peer):
+        exchange(process, peer)
+        process.signal(signal.SIGTERM)
+        assert drain(peer) == b""
+
+
 # -- stdout ------------------------------------------------------------------------------------------------------
 
 
@@ -331,9 +358,12 @@ def test_w_is_the_most_that_q_waits(netcat: Netcat) -> None:
 
 
 @openbsd
+@listeners
 @pytest.mark.parametrize("seconds", [0, 1])
-def test_a_listener_leaves_so_long_after_stdin_and_drops_what_comes_meanwhile(netcat: Netcat, seconds: int) -> None:
-    with listener(netcat, "-q", str(seconds)) as (process, peer):
+def test_a_listener_leaves_so_long_after_stdin_and_drops_what_comes_meanwhile(
+    netcat: Netcat, role: Role, seconds: int
+) -> None:
+    with role(netcat, "-q", str(seconds)) as (process, peer):
         process.send(b"hi")
         assert take(peer, 2) == b"hi"
         peer.sendall(b"early")
@@ -403,7 +433,7 @@ def test_the_peers_end_comes_before_that_limit(netcat: Netcat) -> None:
 
 
 @openbsd
-@both_roles
+@every_stream
 def test_an_idle_connection_ends_without_a_word(netcat: Netcat, role: Role) -> None:
     with role(netcat, "-w", "1") as (process, peer):
         exchange(process, peer)
@@ -414,7 +444,7 @@ def test_an_idle_connection_ends_without_a_word(netcat: Netcat, role: Role) -> N
 
 
 @openbsd
-@both_roles
+@every_stream
 def test_w_0_leaves_at_once(netcat: Netcat, role: Role) -> None:
     with role(netcat, "-w", "0") as (process, peer):
         assert drain(peer) == b""
@@ -464,7 +494,7 @@ def test_with_an_open_stdin_there_is_no_such_limit(netcat: Netcat) -> None:
 
 
 @openbsd
-@both_roles
+@every_stream
 def test_after_so_many_reads_it_leaves(netcat: Netcat, role: Role) -> None:
     with role(netcat, "-W", "2") as (process, peer):
         peer.sendall(b"a")
@@ -495,6 +525,19 @@ def test_the_reads_from_all_clients_are_counted_together(netcat: Netcat) -> None
                     assert nothing_from(peer, WHILE)
                 else:
                     assert drain(peer) == b""
+
+
+@openbsd
+def test_one_stdin_goes_to_the_clients_one_after_the_other_and_ends_for_all_later_ones(netcat: Netcat) -> None:
+    with listening(netcat, "-k", "-N") as process:
+        with connect(process.port) as peer:
+            process.send(b"data")
+            assert take(peer, 4) == b"data"
+            process.close_stdin()
+            assert drain(peer) == b""
+        for _ in range(2):
+            with connect(process.port) as peer, lasting(0):
+                assert drain(peer) == b""
 
 
 @openbsd
@@ -664,6 +707,16 @@ def test_w_ends_silent_datagrams(netcat: Netcat, role: Role) -> None:
 
 
 @openbsd
+def test_what_comes_while_a_listener_of_datagrams_waits_for_its_end_is_refused(netcat: Netcat) -> None:
+    with receiver(netcat, "-q", "1") as (process, peer):
+        process.close_stdin()
+        assert lives_on(process.pid, WHILE)
+        with pytest.raises(ConnectionRefusedError):
+            peer.send(b"late")
+            peer.recv(1)
+
+
+@openbsd
 @roles_of_datagrams
 def test_after_so_many_datagrams_it_leaves(netcat: Netcat, role: Role) -> None:
     reads = "1" if role is sender else "2"
@@ -690,6 +743,19 @@ def test_a_listener_of_unix_datagrams_stays_and_answers(netcat: Netcat, tmp_path
         process.close_stdin()
         peer.send(b"more")
         assert process.read(4) == b"more"
+
+
+@openbsd
+def test_a_client_of_unix_datagrams_stays_when_the_path_is_closed(netcat: Netcat, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
+        peer.bind(str(tmp_path / "socket"))
+        peer.settimeout(DEADLINE)
+        with netcat.start("-u", "-U", str(tmp_path / "socket")) as process:
+            process.send(b"hi")
+            assert peer.recv(100) == b"hi"
+            peer.close()
+            process.send(b"into nothing")
+            assert lives_on(process.pid, WHILE)
 
 
 @openbsd
@@ -755,3 +821,36 @@ def test_the_offsets_of_a_dump_run_on_over_all_ports(netcat: Netcat, tmp_path: P
         [">", "00000005"],
         ["<", "00000001"],
     ]
+
+
+@traditional
+def test_a_dump_has_stdin_as_it_was_read(netcat: Netcat, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with client(netcat, "-C", "-o", str(log)) as (process, peer):
+        process.send(b"a\n")
+        assert take(peer, 3) == b"a\r\n"
+        peer.close()
+        assert process.wait() == 0
+    assert log.read_text() == f"> 00000000 {'61 0a':48}# a.\n"
+
+
+@pytest.mark.parametrize(
+    ("netcat", "seconds", "goes_on"),
+    [
+        *((netcat, "0", True) for netcat in OPENBSD),
+        *((netcat, "1", False) for netcat in OPENBSD),
+        *((netcat, "0", False) for netcat in TRADITIONAL),
+    ],
+)
+def test_q_ends_all_ports_where_it_is_a_timer(netcat: Netcat, seconds: str, goes_on: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        ports = [str(server.getsockname()[1]) for server in (first, second)]
+        with netcat.start("-q", seconds, "127.0.0.1", *ports) as process:
+            with first.accept()[0] as peer:
+                process.close_stdin()
+                assert drain(peer) == b""
+            if goes_on:
+                with second.accept()[0] as peer:
+                    assert drain(peer) == b""
+            assert process.wait() == 0
+            assert nothing_from(second)

@@ -11,7 +11,7 @@ import pytest
 from harness import DEVNULL, PYNC, Running, announced, pync, require, run
 from network import ROOT
 
-from pync.faces.option_values import mode
+from pync.faces.rare_values import mode
 
 if TYPE_CHECKING:
     from pathlib import Path

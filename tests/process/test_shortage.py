@@ -80,7 +80,9 @@ def test_of_a_burst_of_clients_each_is_served_when_it_can_have_all_descriptors_o
         assert "pync: session" not in server.stderr
 
 
-@pytest.mark.parametrize("options", [["-e", "sleep 600"], ["--pipes", "-e", "sleep 600"], ["--broker"], []])
+@pytest.mark.parametrize(
+    "options", [["-e", "sleep 600"], ["--pipes", "-e", "sleep 600"], ["--pty", "-e", "sleep 600"], ["--broker"], []]
+)
 def test_a_server_that_is_full_notices_the_resets_of_its_clients_and_serves_the_next(options: list[str]) -> None:
     with short_of("--nofile=24:24", *options) as server:
         clients = [connect(server.port) for _ in range(24)]  # some wait to be accepted

@@ -21,6 +21,7 @@ from harness import DEADLINE, DEVNULL, PYNC, UNMEASURED, Running, announced, con
 from layers import COSTLY, within
 from pairs import drain
 from under_names import pync_as
+from websocket_frames import FIN, REQUEST, TEXT, closing, frame
 
 from pync import engine
 from pync.config import Config
@@ -41,7 +42,10 @@ if TYPE_CHECKING:
 # Each feature, and the modules and folders that are its own: a run that does not ask for it must not import them.
 FEATURES = {
     "moving bytes": ("endpoints", "relay", "sessions"),
-    "rules of other netcats": ("behaviour", "relay.other_rules"),
+    "ways of other netcats": (
+        *("behaviour", "net.one_by_one", "net.first_address", "net.own_path", "connections.only_client"),
+        *("relay.other_rules", "relay.other_reads", "modes.ordered_scan", "services.one_by_one"),
+    ),
     "idle limit": ("relay.idle",),
     "socket options": ("net.options",),
     "looking up a name": ("loop.threads",),
@@ -67,10 +71,6 @@ FEATURES = {
         *("endpoints.datagrams", "endpoints.datagram_server", "endpoints.segments", "endpoints.mailbox"),
         *("endpoints.asked_address", "endpoints.lines", "services.crowd", "services.datagram_clients"),
     ),
-    "what netcats do in different ways": (
-        *("behaviour", "net.one_by_one", "net.first_address", "net.own_path", "connections.only_client"),
-        *("modes.ordered_scan", "services.one_by_one"),
-    ),
     "wrappers": ("endpoints.wrappers",),
     "terminals": ("endpoints.terminal",),
     "raw terminals": ("endpoints.raw_terminal", "faces.native.raw_terminal", "stages.window_size"),
@@ -92,7 +92,12 @@ FEATURES = {
         *("services.http_answer", "stages.visible"),
     ),
     "TLS": ("tls", "connections.encryption"),
-    "WebSocket": ("connections.websocket", "connections.websocket_stream"),
+    "WebSocket": (
+        "connections.websocket",
+        "connections.websocket_stream",
+        "websocket_config",
+        "faces.native.websocket",
+    ),
     "other users": ("net.privileges",),
     "process 1": ("process_one",),
     "options of TLS, proxies and relaying": ("faces.native.tls_and_proxy",),
@@ -373,6 +378,19 @@ def test_a_server_imports_nothing_once_it_listens(options: list[str]) -> None:
 def test_a_server_with_logs_of_clients_imports_nothing_once_it_listens(options: list[str], tmp_path: Path) -> None:
     logs = ["--timestamps", "-o", f"{tmp_path}/%n.raw", "--hex-dump", f"{tmp_path}/%a-%p-%t"]
     assert imported_late([*logs, *options], [GET if "--http" in options else b"hello\n"]) == set()
+
+
+WEBSOCKET = (REQUEST % "Sec-WebSocket-Protocol: a\r\n").encode() + frame(FIN | TEXT, b"hello\n") + closing(1000)
+OF_A_PAGE = (REQUEST % "Origin: http://localhost\r\n").encode()
+
+
+@pytest.mark.parametrize("options", [["--filter", "cat"], ["--broker"], ["--ws-text", "--ssl"], ["--to", "{target}"]])
+def test_a_server_of_websockets_imports_nothing_once_it_listens(options: list[str]) -> None:
+    assert imported_late(["--ws", *options], [WEBSOCKET, OF_A_PAGE, GET, b"\xff\r\n"]) == set()
+
+
+def test_a_forwarder_to_a_websocket_imports_nothing_once_it_listens() -> None:
+    assert imported_late(["--to", "ws://localhost:{number}/"], [b"hello\n"]) == set()
 
 
 def test_a_forwarder_of_unix_datagrams_imports_nothing_once_it_listens(tmp_path: Path) -> None:

@@ -88,15 +88,18 @@ class Ends:
 class Connection(Peer):
     """The peer's connection, whose end is scripted; None: there is none, these are datagrams."""
 
-    def __init__(self, loop: Loop, end: Script | None) -> None:
+    def __init__(self, loop: Loop, end: Script | None, *, unix: bool = False) -> None:
         self.loop = loop
-        self.address = Address(host="x")
+        self.address = Address(host="x", port=None if unix else 1)
         self.has_eof = end is not None
         self.aborted = False
         self.end = None if end is None else MemorySource(loop, *end)
 
     def abort(self) -> None:
         self.aborted = True
+
+    def close(self) -> None:
+        pass
 
     async def wait_closed(self) -> None:
         await (self.end.read() if self.end else super().wait_closed())
@@ -171,6 +174,7 @@ def converse(
     proxy: Proxy | None = None,
     client: bool = True,
     behaviour: Behaviour | None = None,
+    unix: bool = False,
     **how: object,
 ) -> Outcome:
     """A conversation. `connection` is the script of the connection's end; None: these are datagrams.
@@ -184,7 +188,7 @@ def converse(
         context = a_context(loop, report=report, mode=mode, receive=listens, ending=ending, proxy=proxy)
         stdio = Stdio(ends.local_source if speaks else None, ends.local_sink, terminal=terminal)
         stdio.loops = loops
-        connected = Connection(loop, connection)
+        connected = Connection(loop, connection, unix=unix)
         if behaviour:
             return ends, connected, OtherConversation(context, behaviour, connected, stdio, ends.flows)
         return ends, connected, Conversation(context, connected, stdio, ends.flows)

@@ -11,6 +11,8 @@ import contextlib
 import getopt
 import socket
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from clients import unix_client
@@ -20,8 +22,8 @@ from pync.behaviour import Behaviour
 from pync.config import Config, Ending, Logs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from pairs import Pair
@@ -176,3 +178,14 @@ def listening(netcat: Netcat, *options: str, path: Path | None = None, **popen: 
     with netcat.start("-l", *options, *goal, **popen) as process:
         process.port = int(process.expect(READY)[1] or 0)
         yield process
+
+
+def over_unix(role: Callable[..., AbstractContextManager[Pair]]) -> Callable[..., AbstractContextManager[Pair]]:
+    """The same role over a unix socket."""
+
+    @contextlib.contextmanager
+    def connected(netcat: Netcat, *options: str, **popen: Any) -> Iterator[Pair]:
+        with tempfile.TemporaryDirectory() as folder, role(netcat, *options, path=Path(folder, "s"), **popen) as pair:
+            yield pair
+
+    return connected

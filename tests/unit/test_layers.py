@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ROWS: list[set[str]] = [
     {
         *("config", "listener_config", "behaviour", "events", "listener_events", "errors", "system"),
-        *("descriptors", "limits", "printable", "wall_time"),
+        *("descriptors", "limits", "printable", "wall_time", "websocket_config"),
     },
     {"context", "loop", "protocols", "stages"},
     {"endpoints"},
@@ -32,6 +32,7 @@ ROWS: list[set[str]] = [
 SIDEWAYS = [
     ("listener_config", "config"),
     ("behaviour", "config"),
+    ("websocket_config", "config"),
     ("events", "config"),
     ("listener_events", "events"),
     ("limits", "system"),

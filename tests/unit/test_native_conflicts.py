@@ -210,7 +210,7 @@ def test_a_rule_is_about_options_of_the_table(rule: Rule) -> None:
     dests, _, others, why, unless = rule
     assert why
     assert {*dests, *others} <= DESTS
-    assert {*unless} <= DESTS | {"proxy_tls"}
+    assert {*unless} <= DESTS | {"proxy_tls", "to_websocket"}
 
 
 def test_the_groups_of_the_rules_are_the_sections_of_the_table() -> None:

@@ -174,7 +174,7 @@ def test_sctp_is_another_transport_for_the_same_addresses() -> None:
             " add one of --ssl-no-verify, --ssl-pin, --ssl-servername",
         ),
         ("-l --to h 1", "--to h: not HOST:PORT, nor the path of a unix socket"),
-        ("-l --to tls://h:1 1", "--to tls://h:1: not HOST:PORT, nor the path of a unix socket; TLS is --to-ssl"),
+        ("-l --to tls://h:1 1", "--to tls://h:1: not HOST:PORT, the path of a unix socket, nor ws://; TLS is --to-ssl"),
         ("-l --to :80 1", "--to :80: not HOST:PORT, nor the path of a unix socket"),
         ("-l --to ::1:80 1", "--to ::1:80: an IPv6 address needs brackets, as in [::1]:8080"),
         ("-l --to [::1 1", "--to [::1: not [HOST]:PORT"),

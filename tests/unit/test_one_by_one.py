@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from doubles import Clock, a_context
 from harness import DEADLINE, free_port
-from loopback import DATAGRAM, Names, black_hole, dialled, failure, peer, port_of, reported, server
+from loopback import DATAGRAM, Names, black_hole, dialled, failure, peer, port_of, reported, server, without_ipv6
 
 import pync.net.one_by_one
 from pync.behaviour import Behaviour, DatagramProbes
@@ -60,6 +60,17 @@ async def test_the_first_address_may_be_the_only_one_that_is_tried(loop: Loop, n
         error = await failure(loop, peer("many.test", port_of(listener), behaviour=Behaviour(addresses="first")))
     assert isinstance(error, ConnectError)
     assert error.why == "Connection refused"
+
+
+async def test_an_address_whose_family_this_system_lacks_is_passed_over_in_silence(
+    loop: Loop, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names["both.test"] = ["::1", "127.0.0.1"]
+    without_ipv6(monkeypatch)
+    with server() as listener:
+        sock, events = await dialled(loop, peer("both.test", port_of(listener), behaviour=IN_ORDER))
+        sock.close()
+    assert reported(events) == [(Connected, "127.0.0.1")]
 
 
 async def test_a_race_stays_a_race_and_has_one_limit(loop: Loop, clock: Clock, names: Names) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pync.faces import option_values
+from pync.faces import option_values, rare_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ TYPES = [
     option_values.port,
     option_values.listen_port,
     option_values.ports,
-    option_values.tos,
+    rare_values.tos,
     option_values.command,
     option_values.shell,
     option_values.user,
@@ -32,8 +32,10 @@ TYPES = [
     option_values.Choice("yes y", "no n"),
     option_values.path,
     option_values.paths,
-    option_values.log_path,
-    option_values.fingerprint,
+    rare_values.log_path,
+    rare_values.fingerprint,
+    rare_values.tokens,
+    rare_values.header,
 ]
 ODD = st.text(alphabet="0123456789+-.,:/\\ \t\n\0xmshéß٣\udc80eEinfa_", max_size=8)
 
@@ -219,20 +221,20 @@ def test_a_hyphen_may_belong_to_the_name_of_a_service() -> None:
     ],
 )
 def test_the_keywords_of_both_netcats_name_a_type_of_service(text: str, value: int) -> None:
-    assert option_values.tos(text) == value
+    assert rare_values.tos(text) == value
 
 
 @given(st.integers(0, 255))
 def test_a_type_of_service_is_a_byte_in_either_base(value: int) -> None:
     for text in (str(value), f"{value:#x}", f"0x{value:02X}", f"0X{value:02x}"):
-        assert option_values.tos(text) == value
+        assert rare_values.tos(text) == value
 
 
 def test_a_type_of_service_is_nothing_else() -> None:
-    assert refusal(option_values.tos, "256") == "too large: 256"
-    assert refusal(option_values.tos, "-1") == "too small: -1"
+    assert refusal(rare_values.tos, "256") == "too large: 256"
+    assert refusal(rare_values.tos, "-1") == "too small: -1"
     for text in ("", "0x", "0x100", "0xgg", "0x_f", "0x-1", "b8", "af44", "cs8", "lowdelay "):
-        assert refusal(option_values.tos, text) == f"invalid: {text}"
+        assert refusal(rare_values.tos, text) == f"invalid: {text}"
 
 
 COMMANDS = {
@@ -317,15 +319,15 @@ def test_a_log_is_one_file_or_has_letters_between_the_texts_of_its_name(texts: l
         name += [data.draw(st.sampled_from("aptn")), text]
     spelled = "".join(f"%{part}" if at % 2 else part.replace("%", "%%") for at, part in enumerate(name))
     if not spelled:
-        assert refusal(option_values.log_path, spelled) == "empty file name"
+        assert refusal(rare_values.log_path, spelled) == "empty file name"
     else:
-        assert option_values.log_path(spelled) == (tuple(name) if len(name) > 1 else name[0])
+        assert rare_values.log_path(spelled) == (tuple(name) if len(name) > 1 else name[0])
 
 
 @pytest.mark.parametrize(("text", "unknown"), [("50%", "%"), ("%A", "%A"), ("a%%%", "%"), ("%n%\n", "%\n")])
 def test_an_unknown_letter_in_the_name_of_a_log_is_refused(text: str, unknown: str) -> None:
     why = f"{unknown} is none of %a, %p, %t, %n and %%: {text}"
-    assert refusal(option_values.log_path, text) == why
+    assert refusal(rare_values.log_path, text) == why
 
 
 def test_a_path_of_a_repeated_option_is_one_of_many() -> None:
@@ -356,20 +358,35 @@ def test_a_choice_is_the_first_word_of_its_group() -> None:
     assert refusal(answer, "perhaps") == "not yes or no: perhaps"
 
 
+def test_a_header_has_a_name_of_http_and_a_value_without_control_characters() -> None:
+    assert rare_values.header("X-A: b: c ") == (("X-A", "b: c"),)
+    assert rare_values.header("a:") == (("a", ""),)
+    for text in "a", ":b", "a b:c", "a\n:b":
+        assert refusal(rare_values.header, text) == "not NAME:VALUE"
+    for text in "a:\r\nb: c", "a:é", "a:\x1b":
+        assert refusal(rare_values.header, text) == "the value of a has letters that HTTP has not"
+
+
+def test_tokens_are_divided_by_commas() -> None:
+    assert rare_values.tokens("chat, v2.mqtt") == ("chat", "v2.mqtt")
+    for text in "", "a,", "a b", "a;b", "é":
+        assert refusal(rare_values.tokens, text) == f"not a list of names: {text}"
+
+
 def test_alpn_names_are_divided_by_commas() -> None:
-    assert option_values.alpn_names("h2,http/1.1") == ("h2", "http/1.1")
+    assert rare_values.alpn_names("h2,http/1.1") == ("h2", "http/1.1")
     for text in ("", "h2,", "a" * 256, "h\xe9", "\udcff"):
-        assert refusal(option_values.alpn_names, text) == f"not a list of names: {text}"
+        assert refusal(rare_values.alpn_names, text) == f"not a list of names: {text}"
 
 
 @given(st.binary(min_size=32, max_size=32))
 def test_a_fingerprint_is_read_with_or_without_its_prefix_and_colons(digest: bytes) -> None:
     for digits in (digest.hex(), digest.hex().upper(), digest.hex(":")):
-        assert option_values.fingerprint(digits) == digest
-        assert option_values.fingerprint(f"sha256:{digits}") == digest
-        assert option_values.fingerprint(f"SHA256:{digits}") == digest
+        assert rare_values.fingerprint(digits) == digest
+        assert rare_values.fingerprint(f"sha256:{digits}") == digest
+        assert rare_values.fingerprint(f"SHA256:{digits}") == digest
 
 
 def test_nothing_else_is_a_fingerprint() -> None:
     for text in ("", "sha256:", "sha256:00", "g" * 64, "0" * 63, "sha1:" + "0" * 64):
-        assert refusal(option_values.fingerprint, text) == f"not sha256: and 64 hexadecimal digits: {text}"
+        assert refusal(rare_values.fingerprint, text) == f"not sha256: and 64 hexadecimal digits: {text}"

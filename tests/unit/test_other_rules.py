@@ -16,7 +16,8 @@ from pync.endpoints.stdio import Stdin, Stdio
 from pync.endpoints.wrappers import PacedAfter
 from pync.errors import InputError, OutputError, PeerLost, TimedOut
 from pync.relay.log_files import RECEIVED, SENT, LogFile, LogFiles
-from pync.relay.other_rules import FirstRead, OtherConversation, Reads, Run
+from pync.relay.other_reads import FirstRead, Reads, Run
+from pync.relay.other_rules import OtherConversation
 from pync.sessions import conversation
 
 if TYPE_CHECKING:
@@ -151,6 +152,12 @@ def test_an_empty_datagram_is_no_read() -> None:
     expect(outcome, received=b"ab", seconds=1, error=None)
 
 
+def test_over_a_unix_socket_a_path_that_was_closed_is_no_end() -> None:
+    behaviour = Behaviour(loss_ends=True, datagrams_stay=True)
+    lost = converse([b"a", b"b"], [9.0, LOST[1]], peer_takes=[LOST[1]], connection=None, unix=True, behaviour=behaviour)
+    expect(lost, seconds=None, error=None)
+
+
 # Rule 5: quit_after
 
 
@@ -238,7 +245,8 @@ def test_the_idle_limit_may_begin_at_the_end_of_stdin_and_count_silent_periods_o
     behaviour = Behaviour(after_peer="drain", idle_ends=True, idle_periods=2)
     limit = Ending(half_close=False, idle_timeout=4.0)
     assert converse([9.0, END], FOREVER, limit, behaviour=behaviour).seconds == 17
-    assert converse([END], [6.0, b"x"], limit, behaviour=behaviour).seconds == 10, "the first period has passed"
+    outcome = converse([END], [6.0, b"x"], limit, behaviour=behaviour)
+    assert outcome.seconds == 10, "the first period has passed"
     assert converse([END], [*trickle(3.0, 9)], limit, behaviour=behaviour).seconds == 35
     assert converse(FOREVER, FOREVER, limit, behaviour=behaviour).seconds is None
 

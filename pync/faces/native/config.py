@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pync.config import Frozen
     from pync.faces.option_table import Values
+    from pync.websocket_config import WebSocket
 
 
 PLACES = ("also_at", "path_mode", "path_owner")  # the dests that `passed.py` reads
@@ -32,14 +33,6 @@ def config(values: Values, operands: list[str]) -> Config:
         from pync.faces.native.conflicts import check_conflicts
 
         check_conflicts(values)
-    wait = values.get("wait")
-    ending = _fields(Ending, values) | {
-        "half_close": "no_shutdown" not in values,
-        "idle_timeout": values.get("idle_timeout", wait) or None,
-        "answer_wait": wait if "datagram" in values and "listen" not in values else None,
-    }
-    if "raw_terminal" in values:
-        ending.setdefault("quit_after", 0.0)  # its end is a key that means it
     times = {name: values.get(name) or None for name in ("pace", "delay", "retry", "reconnect")}  # zero is none at all
     facts = {
         "mode": "scan" if "scan" in values else "listen" if "listen" in values else "connect",
@@ -48,12 +41,32 @@ def config(values: Values, operands: list[str]) -> Config:
         "send": not values.keys() & {"no_stdin", "recv_only"},
         "receive": "send_only" not in values,
         "logs": Logs(**_fields(Logs, values)),
-        "connect_timeout": values.get("connect_timeout", wait) or None,
-        "ending": Ending(**ending),
+        "connect_timeout": values.get("connect_timeout", values.get("wait")) or None,
+        "ending": _ending(values),
         "socket": SocketOptions(**_fields(SocketOptions, values)),
     }
+    if "websocket" in values:
+        facts["websocket"] = _websocket(values)
     asked = Config(**_fields(Config, values) | times | facts | _addresses(values, operands) | more)
     return asked if values.keys().isdisjoint(PLACES) else _with_places(asked, values)
+
+
+def _ending(values: Values) -> Ending:
+    wait = values.get("wait")
+    facts = _fields(Ending, values) | {
+        "half_close": "no_shutdown" not in values,
+        "idle_timeout": values.get("idle_timeout", wait) or None,
+        "answer_wait": wait if "datagram" in values and "listen" not in values else None,
+    }
+    if "raw_terminal" in values:
+        facts.setdefault("quit_after", 0.0)  # its end is a key that means it
+    return Ending(**facts)
+
+
+def _websocket(values: Values) -> WebSocket:
+    from pync.faces.native.websocket import websocket
+
+    return websocket(values)
 
 
 def _with_places(asked: Config, values: Values) -> Config:

@@ -25,6 +25,7 @@ LISTENER_ONLY = (
     *("also_at", "path_mode", "path_owner", "fd_names", "max_conns"),
     *("allow", "allow_files", "deny", "deny_files", "user", "http"),
 )
+WEBSOCKET = ("websocket_text", "websocket_headers", "websocket_protocols")
 
 RULES: tuple[Rule, ...] = (
     needs("keep_open", "listen", "only a listener has clients; TCP keep-alive is --tcp-keepalive"),
@@ -57,8 +58,9 @@ RULES: tuple[Rule, ...] = (
     conflict("checksum", "lines", "a line may be given an end on the way"),
     needs("size", "progress", "it shows how far a transfer has come"),
     conflict("size", "keep_open", "the clients' transfers have no size in common"),
-    conflict(("datagram", "scan", "http"), "websocket", "WebSocket is a conversation over a stream"),
-    needs(("websocket_text", "websocket_origins"), "websocket", "only WebSocket has that"),
+    conflict(("datagram", "http"), "websocket", "WebSocket is a conversation over a stream"),
+    needs(WEBSOCKET, "websocket", "only WebSocket has that", unless=("to_websocket",)),
+    needs("websocket_origins", "websocket", "only WebSocket has that"),
     needs("websocket_origins", "listen", "only a listener has clients"),
     conflict("raw_terminal", "scan", "a scan transfers nothing"),
     conflict("raw_terminal", PROGRAMS, "the program has the connection for itself"),
@@ -68,6 +70,8 @@ RULES: tuple[Rule, ...] = (
     conflict("raw_terminal", ("http", "crlf", "pace"), "keys are no lines"),
     needs("window_size", ("raw_terminal", "pty"), "there is no window"),
     conflict("window_size", "telnet", "TELNET itself uses the same escapes"),
+    conflict("websocket_text", "scan", "a scan transfers nothing"),
+    conflict("websocket_headers", "listen", "a listener makes no request", unless=("to_websocket",)),
 )
 
 TLS = ("tls", *Tls.__annotations__, "no_verify")  # each of them asks for TLS
@@ -79,7 +83,8 @@ HUBS = ("broker", "chat")
 DATA_BUT_CRLF = ("telnet", "pace", "delay", "send_only", "recv_only", "at_once", "no_shutdown", "receive_limit")
 DATA = ("crlf", "lines", "datagram_size", *DATA_BUT_CRLF)  # what is done with the bytes, and when a conversation ends
 
-# `proxy_tls` is no option: `tls_and_proxy.py` adds it if pync speaks TLS to the proxy that it goes through.
+# `proxy_tls` and `to_websocket` are no options: `tls_and_proxy.py` adds them if pync speaks TLS to the proxy that it
+# goes through, or WebSocket to the place of --to.
 TLS_AND_PROXY_RULES: tuple[Rule, ...] = (
     conflict(("verify", "pin", "trust_file"), "no_verify", "one verifies, the other does not"),
     conflict("trust_file", "pin", "the one certificate that is accepted needs no authority"),

@@ -112,7 +112,7 @@ class Messages:
             case EndedAtHalfClose():
                 return f"pync: {event.peer} ended the connection at our half-close; --no-shutdown sends none"
             case EndedImproperly():
-                return f"pync: {event.peer} ended without a TLS close_notify, but nothing of it can be missing"
+                return f"pync: {event.peer} ended without {event.mark}, but nothing of it can be missing"
             case TlsEstablished():
                 return f"pync: {event.protocol} with {event.peer}: {_tls_details(event)}"
             case Retrying():

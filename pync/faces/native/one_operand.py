@@ -21,8 +21,8 @@ SCHEMES: dict[str, Values] = {  # what each stands for
     "tls": {"tls": True},
     "ssl": {"tls": True},
     "unix": {"family": "unix"},
-    "ws": {"websocket": "/"},
-    "wss": {"websocket": "/", "tls": True},
+    "ws": {},
+    "wss": {"tls": True},
 }
 NOT_TCP = {"datagram": "-u", "sctp": "--sctp"}
 PAGES = {"http": ("", "80"), "https": ("--ssl ", "443")}  # for a URL of a web page: an option, and the usual port
@@ -40,30 +40,17 @@ def spelled_out(values: Values, operand: str) -> tuple[Values, list[str]]:
     if scheme.lower() == "tcp" and (other := next((NOT_TCP[dest] for dest in NOT_TCP if dest in values), None)):
         raise UsageError(f"{other} with {operand}", "it is one transport or the other")
     if scheme.lower() in ("ws", "wss"):
-        return _websocket(values, scheme.lower(), address)
+        from pync.faces.native.websocket import with_url
+
+        if "listen" in values:
+            raise UsageError(f"operand {scheme}://", "a listener takes [HOST] PORT, as in 'pync -lk --ws 8080'")
+        host, port, values = with_url(values, scheme.lower(), address)
+        return {**values, **SCHEMES[scheme.lower()]}, [host, port]
     values = {**values, **(SCHEMES[scheme.lower()] if mark else {})}
     if values.get("family") == "unix":
         return values, [address]
     host, port = read_value(f"operand {operand}", option_values.host_and_port, address.removesuffix("/" * bool(mark)))
     return values, [part for part in (host, port) if part]
-
-
-def _websocket(values: Values, scheme: str, address: str) -> tuple[Values, list[str]]:
-    """A URL of WebSocket, which has a usual port and a path (RFC 6455, section 3)."""
-    end = min(len(address.partition(mark)[0]) for mark in "/?#")
-    authority, path = address[:end], address[end:].partition("#")[0]
-    if "@" in authority:
-        raise UsageError(f"operand {scheme}://", "WebSocket has no place for a user and a password")
-    if "listen" in values:
-        raise UsageError(f"operand {scheme}://{address}", "a listener takes [HOST] PORT, as in 'pync -lk --ws 8080'")
-    if not (path.isascii() and path.isprintable() and " " not in path):
-        raise UsageError(f"operand {scheme}://{authority}", "the path of a URL has only ASCII letters; others are %XX")
-    usual_port = "443" if "tls" in SCHEMES[scheme] else "80"
-    has_port = ":" in authority.rpartition("]")[2]
-    text = authority if has_port else f"{authority}:{usual_port}"
-    host, port = read_value(f"operand {scheme}://{authority}", option_values.host_and_port, text)
-    target = path if path.startswith("/") else f"/{path}"
-    return {**values, **SCHEMES[scheme], "websocket": target}, [host, port]
 
 
 def no_peer(values: Values, url: str) -> UsageError:

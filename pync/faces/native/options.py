@@ -8,7 +8,7 @@ is the name of the field in `config.py` that it sets, where there is one.
 from __future__ import annotations
 
 from pync.faces import option_values as types
-from pync.faces.option_table import Section, count, flag, repeated, value
+from pync.faces.option_table import Rare, Section, count, flag, repeated, value
 
 
 def _no_routing_tables(text: str) -> None:
@@ -61,7 +61,7 @@ TABLE = (
         "Listening",
         flag("l", "listen", "listen", "wait for a client instead of connecting"),
         repeated("", "also", "PLACE", "also_at", types.paths, "listen on [HOST:]PORT or a unix PATH, too", rare=True),
-        value("", "mode", "MODE", "path_mode", types.mode, "permissions of the path, in octal: 660", rare=True),
+        value("", "mode", "MODE", "path_mode", Rare("mode"), "permissions of the path, in octal: 660", rare=True),
         value("", "owner", "NAME[:GROUP]", "path_owner", types.user, "the owner of the path", rare=True),
         repeated("", "fd-name", "NAME", "fd_names", types.hosts, "use only this one of the passed sockets", rare=True),
         flag("k", "keep-open", "keep_open", "serve many clients, also at the same time"),
@@ -74,6 +74,18 @@ TABLE = (
         flag("", "http", "http", "put an HTTP response in front of what is sent"),
         flag("", "ws", "websocket", "WebSocket; a client names ws://HOST/PATH", "/"),
         flag("", "ws-text", "websocket_text", "with --ws: send text, not binary messages", rare=True),
+        repeated(
+            "", "ws-header", "NAME:VALUE", "websocket_headers", Rare("header"), "send this header, too", rare=True
+        ),
+        value(
+            "",
+            "ws-protocol",
+            "NAME,...",
+            "websocket_protocols",
+            Rare("tokens"),
+            "subprotocols, the best first",
+            rare=True,
+        ),
         repeated(
             "", "ws-origin", "SITE,...", "websocket_origins", types.hosts, "serve pages of these sites, too", rare=True
         ),
@@ -90,7 +102,7 @@ TABLE = (
         "Encryption",
         flag("", "ssl", "tls", "TLS; the server's certificate is verified"),
         flag("", "ssl-no-verify", "no_verify", "accept any certificate"),
-        value("", "ssl-pin", "sha256:HEX", "pin", types.fingerprint, "accept this certificate alone"),
+        value("", "ssl-pin", "sha256:HEX", "pin", Rare("fingerprint"), "accept this certificate alone"),
         value("", "ssl-trustfile", "FILE", "trust_file", types.path, "trust these authorities, not the system's"),
         value(
             "", "ssl-servername", "NAME", "server_name", str, "the name to be verified, if it is not HOST", rare=True
@@ -99,7 +111,13 @@ TABLE = (
         value("", "ssl-key", "FILE", "key", types.path, "its key, if that is in another file"),
         flag("", "ssl-verify", "verify", "with -l: demand a certificate of each client"),
         value(
-            "", "ssl-alpn", "NAME,...", "alpn", types.alpn_names, "protocols to be offered, the best first", rare=True
+            "",
+            "ssl-alpn",
+            "NAME,...",
+            "alpn",
+            Rare("alpn_names"),
+            "protocols to be offered, the best first",
+            rare=True,
         ),
         value("", "ssl-ciphers", "LIST", "ciphers", str, "OpenSSL's names of the ciphers for TLS 1.2", rare=True),
     ),
@@ -157,8 +175,8 @@ TABLE = (
         ),
         value("i", "pace", "TIME", "pace", types.seconds, "wait so long after each line sent"),
         value("", "delay", "TIME", "delay", types.seconds, "wait so long before passing each read on", rare=True),
-        value("o", "output", "FILE", "raw", types.log_path, "copy both directions to FILE; %n: one a client"),
-        value("", "hex-dump", "FILE", "hexadecimal", types.log_path, "copy both directions to FILE as a hex dump"),
+        value("o", "output", "FILE", "raw", Rare("log_path"), "copy both directions to FILE; %n: one a client"),
+        value("", "hex-dump", "FILE", "hexadecimal", Rare("log_path"), "copy both directions to FILE as a hex dump"),
         flag("", "timestamps", "timestamps", "put the time in front of each block of it", rare=True),
         flag("", "append-output", "append", "append to FILE instead of starting it anew", rare=True),
     ),
@@ -200,7 +218,7 @@ TABLE = (
         flag("", "tcp-keepalive", "keepalive", "SO_KEEPALIVE: probe a silent peer"),
         value("I", "receive-buffer", "SIZE", "receive_buffer", BUFFER_SIZE, "SO_RCVBUF, in bytes", rare=True),
         value("O", "send-buffer", "SIZE", "send_buffer", BUFFER_SIZE, "SO_SNDBUF, in bytes", rare=True),
-        value("T", "tos", "TOS", "tos", types.tos, "type of service: a keyword or 0 to 255", rare=True),
+        value("T", "tos", "TOS", "tos", Rare("tos"), "type of service: a keyword or 0 to 255", rare=True),
         value("M", "ttl", "N", "ttl", types.integer(1, 255), "time to live of what is sent", rare=True),
         value(
             "m", "min-ttl", "N", "min_ttl", types.integer(0, 255), "least time to live of what is received", rare=True

@@ -78,8 +78,8 @@ def _ports(values: Values, operands: list[str], before: list[str], command: list
 
 
 def _own_values(values: Values, places: list[str]) -> list[Values]:
-    """The options for each place: next to a tls:// place, those of TLS are for such places alone, unless --ssl is."""
-    encrypted = [place.partition("://")[0].lower() in ("tls", "ssl") for place in places]
+    """The options for each place: next to one of tls:// or wss://, those of TLS are for such alone, unless --ssl is."""
+    encrypted = [place.partition("://")[0].lower() in ("tls", "ssl", "wss") for place in places]
     if not any(encrypted) or "tls" in values:
         return [values] * len(places)
     plain = {dest: value for dest, value in values.items() if dest not in TLS}

@@ -66,8 +66,14 @@ def tls_and_proxy(values: Values, operands: list[str]) -> tuple[Values, list[str
 
 
 def _implied(values: Values) -> Values:
-    """A copy with Ncat's customs: a hub listens, and a listener with a type of proxy is one. Both serve many."""
+    """A copy with Ncat's customs: a hub listens, and a listener with a type of proxy is one. Both serve many.
+
+    --to may name a WebSocket: `to_websocket` is no option.
+    """
     more: Values = {}
+    scheme = values.get("to", "").partition("://")[0].lower()
+    if scheme in ("ws", "wss"):
+        return {**values, "to_websocket": True, **({"to_tls": True} if scheme == "wss" else {})}
     if values.keys() & {"broker", "chat"}:
         more = {"hub": "chat" if "chat" in values else "broker", "listen": True, "keep_open": True}
     elif "listen" in values and "proxy_type" in values and values.keys().isdisjoint((*PROXIES, "serve_proxy")):
@@ -136,8 +142,13 @@ def _target(values: Values) -> Target | None:
     if "to" not in values:
         return None
     text = values["to"]
-    if "://" in text:  # its slashes would make it a path
-        raise UsageError(f"--to {text}", "not HOST:PORT, nor the path of a unix socket; TLS is --to-ssl")
+    websocket = None
+    if "to_websocket" in values:
+        from pync.faces.native.websocket import target
+
+        text, websocket = target(values)
+    elif "://" in text:  # its slashes would make it a path
+        raise UsageError(f"--to {text}", "not HOST:PORT, the path of a unix socket, nor ws://; TLS is --to-ssl")
     tls = _target_tls(values) if "to_tls" in values else None
     if _is_unix_path(text):
         if tls:
@@ -147,7 +158,7 @@ def _target(values: Values) -> Target | None:
     if not host or not port:
         raise UsageError(f"--to {text}", "not HOST:PORT, nor the path of a unix socket")
     number = read_value("--to: port", option_values.port, port, "udp" if "datagram" in values else "tcp")
-    return Target(host=host, port=number, tls=tls, proxy_header=values.get("proxy_header"))
+    return Target(host=host, port=number, tls=tls, websocket=websocket, proxy_header=values.get("proxy_header"))
 
 
 # -- Proxies -------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from doubles import StubPeer, a_context, play
 from fuzz import Target, pieces
 from pync.connections.websocket import open_to_client
 from pync.errors import PyncError
+from pync.websocket_config import WebSocket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _outcome(parts: list[bytes]) -> tuple[bytes, bytes]:
     async def main(loop: "Loop") -> tuple[bytes, bytes]:
         client, received = Client(loop, parts), b""
         try:
-            stream = await open_to_client(a_context(loop), client)
+            stream = await open_to_client(a_context(loop, websocket=WebSocket()), client)
             while (more := await stream.read()) is not None:
                 received += more
         except PyncError:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from soak import Lost
 from soak.servers import Usage, folder, quiet_usages
+from soak.websocket import REQUEST
 
 from load import Load, Start, crowds, quick, silent
 from load.clients import SPARE, raise_limit
@@ -43,6 +44,9 @@ SHAPES: dict[str, tuple[int, Start]] = {
     "half a head": (SILENT, silent.silent(["--http"], b"GET / HTTP/1.1\r\nHost:", silent.asks)),
     "half of socks5": (SILENT, silent.silent(["--proxy-server", "socks5"], b"\5", silent.goes_through_socks)),
     "half a PROXY": (SILENT, silent.silent(BALANCED, b"PROXY TCP4", silent.is_named)),
+    "half a request": (SILENT, silent.silent(["--ws"], b"GET / HTTP/1.1\r\nHost:", silent.gets_a_message)),
+    "silent by ws": (SILENT, silent.silent(["--ws"], REQUEST, silent.gets_a_message)),
+    "half a frame": (SILENT, silent.silent(["--ws"], REQUEST + b"\x82\xfe\1", silent.gets_a_message)),
     "half a CONNECT": (SILENT, silent.silent(["--proxy-server", "http"], b"CONNECT a", silent.goes_through_http)),
 }
 

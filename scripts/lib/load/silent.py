@@ -8,6 +8,7 @@ from pathlib import Path
 
 from soak import Lost
 from soak.servers import HOST, Server
+from soak.websocket import greeted
 from soak.wire import connect as encrypted
 from soak.wire import exchange
 
@@ -47,6 +48,14 @@ def is_named(server: Server) -> None:
         sock.sendall(b"PROXY TCP4 192.0.2.1 192.0.2.7 1 2\r\n" + QUESTION)
         if received(sock, len(QUESTION)) != QUESTION:
             raise Lost("not the bytes that were sent")
+
+
+def gets_a_message(server: Server) -> None:
+    """A client by WebSocket, which gets the answer as a message."""
+    with connect(server) as sock:
+        greeted(sock)
+        if received(sock, 17) != b"\x82\x0fa small answer\n":
+            raise Lost("not the message")
 
 
 def asks(server: Server) -> None:

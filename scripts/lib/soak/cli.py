@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from soak import Lost, datagrams, sessions, shared
+from soak import Lost, datagrams, sessions, shared, websocket
 from soak.place import Place, opened
 from soak.servers import MORE_MEMORY, Usage, folder, quiet_usages
 from soak.sessions import Session
@@ -28,9 +28,10 @@ KINDS: dict[str, Session] = {
     "terminal": sessions.on_terminal,
     "digest": sessions.digesting,
     **dict.fromkeys(["socks5", "http proxy"], sessions.proxied),
-    **dict.fromkeys(["file", "tls file"], sessions.download),
+    **dict.fromkeys(["ws exec", "tls ws exec", "ws forward"], websocket.echo),
+    **dict.fromkeys(["file", "tls file", "ws file"], sessions.download),
     **dict.fromkeys(["page", "tls page"], sessions.page),
-    **dict.fromkeys(["sink", "tls sink"], sessions.sink),
+    **dict.fromkeys(["sink", "tls sink", "ws sink"], sessions.sink),
     "upload": sessions.upload,
     **dict.fromkeys(["broker", "tls broker"], shared.broker),
     "chat": shared.chat,

@@ -33,11 +33,20 @@ SIMPLE = {
     "broker": ["--broker"],
     "tls broker": ["--ssl", "--broker"],
     "chat": ["--chat"],
+    "ws exec": ["--ws", *ECHO],
+    "tls ws exec": ["--ws", "--ssl", *ECHO],
+    "ws forward": ["--ws", "--to", "TO"],
     "udp exec": ["-u", "-w", SILENCE, *ECHO],
     "udp forward": ["-u", "-w", SILENCE, "--to", "UDP"],
 }
-FILES = {"file": [], "tls file": ["--ssl"], "page": ["--http"], "tls page": ["--http", "--ssl"]}
-SINKS = {"sink": [], "tls sink": ["--ssl"], "upload": ["--http"], "udp sink": ["-u", "-w", SILENCE]}
+FILES = {"file": [], "tls file": ["--ssl"], "page": ["--http"], "tls page": ["--http", "--ssl"], "ws file": ["--ws"]}
+SINKS = {
+    "sink": [],
+    "tls sink": ["--ssl"],
+    "upload": ["--http"],
+    "udp sink": ["-u", "-w", SILENCE],
+    "ws sink": ["--ws"],
+}
 UNIX = {"unix exec": [*ECHO], "unix forward": ["--to", "TO"]}
 ABSTRACT = {"abstract exec": [*ECHO]}
 

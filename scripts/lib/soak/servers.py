@@ -39,7 +39,7 @@ class Server:
     def __init__(self, name: str, folder: Path, *options: str, path: str = "", **files: object) -> None:
         """`path` is that of a unix socket, which begins with @ if it is abstract. `files`: stdin and stdout."""
         self.name, self.path = name, path
-        self.tls, self.datagrams = "--ssl" in options, "-u" in options
+        self.tls, self.datagrams, self.websocket = "--ssl" in options, "-u" in options, "--ws" in options
         self.errors = folder / f"{name.replace(' ', '-')}.stderr"
         place = ["-U", path] if path else [HOST, "0"]
         self.argv = [PYNC, "-lk", *options, *place]

@@ -47,7 +47,8 @@ def pync(options: Sequence[str], data: bytes = b"") -> bytes:
 
 def options_for(server: Server) -> list[str]:
     """What a pync needs to connect to it."""
-    return [*(["--ssl", "--ssl-no-verify"] if server.tls else []), *server.operands]
+    layers = [*(["--ssl", "--ssl-no-verify"] if server.tls else []), *(["--ws"] if server.websocket else [])]
+    return [*layers, *server.operands]
 
 
 def rude(sock: socket.socket, way: str, data: bytes) -> None:
@@ -155,7 +156,7 @@ def _head(sock: socket.socket) -> bytes:
 def download(place: Place, name: str, chance: Chance) -> int:
     """A server that sends each client its stdin, a file."""
     server = place.servers[name]
-    chance.way = way = chance.choice(["whole", "pync", *RUDE])
+    chance.way = way = chance.choice([*(["whole"] if not server.websocket else []), "pync", *RUDE])
     if way == "pync":
         check(pync(options_for(server)), PAGE)
         return len(PAGE)
@@ -193,7 +194,7 @@ def sink(place: Place, name: str, chance: Chance) -> int:
     server, slot = place.servers[name], place.slots[name].take()
     try:
         data = marked(payload(chance, size(chance)), slot)
-        chance.way = way = chance.choice(["half-close", "half-close", "pync", *RUDE])
+        chance.way = way = chance.choice([*(["half-close"] * 2 if not server.websocket else []), "pync", *RUDE])
         if way == "pync":
             pync(options_for(server), data)
         else:

@@ -78,7 +78,7 @@ def exchange(sock: socket.socket, data: bytes, expected: int) -> bytes:
             break
         if encrypted and len(received) >= expected:
             break
-        _wait(sock, bool(rest), until, f"{len(received)} of {expected} bytes have come")
+        wait(sock, bool(rest), until, f"{len(received)} of {expected} bytes have come")
     sock.settimeout(DEADLINE)
     if isinstance(sock, ssl.SSLSocket):
         while rest:
@@ -88,7 +88,8 @@ def exchange(sock: socket.socket, data: bytes, expected: int) -> bytes:
     return bytes(received)
 
 
-def _wait(sock: socket.socket, writing: bool, until: float, otherwise: str) -> None:
+def wait(sock: socket.socket, writing: bool, until: float, otherwise: str) -> None:
+    """Wait until there is something to read, or room to write. Raises Lost at the moment `until`."""
     poll = select.poll()
     poll.register(sock, select.POLLIN | (select.POLLOUT if writing else 0))
     if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
