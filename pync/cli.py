@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
     from pync.faces import Face
 
+DIALECT = "--dialect="  # in front of all other arguments it names the face
+FACES = ("pync", "openbsd", "traditional")
+COMMANDS = {  # the faces of the commands that have another one than pync
+    **dict.fromkeys(("nc", "netcat", "nc.openbsd"), "openbsd"),
+    **dict.fromkeys(("nc.traditional", "nc110"), "traditional"),
+}
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run pync with the arguments after its name and return the exit status. Without `argv`, end the process with it.
@@ -35,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
 
             become_a_child()
     try:
-        status = _run(sys.argv[1:] if argv is None else argv)
+        status = _run(sys.argv if argv is None else ["pync", *argv])
     except KeyboardInterrupt:  # the loop has not taken over the signals yet
         status = -signal.SIGINT
     _finish_printing(wait=status >= 0)
@@ -46,26 +53,50 @@ def main(argv: list[str] | None = None) -> int:
     return status
 
 
-def _run(argv: list[str]) -> int:
+def _run(words: list[str]) -> int:
     reserve()
-    face = _choose_face()
+    name, argv = _chosen(words)
+    face = _face(name, words[0])
+    if face is None:
+        from pync.faces import print_line
+
+        print_line(f"pync: there is no dialect {name}: it is one of {', '.join(FACES)}")
+        return 2
     try:
         return face.run(argv)
     except PyncError as error:
         return face.failed(error)
 
 
+def _chosen(words: list[str]) -> tuple[str, list[str]]:
+    """The name of the face, and the arguments for it: by the first of them, by the environment, or by our own name."""
+    command, *argv = words
+    if argv and argv[0].startswith(DIALECT):
+        return argv[0][len(DIALECT) :], argv[1:]
+    return os.environ.get("PYNC_DIALECT") or COMMANDS.get(os.path.basename(command), "pync"), argv
+
+
+def _face(name: str, command: str) -> Face | None:
+    """The face of this name; None if there is none. A process imports one face alone."""
+    if name == "pync":
+        from pync.faces.native.face import NativeFace
+
+        return NativeFace()
+    if name == "openbsd":
+        from pync.faces.openbsd.face import OpenbsdFace
+
+        return OpenbsdFace(command)
+    if name == "traditional":
+        from pync.faces.traditional.face import TraditionalFace
+
+        return TraditionalFace(command)
+    return None
+
+
 def _finish_printing(*, wait: bool) -> None:
     from pync.faces import finish_printing  # which a face has imported
 
     finish_printing(wait=wait)
-
-
-def _choose_face() -> Face:
-    # An import here and not above, so that a process imports one face alone.
-    from pync.faces.native.face import NativeFace
-
-    return NativeFace()
 
 
 def _end_by_signal(signum: int) -> NoReturn:

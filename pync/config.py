@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import KeysView
     from typing import Any, Literal, Self, dataclass_transform
 
+    from pync.behaviour import Behaviour
     from pync.listener_config import ServeProxy, Target
     from pync.websocket_config import WebSocket
 
@@ -81,6 +82,8 @@ class SocketOptions(Frozen):
     ttl: int | None = None
     min_ttl: int | None = None
     interface: str | None = None  # the only one to be used, also for joining a group
+    md5_key: bytes | None = None  # for the signatures of TCP segments (RFC 2385)
+    ip_options: bytes | None = None  # of IPv4 (RFC 791, section 3.1)
 
 
 class Program(Frozen):
@@ -91,8 +94,10 @@ class Program(Frozen):
     """
 
     argv: tuple[str, ...]
+    path: str | None = None  # of its file; None: argv[0], which is looked for in PATH
     filters: bool = False
     pipes: bool = False
+    keeps_datagrams: bool = False  # it gets a socket of datagrams itself, too, where there is but one peer
     terminal: bool = False
 
 
@@ -208,6 +213,7 @@ class Config(Frozen):
     ending: Ending = Ending()
     socket: SocketOptions = SocketOptions()
 
+    behaviour: Behaviour | None = None  # what is done in another way than pync's own; None: nothing
     verbosity: int = 0
     checksum: bool = False  # report the SHA-256 of what each session has sent and received
     progress: float | None = None  # seconds between two reports of how far the run has come

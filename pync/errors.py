@@ -6,14 +6,19 @@ is never wrapped into one of them.
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class PyncError(Exception):
-    """`what` was attempted, and `why` it failed: printed as `pync: what: why`."""
+    """`what` was attempted, and `why` it failed: printed as `pync: what: why`. `facts` is for other words."""
 
-    def __init__(self, what: str, why: str) -> None:
+    def __init__(self, what: str, why: str, **facts: Any) -> None:
         super().__init__(f"{what}: {why}")
         self.what = what
         self.why = why
+        self.facts = facts
 
 
 class UsageError(PyncError):
@@ -25,15 +30,19 @@ class PackageMissing(PyncError):
 
 
 class AddressError(PyncError):
-    """A name has no address, or what should be an address is none."""
+    """A name has no address, or what should be an address is none. Facts: `host`, `port`."""
 
 
 class ConnectError(PyncError):
     """No connection to the peer could be made."""
 
 
+class PortRefused(ConnectError):
+    """A port of UDP has refused a datagram that was to find that out."""
+
+
 class BindError(PyncError):
-    """Our own address could not be bound: it is in use, not permitted, or not ours."""
+    """Our own address could not be bound: it is in use, not permitted, or not ours. Facts: `address`; `code`: errno."""
 
 
 class PeerLost(PyncError):
@@ -63,7 +72,15 @@ class TlsError(PyncError):
 
 
 class ProxyError(PyncError):
-    """The proxy has not made the connection."""
+    """The proxy has not made the connection.
+
+    `answer` is what it has sent instead (`protocols/dialogue.py`), and `received` how many bytes it has sent in all.
+    `asked` is false if it could not be connected to.
+    """
+
+    answer: int | str | None = None
+    received = 0
+    asked = True
 
 
 class OutputError(PyncError):

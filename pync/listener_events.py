@@ -6,12 +6,19 @@ client imports is kept small.
 
 from __future__ import annotations
 
-from pync.events import Event
+from pync.events import Address, Event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.errors import PyncError
-    from pync.events import Address
+
+
+class NamedAddress(Address):
+    """An address with what `Behaviour.name_of` has found out about its name."""
+
+    host: str
+    port: int | None = None
+    name: object = None
 
 
 class Listening(Event):
@@ -26,6 +33,22 @@ class Accepted(Event):
 
     peer: Address
     transport: str
+
+
+class AcceptedHere(Accepted):
+    """The only client of a listener was let in by a `Behaviour`: `Accepted`, and our end of the connection."""
+
+    peer: Address
+    transport: str
+    local: Address
+
+
+class BindRetried(Event):
+    """A port of ours is in use, and is tried again after a pause."""
+
+    address: Address
+    why: str
+    pause: float
 
 
 class Denied(Event):

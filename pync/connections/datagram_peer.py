@@ -21,8 +21,14 @@ def datagram_peer(context: Context, sock: socket.socket, name: Any) -> DatagramS
     from pync.net.groups import disconnected, is_group
 
     try:
-        if not is_group(context.config, sock.family, name):
-            return DatagramSocket(context.loop, sock, name)
+        # Other netcats connect the socket, and so only the group's own address could answer.
+        if context.config.behaviour or not is_group(context.config, sock.family, name):
+            peer = DatagramSocket(context.loop, sock, name)
+            if sock.family == socket.AF_UNIX and (behaviour := context.config.behaviour):
+                from pync.net.own_path import own_path
+
+                peer.own_path = own_path(context.config, behaviour, sock)
+            return peer
     except BaseException:
         sock.close()
         raise

@@ -13,6 +13,7 @@ from pync.endpoints.segments import cut
 from pync.errors import BindError, reason
 from pync.events import as_address
 from pync.net.attempt import new_socket
+from pync.net.names import named
 from pync.system import socket
 
 TYPE_CHECKING = False
@@ -39,7 +40,7 @@ async def first_sender(context: Context, bound: Bound, admit: Callable[[Address]
                 piece, size, name, source = receiver.receive_asked()
             except OSError:  # nothing has arrived at this socket
                 continue
-            if admit(as_address(name)):
+            if admit(await named(context, name)):
                 first = cut(piece, size)
                 sock = _connected(context, receiver, name, source, first)
                 bound.keep(sock)

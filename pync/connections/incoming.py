@@ -10,9 +10,9 @@ import errno
 
 from pync.endpoints.streams import StreamSocket
 from pync.errors import reason
-from pync.events import as_address
 from pync.listener_events import AcceptingPauses
 from pync.net.attempt import tune
+from pync.net.names import named
 from pync.system import socket
 
 TYPE_CHECKING = False
@@ -40,8 +40,9 @@ async def accept(context: Context, sock: socket.socket) -> Peer | None:
             reported = True
             await context.loop.sleep(PAUSE)
         else:
-            tune(client)
-            return StreamSocket(context.loop, client, as_address(name))
+            if not context.config.behaviour:
+                tune(client)
+            return StreamSocket(context.loop, client, await named(context, name))
 
 
 def take(listener: socket.socket) -> tuple[socket.socket, Any]:

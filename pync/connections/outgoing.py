@@ -40,12 +40,14 @@ async def open_connection(context: Context, port: int | None, without: Sequence[
     The addresses in `without`, by the system's names for them, are passed over. Raises what `dial` raises, ProxyError,
     TlsError, PeerLost; TimedOut after `connect_timeout` seconds.
     """
-    if context.config.proxy and port is not None:
+    config = context.config
+    if config.proxy and port is not None:
         from pync.connections.proxy_client import open_through
 
-        return await open_through(context, context.config.proxy, port)
+        return await open_through(context, config.proxy, port)
+    limit = None if config.behaviour else config.connect_timeout  # then each address has its own (`net/one_by_one.py`)
     try:
-        return await context.loop.within(context.config.connect_timeout, _open(context, port, without))
+        return await context.loop.within(limit, _open(context, port, without))
     except TimeoutError:
         raise TimedOut(connect_goal(context, port), "timed out") from None
 

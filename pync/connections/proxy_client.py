@@ -18,7 +18,7 @@ from pync.errors import AddressError, ConnectError, PeerLost, ProxyError, TimedO
 from pync.events import Address, Connected
 from pync.net.dial import connect_goal, dial
 from pync.net.resolve import resolve
-from pync.protocols.dialogue import Refused
+from pync.protocols.dialogue import Refused, counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ async def hold(peer: Peer, dialogue: Dialogue[Result]) -> Result:
                 reply = dialogue.send(shown)
     except StopIteration as end:
         result, rest = end.value
+    except Refused as refusal:  # closing a connection with unread bytes would be a reset
+        await peer.skip(len(shown) - len(refusal.rest))
+        raise
     await peer.skip(len(shown) - len(rest))
     return result
 
@@ -63,15 +66,21 @@ async def hold(peer: Peer, dialogue: Dialogue[Result]) -> Result:
 async def open_through(context: Context, proxy: Proxy, port: int) -> Peer:
     """The config's host through the proxy, under TLS if that is wanted. Raises as `open_connection`.
 
-    Without `connect_timeout` the proxy has DIALOGUE_LIMIT for each answer.
+    Without `connect_timeout` the proxy has the time of `_limit` for each answer.
     """
     limit = context.config.connect_timeout
     until = None if limit is None else context.loop.clock() + limit
-    proxy_late = TimedOut(_name(proxy), f"no answer for {limit or DIALOGUE_LIMIT:g} s")
+    proxy_late = TimedOut(_name(proxy), f"no answer for {_limit(context) or 0:g} s")
     host_late = TimedOut(connect_goal(context, port), "timed out")
     names = await _in_time(context, until, _names(context, proxy, port), host_late)
     peer = await _in_time(context, until, _connect_to_one(context, proxy, names, port), proxy_late)
     return await _in_time(context, until, with_layers(context, peer, port), host_late)
+
+
+def _limit(context: Context) -> float | None:
+    """Seconds that a proxy has for an answer; None: as long as it takes."""
+    behaviour = context.config.behaviour
+    return context.config.connect_timeout or (None if behaviour and behaviour.waits_for_proxy else DIALOGUE_LIMIT)
 
 
 async def _in_time(context: Context, until: float | None, step: Work[Result], late: TimedOut) -> Result:
@@ -85,7 +94,7 @@ async def _in_time(context: Context, until: float | None, step: Work[Result], la
 async def _names(context: Context, proxy: Proxy, port: int) -> list[str]:
     """The host as the proxy is asked for it: its name, or its addresses for a proxy that shall not look it up."""
     host = context.config.host or ""
-    if proxy.remote_names:
+    if proxy.remote_names or (context.config.behaviour and context.config.behaviour.plain_proxies):
         return [host]
     found = await resolve(context, host, port, "ipv4" if proxy.kind == "socks4" else None)
     return [name[0] for _, name in found]
@@ -109,14 +118,17 @@ async def _connect_to_one(context: Context, proxy: Proxy, names: list[str], port
 
 async def _connect_to(context: Context, proxy: Proxy, host: str, port: int) -> Peer:
     """A connection through the proxy to this host."""
+    received: list[int] = []
     try:
+        if (behaviour := context.config.behaviour) and behaviour.plain_proxies:
+            return await _by_plain_request(context, proxy, host, port, received)
         if proxy.kind == "http":
             return await _by_http(context, proxy, host, port)
         return await _by_socks(context, proxy, host, port)
-    except Refused as error:
-        raise ProxyError(_name(proxy), str(error)) from None
-    except PeerLost as error:
-        raise ProxyError(_name(proxy), error.cause) from None
+    except (Refused, PeerLost) as error:
+        failure = ProxyError(_name(proxy), error.cause if isinstance(error, PeerLost) else str(error))
+        failure.answer, failure.received = getattr(error, "answer", None), sum(received)
+        raise failure from None
 
 
 async def _by_socks(context: Context, proxy: Proxy, host: str, port: int) -> Peer:
@@ -124,11 +136,29 @@ async def _by_socks(context: Context, proxy: Proxy, host: str, port: int) -> Pee
 
     peer = await _open_proxy(context, proxy)
     four = proxy.kind == "socks4"
-    await _hold(
-        context,
-        peer,
-        socks4_connect(host, port, proxy.user or "") if four else socks5_connect(host, port, _login(proxy)),
-    )
+    dialogue = socks4_connect(host, port, proxy.user or "") if four else socks5_connect(host, port, _login(proxy))
+    await _hold(context, peer, dialogue)
+    return peer
+
+
+async def _by_plain_request(context: Context, proxy: Proxy, host: str, port: int, received: list[int]) -> Peer:
+    """By what `Behaviour.plain_proxies` is. The sizes of what the proxy sends are added to `received`."""
+    peer = await _open_proxy(context, proxy)
+    if proxy.kind == "http":
+        from pync.protocols.http_plain_connect import connect
+
+        dialogue = connect(host, port, None if proxy.password is None else _login(proxy))
+    else:
+        from pync.protocols.socks_client import socks4_connect, socks5_connect
+
+        if proxy.kind == "socks4":
+            try:
+                host = (await resolve(context, host, port, "ipv4"))[0][1][0]
+            except AddressError:
+                peer.close()
+                raise
+        dialogue = socks4_connect(host, port) if proxy.kind == "socks4" else socks5_connect(host, port, lenient=True)
+    await _hold(context, peer, counted(dialogue, received))
     return peer
 
 
@@ -160,7 +190,7 @@ async def _by_http(context: Context, proxy: Proxy, host: str, port: int) -> Peer
 async def _hold(context: Context, peer: Peer, dialogue: Dialogue[Result]) -> Result:
     """As `hold`; the peer is closed if the dialogue fails. Raises TimeoutError, too."""
     try:
-        return await context.loop.within(context.config.connect_timeout or DIALOGUE_LIMIT, hold(peer, dialogue))
+        return await context.loop.within(_limit(context), hold(peer, dialogue))
     except BaseException:
         peer.close()
         raise
@@ -177,7 +207,9 @@ async def _open_proxy(context: Context, proxy: Proxy) -> Peer:
     try:
         peer = connected(to_proxy, *await dial(to_proxy, proxy.port))
     except (AddressError, ConnectError) as error:
-        raise ProxyError(_name(proxy), error.why) from None
+        failure = ProxyError(_name(proxy), error.why)
+        failure.asked = False
+        raise failure from None
     if proxy.tls:
         from pync.connections.encryption import encrypt_to_proxy
 

@@ -224,7 +224,7 @@ def hand_over(loop: Loop, program: Program, sock: socket.socket, environment: Ma
     The socket is made blocking, which is what programs expect of their stdin.
     """
     sock.setblocking(True)
-    return Child(loop, _spawn(program.argv, sock.fileno(), sock.fileno(), environment))
+    return Child(loop, _spawn(program, sock.fileno(), sock.fileno(), environment))
 
 
 def start(loop: Loop, program: Program, environment: Mapping[str, str], most: int = CHUNK) -> Child:
@@ -243,7 +243,7 @@ def start(loop: Loop, program: Program, environment: Mapping[str, str], most: in
         ours.append(out)
         if program.filters:
             environment = {**environment, **unbuffered(environment)}
-        pid = _spawn(program.argv, reading, writing, environment)
+        pid = _spawn(program, reading, writing, environment)
     except BaseException as error:
         for fd in ours:
             os.close(fd)
@@ -258,11 +258,11 @@ def start(loop: Loop, program: Program, environment: Mapping[str, str], most: in
     return Child(loop, pid, into, out, most)
 
 
-def _spawn(argv: tuple[str, ...], stdin: int, stdout: int, environment: Mapping[str, str]) -> int:
+def _spawn(program: Program, stdin: int, stdout: int, environment: Mapping[str, str]) -> int:
     try:
-        return processes.spawn(argv, (stdin, stdout), environment, new_session=has_terminal())
+        return processes.spawn(program.argv, program.path, (stdin, stdout), environment, new_session=has_terminal())
     except OSError as error:
-        raise not_run(argv, error) from None
+        raise not_run(program.argv, error) from None
 
 
 def not_run(argv: tuple[str, ...], error: OSError) -> ProgramError:

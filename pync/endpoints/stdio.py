@@ -181,8 +181,8 @@ class Stdout(Sink):
             reserve()
 
     def raw(self) -> int | None:
-        """The descriptor; None for a terminal, and for a socket or pipe that pync only shares."""
-        return None if self.sock or self.limit or os.isatty(self.fd) else self.fd
+        """The descriptor; None once it is closed, for a terminal, and for a socket or pipe that pync only shares."""
+        return None if self.closed or self.sock or self.limit or os.isatty(self.fd) else self.fd
 
     def failed(self, error: OSError) -> OutputError:
         """The exception for an error of stdout: its reader has closed it, or it takes no more."""

@@ -123,6 +123,22 @@ class Paced(Source):
         return sum(map(len, self.lines)) + self.source.unread()
 
 
+class PacedAfter(Paced):
+    """Gives one line at a time, with a pause after each: after the last one, too, before the end."""
+
+    def __init__(self, loop: Loop, source: Source, seconds: float, *, around: bool) -> None:
+        """`around`: there is a pause before anything is read."""
+        super().__init__(loop, source, seconds)
+        self.begun = around
+
+    async def read(self) -> bytes | None:
+        """The next line, after the pause; None at the end."""
+        if self.begun:
+            await self.loop.sleep(self.seconds)
+            self.begun = False
+        return await super().read()
+
+
 class Delayed(Source):
     """Gives each chunk `seconds` after it was read."""
 

@@ -1,7 +1,8 @@
 """The faces of pync: each is a command line that pync can have, in a folder of its own; beside them, what they share.
 
 A face turns argv into a `Config`, events into lines on stderr, and the end of a run into an exit status. All else in
-pync knows of no option and prints nothing. `cli.py` chooses the face and calls its two methods:
+pync knows of no option and prints nothing. `cli.py` chooses the face, makes it, with the name of the command as it was
+started if its messages begin with that, and calls its two methods:
 
 run(argv)
     Do what the arguments (without the program's name) ask for, and return the status. Raises PyncError.
@@ -12,8 +13,8 @@ A status from 0 on is the exit status of the process. A negative one, -N, asks f
 error that ends so (an interrupt, a stdout that its reader has closed) is not reported.
 
 During a run stdout carries only what the peer sends, so a face writes its lines on stderr, with `print_line`, or with
-`print_lines` if several belong together, such as those of a traceback. A text that the user asked for instead of a run
-(--help) goes to stdout, with `print_text`.
+`print_lines` if several belong together, such as those of a traceback. `print_unescaped` is for texts of its own. A
+text that the user asked for instead of a run (--help) goes to stdout, with `print_text`.
 """
 
 from __future__ import annotations
@@ -53,6 +54,13 @@ def print_lines(lines: Iterable[str]) -> None:
 
     text = "".join([f"{printable(line, backslash_escape)}\n" for line in lines])
     STANDARD.write(text.encode(sys.getfilesystemencoding(), "backslashreplace"))
+
+
+def print_unescaped(text: str) -> None:
+    """Write a text of a face's own on stderr as it is, with its tabs and without an end of the line of ours."""
+    from pync.faces.stderr import STANDARD
+
+    STANDARD.write(text.encode())
 
 
 def draw_line(line: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pync.connections.outgoing import UNREACHED, open_connection, prepare
 from pync.endpoints.stdio import Stdout
+from pync.errors import PortRefused, ProxyError
 from pync.events import Outcome
 from pync.modes import in_order
 from pync.sessions.conversation import converse, open_stdio
@@ -19,26 +20,41 @@ if TYPE_CHECKING:
 
 
 async def connect(context: Context) -> Outcome:
-    """Connect, and relay. Of several ports one that answers is enough; else the failure of the last one is raised."""
+    """Connect, and relay. Of several ports one that answers is enough; else the failure of the last one is raised.
+
+    By a `Behaviour` a port of UDP that refuses probes undoes the success of those before it.
+    """
     prepare(context)
     ports: tuple[int | None, ...] = in_order(context) or (None,)
     status: int | None = None
     failure: PyncError | None = None
     opened = False
-    stdout = _stdout(context, shared=len(ports) > 1)
+    stdout, behaviour = _stdout(context, shared=len(ports) > 1), context.config.behaviour
     for port in ports:
         try:
             peer = await _open(context, port)
         except UNREACHED as error:
-            failure = error
-            continue
-        opened = True
-        status = await _session(context, port, peer, stdout)
-        if context.config.pass_descriptor:  # only one connection can be passed
-            break
+            if behaviour and isinstance(error, ProxyError) and error.asked:
+                raise
+            failure, opened = error, opened and not isinstance(error, PortRefused)
+        else:
+            opened = True
+            status = await _session(context, port, peer, stdout)
+            if context.config.pass_descriptor or _is_over(context):  # only one connection can be passed
+                break
+        if behaviour and behaviour.port_pause:
+            await context.loop.sleep(behaviour.port_pause)
     if failure and not opened:
         raise failure
     return Outcome(opened=True, child_status=status)
+
+
+def _is_over(context: Context) -> bool:
+    if not context.config.behaviour:
+        return False
+    from pync.relay.other_reads import Run
+
+    return context.loop.shared(Run).over
 
 
 async def _open(context: Context, port: int | None) -> Peer:
@@ -76,7 +92,7 @@ async def _session(context: Context, port: int | None, peer: Peer, stdout: Sink)
         await converse_again(context, port, peer, stdout)
         return None
     stdio = open_stdio(context, stdout)
-    if stdio.source and port is not None and config.datagram:
+    if stdio.source and port is not None and config.datagram and not config.behaviour:
         from pync.connections.next_address import converse_with_next_address
 
         await converse_with_next_address(context, port, peer, stdio, converse)

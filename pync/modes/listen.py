@@ -14,6 +14,7 @@ from pync.events import Outcome, as_address
 from pync.listener_events import Listening, OpenProgram, OpenProxy
 from pync.net.access import load_rules
 from pync.net.bind import bind, transport
+from pync.net.names import named
 from pync.net.resolve import unix_name
 from pync.services.server import Server
 from pync.system import socket
@@ -60,7 +61,7 @@ async def listen(context: Context) -> Outcome:
 
 
 async def _serve(context: Context, server: Server) -> int | None:
-    _announce(context, server.bound)
+    await _announce(context, server.bound)
     _notify(b"READY=1")
     try:
         return await server.run()
@@ -193,6 +194,10 @@ def _service(context: Context, targets: Rules | None) -> Service:
 
 
 def _shared_stdio(context: Context) -> Service:
+    if (behaviour := context.config.behaviour) and behaviour.one_at_a_time:
+        from pync.services.one_by_one import OneByOneService, ReceivingService
+
+        return (ReceivingService if context.config.datagram else OneByOneService)(context)
     if context.config.datagram:
         from pync.services.crowd import CrowdService, needs_no_sessions
 
@@ -228,10 +233,10 @@ def _addresses_of(bound: Bound) -> list[Address]:
     return [as_address(sock.getsockname()) for sock in (*bound.sockets, bound.client) if sock]
 
 
-def _announce(context: Context, bound: Bound) -> None:
+async def _announce(context: Context, bound: Bound) -> None:
     if bound.client:
         return
-    addresses = _addresses_of(bound)
+    addresses = [await named(context, sock.getsockname()) for sock in bound.sockets]
     for where in addresses:
         context.report(Listening(address=where, transport=transport(context, where)))
         if context.config.serve_proxy:

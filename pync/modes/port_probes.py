@@ -176,7 +176,7 @@ class StreamProbe(Probe):
         from pync.net.source import bind_own
 
         try:
-            bind_own(sock, self.own, self.config.socket, self.name)
+            bind_own(sock, self.own, self.config, self.name)
         except BaseException:
             self.close()
             raise

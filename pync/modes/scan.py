@@ -47,6 +47,10 @@ CLOSED = OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
 async def scan(context: Context) -> Outcome:
     """Try each port, report each in order; `opened` if any is open. With `retry`, again until one is, or TimedOut."""
+    if (behaviour := context.config.behaviour) and behaviour.scan_in_order:
+        from pync.modes.ordered_scan import scan_in_order
+
+        return await scan_in_order(context, behaviour)
     if context.config.places:
         from pync.modes.waiting import wait
 

@@ -38,7 +38,7 @@ async def attempt(context: Context, family: int, name: Any, own: Any) -> Connect
         if own is not None:
             from pync.net.source import bind_own
 
-            bind_own(sock, own, context.config.socket, name)
+            bind_own(sock, own, context.config, name)
         await _finish_connecting(context, sock, name)
         peer = peer_name(sock, name)
         if family != socket.AF_UNIX and sock.getsockname() == peer:

@@ -11,7 +11,7 @@ import errno
 import os
 
 from pync.errors import BindError, reason
-from pync.events import as_address
+from pync.events import Address, as_address
 from pync.net.attempt import new_socket
 from pync.net.resolve import resolve, unix_name
 from pync.system import socket
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from pync.config import Config
     from pync.context import Context
-    from pync.events import Address
     from pync.listener_config import Target
     from pync.loop.kernel import Loop
     from pync.net.privileges import Identity
@@ -105,8 +104,13 @@ def _config_of(config: Config, place: Target) -> Config:
 async def _bind_place(context: Context, owner: Identity | None) -> Bound:
     config = context.config
     if config.family == "unix":
-        return await _bind_unix(context, owner)
+        return await bind_unix(context, owner)
     found = await resolve(context, config.host, config.ports[0])
+    if (behaviour := config.behaviour) and behaviour.first_address:
+        from pync.net.first_address import bind_first
+
+        sock = await bind_first(context, found, behaviour.bind_tries, lambda *place: _bind_one(config, *place))
+        return Bound(context.loop, [sock])
     # IPv6 comes first: if the port is an ephemeral one, the other sockets take the port that this one got.
     found.sort(key=lambda item: item[0] != socket.AF_INET6)
     for _ in range(EPHEMERAL_TRIES):
@@ -125,7 +129,8 @@ def _bind_all(config: Config, found: list[tuple[int, Any]]) -> list[socket.socke
         try:
             sockets.append(_bind_one(config, family, (name[0], port, *name[2:])))
         except OSError as error:
-            failure = BindError(f"listen on {as_address((name[0], port))}", reason(error))
+            address = as_address((name[0], port))
+            failure = BindError(f"listen on {address}", reason(error), address=address, code=error.errno)
             if error.errno in NOT_HERE:
                 missing = failure
                 continue
@@ -141,11 +146,15 @@ def _bind_all(config: Config, found: list[tuple[int, Any]]) -> list[socket.socke
 
 
 def _bind_one(config: Config, family: int, name: Any) -> socket.socket:
-    sock = new_socket(family, config)
+    sock, behaviour = new_socket(family, config), config.behaviour
     try:
         if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if family != socket.AF_UNIX and not config.datagram:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not (behaviour and behaviour.dual_stack))
+        if family != socket.AF_UNIX and behaviour and behaviour.reuse_port:
+            from pync.system.sockets import share_port
+
+            share_port(sock)
+        elif family != socket.AF_UNIX and not config.datagram:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if config.path_mode is not None and isinstance(name, str):
             from pync.net.path_rights import bind_with_mode
@@ -160,7 +169,7 @@ def _bind_one(config: Config, family: int, name: Any) -> socket.socket:
         else:
             sock.bind(name)
         if not config.datagram:
-            sock.listen(BACKLOG)
+            sock.listen((behaviour and behaviour.backlog) or BACKLOG)
     except (OSError, BindError):
         sock.close()
         raise
@@ -187,33 +196,45 @@ def _bind_datagrams(sock: socket.socket, name: Any, interface: str | None) -> No
     sock.bind(name)
 
 
-async def _bind_unix(context: Context, owner: Identity | None) -> Bound:
+async def bind_unix(context: Context, owner: Identity | None = None) -> Bound:
+    """A socket bound to the path or the abstract name that is the config's host. Raises BindError."""
     config = context.config
     path = config.host or ""
-    name = unix_name(path)
     try:
+        if not path:  # Linux would choose a name
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        name = unix_name(path)
         if isinstance(name, bytes):
             return Bound(context.loop, [_bind_one(config, socket.AF_UNIX, name)])
-        from pync.net.unix_path import bind_path
-
-        def bind_it() -> socket.socket:
-            if owner is None:
-                return _bind_one(config, socket.AF_UNIX, name)
-            from pync.net.privileges import creating_as
-
-            return creating_as(owner, lambda: _bind_one(config, socket.AF_UNIX, name))
-
-        kind = socket.SOCK_DGRAM if config.datagram else socket.SOCK_STREAM
-        sock, place = await bind_path(context.loop, path, bind_it, kind)
-        bound = Bound(context.loop, [sock], place)
-        if config.path_mode is not None or config.path_owner:
-            from pync.net.path_rights import check_rights
-
-            try:
-                check_rights(place, config.path_mode, owner if config.path_owner else None)
-            except BaseException:
-                bound.close()
-                raise
-        return bound
+        return await _bind_path(context, name, owner)
     except OSError as error:
-        raise BindError(f"listen on {path}", reason(error)) from None
+        address = Address(host=path)
+        raise BindError(f"listen on {path}", reason(error), address=address, code=error.errno) from None
+
+
+async def _bind_path(context: Context, path: str, owner: Identity | None) -> Bound:
+    from pync.net.unix_path import bind_path
+
+    config, behaviour = context.config, context.config.behaviour
+
+    def bind_it() -> socket.socket:
+        if owner is None:
+            return _bind_one(config, socket.AF_UNIX, path)
+        from pync.net.privileges import creating_as
+
+        return creating_as(owner, lambda: _bind_one(config, socket.AF_UNIX, path))
+
+    kind = socket.SOCK_DGRAM if config.datagram else socket.SOCK_STREAM
+    sock, place = await bind_path(context.loop, path, bind_it, kind)
+    bound = Bound(context.loop, [sock], place)
+    if behaviour and behaviour.leaves_paths:
+        place.leave()
+    if config.path_mode is not None or config.path_owner:
+        from pync.net.path_rights import check_rights
+
+        try:
+            check_rights(place, config.path_mode, owner if config.path_owner else None)
+        except BaseException:
+            bound.close()
+            raise
+    return bound

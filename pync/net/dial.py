@@ -25,19 +25,27 @@ def connect_goal(context: Context, port: int | None) -> str:
 async def dial(context: Context, port: int | None, without: Sequence[Any] = ()) -> Connection:
     """A connected socket to the config's host, on this port (None: a unix path), and the name of its peer.
 
-    The addresses in `without` are passed over. Raises AddressError, ConnectError, BindError.
+    The addresses in `without` are passed over. Raises AddressError, ConnectError, BindError; and TimeoutError if each
+    address has a limit, and the last one was silent.
     """
     try:
         sock, name = await _connect(context, port, without)
     except OSError as error:
+        if isinstance(error, TimeoutError) and error.errno is None:  # a limit has passed, not the system's own
+            raise
         raise ConnectError(f"{connect_goal(context, port)} failed", reason(error)) from None
-    tune(sock)
+    if not context.config.behaviour:
+        tune(sock)
     connected = Connected(host=context.config.host or "", address=as_address(name), transport=context.transport)
     context.report(connected)
     return sock, name
 
 
 async def _connect(context: Context, port: int | None, without: Sequence[Any]) -> Connection:
+    if context.config.behaviour:
+        from pync.net.one_by_one import connect
+
+        return await connect(context, port, context.config.behaviour)
     if port is None:
         return await attempt(context, socket.AF_UNIX, unix_name(context.config.host or ""), await _own(context))
     found = await resolve(context, context.config.host, port)

@@ -11,21 +11,31 @@ import sys
 from pync.errors import ConnectError, reason
 from pync.system import socket
 from pync.system import sockets as numbers
-from pync.system.sockets import set_option
+from pync.system.sockets import md5_signature, set_option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.config import SocketOptions
 
 
+class OptionRefused(ConnectError):
+    """The system has refused an option of a socket: a field of `SocketOptions`, on a socket of IPv6 or not (`six`)."""
+
+    def __init__(self, what: str, why: str, field: str, *, six: bool) -> None:
+        super().__init__(what, why)
+        self.field = field
+        self.six = six
+
+
 def set_options(sock: socket.socket, options: SocketOptions) -> None:
-    """Set the options. Raises ConnectError, which names the option that failed; the socket is closed then."""
-    for name, level, option, value in _wanted(sock, options):
+    """Set the options. Raises OptionRefused for the one that fails; the socket is closed then."""
+    for name, level, option, value, field in _wanted(sock, options):
         try:
             set_option(sock, level, option, value)
         except OSError as error:
             sock.close()
-            raise ConnectError(f"set {name} to {value}", reason(error)) from None
+            six = sock.family == socket.AF_INET6
+            raise OptionRefused(f"set {name} to {value!r}", reason(error), field, six=six) from None
     if options.interface:
         try:
             index = socket.if_nametoindex(options.interface)
@@ -47,20 +57,27 @@ def _choose_interface(sock: socket.socket, index: int, options: SocketOptions) -
         set_option(sock, socket.IPPROTO_IP, numbers.UNICAST_INTERFACE, index.to_bytes(4, "big"))
 
 
-def _wanted(sock: socket.socket, options: SocketOptions) -> list[tuple[str, int, int | None, int]]:
+def _wanted(sock: socket.socket, options: SocketOptions) -> list[tuple[str, int, int | None, int | bytes, str]]:
     six = sock.family == socket.AF_INET6
     many = sock.type == socket.SOCK_DGRAM and sock.family != socket.AF_UNIX
     multicast_ttl = socket.IPV6_MULTICAST_HOPS if six else socket.IP_MULTICAST_TTL
     ip = socket.IPPROTO_IPV6 if six else socket.IPPROTO_IP
-    every = [
-        ("broadcast", socket.SOL_SOCKET, socket.SO_BROADCAST, options.broadcast or None),
-        ("debugging", socket.SOL_SOCKET, socket.SO_DEBUG, options.debug or None),
-        ("the type of service", ip, numbers.TRAFFIC_CLASS if six else socket.IP_TOS, options.tos),
-        ("the receive buffer", socket.SOL_SOCKET, socket.SO_RCVBUF, options.receive_buffer),
-        ("the send buffer", socket.SOL_SOCKET, socket.SO_SNDBUF, options.send_buffer),
-        ("the TTL", ip, numbers.UNICAST_HOPS if six else socket.IP_TTL, options.ttl),
-        ("the multicast TTL", ip, multicast_ttl, options.ttl if many else None),
-        ("the minimum TTL", ip, numbers.MINIMUM_HOPS if six else numbers.MINIMUM_TTL, options.min_ttl),
-        ("keep-alive", socket.SOL_SOCKET, socket.SO_KEEPALIVE, options.keepalive or None),
+    key = options.md5_key
+    every: list[tuple[str, int, int | None, int | bytes | None, str]] = [
+        ("broadcast", socket.SOL_SOCKET, socket.SO_BROADCAST, options.broadcast or None, "broadcast"),
+        ("an MD5 key", socket.IPPROTO_TCP, numbers.MD5_SIGNATURE, key and md5_signature(sock.family, key), "md5_key"),
+        ("debugging", socket.SOL_SOCKET, socket.SO_DEBUG, options.debug or None, "debug"),
+        ("the type of service", ip, numbers.TRAFFIC_CLASS if six else socket.IP_TOS, options.tos, "tos"),
+        ("the receive buffer", socket.SOL_SOCKET, socket.SO_RCVBUF, options.receive_buffer, "receive_buffer"),
+        ("the send buffer", socket.SOL_SOCKET, socket.SO_SNDBUF, options.send_buffer, "send_buffer"),
+        ("the TTL", ip, numbers.UNICAST_HOPS if six else socket.IP_TTL, options.ttl, "ttl"),
+        ("the multicast TTL", ip, multicast_ttl, options.ttl if many else None, "ttl"),
+        ("the minimum TTL", ip, numbers.MINIMUM_HOPS if six else numbers.MINIMUM_TTL, options.min_ttl, "min_ttl"),
+        ("IP options", socket.IPPROTO_IP, numbers.IP_OPTIONS, options.ip_options, "ip_options"),
+        ("keep-alive", socket.SOL_SOCKET, socket.SO_KEEPALIVE, options.keepalive or None, "keepalive"),
     ]
-    return [(name, level, option, int(value)) for name, level, option, value in every if value is not None]
+    return [
+        (name, level, option, value if isinstance(value, bytes) else int(value), field)
+        for name, level, option, value, field in every
+        if value is not None
+    ]

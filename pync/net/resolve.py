@@ -47,7 +47,7 @@ async def resolve(context: Context, host: str | None, port: int, family: Family 
             found = await in_thread(context.loop, lambda: socket.getaddrinfo(*query))
     except (OSError, UnicodeError) as error:
         why = reason(error) if isinstance(error, OSError) else "not a valid name"
-        raise AddressError(f"host {host}", why) from None
+        raise AddressError(f"host {host}", why, host=host, port=port) from None
     return list(dict.fromkeys((item[0], item[4]) for item in found))
 
 

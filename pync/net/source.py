@@ -11,13 +11,13 @@ from pync.errors import AddressError, BindError, reason
 from pync.events import as_address
 from pync.net.resolve import resolve, unix_name
 from pync.system import socket
-from pync.system.sockets import own_unix_name
+from pync.system.sockets import own_unix_name, share_port
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pync.config import SocketOptions
+    from pync.config import Config
     from pync.context import Context
 
 
@@ -40,7 +40,7 @@ async def own_names(context: Context) -> Any:
     return own
 
 
-def bind_own(sock: socket.socket, own: Any, options: SocketOptions, peer: Any) -> None:
+def bind_own(sock: socket.socket, own: Any, config: Config, peer: Any) -> None:
     """Bind to what `own_names` gave for this socket's family, before it is connected to `peer`, as the system names it.
 
     Raises BindError, OSError (EAFNOSUPPORT).
@@ -49,15 +49,20 @@ def bind_own(sock: socket.socket, own: Any, options: SocketOptions, peer: Any) -
         if own and sock.family not in own:
             raise OSError(errno.EAFNOSUPPORT, "the source address is of the other family")
         own = own.get(sock.family)
-    if options.interface:
+    if config.socket.interface:
         from pync.net.interface import by_interface
 
-        own = by_interface(sock, options, peer, own)
+        own = by_interface(sock, config.socket, peer, own)
         if own is None:
             return
-    if sock.type == socket.SOCK_STREAM:  # two addresses may be tried at a time, both from one port
+    behaviour = config.behaviour
+    if behaviour and behaviour.reuse_port:
+        share_port(sock)
+    elif sock.type == socket.SOCK_STREAM and not (behaviour and behaviour.addresses != "race"):
+        # Two addresses may be tried at a time, both from one port.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind(own)
     except OSError as error:
-        raise BindError(f"bind to {as_address(own)}", reason(error)) from None
+        address = as_address(own)
+        raise BindError(f"bind to {address}", reason(error), address=address, code=error.errno) from None

@@ -62,6 +62,11 @@ class UnixPath:
         """Remove the file at the path. Raises OSError."""
         os.unlink(self.name, dir_fd=self.directory)
 
+    def leave(self) -> None:
+        """Let go of the directory, and leave our file behind."""
+        self.ours = None
+        self.remove()
+
     def remove(self) -> None:
         """Remove our file, and let go of the directory. Doing it again changes nothing."""
         if self.directory is None:

@@ -36,7 +36,16 @@ REQUEST_LIMIT = 30.0
 
 
 class Refused(Exception):
-    """The peer does not do what it should. The text is the reason, and calls the peer "it"."""
+    """The peer does not do what it should. The text is the reason, and calls the peer "it".
+
+    `answer` is what it has sent instead: a code of SOCKS, or a status line of HTTP; None if it has not answered. `rest`
+    is the input after it, of which the dialogue knows nothing.
+    """
+
+    def __init__(self, why: str, answer: int | str | None = None, rest: bytes = b"") -> None:
+        super().__init__(why)
+        self.answer = answer
+        self.rest = rest
 
 
 class Unidentified(Refused):
@@ -72,3 +81,16 @@ def exactly(count: int, have: bytes) -> Dialogue[bytes]:
     while len(have) < count:
         have = yield from receive_more(have)
     return have[:count], have[count:]
+
+
+def counted(dialogue: Dialogue[Result], sizes: list[int]) -> Dialogue[Result]:
+    """The same dialogue; the sizes of the pieces that it is given are added to `sizes`."""
+    try:
+        reply = next(dialogue)
+        while True:
+            given = yield reply
+            sizes.append(len(given or b""))
+            reply = dialogue.send(given)
+    except StopIteration as end:
+        result: tuple[Result, bytes] = end.value
+        return result

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pync.protocols.dialogue import Dialogue, Login, Part
 
 CONNECT = 1  # the command, in both versions
-NO_AUTHENTICATION, PASSWORD = 0, 2  # methods (RFC 1928, section 3)
+NO_AUTHENTICATION, PASSWORD, NO_METHOD = 0, 2, 0xFF  # methods (RFC 1928, section 3)
 IPV4, DOMAIN_NAME, IPV6 = 1, 3, 4  # types of addresses (RFC 1928, section 5)
 SIZES = {IPV4: 4, IPV6: 16}  # bytes
 
@@ -54,7 +54,7 @@ def socks4_connect(host: str, port: int, user: str = "") -> Dialogue[None]:
     if version not in (0, 4):
         raise Refused("it is not a SOCKS 4 proxy")
     if code != GRANTED_4:
-        raise Refused(_failure(FAILURES_4, code))
+        raise Refused(_failure(FAILURES_4, code), code)
     _, rest = yield from exactly(6, have)
     return None, rest
 
@@ -66,22 +66,26 @@ def _user_id(user: str) -> bytes:
     return octets
 
 
-def socks5_connect(host: str, port: int, login: Login | None = None) -> Dialogue[None]:
-    """Have a SOCKS 5 proxy connect to `host`, an address or a name. Raises Refused."""
+def socks5_connect(host: str, port: int, login: Login | None = None, *, lenient: bool = False) -> Dialogue[None]:
+    """Have a SOCKS 5 proxy connect to `host`, an address or a name. Raises Refused.
+
+    `lenient`: whatever version and method the proxy names, go on as if they were ours, unless it refuses all methods.
+    """
     request = bytes((5, CONNECT, 0)) + _address(host) + port.to_bytes(2)
     credentials = _credentials(login) if login else b""
     methods = (NO_AUTHENTICATION, PASSWORD) if login else (NO_AUTHENTICATION,)
     yield bytes((5, len(methods), *methods))
     (version, method), have = yield from exactly(2, b"")
-    if version != 5:
+    if version != 5 and not lenient:
         raise Refused("it is not a SOCKS 5 proxy")
-    if method not in methods:
-        raise Refused("it wants another authentication than user and password" if login else "it wants authentication")
-    if method == PASSWORD:
+    if method not in methods and not (lenient and method != NO_METHOD):
+        why = "it wants another authentication than user and password" if login else "it wants authentication"
+        raise Refused(why, method)
+    if method == PASSWORD and login:
         yield credentials
         have = yield from _credentials_reply(have)
     yield request
-    return None, (yield from _reply(have))
+    return None, (yield from _reply(have, lenient=lenient))
 
 
 def _address(host: str) -> bytes:
@@ -109,13 +113,13 @@ def _credentials_reply(have: bytes) -> Part[bytes]:
     return rest
 
 
-def _reply(have: bytes) -> Part[bytes]:
+def _reply(have: bytes, *, lenient: bool) -> Part[bytes]:
     """What follows the reply to the request. The address in it is the one that the proxy connects from."""
     (version, code), have = yield from exactly(2, have)
-    if version != 5:
+    if version != 5 and not lenient:
         raise Refused("it is not a SOCKS 5 proxy")
     if code:
-        raise Refused(_failure(FAILURES_5, code))
+        raise Refused(_failure(FAILURES_5, code), code, have[2:])
     (_, kind), have = yield from exactly(2, have)
     if kind == DOMAIN_NAME:
         (size,), have = yield from exactly(1, have)

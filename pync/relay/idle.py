@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pync.relay.flow import Flow
     from pync.relay.rules import Relay
 
+IDLE = "idle connection"
 STEPS = 8  # checks within the limit, which therefore ends a session 1 to 1 + 1/8 of its time after the last byte
 
 
@@ -63,7 +64,7 @@ async def watch_relay(relay: Relay, limit: float) -> None:
     def progress() -> object:
         return relay.loop.clock() if relay.idle_suspended else movement(*flows)
 
-    await watch(relay.loop, "idle connection", limit, progress, lambda: unsent(*flows))
+    await watch(relay.loop, IDLE, limit, progress, lambda: unsent(*flows))
 
 
 def movement(*flows: Flow) -> list[int]:

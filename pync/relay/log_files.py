@@ -101,16 +101,23 @@ class HexDump:
 
 
 class LogFiles:
-    """Some logs. Each flow has a `LogStage` stage of its own, so each has offsets of its own."""
+    """Some logs. Each flow has a `LogStage` stage of its own, and mostly offsets of its own."""
 
     descriptors = 0  # files that each session has for itself
 
     def __init__(
-        self, raw: LogFile | None = None, hexadecimal: LogFile | None = None, stamp: Callable[[], str] | None = None
+        self,
+        raw: LogFile | None = None,
+        hexadecimal: LogFile | None = None,
+        stamp: Callable[[], str] | None = None,
+        *,
+        runs_on: bool = False,
     ) -> None:
+        """`runs_on`: the offsets of all flows of a direction run on from each to the next."""
         self.raw = raw
         self.hexadecimal = hexadecimal
         self.stamp = stamp
+        self.dumps = {mark: HexDump(mark, stamp) for mark in (SENT, RECEIVED)} if runs_on else {}
 
     def of(self, peer: Peer) -> LogFiles:
         """All logs of the session with this peer. Raises as `LogFile` if they are opened now."""
@@ -126,6 +133,6 @@ class LogFiles:
         if self.raw:
             writers.append(self.raw.write)
         if self.hexadecimal:
-            dump, file = HexDump(mark, self.stamp), self.hexadecimal
+            dump, file = self.dumps.get(mark) or HexDump(mark, self.stamp), self.hexadecimal
             writers.append(lambda data: file.write(dump.feed(data)))
         return (LogStage(writers),) if writers else ()

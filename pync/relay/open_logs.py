@@ -28,7 +28,8 @@ def open_logs(config: Config, now: Callable[[], int] = time.time_ns) -> LogFiles
     raw, hexadecimal = (
         LogFile(path, append=logs.append) if isinstance(path, str) else None for path in (logs.raw, logs.hexadecimal)
     )
-    shared = LogFiles(raw, hexadecimal, stamp)
+    runs_on = config.behaviour is not None and config.behaviour.dump_runs_on
+    shared = LogFiles(raw, hexadecimal, stamp, runs_on=runs_on)
     if isinstance(logs.raw, tuple) or isinstance(logs.hexadecimal, tuple):
         from pync.relay.client_logs import logs_by_name
 

@@ -46,6 +46,7 @@ class Relay:
 
     answer: HttpAnswer | None = None  # what comes from the peer, if that is watched
     ended_by = "us"  # the side whose end was first
+    knows_its_end = False  # `ended_by` is what has ended the conversation, and not the side whose end was first
     sent = property(lambda self: self.sending.moved)
     received = property(lambda self: self.receiving.moved)
 

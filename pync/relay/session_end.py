@@ -111,7 +111,7 @@ def _well(session: Session) -> str:
         return "program"
     if isinstance(relay, Relay) and relay.receiving.read_limit and relay.receiving.reads == relay.receiving.read_limit:
         return "limit"
-    if not isinstance(relay, Conversation):
+    if not isinstance(relay, Conversation) or relay.knows_its_end:
         return relay.ended_by
     # Where we have sent no end, because there is no stdin or no half-close, the end is the peer's.
     by_peer = relay.receiving.ended and (relay.ended_by == "peer" or not relay.sending.eof_sent)

@@ -23,6 +23,7 @@ from pync.sessions.conversation import flows, open_stdio
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pync.context import Context
+    from pync.endpoints import Source
     from pync.endpoints.datagram_server import DatagramPeer
     from pync.errors import PeerLost
 
@@ -42,22 +43,27 @@ class CrowdService(Service):
         super().__init__(context)
         self.stdio = stdio = open_stdio(context)
         self.crowd = crowd = Crowd(context.loop, self._report)
-        source = Attended(context.loop, stdio.source, crowd.peers, crowd.joined) if stdio.source else Null()
-        self.sending, self.receiving, _ = flows(context, crowd, source, stdio.sink)
+        self.sending, self.receiving, _ = flows(context, crowd, self.source(stdio.source), stdio.sink)
+
+    def source(self, stdin: Source | None) -> Source:
+        """What the peers are sent, of a stdin that is read only while there are peers."""
+        crowd = self.crowd
+        return Attended(self.loop, stdin, crowd.peers, crowd.joined) if stdin and crowd else Null()
 
     async def run(self) -> None:
         """Relay until stdout or stdin fails, or stdout's reader leaves. Raises OutputError, InputError."""
         # One session, which lasts as long as the server.
         relay = Relay(self.context, self.sending, self.receiving)
         self.context.running[Session(self.context, Address(host="all peers"), relay)] = None
-        works = [self.receiving.copy(), self._send()]
+        works = [self.receiving.copy(), self.send()]
         if self.stdio.watched:
             from pync.relay.unread import unread
 
             works.append(unread(self.loop, self.stdio, self.sending))
         await self.loop.first(*works)
 
-    async def _send(self) -> None:
+    async def send(self) -> None:
+        """Send what the source gives to all peers. When this returns, the server ends."""
         await self.sending.copy()
         await super().run()
 

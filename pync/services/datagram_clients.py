@@ -68,7 +68,8 @@ class DatagramClients:
 
     def _dismissed(self, peer: DatagramPeer) -> None:
         """A peer was silent for too long: report it if there was a limit asked for, as a session does."""
-        if limit := self.server.config.ending.idle_timeout:
+        config = self.server.config
+        if (limit := config.ending.idle_timeout) and not (config.behaviour and config.behaviour.idle_ends):
             error = TimedOut("idle connection", f"nothing came or went for {limit:g} s")
             self.server.context.report(SessionFailed(peer=peer.address, error=error))
 

@@ -27,6 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
 
+    from pync.connections.only_client import FirstSender
     from pync.context import Context
     from pync.endpoints import Peer
     from pync.limits import Memory
@@ -69,7 +70,7 @@ class Server:
         waits = self.config.accept_proxy or self.config.tls or self.config.websocket
         self.at_once = service.ready_at_once and not waits
         self.room = UNLIMITED  # sessions at a time
-        self.memory: Memory | None = None
+        self.memory: Memory | None = None  # None: one client has enough
         # A listener for one client that is ready at once has never more than that.
         if several or not self.at_once:
             self._measure_room()
@@ -80,6 +81,7 @@ class Server:
         if self.config.keep_open:
             self._accept_all()
             await self.service.run()
+            await self.loop.cancel_and_wait(*self.accepting)  # whose sockets are closed next
             return None
         status: int | None = await self.loop.first(self._serve_one(), self.service.run())
         return status
@@ -107,6 +109,9 @@ class Server:
 
     def _measure_room(self) -> None:
         """Find out how many sessions there may be. Pipes that make a relay faster may take a quarter of descriptors."""
+        if (behaviour := self.config.behaviour) and behaviour.one_at_a_time:
+            self.room = 1
+            return
         from pync.limits import Memory, free_descriptors
 
         self.memory = Memory()
@@ -148,7 +153,7 @@ class Server:
         """Wait until there is room for one more session."""
         while why := self._lacks():
             now = self.loop.clock()
-            if self.full_since is None or now > self.full_since + REPORTED:
+            if self.memory and (self.full_since is None or now > self.full_since + REPORTED):
                 self.full_since = now
                 self.context.report(AcceptingPauses(why=why))
             await self.loop.wait(self.changed, now + LOOK)
@@ -236,14 +241,27 @@ class Server:
     # -- One client
 
     async def _serve_one(self) -> int | None:
-        if self.config.datagram:
-            from pync.connections.first_sender import first_sender
+        config, sender = self.config, self._sender() if self.config.datagram else None
+        if config.behaviour and self.at_once:
+            from pync.connections.only_client import only_client
 
-            self.only = await first_sender(self.context, self.bound, self.admit)
+            self.only = await only_client(self.context, self.bound, self.rules, config.behaviour, sender)
+        elif sender:
+            self.only = await sender(self.context, self.bound, self.admit)
         else:
             await self._first_ready()
         assert self.only is not None
         return await self.service.session(self.only)
+
+    def _sender(self) -> FirstSender:
+        """What waits for the first sender of datagrams."""
+        if self.config.program and self.config.program.keeps_datagrams:
+            from pync.connections.peeked_sender import peeked_sender
+
+            return peeked_sender
+        from pync.connections.first_sender import first_sender
+
+        return first_sender
 
     async def _first_ready(self) -> None:
         """Accept clients until one is ready, then close the listener, and the clients that are not ready."""

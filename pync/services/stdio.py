@@ -30,7 +30,7 @@ class StdioService(Service):
 
     async def run(self) -> None:
         """Raise OutputClosed when no process reads stdout, and stdin has nothing to give, before there is a client."""
-        if self.stdio.watched:
+        if self.stdio.watched and not self.config.behaviour:  # other netcats wait for a client all the same
             ended = Condition()
             self.watching = self.loop.spawn(self._unread(), ended)
             await self.loop.wait(ended)

@@ -44,7 +44,11 @@ def _slowed(context: Context, source: Source, peer: Source) -> tuple[Source, Sou
     from pync.endpoints.wrappers import Delayed, Paced
 
     config, loop = context.config, context.loop
-    if config.pace:
+    if config.pace and config.behaviour and config.behaviour.pauses != "between":
+        from pync.endpoints.wrappers import PacedAfter
+
+        source = PacedAfter(loop, source, config.pace, around=config.behaviour.pauses == "around")
+    elif config.pace:
         source = Paced(loop, source, config.pace)
     if config.delay:
         return Delayed(loop, source, config.delay), Delayed(loop, peer, config.delay)
@@ -61,10 +65,8 @@ def _stages(context: Context, peer: Peer) -> tuple[list[Stage], list[Stage], Tel
 
         sending.append(Crlf())
     if context.config.telnet:
-        from pync.stages.telnet import Telnet, TelnetEscape
-
-        telnet = Telnet()
-        sending.append(TelnetEscape())
+        telnet, escapes = _telnet(context)
+        sending += escapes
         receiving.append(telnet)
     if context.config.checksum:
         from pync.stages.checksum import Checksum
@@ -75,6 +77,17 @@ def _stages(context: Context, peer: Peer) -> tuple[list[Stage], list[Stage], Tel
         from pync.relay.log_files import RECEIVED, SENT
 
         logs = context.logs.of(peer)
-        sending += logs.copy(SENT)
+        # Of what is sent a dump that runs on has the bytes that were read.
+        place = 0 if logs.dumps else len(sending)
+        sending[place:place] = logs.copy(SENT)
         receiving[:0] = logs.copy(RECEIVED)
     return sending, receiving, telnet
+
+
+def _telnet(context: Context) -> tuple[Telnet, list[Stage]]:
+    """The stage that answers negotiation, and what has to be done with what is sent."""
+    from pync.stages.telnet import Telnet, TelnetEscape, TelnetKept
+
+    if (behaviour := context.config.behaviour) and behaviour.telnet_keeps:
+        return TelnetKept(), []
+    return Telnet(), [TelnetEscape()]

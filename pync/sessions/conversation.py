@@ -48,7 +48,8 @@ def open_stdio(context: Context, sink: Sink | None = None) -> Stdio:
 def _open_stdin(context: Context) -> Source | None:
     """A stdin that cannot be read, or a listener's that is /dev/null, sends nothing, not even an end-of-file."""
     config = context.config
-    if not (config.send and is_readable()) or (config.mode == "listen" and is_null()):
+    counts = config.mode != "listen" or (config.behaviour and config.behaviour.null_counts)
+    if not (config.send and is_readable() and (counts or not is_null())):
         return None
     if not config.datagram:
         return Stdin(context.loop)
@@ -64,8 +65,7 @@ async def converse(context: Context, peer: Peer, stdio: Stdio, relay: Conversati
     """
     config = context.config
     try:
-        # A conversation never reads the source that stands in for none.
-        relay = relay or Conversation(context, peer, stdio, flows(context, peer, stdio.source or Source(), stdio.sink))
+        relay = relay or _conversation(context, peer, stdio)
         stdio.sending = sending = relay.sending
         with Session(context, peer.address, relay):
             running = relay.run()
@@ -74,6 +74,8 @@ async def converse(context: Context, peer: Peer, stdio: Stdio, relay: Conversati
 
                 running = while_read(running, peer, stdio, sending)
             await running
+            if config.behaviour:  # its conversation has ended the connection, too
+                return
             # A peer that has ended may have closed both directions, and then takes nothing that was sent afterwards.
             lingers = sending.moved > 0 and (not relay.receiving.ended or peer.unacknowledged() > 0)
             if lingers and not config.receive and config.ending.quit_after is None:
@@ -83,6 +85,15 @@ async def converse(context: Context, peer: Peer, stdio: Stdio, relay: Conversati
             await end(peer, lingers=lingers, relay=relay)
     finally:
         peer.close()
+
+
+def _conversation(context: Context, peer: Peer, stdio: Stdio) -> Conversation:
+    if context.config.behaviour:
+        from pync.relay.other_rules import other_conversation
+
+        return other_conversation(context, peer, stdio, flows)
+    # A conversation never reads the source that stands in for none.
+    return Conversation(context, peer, stdio, flows(context, peer, stdio.source or Source(), stdio.sink))
 
 
 def flows(context: Context, peer: Peer, source: Source, sink: Sink) -> Flows:

@@ -52,7 +52,7 @@ async def run_program(context: Context, peer: Peer, program: Program) -> int:
         local = as_address(peer.sock.getsockname())
         protocol = "unix" if local.port is None else context.transport
         variables = environment(protocol, local, peer.address)
-        if peer.raw() is not None and _may_hand_over(context.config, program):
+        if (peer.raw() is not None or program.keeps_datagrams) and _may_hand_over(context.config, program):
             return await _hand_over(context, peer, program, variables)
         return await _relay(context, peer, program, variables)
     except BaseException as error:
@@ -91,7 +91,9 @@ async def _hand_over(context: Context, peer: Peer, program: Program, variables: 
     counts = HandedOver(peer)
     with Session(context, peer.address, counts) as session:
         async with Terminating(context, child.hand_over(context.loop, program, peer.sock, variables)) as process:
-            status: int | None = await context.loop.first(process.left(peer.sock), _reset(peer))
+            # A socket of datagrams has errors that are the program's to read.
+            watches = [_reset(peer)] if peer.has_eof else []
+            status: int | None = await context.loop.first(process.left(peer.sock), *watches)
             if status is not None:
                 process.reap()
         session.status = status
@@ -221,7 +223,7 @@ def pass_descriptor(peer: Peer) -> None:
     """
     what = "handing the connection over"
     try:
-        if peer.raw() is None:
+        if peer.raw() is None and peer.has_eof:
             raise OutputError(what, "there is TLS on it")
         stdout = socket.socket(fileno=os.dup(STDOUT))
         peer.sock.setblocking(True)

@@ -95,6 +95,29 @@ class Telnet:
         return data.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\r\0", b"\r")
 
 
+class TelnetKept(Telnet):
+    """The receiving direction as other netcats have it: every demand is answered, and nothing is taken out."""
+
+    _answer_to = {WILL: DONT, WONT: DONT, DO: WONT, DONT: WONT}
+
+    def feed(self, data: bytes) -> bytes:
+        """The same data."""
+        if self._unfinished or IAC in data:
+            self._without_commands(self._unfinished + data)
+        return data
+
+    def _command(self, data: bytes, at: int, plain: bytearray) -> int:
+        verb = data[at + 1 : at + 2]
+        answer = self._answer_to.get(verb[0]) if verb else None
+        end = at + (3 if answer else 2)
+        if len(data) < end:
+            self._unfinished = data[at:]
+            return len(data)
+        if answer:
+            self._answers += bytes((IAC[0], answer, data[at + 2]))
+        return end
+
+
 class TelnetEscape:
     """The sending direction: a data byte 255 is doubled (RFC 854). Line ends are left to `-C`."""
 

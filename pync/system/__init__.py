@@ -51,7 +51,7 @@ def queued(fd: int, request: str | int = TO_READ) -> int:
 
     try:
         count = fcntl.ioctl(fd, request if isinstance(request, int) else getattr(termios, request), bytes(4))
-    except OSError:
+    except (OSError, ValueError):  # ValueError: it is closed
         if LINUX or request != TO_SEND:
             return 0
         from pync.system.queues import held

@@ -43,6 +43,11 @@ def has_ended(fd: int) -> bool:
     return _events(fd, RDHUP) != 0 or (not RDHUP and _is_at_end(fd))
 
 
+def is_readable(fd: int) -> bool:
+    """Whether a read would not wait, because there are bytes, an end or an error."""
+    return bool(select.select([fd], [], [], 0)[0])
+
+
 def takes_more(fd: int, seconds: float | None) -> bool:
     """Wait until a descriptor takes more, or has an error; False if `seconds` were too few."""
     if not hasattr(select, "poll"):

@@ -41,16 +41,23 @@ def reap(pid: int) -> None:
         os.waitpid(pid, 0)
 
 
-def spawn(argv: tuple[str, ...], ends: tuple[int, int], environment: Mapping[str, str], *, new_session: bool) -> int:
+def spawn(
+    argv: tuple[str, ...],
+    path: str | None,
+    ends: tuple[int, int],
+    environment: Mapping[str, str],
+    *,
+    new_session: bool,
+) -> int:
     """Start a program that leads a session or a process group of its own; its process id. Raises OSError.
 
-    `ends` are its stdin and stdout.
+    It is the file at `path`, or argv[0] as the PATH leads to it. `ends` are its stdin and stdout.
     """
     actions = [(os.POSIX_SPAWN_DUP2, end, fd) for fd, end in enumerate(ends)]
     leads: dict[str, int] = {"setsid": True} if new_session else {"setpgroup": 0}
     try:
         return os.posix_spawnp(
-            argv[0],
+            path or argv[0],
             argv,
             environment,
             file_actions=actions,
@@ -58,7 +65,7 @@ def spawn(argv: tuple[str, ...], ends: tuple[int, int], environment: Mapping[str
             **leads,  # type: ignore[arg-type]
         )
     except NotImplementedError:  # FreeBSD cannot make it the leader of a session in this way
-        return _fork(argv, ends, environment)
+        return _fork(argv, path, ends, environment)
 
 
 def spawn_on_terminal(argv: tuple[str, ...], terminal: int, environment: Mapping[str, str]) -> int:
@@ -76,11 +83,15 @@ def spawn_on_terminal(argv: tuple[str, ...], terminal: int, environment: Mapping
             return os.posix_spawnp(argv[0], argv, environment, file_actions=actions, setsigdef=defaults, setsid=True)
         except NotImplementedError:
             pass
-    return _fork(argv, (terminal, terminal), environment, terminal)
+    return _fork(argv, None, (terminal, terminal), environment, terminal)
 
 
 def _fork(
-    argv: tuple[str, ...], ends: tuple[int, int], environment: Mapping[str, str], terminal: int | None = None
+    argv: tuple[str, ...],
+    path: str | None,
+    ends: tuple[int, int],
+    environment: Mapping[str, str],
+    terminal: int | None = None,
 ) -> int:
     import fcntl
     import termios
@@ -92,7 +103,7 @@ def _fork(
         if terminal is not None:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
-    process = Popen(argv, -1, None, *ends, terminal, prepare, env=environment, start_new_session=True)
+    process = Popen(argv, -1, path, *ends, terminal, prepare, env=environment, start_new_session=True)
     process.returncode = 0  # or else Popen would wait for it some day
     return process.pid
 

@@ -26,9 +26,12 @@ def _number(linux: int, **others: int) -> Option:
 UNICAST_HOPS: Option = getattr(socket, "IPV6_UNICAST_HOPS", None)
 TRAFFIC_CLASS: Option = getattr(socket, "IPV6_TCLASS", None)
 JOIN_GROUP: Option = getattr(socket, "IPV6_JOIN_GROUP", None)
+REUSE_PORT: Option = getattr(socket, "SO_REUSEPORT", None)
 MINIMUM_TTL = _number(21, freebsd=66, openbsd=32)  # IP_MINTTL
 MINIMUM_HOPS = _number(73, openbsd=65)  # IPV6_MINHOPCOUNT
 UNICAST_INTERFACE = _number(50)  # IP_UNICAST_IF
+MD5_SIGNATURE = _number(32)  # TCP_MD5SIG_EXT
+IP_OPTIONS: Option = getattr(socket, "IP_OPTIONS", None)
 # UDP_SEGMENT, UDP_GRO: options, and control messages with the size of a segment (received: an int).
 HAS_SEGMENTS, SEGMENT, JOINED = LINUX, 103, 104
 # The address that a datagram was sent to. For each family: the level, the option that asks for the message, its type,
@@ -55,6 +58,20 @@ def set_option(sock: socket.socket, level: int, option: Option, value: Any) -> N
     if option is None:
         raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
     sock.setsockopt(level, option, value)
+
+
+def md5_signature(family: int, key: bytes) -> bytes:
+    """The value of MD5_SIGNATURE (struct tcp_md5sig): a key, of 80 bytes at most, for peers of all addresses."""
+    address = family.to_bytes(2, sys.byteorder) + bytes(126)
+    flags, prefix, interface = b"\1", b"\0", bytes(4)
+    return address + flags + prefix + len(key).to_bytes(2, sys.byteorder) + interface + key.ljust(80, b"\0")
+
+
+def share_port(sock: socket.socket) -> None:
+    """Let other sockets that allow the same be bound to this one's port, once it is bound. Raises OSError."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if REUSE_PORT is not None:
+        sock.setsockopt(socket.SOL_SOCKET, REUSE_PORT, 1)
 
 
 def join_group(sock: socket.socket, group: bytes, index: int) -> None:

@@ -126,6 +126,14 @@ def test_either_direction_keeps_the_connection_from_being_idle(connected: Role, 
         assert process.wait() == 0
 
 
+def test_silence_is_measured_when_stdout_is_closed_already() -> None:
+    with listen("--no-shutdown", "-w", "1", "0") as server, connect(server.port) as peer:
+        peer.sendall(b"all")
+        peer.shutdown(socket.SHUT_WR)
+        assert server.read_all() == b"all"
+        assert server.wait() == 0, server.stderr  # stdin is open, and has nothing ready
+
+
 def test_the_time_to_connect_alone_does_not_limit_silence() -> None:
     with client("--connect-timeout", "0.2") as (process, peer):
         assert lives_on(process.pid, LONG)

@@ -20,6 +20,7 @@ import pytest
 from harness import DEADLINE, DEVNULL, PYNC, UNMEASURED, Running, announced, connect, free_port, run, serve
 from layers import COSTLY, within
 from pairs import drain
+from under_names import pync_as
 from websocket_frames import FIN, REQUEST, TEXT, closing, frame
 
 from pync import engine
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 # Each feature, and the modules and folders that are its own: a run that does not ask for it must not import them.
 FEATURES = {
     "moving bytes": ("endpoints", "relay", "sessions"),
+    "ways of other netcats": (
+        *("behaviour", "net.one_by_one", "net.first_address", "net.own_path", "connections.only_client"),
+        *("relay.other_rules", "relay.other_reads", "modes.ordered_scan", "services.one_by_one"),
+    ),
     "idle limit": ("relay.idle",),
     "socket options": ("net.options",),
     "looking up a name": ("loop.threads",),
@@ -101,7 +106,8 @@ FEATURES = {
     "messages": ("faces.stderr",),
     "JSON": ("faces.native.json_lines",),
     "times": ("wall_time",),
-    "passwords": ("faces.native.password",),
+    "passwords": ("faces.password",),
+    "other faces": ("faces.openbsd", "faces.traditional", "faces.glibc_getopt", "behaviour"),
     "help": ("faces.help_text", "faces.completion"),
 }
 CONVERSATION = {"moving bytes"}
@@ -208,6 +214,16 @@ def test_a_scan_imports_nothing_that_moves_bytes() -> None:
     imported = client("-z")
     assert imported.features == {"scanning"}
     assert imported.others & RARE <= {"resource"}
+
+
+@pytest.mark.parametrize(("name", "others"), [("nc", "traditional"), ("nc.traditional", "openbsd")])
+def test_a_face_that_does_not_run_is_not_imported(name: str, others: str) -> None:
+    with serve(echo) as (host, port):
+        imported = Imported(run([*python(*pync_as(name)), "-z", host, str(port)], env=UNMEASURED).err)
+    assert "other faces" in imported.features
+    assert imported.others & RARE <= {"resource"}
+    assert not [module for module in imported.own if within(module, f"faces.{others}")]
+    assert not [module for module in imported.own if within(module, "faces.native")]
 
 
 def test_connecting_imports_what_a_conversation_needs() -> None:

@@ -14,10 +14,11 @@ from doubles import Clock, MemoryFile, MemorySink, MemorySource, Stuck, a_contex
 from pync.config import Ending
 from pync.endpoints import Peer
 from pync.endpoints.stdio import Stdio
-from pync.endpoints.wrappers import Delayed, Paced
+from pync.endpoints.wrappers import Delayed, Paced, PacedAfter
 from pync.errors import PeerLost
 from pync.events import Address
 from pync.relay.flow import Flow
+from pync.relay.other_rules import OtherConversation
 from pync.relay.rules import Conversation, Relay
 from pync.sessions.program import ProgramRelay
 from pync.stages.telnet import Telnet, TelnetEscape
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from doubles import Given, Taken
 
+    from pync.behaviour import Behaviour
     from pync.config import Proxy
     from pync.endpoints import Source
     from pync.events import Event, Report
@@ -56,6 +58,7 @@ class Ends:
         file: bool = False,
         telnet: bool = False,
         pace: float = 0,
+        pause_after: float = 0,
         delay: float = 0,
     ) -> None:
         self.local_source = (MemoryFile if file else MemorySource)(loop, *local)
@@ -64,6 +67,8 @@ class Ends:
         self.local_sink = MemorySink(loop, *local_takes)
         self.telnet = Telnet() if telnet else None
         near: Source = Paced(loop, self.local_source, pace) if pace else self.local_source
+        if pause_after:
+            near = PacedAfter(loop, self.local_source, pause_after, around=False)
         far: Source = Delayed(loop, self.peer_source, delay) if delay else self.peer_source
         self.sending = Flow(loop, near, self.peer_sink, [TelnetEscape()] if telnet else [])
         stages = [self.telnet] if self.telnet else []
@@ -83,15 +88,18 @@ class Ends:
 class Connection(Peer):
     """The peer's connection, whose end is scripted; None: there is none, these are datagrams."""
 
-    def __init__(self, loop: Loop, end: Script | None) -> None:
+    def __init__(self, loop: Loop, end: Script | None, *, unix: bool = False) -> None:
         self.loop = loop
-        self.address = Address(host="x")
+        self.address = Address(host="x", port=None if unix else 1)
         self.has_eof = end is not None
         self.aborted = False
         self.end = None if end is None else MemorySource(loop, *end)
 
     def abort(self) -> None:
         self.aborted = True
+
+    def close(self) -> None:
+        pass
 
     async def wait_closed(self) -> None:
         await (self.end.read() if self.end else super().wait_closed())
@@ -165,9 +173,14 @@ def converse(
     loops: bool = False,
     proxy: Proxy | None = None,
     client: bool = True,
+    behaviour: Behaviour | None = None,
+    unix: bool = False,
     **how: object,
 ) -> Outcome:
-    """A conversation. `connection` is the script of the connection's end; None: these are datagrams."""
+    """A conversation. `connection` is the script of the connection's end; None: these are datagrams.
+
+    By a `behaviour` the other rules hold (`pync/relay/other_rules.py`).
+    """
 
     def make(loop: Loop, report: Report) -> tuple[Ends, Connection, Relay]:
         ends = Ends(loop, stdin, peer, ending, **how)  # type: ignore[arg-type]
@@ -175,7 +188,9 @@ def converse(
         context = a_context(loop, report=report, mode=mode, receive=listens, ending=ending, proxy=proxy)
         stdio = Stdio(ends.local_source if speaks else None, ends.local_sink, terminal=terminal)
         stdio.loops = loops
-        connected = Connection(loop, connection)
+        connected = Connection(loop, connection, unix=unix)
+        if behaviour:
+            return ends, connected, OtherConversation(context, behaviour, connected, stdio, ends.flows)
         return ends, connected, Conversation(context, connected, stdio, ends.flows)
 
     return relayed(make)

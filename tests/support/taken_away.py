@@ -42,6 +42,7 @@ FEATURES: dict[str, tuple[str, ...]] = {
     "pipe_size": ("fcntl.F_GETPIPE_SZ", "fcntl.F_SETPIPE_SZ"),
     "outq": (),  # TIOCOUTQ and SIOCOUTQNSD of sockets
     "dontwait": ("_socket.MSG_DONTWAIT",),
+    "reuseport": ("_socket.SO_REUSEPORT",),
     "keepidle": ("_socket.TCP_KEEPIDLE", "_socket.TCP_KEEPINTVL", "_socket.TCP_KEEPCNT"),
     "segments": (),  # UDP_SEGMENT and UDP_GRO
     "rlimit_as": ("resource.RLIMIT_AS",),

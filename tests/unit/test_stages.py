@@ -17,7 +17,7 @@ from pync.stages import feed_all, flush_all
 from pync.stages.chat_lines import ChatLines
 from pync.stages.checksum import Checksum
 from pync.stages.crlf import Crlf
-from pync.stages.telnet import Telnet, TelnetEscape
+from pync.stages.telnet import Telnet, TelnetEscape, TelnetKept
 from pync.stages.visible import Visible
 
 if TYPE_CHECKING:
@@ -193,6 +193,26 @@ def test_telnet_is_the_same_for_any_split(parts: list[bytes]) -> None:
 )
 def test_telnet_strips_commands_and_refuses_requests(data: bytes, plain: bytes, answers: bytes) -> None:
     assert telnet([data]) == telnet(bytewise(data)) == Received(plain, answers)
+
+
+def kept_by_the_byte(data: bytes) -> bytes:
+    """What nc.openbsd and nc.traditional answer: IAC and the byte after it, and for a demand its option, too."""
+    answers, rest = b"", iter(data)
+    for byte in rest:
+        if byte == IAC[0]:
+            verb = bytes([next(rest, 0)])
+            if verb in (WILL, WONT, DO, DONT) and (option := next(rest, None)) is not None:
+                answers += IAC + (DONT if verb in (WILL, WONT) else WONT) + bytes([option])
+    return answers
+
+
+@given(TELNET_PARTS)
+def test_telnet_that_is_kept_passes_everything_on_and_answers_every_demand(parts: list[bytes]) -> None:
+    whole = b"".join(parts)
+    for split in parts, [whole], bytewise(whole):
+        stage = TelnetKept()
+        assert output(stage, split) == whole
+        assert stage.take_refusals() == kept_by_the_byte(whole)
 
 
 def test_telnet_holds_back_one_carriage_return_at_most() -> None:

@@ -123,7 +123,7 @@ CHILDREN = """
 import os
 from pync.system import processes
 assert processes.REAPED_EARLY
-pid = processes.spawn(("sh", "-c", "sleep 60 & kill -9 $$"), (0, 1), os.environ, new_session=True)
+pid = processes.spawn(("sh", "-c", "sleep 60 & kill -9 $$"), None, (0, 1), os.environ, new_session=True)
 while (status := processes.child_status(pid)) is None:
     pass
 assert status == -9 and processes.is_inhabited(pid) and os.getpgid(0) != pid

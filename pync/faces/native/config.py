@@ -96,7 +96,11 @@ def _fields(kind: type[Frozen], values: Values) -> dict[str, Any]:
 def _program(values: Values) -> Program | None:
     for dest in "exec", "sh_exec", "filter":
         if dest in values:
-            kind = {"filters": dest == "filter", "pipes": "pipes" in values, "terminal": "pty" in values}
+            kind: dict[str, Any] = {
+                "filters": dest == "filter",
+                "pipes": "pipes" in values,
+                "terminal": "pty" in values,
+            }
             return Program(argv=values[dest], **kind)
     return None
 

@@ -263,6 +263,7 @@ HINTS = {
     "-S": "there are no TCP MD5 signatures; --ssl protects a connection",
     "-Z": "there is no DCCP",
     "--cacert": "the authorities to trust are --ssl-trustfile",
+    "--dialect": "it has to be the first argument",
     "--dont-resolve": "numeric addresses only is -n",
     "--host": "HOST is an operand",
     "--insecure": "--ssl-no-verify accepts any certificate",

@@ -269,7 +269,7 @@ def ask_password(config: Config) -> Config:
     """The config with the password for the proxy, which is asked for on the terminal. Raises UsageError."""
     proxy = config.proxy
     assert proxy is not None
-    from pync.faces.native.password import ask
+    from pync.faces.password import ask
 
     try:
         password = ask(f"Proxy password for {proxy.user}@{proxy.host}: ")
