@@ -73,6 +73,8 @@ class Behaviour(Frozen):
     telnet_keeps: bool = False  # negotiation is answered, but stays in what is received, and nothing is escaped
     dump_runs_on: bool = False  # a hex dump's offsets run on over all clients, and it has stdin as it was read
 
+    answers_signals: bool = True  # SIGUSR1 asks how far the run has come
+
     # Proxies.
     # CONNECT by HTTP/1.0, with no other field but the credentials, if there are any; SOCKS without a user, whatever the
     # proxy claims to be; a name for SOCKS 4 is looked up once the proxy is connected to.

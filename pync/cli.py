@@ -56,6 +56,8 @@ def main(argv: list[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     reserve()
     name, argv = _chosen(words)
+    if name != "pync" and callable(signal.getsignal(signal.SIGUSR1)):
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)  # the command has it wait for pync's own face to answer it
     face = _face(name, words[0])
     if face is None:
         from pync.faces import print_line

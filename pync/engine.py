@@ -51,6 +51,8 @@ def run(config: Config, report: Report, wants: Wants = lambda kind: True) -> Out
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
+    if config.behaviour and not config.behaviour.answers_signals:
+        context.loop.asking = []
     context.loop.spawn(_show_progress(context))
     return context.loop.run(_mode(config)(context))
 

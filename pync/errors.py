@@ -72,15 +72,10 @@ class TlsError(PyncError):
 
 
 class ProxyError(PyncError):
-    """The proxy has not made the connection.
-
-    `answer` is what it has sent instead (`protocols/dialogue.py`), and `received` how many bytes it has sent in all.
-    `asked` is false if it could not be connected to.
-    """
+    """The proxy has not made the connection: its answer (of `Refused`), the bytes it has sent, if it was connected to."""
 
     answer: int | str | None = None
-    received = 0
-    asked = True
+    received, asked = 0, True
 
 
 class OutputError(PyncError):

@@ -41,7 +41,8 @@ class Outcome(Frozen):
     """The result of a run that did not end by an error."""
 
     opened: bool = True  # a connection was made; when scanning: a port was open
-    child_status: int | None = None  # the program's exit status, 128 + n for signal n; None: no program, or many
+    # The program's exit status, 128 + n for signal n, or with a `Behaviour` -n; None: no program, or many.
+    child_status: int | None = None
 
 
 class Event(Frozen):

@@ -129,6 +129,7 @@ class Child:
         self.pid = pid
         self.begun = loop.clock()
         self.status: int | None = None
+        self.signal: int | None = None  # that has ended it
         self.reaped = False
         self.input = ChildStdin(loop, into)
         self.output = ChildStdout(loop, out, most)
@@ -147,7 +148,7 @@ class Child:
                 if self.status is None:
                     raise
             else:
-                self.status = status if status >= 0 else 128 - status
+                self.status, self.signal = (128 - status, -status) if status < 0 else (status, None)
         return self.status
 
     async def left(self, sock: socket.socket) -> int:
@@ -163,7 +164,7 @@ class Child:
 
     async def hang_up(self) -> None:
         """Send SIGHUP, after the time to act on what the program has received."""
-        await self._ended_within(TAKING)
+        await self.ended_within(TAKING)
         self._signal(signal.SIGHUP)
 
     async def terminate(self, stuck: float | None = STUCK) -> None:
@@ -185,7 +186,7 @@ class Child:
             except BaseException as error:  # the run ends meanwhile: the next step comes at once, but it does come
                 interruption = error
         self.close()
-        await self._ended_within(stuck)
+        await self.ended_within(stuck)
         if self.status is not None and not self.reaped:
             self.reap()
         if interruption:
@@ -200,7 +201,8 @@ class Child:
         except (PermissionError, ProcessLookupError):  # it is another user's now, as with sudo
             pass
 
-    async def _ended_within(self, seconds: float | None) -> None:
+    async def ended_within(self, seconds: float | None) -> None:
+        """Wait for the program's end, for so many seconds at most."""
         if self.status is None:
             try:
                 await self.loop.within(seconds, self.ended())
@@ -210,7 +212,7 @@ class Child:
     async def _over_within(self, seconds: float) -> bool:
         """Whether the program and all that it leaves in its group have ended, after so many seconds at most."""
         until = self.loop.clock() + seconds
-        await self._ended_within(seconds)
+        await self.ended_within(seconds)
         while self.status is not None and self._is_inhabited():
             if self.loop.clock() >= until:
                 return False

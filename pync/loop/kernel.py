@@ -25,7 +25,7 @@ from selectors import EVENT_READ, EVENT_WRITE
 from time import monotonic
 from types import coroutine
 
-from pync.loop.os_signals import Delivery
+from pync.loop.os_signals import ASKING, Delivery
 from pync.loop.tasks import Cancelled, Condition, Task
 from pync.system import new_selector
 
@@ -61,7 +61,8 @@ class Loop:
         self._failure: Task | None = None  # the first failed task that has no owner
         self._shared: dict[Callable[[Loop], Any], Any] = {}
         self.stopped_by = 0  # the signal that has ended the run
-        self.asked = Condition()  # notified when a signal asks how far the run has come
+        self.asked = Condition()  # notified when a signal of `asking` asks how far the run has come
+        self.asking = ASKING
         self.child_ended = Condition()
         self.watches: list[Task] = []  # the tasks that the others need until they have cleaned up
         self.notified_by: dict[int, Condition] = {}  # by a signal's number: what it notifies instead of ending the run

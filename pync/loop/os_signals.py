@@ -33,14 +33,15 @@ class Delivery:
 
     def __init__(self, loop: Loop, main: Task) -> None:
         self._notified_by, self._main, self._stopped_by, self._spared = loop.notified_by, main, 0, WAITING[:1]
-        loop.notified_by |= dict.fromkeys(ASKING, loop.asked)
+        loop.notified_by |= dict.fromkeys(loop.asking, loop.asked)
         loop.notified_by |= dict.fromkeys((signal.SIGCHLD, signal.SIGALRM), loop.child_ended)  # for alarms see `_came`
+        self._caught = (*STOPPING, *loop.asking)
         self._pipe = os.pipe()
         os.set_blocking(self._pipe[1], False)
         loop.watches.append(loop.spawn(self._listen(loop), loop.child_ended))
 
     def __enter__(self) -> None:
-        caught = [n for n in (*STOPPING, *ASKING) if signal.getsignal(n) != signal.SIG_IGN]
+        caught = [n for n in self._caught if signal.getsignal(n) != signal.SIG_IGN]
         self._wakeup = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)  # before a handler takes a signal
         self._before = [(n, signal.signal(n, self._came)) for n in (*caught, signal.SIGCHLD, signal.SIGALRM)]
 

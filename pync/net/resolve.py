@@ -24,9 +24,10 @@ FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_I
 
 
 async def resolve(context: Context, host: str | None, port: int, family: Family | None = None) -> list[tuple[int, Any]]:
-    """Every (family, socket address) of a host, each once, in the resolver's order; None is the wildcard, to bind to.
+    """Every (family, socket address) of a host, in the resolver's order; None is the wildcard, to bind to.
 
-    `family` is the config's unless another one is given. Raises AddressError.
+    Each is there once, unless they are tried in order. `family` is the config's unless another one is given. Raises
+    AddressError.
     """
     config = context.config
     family = family or config.family
@@ -48,7 +49,8 @@ async def resolve(context: Context, host: str | None, port: int, family: Family 
     except (OSError, UnicodeError) as error:
         why = reason(error) if isinstance(error, OSError) else "not a valid name"
         raise AddressError(f"host {host}", why, host=host, port=port) from None
-    return list(dict.fromkeys((item[0], item[4]) for item in found))
+    places: list[tuple[int, Any]] = [(item[0], item[4]) for item in found]
+    return places if config.behaviour and config.behaviour.addresses == "in order" else list(dict.fromkeys(places))
 
 
 def unix_name(path: str) -> str | bytes:

@@ -94,6 +94,9 @@ async def _hand_over(context: Context, peer: Peer, program: Program, variables: 
             # A socket of datagrams has errors that are the program's to read.
             watches = [_reset(peer)] if peer.has_eof else []
             status: int | None = await context.loop.first(process.left(peer.sock), *watches)
+            if status is None and context.config.behaviour:  # it may have read the error itself, and end by that
+                await process.ended_within(child.TAKING)
+                status = process.status
             if status is not None:
                 process.reap()
         session.status = status
@@ -103,7 +106,7 @@ async def _hand_over(context: Context, peer: Peer, program: Program, variables: 
             raise peer.failed(OSError(code, os.strerror(code)))
         peer.sock.setblocking(False)
         await end(peer, lingers=True)
-    return status
+    return -process.signal if process.signal and context.config.behaviour else status
 
 
 async def _reset(peer: Peer) -> None:

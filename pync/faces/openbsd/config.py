@@ -195,7 +195,8 @@ def _ending(values: Values) -> Ending:
         at_once=True,
         quit_after=float(quit_after) if quit_after >= 0 else None,
         idle_timeout=values.get("wait"),  # 0: a connection is made, and that is all
-        receive_limit=values.get("receive_limit"),
+        # Of the datagrams of many senders the limit ends a round, after which the next one begins.
+        receive_limit=None if values.keys() >= {"datagram", "keep_open"} else values.get("receive_limit"),
     )
 
 
@@ -210,6 +211,7 @@ def behaviour(values: Values) -> Behaviour:
         quit_discards=listens or datagrams,
         idle_ends=True,
         loss_ends=True,
+        answers_signals=False,
         unreadable_ends=True,
         sends_on=True,
         datagrams_stay=True,

@@ -114,7 +114,9 @@ def _listener(values: Values, peer: Host | None, their_port: int | None) -> Conf
 
 
 def _common(values: Values, **facts: Any) -> Config:
-    quit_after = values.get("quit_after", -1)
+    program = _program(values) if "program" in values else None
+    if program:  # which has the socket for itself, and is what remains of this process
+        values = {name: value for name, value in values.items() if name not in ("crlf", "telnet", "log", "interval")}
     if "hops" in values and facts["mode"] != "listen":
         values = values | {"ip_options": _source_route(values, facts["host"])}
     options = {name: values[name] for name in SocketOptions.__annotations__ if name in values}
@@ -123,19 +125,24 @@ def _common(values: Values, **facts: Any) -> Config:
         family="ipv4",
         numeric=True,  # the hosts are looked up already
         datagram="datagram" in values,
-        program=_program(values) if "program" in values else None,
+        program=program,
         pace=values.get("interval"),
         crlf="crlf" in values,
         telnet="telnet" in values,
-        logs=Logs(hexadecimal=None if "program" in values else values.get("log")),
-        ending=Ending(
-            half_close=quit_after >= 0,
-            at_once=True,
-            quit_after=float(quit_after) if quit_after >= 0 else None,
-            idle_timeout=values.get("wait"),
-        ),
+        logs=Logs(hexadecimal=values.get("log")),
+        ending=Ending() if program else _ending(values),
         socket=SocketOptions(**options),
         verbosity=values["verbosity"],
+    )
+
+
+def _ending(values: Values) -> Ending:
+    quit_after = values.get("quit_after", -1)
+    return Ending(
+        half_close=quit_after >= 0,
+        at_once=True,
+        quit_after=float(quit_after) if quit_after >= 0 else None,
+        idle_timeout=values.get("wait"),
     )
 
 
@@ -165,6 +172,7 @@ def _behaviour(values: Values) -> Behaviour:
         idle_ends=True,
         idle_periods=2,
         loss_ends=True,
+        answers_signals=False,
         unreadable_ends=True,
         datagrams_stay=True,
         null_counts=True,
