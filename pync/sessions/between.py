@@ -60,6 +60,7 @@ def _stages(context: Context) -> tuple[list[Stage], list[Stage], Telnet | None]:
     sending: list[Stage] = []
     receiving: list[Stage] = []
     telnet: Telnet | None = None
+    behaviour = context.config.behaviour
     if context.config.crlf:
         from pync.stages.crlf import Crlf
 
@@ -67,7 +68,6 @@ def _stages(context: Context) -> tuple[list[Stage], list[Stage], Telnet | None]:
     if context.config.telnet:
         from pync.stages.telnet import Telnet, TelnetEscape, TelnetKept
 
-        behaviour = context.config.behaviour
         keeps = behaviour is not None and behaviour.telnet_keeps
         telnet = TelnetKept() if keeps else Telnet()
         sending += [] if keeps else [TelnetEscape()]
@@ -81,7 +81,7 @@ def _stages(context: Context) -> tuple[list[Stage], list[Stage], Telnet | None]:
         from pync.relay.log_files import RECEIVED, SENT
 
         # Of what is sent a dump that runs on has the bytes that were read.
-        place = 0 if context.logs.dumps else len(sending)
+        place = 0 if behaviour and behaviour.dump_runs_on else len(sending)
         sending[place:place] = context.logs.copy(SENT)
         receiving[:0] = context.logs.copy(RECEIVED)
     return sending, receiving, telnet

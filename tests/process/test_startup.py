@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 # Each feature, and the modules and folders that are its own: a run that does not ask for it must not import them.
 FEATURES = {
     "moving bytes": ("endpoints", "relay", "sessions"),
-    "rules of other netcats": ("behaviour", "relay.other_rules", "relay.other_reads"),
+    "rules of other netcats": ("relay.other_rules", "relay.other_reads"),
     "idle limit": ("relay.idle",),
     "socket options": ("net.options",),
     "looking up a name": ("loop.threads",),
@@ -68,7 +68,7 @@ FEATURES = {
         *("endpoints.asked_address", "endpoints.lines", "services.crowd", "services.datagram_clients"),
     ),
     "what netcats do in different ways": (
-        *("behaviour", "net.one_by_one", "net.first_address", "net.own_path", "connections.only_client"),
+        *("net.one_by_one", "net.first_address", "net.own_path", "connections.only_client"),
         *("modes.ordered_scan", "services.one_by_one"),
     ),
     "wrappers": ("endpoints.wrappers",),
@@ -213,7 +213,8 @@ def test_a_scan_imports_nothing_that_moves_bytes() -> None:
 def test_a_face_that_does_not_run_is_not_imported(name: str, others: str) -> None:
     with serve(echo) as (host, port):
         imported = Imported(run([*python(*pync_as(name)), "-z", host, str(port)], env=UNMEASURED).err)
-    assert imported.features == {"scanning", "other faces"}
+    ways = {"moving bytes", "what netcats do in different ways"}  # one port after the other, by whole connections
+    assert imported.features == {"scanning", "other faces"} | ways
     assert imported.others & RARE <= {"resource"}
     assert not [module for module in imported.own if within(module, f"faces.{others}")]
     assert not [module for module in imported.own if within(module, "faces.native")]
