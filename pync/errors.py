@@ -72,7 +72,7 @@ class TlsError(PyncError):
 
 
 class ProxyError(PyncError):
-    """The proxy has not made the connection: its answer (of `Refused`), the bytes it has sent, if it was connected to."""
+    """The proxy has not made the connection: its answer, the bytes it has sent, and whether it was connected to."""
 
     answer: int | str | None = None
     received, asked = 0, True
