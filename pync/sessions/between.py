@@ -67,8 +67,7 @@ def _stages(context: Context, peer: Peer) -> tuple[list[Stage], list[Stage], Tel
     if context.config.telnet:
         from pync.stages.telnet import Telnet, TelnetEscape, TelnetKept
 
-        behaviour = context.config.behaviour
-        keeps = behaviour is not None and behaviour.telnet_keeps
+        keeps = (behaviour := context.config.behaviour) is not None and behaviour.telnet_keeps
         telnet = TelnetKept() if keeps else Telnet()
         sending += [] if keeps else [TelnetEscape()]
         receiving.append(telnet)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pync.errors import UsageError
 from pync.faces.glibc_getopt import Getopt
-from pync.faces.option_values import is_decimal, tos_keywords
+from pync.faces.option_values import is_decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,6 +118,8 @@ def _ttl(what: str) -> Callable[[str], int]:
 
 
 def _tos(text: str) -> int:
+    from pync.faces.rare_values import tos_keywords
+
     keywords = tos_keywords()
     if text in keywords and "-" not in text:  # the traditional netcat's have a hyphen
         return keywords[text]
