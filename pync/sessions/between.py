@@ -65,11 +65,8 @@ def _stages(context: Context, peer: Peer) -> tuple[list[Stage], list[Stage], Tel
 
         sending.append(Crlf())
     if context.config.telnet:
-        from pync.stages.telnet import Telnet, TelnetEscape, TelnetKept
-
-        keeps = (behaviour := context.config.behaviour) is not None and behaviour.telnet_keeps
-        telnet = TelnetKept() if keeps else Telnet()
-        sending += [] if keeps else [TelnetEscape()]
+        telnet, escapes = _telnet(context)
+        sending += escapes
         receiving.append(telnet)
     if context.config.checksum:
         from pync.stages.checksum import Checksum
@@ -85,3 +82,12 @@ def _stages(context: Context, peer: Peer) -> tuple[list[Stage], list[Stage], Tel
         sending[place:place] = logs.copy(SENT)
         receiving[:0] = logs.copy(RECEIVED)
     return sending, receiving, telnet
+
+
+def _telnet(context: Context) -> tuple[Telnet, list[Stage]]:
+    """The stage that answers negotiation, and what has to be done with what is sent."""
+    from pync.stages.telnet import Telnet, TelnetEscape, TelnetKept
+
+    if (behaviour := context.config.behaviour) and behaviour.telnet_keeps:
+        return TelnetKept(), []
+    return Telnet(), [TelnetEscape()]

@@ -67,7 +67,7 @@ async def output(process: ChildOnTerminal) -> bytes:
 async def shown(process: ChildOnTerminal, end: bytes) -> bytes:
     """What it writes up to this."""
     data = b""
-    while not data.endswith(end):
+    while end not in data:
         data += await process.output.read() or pytest.fail(f"its output ends with {data!r}")
     return data
 

@@ -159,7 +159,11 @@ async def test_bytes_that_a_stage_must_see_are_copied(
         stdout_of(real_loop, "file") as (stdout, _, file),
         peer_of(real_loop) as (endpoint, far),
     ):
-        logs = SimpleNamespace(of=lambda _: SimpleNamespace(copy=lambda _: [Crlf()])) if "logs" in config else None
+        logs = (
+            SimpleNamespace(of=lambda _: SimpleNamespace(dumps={}, copy=lambda _: [Crlf()]))
+            if "logs" in config
+            else None
+        )
         run: Any = SimpleNamespace(config=Config(mode="connect", **config), loop=real_loop, logs=logs)
         sending, receiving, _ = conversation.flows(run, endpoint, stdin, stdout)
         await sending.run()
