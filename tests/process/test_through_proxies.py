@@ -38,6 +38,7 @@ from harness import (
 )
 from pairs import nothing_from, stuck_port
 from servers import Sshd, microsocks, ncat_proxy, ssh_dynamic, sshd, tinyproxy
+from under_names import pync_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -684,6 +685,19 @@ def test_ssh_is_handed_the_connection(way: str, through: Callable[[str], list[st
     command = f"ProxyCommand={' '.join([*PYNC, '-F', *words])} %h %p"
     data = PAYLOAD(BIG)
     result = run([*server.command("-o", command, "-o", "ProxyUseFdpass=yes"), "cat"], data)
+    assert (result.status, digest(result.out)) == (0, digest(data))
+
+
+@pytest.mark.parametrize("way", ["", "-X connect -x", "-X 5 -x"])
+@pytest.mark.parametrize("hands_over", [False, True], ids=["relayed", "handed over"])
+def test_ssh_goes_by_the_command_line_of_nc_openbsd(
+    way: str, hands_over: bool, through: Callable[[str], list[str]], server: Sshd
+) -> None:
+    proxy = [*way.split(), through("http" if "connect" in way else "socks5")[-1]] if way else []
+    command = f"ProxyCommand={' '.join([*pync_as('nc'), *['-F'] * hands_over, *proxy])} %h %p"
+    data = PAYLOAD(BIG)
+    fdpass = f"ProxyUseFdpass={'yes' if hands_over else 'no'}"
+    result = run([*server.command("-o", command, "-o", fdpass), "cat"], data)
     assert (result.status, digest(result.out)) == (0, digest(data))
 
 
