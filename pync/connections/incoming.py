@@ -10,9 +10,9 @@ import errno
 
 from pync.endpoints.streams import StreamSocket
 from pync.errors import reason
+from pync.events import as_address
 from pync.listener_events import AcceptingPauses
 from pync.net.attempt import tune
-from pync.net.names import named
 from pync.system import socket
 
 TYPE_CHECKING = False
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pync.context import Context
     from pync.endpoints import Peer
+    from pync.events import Address
 
 SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 PAUSE = 0.5  # seconds between two attempts while there is no descriptor
@@ -42,10 +43,17 @@ async def accept(context: Context, sock: socket.socket) -> Peer | None:
         else:
             if not context.config.behaviour:
                 tune(client)
-            return StreamSocket(context.loop, client, await named(context, name))
+            address = await _named(context, name) if context.config.behaviour else as_address(name)
+            return StreamSocket(context.loop, client, address)
 
 
 def take(listener: socket.socket) -> tuple[socket.socket, Any]:
     """The socket of a client that waits at a listener, and its address as the system gives it. Raises OSError."""
     fd, name = listener._accept()  # type: ignore[attr-defined]
     return socket.socket(listener.family, listener.type, listener.proto, fileno=fd), name
+
+
+async def _named(context: Context, name: Any) -> Address:
+    from pync.net.names import named
+
+    return await named(context, name)

@@ -14,7 +14,6 @@ from pync.events import Outcome, as_address
 from pync.listener_events import Listening, OpenProgram, OpenProxy
 from pync.net.access import load_rules
 from pync.net.bind import bind, transport
-from pync.net.names import named
 from pync.net.resolve import unix_name
 from pync.services.server import Server
 from pync.system import socket
@@ -236,7 +235,11 @@ def _addresses_of(bound: Bound) -> list[Address]:
 async def _announce(context: Context, bound: Bound) -> None:
     if bound.client:
         return
-    addresses = [await named(context, sock.getsockname()) for sock in bound.sockets]
+    addresses = _addresses_of(bound)
+    if context.config.behaviour:
+        from pync.net.names import named
+
+        addresses = [await named(context, sock.getsockname()) for sock in bound.sockets]
     for where in addresses:
         context.report(Listening(address=where, transport=transport(context, where)))
         if context.config.serve_proxy:
