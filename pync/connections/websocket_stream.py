@@ -34,6 +34,7 @@ ANSWERS_LIMIT = 64 * 1024  # bytes of answers that wait for a peer, at most, and
 TURN = 1000
 CLOSE_LIMIT = 10.0  # seconds
 NORMAL = 1000
+NO_TEXT = 1007
 PROPER = (NORMAL, 1001, 1005)  # close codes that report no failure: done, going away, none given
 OPEN = ConnectionState.OPEN
 
@@ -112,7 +113,8 @@ class WebSocketStream(LayeredStream):
                 why = f": {printable(event.reason, question_mark)}" if event.reason else ""
                 self._failure = f"closed by the peer with code {int(event.code)}{why}"
         else:
-            self._failure = f"against the protocol of WebSocket (close code {int(event.code)}): {event.reason}"
+            why = "text that is not UTF-8" if event.code == NO_TEXT else event.reason
+            self._failure = f"against the protocol of WebSocket (close code {int(event.code)}): {why}"
         if state is ConnectionState.REMOTE_CLOSING:
             self._outgoing += self._frames.send(event.response())
         elif state is OPEN:

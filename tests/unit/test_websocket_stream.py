@@ -413,6 +413,8 @@ def test_a_fault_is_closed_with_its_code_and_is_an_error(
 ) -> None:
     failure, answers = met(b"".join(frame(first, data, masked=server) for first, data in frames), server=server)
     assert failure and f"against the protocol of WebSocket (close code {code})" in failure
+    assert ("text that is not UTF-8" in failure) == (code == 1007)
+    assert "codec" not in failure
     assert answers == [(FIN | CLOSE, code)]
 
 
