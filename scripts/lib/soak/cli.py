@@ -24,7 +24,7 @@ FAILURES = 5  # after which no more sessions begin
 
 KINDS: dict[str, Session] = {
     **dict.fromkeys(["exec", "shell", "filter", "pipes", "tls exec", "forward", "forward to tls"], sessions.echo),
-    **dict.fromkeys(["tls forward", "unix exec", "unix forward", "abstract exec"], sessions.echo),
+    **dict.fromkeys(["tls forward", "unix exec", "unix forward", "abstract exec", "balancer"], sessions.echo),
     "terminal": sessions.on_terminal,
     "digest": sessions.digesting,
     **dict.fromkeys(["socks5", "http proxy"], sessions.proxied),

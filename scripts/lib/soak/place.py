@@ -15,7 +15,7 @@ ECHO = ("-e", "cat")
 SILENCE = "2"  # seconds after which a session over UDP ends
 
 # Words among the options that stand for the addresses of servers.
-TARGETS = {"TO": "exec", "TLS": "tls exec", "UDP": "udp exec"}
+TARGETS = {"TO": "exec", "TLS": "tls exec", "UDP": "udp exec", "BEHIND": "behind a balancer"}
 # The servers that are started, and the options of each.
 SIMPLE = {
     "exec": [*ECHO],
@@ -28,6 +28,8 @@ SIMPLE = {
     "forward": ["--to", "TO"],
     "forward to tls": ["--to", "TLS", "--to-ssl", "--ssl-no-verify"],
     "tls forward": ["--ssl", "--to", "TO"],
+    "behind a balancer": ["--accept-proxy", "--allow", HOST, *ECHO],
+    "balancer": ["--to", "BEHIND", "--send-proxy-v2"],
     "socks5": ["--proxy-server", "socks5"],
     "http proxy": ["--proxy-server", "http"],
     "broker": ["--broker"],
