@@ -37,10 +37,11 @@ DIALOGUE_LIMIT = 30.0  # seconds that a proxy has to answer, unless the user has
 ATTEMPTS = 3  # with credentials: the second attempt may fail because the nonce is too old
 
 
-async def hold(peer: Peer, dialogue: Dialogue[Result]) -> Result:
+async def hold(peer: Peer, dialogue: Dialogue[Result], *, ends_well: bool = False) -> Result:
     """Hold a dialogue with the peer and return its result. Bytes that came after the dialogue are left unread.
 
-    Raises Refused, PeerLost.
+    `ends_well`: what a refused dialogue has used is read, so that closing the connection is no reset. Otherwise it is
+    one. Raises Refused, PeerLost.
     """
     shown = b""  # bytes that were peeked at and are not skipped yet
     result: Result
@@ -56,8 +57,9 @@ async def hold(peer: Peer, dialogue: Dialogue[Result]) -> Result:
                 reply = dialogue.send(shown)
     except StopIteration as end:
         result, rest = end.value
-    except Refused as refusal:  # closing a connection with unread bytes would be a reset
-        await peer.skip(len(shown) - len(refusal.rest))
+    except Refused as refusal:
+        if ends_well:
+            await peer.skip(len(shown) - len(refusal.rest))
         raise
     await peer.skip(len(shown) - len(rest))
     return result
@@ -158,7 +160,7 @@ async def _by_plain_request(context: Context, proxy: Proxy, host: str, port: int
                 peer.close()
                 raise
         dialogue = socks4_connect(host, port) if proxy.kind == "socks4" else socks5_connect(host, port, lenient=True)
-    await _hold(context, peer, counted(dialogue, received))
+    await _hold(context, peer, counted(dialogue, received), ends_well=True)
     return peer
 
 
@@ -187,10 +189,10 @@ async def _by_http(context: Context, proxy: Proxy, host: str, port: int) -> Peer
     raise Refused("it does not accept this user and password")
 
 
-async def _hold(context: Context, peer: Peer, dialogue: Dialogue[Result]) -> Result:
+async def _hold(context: Context, peer: Peer, dialogue: Dialogue[Result], *, ends_well: bool = False) -> Result:
     """As `hold`; the peer is closed if the dialogue fails. Raises TimeoutError, too."""
     try:
-        return await context.loop.within(_limit(context), hold(peer, dialogue))
+        return await context.loop.within(_limit(context), hold(peer, dialogue, ends_well=ends_well))
     except BaseException:
         peer.close()
         raise

@@ -113,8 +113,8 @@ class WebSocketStream(LayeredStream):
                 why = f": {printable(event.reason, question_mark)}" if event.reason else ""
                 self._failure = f"closed by the peer with code {int(event.code)}{why}"
         else:
-            why = "text that is not UTF-8" if event.code == NO_TEXT else event.reason
-            self._failure = f"against the protocol of WebSocket (close code {int(event.code)}): {why}"
+            fault = "text that is not UTF-8" if event.code == NO_TEXT else event.reason
+            self._failure = f"against the protocol of WebSocket (close code {int(event.code)}): {fault}"
         if state is ConnectionState.REMOTE_CLOSING:
             self._outgoing += self._frames.send(event.response())
         elif state is OPEN:

@@ -18,24 +18,18 @@ if TYPE_CHECKING:
     from pync.config import SocketOptions
 
 
-class OptionRefused(ConnectError):
-    """The system has refused an option of a socket: a field of `SocketOptions`, on a socket of IPv6 or not (`six`)."""
-
-    def __init__(self, what: str, why: str, field: str, *, six: bool) -> None:
-        super().__init__(what, why)
-        self.field = field
-        self.six = six
-
-
 def set_options(sock: socket.socket, options: SocketOptions) -> None:
-    """Set the options. Raises OptionRefused for the one that fails; the socket is closed then."""
+    """Set the options. Raises ConnectError for the one that fails; the socket is closed then.
+
+    Its facts are the `field` of the option, and whether it is a socket of IPv6 (`six`).
+    """
     for name, level, option, value, field in _wanted(sock, options):
         try:
             set_option(sock, level, option, value)
         except OSError as error:
             sock.close()
             six = sock.family == socket.AF_INET6
-            raise OptionRefused(f"set {name} to {value!r}", reason(error), field, six=six) from None
+            raise ConnectError(f"set {name} to {value!r}", reason(error), field=field, six=six) from None
     if options.interface:
         try:
             index = socket.if_nametoindex(options.interface)

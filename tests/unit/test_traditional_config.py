@@ -52,9 +52,11 @@ ROWS = {
     f"-T Minimize-Delay {HOST} 1": PLAIN.but(socket=SocketOptions(tos=0x10)),
     f"-T nonsense {HOST} 1": PLAIN,
     f"-g 127.0.0.9 -G 8 {HOST} 1": PLAIN.but(socket=SocketOptions(ip_options=b"\x83\x0b\x08\x7f\0\0\x09\x7f\0\0\1\1")),
-    f"-e /bin/cat {HOST} 1": PLAIN.but(program=Program(argv=("cat",), path="/bin/cat", keeps_datagrams=True)),
+    f"-e /bin/cat {HOST} 1": PLAIN.but(
+        program=Program(argv=("cat",), path="/bin/cat", keeps_datagrams=True), ending=Ending()
+    ),
     f"-c 'exit 3' {HOST} 1": PLAIN.but(
-        program=Program(argv=("sh", "-c", "exit 3"), path="/bin/sh", keeps_datagrams=True)
+        program=Program(argv=("sh", "-c", "exit 3"), path="/bin/sh", keeps_datagrams=True), ending=Ending()
     ),
     f"-z {HOST} 1": PLAIN.but(mode="scan"),
     f"-uz {HOST} 1": PLAIN.but(

@@ -180,10 +180,9 @@ class Messages:
         return os.strerror(ENAMETOOLONG) if too_long else error.why
 
     def _not_connected(self, error: ConnectError) -> str | None:
-        if field := getattr(error, "field", None):  # of a socket's option
-            six: bool = getattr(error, "six", False)
+        if field := error.facts.get("field"):  # of a socket's option
             names = SOCKET_OPTIONS.get(field)
-            return f"set {names[six]}: {error.why}" if names else error.why
+            return f"set {names[error.facts['six']]}: {error.why}" if names else error.why
         if self._config.family == "unix" and self._config.mode == "listen" and "code" in error.facts:
             return f"connect: {error.why}"
         if self._config.family == "unix" and self._config.mode != "listen":
