@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from clients import drain as drain  # also for test modules that need nothing else of it
 from clients import take as take
-from harness import DEADLINE, PYNC, Running, announced, connect, pync, without_ends
+from harness import DEADLINE, PYNC, UNMEASURED, Running, announced, connect, pync, without_ends
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,8 +58,12 @@ def _connect(port: int, path: Path | None) -> socket.socket:
 
 
 def through(script: str) -> Callable[..., Running]:
-    """Starts pync by a script of the shell that ends in `exec "$@"`."""
-    return lambda *args, **kw: Running(["sh", "-c", script, "sh", *PYNC, *args], **kw)
+    """Starts pync by a script of the shell that ends in `exec "$@"`.
+
+    Where the script closes a descriptor, coverage would open its own file there, before pync begins.
+    """
+    env = UNMEASURED if "&-" in script else None
+    return lambda *args, **kw: Running(["sh", "-c", script, "sh", *PYNC, *args], **{"env": env, **kw})
 
 
 def complaints(process: Running) -> list[str]:
