@@ -145,7 +145,7 @@ def test_real_servers_are_waited_for(tool: str) -> None:
         "socat": "socat TCP-LISTEN:{},bind=127.0.0.1,fork,reuseaddr SYSTEM:cat",
         "redis-server": "redis-server --bind 127.0.0.1 --save --port {}",
     }[tool]
-    with open_place() as one, free_port(), pync("-z", "--retry", "20", one, "127.0.0.1:1") as never:
+    with open_place() as one, free_port(), pync("-z", "--retry", "100", one, "127.0.0.1:1") as never:
         with on_a_free_port(lambda port: Running(command.format(port).split(), stdin=DEVNULL)) as server:
             port = str(server.port)
             assert waits("--retry", "20", one, f"127.0.0.1:{port}", "--", "echo", "there") == success(b"there\n")
