@@ -10,6 +10,7 @@ import contextlib
 import os
 import socket
 import struct
+import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 RANDOM = 8192  # from here on a port is one that nobody has chosen
 FAMILIES = {"tcp": socket.SOCK_STREAM, "unix": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 FAMILIES["unixgram"] = socket.SOCK_DGRAM
+
+# Held while a program is started. Until it runs it has a copy of every descriptor of this process, of other scenes
+# too: a socket that is closed meanwhile would stay open there, and refuse nothing.
+STARTING = threading.Lock()
 
 
 class End:
@@ -101,7 +106,8 @@ class End:
         self._told = True
         if reset:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
+        with STARTING:
+            self.sock.close()
 
     @property
     def open(self) -> bool:

@@ -15,7 +15,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .ends import RANDOM, pattern
+from .ends import RANDOM, STARTING, pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,9 +69,10 @@ class Process:
         stdin, stdout = self._stdin(row.stdin), self._stdout(row.stdout)
         errors, stderr = os.pipe()
         session = row.stdin != "terminal"
-        self._process = subprocess.Popen(
-            words, stdin=stdin, stdout=stdout, stderr=stderr, env=env, bufsize=0, start_new_session=session
-        )
+        with STARTING:
+            self._process = subprocess.Popen(
+                words, stdin=stdin, stdout=stdout, stderr=stderr, env=env, bufsize=0, start_new_session=session
+            )
         for fd in {stdin, stdout, stderr}:
             os.close(fd)
         self._collect(errors, self.err)
