@@ -41,10 +41,10 @@ async def accept(context: Context, sock: socket.socket) -> Peer | None:
             reported = True
             await context.loop.sleep(PAUSE)
         else:
-            if not context.config.behaviour:
-                tune(client)
-            address = await _named(context, name) if context.config.behaviour else as_address(name)
-            return StreamSocket(context.loop, client, address)
+            if context.config.behaviour:
+                return StreamSocket(context.loop, client, await _named(context, name))
+            tune(client)
+            return StreamSocket(context.loop, client, as_address(name))
 
 
 def take(listener: socket.socket) -> tuple[socket.socket, Any]:

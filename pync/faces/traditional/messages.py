@@ -134,7 +134,7 @@ class Messages:
                 return [f"exec {self._asked.program} failed : {error.why}"]
             case OutputError():
                 return [f"too many output retries : {error.why}"]
-        if getattr(error, "field", "") == "ip_options":
+        if error.facts.get("field") == "ip_options":
             return [f"srcrt setsockopt fuxored : {error.why}"]
         if local := error.facts.get("local"):  # of a client that was not expected
             peer: Address = error.facts["address"]
