@@ -50,6 +50,7 @@ except PyncError as error:
     sys.exit(f"pync: {error}")
 """
 READY = r"^(?:Listening|Bound|listening) on \S+(?: (\d+).*)?\n"
+STREAM_READY = READY.replace("|Bound", "")
 RECEIVED = "^(?:Connection received|connect to)"
 ALL: dict[str, Any] = {
     "idle_ends": True,
@@ -176,7 +177,9 @@ def listening(netcat: Netcat, *options: str, path: Path | None = None, **popen: 
     """A netcat that waits for clients, or for datagrams."""
     goal = ["-U", str(path)] if path else ["127.0.0.1", "0"]
     with netcat.start("-l", *options, *goal, **popen) as process:
-        process.port = int(process.expect(READY)[1] or 0)
+        # nc.openbsd reports that a path is bound before it listens there.
+        ready = STREAM_READY if path and "-u" not in options else READY
+        process.port = int(process.expect(ready)[1] or 0)
         yield process
 
 
